@@ -1,0 +1,1 @@
+"""Attacks: on trained models (evasion) and on training sets (poisoning)."""

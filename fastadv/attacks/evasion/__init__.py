@@ -1,0 +1,1 @@
+"""Attacks at test time: the image is changed, the model is not."""

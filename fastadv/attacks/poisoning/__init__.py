@@ -1,0 +1,1 @@
+"""Attacks at training time: points are added to the training set."""

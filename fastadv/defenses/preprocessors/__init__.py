@@ -1,0 +1,1 @@
+"""Defenses that stand between the input and a trained model."""

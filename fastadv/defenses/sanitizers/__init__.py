@@ -1,0 +1,1 @@
+"""Defenses that clean the training set."""

@@ -1,0 +1,1 @@
+"""Defenses that train in their own way."""

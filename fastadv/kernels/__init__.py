@@ -1,0 +1,1 @@
+"""Compiled inner loops: arrays and scalars in, buffers out. NumPy and Numba only."""

@@ -1,0 +1,81 @@
+"""The only decorators of compiled code, and where its machine code is kept.
+
+Numba keys a cached kernel by its own source file, so that a change in a kernel that it calls would
+leave the old machine code in use. The cache folder is therefore named by a hash of all kernel
+sources: any change starts a new one.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numba
+import platformdirs
+
+# Without "nnan" and "ninf": a NaN has to stay a NaN. "reassoc" is what lets a sum vectorise.
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+_UNUSED_FOLDERS_GO_AFTER = 30 * 24 * 3600.0  # seconds
+
+
+def _cache_folder() -> Path:
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        root = Path(chosen) / "fastadv"
+    else:
+        root = Path(platformdirs.user_cache_dir("fastadv")) / "kernels"
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(f"{numba.__version__} boundscheck={numba.config.BOUNDSCHECK}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode())
+        digest.update(source.read_bytes())
+    return root / digest.hexdigest()
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder and remove its forerunners that nobody has used for a month."""
+    if folder.is_dir():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for other in folder.parent.iterdir():
+            if other != folder and time.time() - other.stat().st_mtime > _UNUSED_FOLDERS_GO_AFTER:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError:
+        pass  # a read-only home: Numba then looks for a place of its own
+
+
+CACHE_FOLDER = _cache_folder()
+_prepare(CACHE_FOLDER)
+
+
+def _compile(function, **options):
+    # The setting is global to the process and read at decoration; other people's kernels keep theirs.
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)
+    try:
+        return numba.njit(function, cache=True, error_model="numpy", **options)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def kernel(function):
+    """Compile a serial kernel that releases the GIL, with the safe part of fast-math."""
+    return _compile(function, nogil=True, fastmath=FASTMATH)
+
+
+def exact_kernel(function):
+    """Compile a serial kernel without fast-math: sums keep their order, guards their meaning."""
+    return _compile(function, nogil=True)
+
+
+def parallel_kernel(function):
+    """Compile a kernel with prange; only ever called from the main thread."""
+    return _compile(function, nogil=True, fastmath=FASTMATH, parallel=True)
+
+
+def inline_helper(function):
+    """Compile a small function that is called from kernels."""
+    return _compile(function, nogil=True, fastmath=FASTMATH, inline="never")

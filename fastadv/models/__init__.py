@@ -1,0 +1,1 @@
+"""Classifiers that follow the scikit-learn estimator contract and can be differentiated."""

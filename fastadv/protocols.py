@@ -1,0 +1,244 @@
+"""What the parts of fastadv ask of one another: tasks, models, attacks and defenses.
+
+Attacks and defenses are written against these protocols alone, so that a model, an attack or a
+defense from outside fits in without inheriting from anything here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.seeds import Stream
+from fastadv.threat import Threat
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Floats = npt.NDArray[Any]
+Labels = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Ids = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What attacks and defenses need to know of the data.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (height, width, channels); a row of X is an image of this shape in C order.
+    n_classes : int
+        Labels run from 0 to ``n_classes - 1``.
+    bounds : tuple of float
+        The smallest and the largest value that a pixel may have.
+    """
+
+    image_shape: tuple[int, int, int]
+    n_classes: int
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def n_features(self) -> int:
+        """The length of a row of X."""
+        height, width, channels = self.image_shape
+        return height * width * channels
+
+
+Pullback = Callable[[Floats], Floats]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A classifier whose logits can be computed and differentiated with respect to its input.
+
+    ``classes_`` holds the labels in the order of the columns of the logits.
+    """
+
+    classes_: npt.NDArray[Any]
+
+    def predict(self, X: Floats) -> npt.NDArray[Any]:
+        """Return the label of each row of X, shape (n,)."""
+        ...
+
+    def logits(self, X: Floats) -> Floats:
+        """Return the logits, shape (n, n_classes)."""
+        ...
+
+    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
+        """Return the logits and the pullback: d(loss)/d(logits) (n, k) to d(loss)/dX (n, d)."""
+        ...
+
+
+class PoisonableModel(Model, Protocol):
+    """A model whose training can be differentiated with respect to its training rows."""
+
+    def poison_gradient(
+        self, X_train: Floats, y_train: Labels, index: npt.NDArray[np.intp], X_val: Floats, y_val: Labels
+    ) -> tuple[float, Float64]:
+        """Return the validation loss after training and its exact gradient, (len(index), d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class EvasionResult:
+    """What an evasion attack found, a row per image.
+
+    Attributes
+    ----------
+    x_adv : ndarray of shape (n, d)
+        The adversarial images; where the attack failed, the image as it came.
+    success : ndarray of bool, shape (n,)
+        The image was classified right, and ``x_adv`` is classified other than y (or as the target).
+    misclassified : ndarray of bool, shape (n,)
+        The image was wrong before any attack; it comes back unchanged.
+    distances : dict of ndarray, each of shape (n,)
+        By name, ``linf`` and ``l2`` and the attack's own; 0 where the image is unchanged.
+    details : dict of ndarray
+        What else the attack has to tell of each image.
+    queries : dict of float
+        Forward and backward passes, the mean over images.
+    """
+
+    x_adv: Floats
+    success: Mask
+    misclassified: Mask
+    distances: dict[str, Float64]
+    details: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    queries: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PoisonResult:
+    """A poisoned training set.
+
+    Attributes
+    ----------
+    X, y : ndarray of shape (n + p, d) and (n + p,)
+        The clean rows, in their order, and the poison.
+    index : ndarray of int
+        Which rows of X are poison.
+    history : ndarray of float
+        The attacker's validation loss after each step; empty if the attack does not optimise.
+    trigger : ndarray or None
+        What has to be put on an image to call the backdoor, if there is one.
+    details : dict
+        What else the attack has to tell (numbers and short texts).
+    """
+
+    X: Floats
+    y: Labels
+    index: npt.NDArray[np.intp]
+    history: Float64
+    trigger: Floats | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Projection = Callable[[Floats, Labels], Floats]
+
+
+@runtime_checkable
+class EvasionAttack(Protocol):
+    """An attack on a trained model: a frozen dataclass whose fields are its hyper-parameters."""
+
+    name: ClassVar[str]
+    reference: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+
+    def threat(self) -> Threat:
+        """Return what the attack's figures are conditional on."""
+        ...
+
+    def supports(self, model: Model, task: Task) -> str | None:
+        """Return None, or the reason why the attack cannot run."""
+        ...
+
+    def craft(
+        self, model: Model, x: Floats, y: Labels, target: Labels | None, *, task: Task, stream: Stream
+    ) -> tuple[Floats, dict[str, npt.NDArray[Any]]]:
+        """Attack one chunk of images in the calling thread, without any judgement of success."""
+        ...
+
+    def perturb(
+        self,
+        model: Model,
+        X: Floats,
+        y: Labels,
+        *,
+        task: Task,
+        target: Labels | None = None,
+        seed: int = 0,
+        sample_ids: Ids | None = None,
+    ) -> EvasionResult:
+        """Attack every row of X."""
+        ...
+
+
+@runtime_checkable
+class PoisoningAttack(Protocol):
+    """An attack on the training set: a frozen dataclass whose fields are its hyper-parameters."""
+
+    name: ClassVar[str]
+    reference: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+
+    def threat(self) -> Threat:
+        """Return what the attack's figures are conditional on."""
+        ...
+
+    def supports(self, model: Model, task: Task) -> str | None:
+        """Return None, or the reason why the attack cannot run."""
+        ...
+
+    def poison(
+        self,
+        model: Any,
+        X_train: Floats,
+        y_train: Labels,
+        X_val: Floats,
+        y_val: Labels,
+        *,
+        task: Task,
+        seed: int = 0,
+        project: Projection | None = None,
+    ) -> PoisonResult:
+        """Return the poisoned training set; the inputs are left alone."""
+        ...
+
+
+class Defense(Protocol):
+    """A frozen dataclass with one or more of ``sanitize``, ``fit``, ``wrap`` and ``certify``."""
+
+    name: ClassVar[str]
+    reference: ClassVar[str]
+
+
+@runtime_checkable
+class Sanitizer(Protocol):
+    """A defense that cleans the training set."""
+
+    def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
+        """Return which rows to keep, shape (n,), and the labels to train on, shape (n,)."""
+        ...
+
+
+@runtime_checkable
+class RobustTraining(Protocol):
+    """A defense that trains in its own way."""
+
+    def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
+        """Return a trained model; ``model`` itself stays untrained."""
+        ...
+
+
+@runtime_checkable
+class Wrapper(Protocol):
+    """A defense that stands between the input and a trained model."""
+
+    def wrap(self, model: Model, *, task: Task) -> Model:
+        """Return the model as its users would meet it."""
+        ...

@@ -1,0 +1,1 @@
+"""Pure functions from result rows to something to read."""

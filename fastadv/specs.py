@@ -1,0 +1,183 @@
+"""Specs: ``name[param=value,...]``, the one way in which a choice is written down.
+
+Brackets nest, and a comma inside them does not split: ``adv_training[attack=pgd[eps=0.1,steps=5]]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from fastadv.errors import InputError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A name and its parameters, as they were written.
+
+    Examples
+    --------
+    >>> Spec.parse("stadv[tau=0.05,kappa=0]").parameters
+    {'tau': '0.05', 'kappa': '0'}
+    """
+
+    name: str
+    parameters: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Read one spec.
+
+        Raises
+        ------
+        InputError
+            If ``text`` is not of the form ``name[param=value,...]``.
+        """
+        text = text.strip()
+        name, bracket, rest = text.partition("[")
+        if not name.strip():
+            raise InputError(f"{text!r} has no name; write name[param=value,...]")
+        if not bracket:
+            return cls(name.strip(), {})
+        if not rest.endswith("]"):
+            raise InputError(f"{text!r} does not end with its closing bracket ']'")
+        parameters: dict[str, str] = {}
+        for part in split_top_level(rest[:-1], text):
+            key, equals, value = part.partition("=")
+            key, value = key.strip(), value.strip()
+            if not equals or not _NAME.fullmatch(key) or not value:
+                raise InputError(f"{part!r} in {text!r} is not of the form param=value")
+            if key in parameters:
+                raise InputError(f"{text!r} gives {key} twice")
+            parameters[key] = value
+        return cls(name.strip(), parameters)
+
+    def __str__(self) -> str:
+        return format_spec(self.name, self.parameters)
+
+
+def split_top_level(text: str, whole: str | None = None) -> list[str]:
+    """Split at the commas that stand outside all brackets; empty text gives no parts.
+
+    Examples
+    --------
+    >>> split_top_level("pgd[eps=0.1,steps=5],fgsm")
+    ['pgd[eps=0.1,steps=5]', 'fgsm']
+    """
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        if character == "[":
+            depth += 1
+        elif character == "]":
+            depth -= 1
+            if depth < 0:
+                break
+        elif character == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    if depth != 0:
+        raise InputError(f"the brackets of {whole or text!r} do not match")
+    parts.append(text[start:])
+    parts = [part.strip() for part in parts]
+    if parts == [""]:
+        return []
+    if "" in parts:
+        raise InputError(f"{whole or text!r} has an empty part between its commas")
+    return parts
+
+
+def format_value(value: object) -> str:
+    """Return the canonical text of a parameter: `Spec.parse` and `coerce` read it back."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, tuple | list):
+        return "-".join(format_value(item) for item in value) or "none"
+    return str(value)
+
+
+def format_spec(name: str, parameters: dict[str, Any]) -> str:
+    """Return ``name[param=value,...]``, or the name alone where there are no parameters."""
+    inner = ",".join(f"{key}={format_value(value)}" for key, value in parameters.items())
+    return f"{name}[{inner}]" if inner else name
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean X?`` for the known word nearest to ``word``, or nothing."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def describe(kind: Any) -> str:
+    """Return a type in a user's words."""
+    words = {
+        int: "a whole number", float: "a number", bool: "true or false", str: "text",
+        type(None): "none", tuple[int, ...]: "whole numbers joined by '-'",
+    }  # fmt: skip
+    if kind in words:
+        return words[kind]
+    choices = getattr(kind, "__args__", ())
+    if all(isinstance(choice, str) for choice in choices):
+        return "one of " + ", ".join(choices)
+    return " or ".join(describe(choice) for choice in choices)
+
+
+def coerce(raw: Any, kind: Any, where: str) -> Any:
+    """Turn the text (or the TOML value) ``raw`` into ``kind``.
+
+    Parameters
+    ----------
+    raw : object
+        As written: ``"0.05"``, ``"none"``, ``"128-64"``, or a value that has its type already.
+    kind : type
+        int, float, bool, str, a ``Literal``, ``tuple[int, ...]``, or a union of those.
+    where : str
+        What the error names: ``stadv: tau``.
+
+    Raises
+    ------
+    InputError
+        If ``raw`` is not a ``kind``.
+    """
+    value = raw
+    choices = getattr(kind, "__args__", ())
+    if kind == tuple[int, ...]:
+        if isinstance(raw, str):
+            value = [] if raw.lower() == "none" else raw.split("-")
+    elif isinstance(raw, str) and raw.lower() == "none" and type(None) in choices:
+        return None
+    try:
+        value = msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        raise InputError(f"{where} has to be {describe(kind)}, got {raw!r}") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} has to be a finite number, got {raw!r}")
+    return value
+
+
+def resolve(parameters: dict[str, Any], kinds: dict[str, Any], owner: str) -> dict[str, Any]:
+    """Coerce each parameter to its kind.
+
+    Raises
+    ------
+    InputError
+        For a parameter that ``owner`` does not have, with the nearest one that it has.
+    """
+    for key in parameters:
+        if key not in kinds:
+            takes = ", ".join(kinds) or "no parameters"
+            raise InputError(
+                f"{owner} has no parameter {key!r}{closest(key, kinds)} (it takes: {takes})"
+            )
+    return {key: coerce(raw, kinds[key], f"{owner}: {key}") for key, raw in parameters.items()}

@@ -1,0 +1,84 @@
+"""Threads: how many, one BLAS thread inside each, and fixed chunks so that bits never move."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import numba
+
+from fastadv.errors import InputError
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+
+_threads = 0  # 0: not chosen yet
+
+
+def _default_threads() -> int:
+    chosen = os.environ.get("FASTADV_THREADS", "")
+    if chosen:
+        if not chosen.isdigit() or int(chosen) < 1:
+            raise InputError(f"FASTADV_THREADS is {chosen!r}; it has to be a whole number of at least 1")
+        return int(chosen)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count() -> int:
+    """Return how many threads to use: `set_threads`, else FASTADV_THREADS, else the cores we have."""
+    if _threads == 0:
+        set_threads(_default_threads())
+    return _threads
+
+
+def set_threads(n: int) -> None:
+    """Use ``n`` threads from now on; no result depends on it."""
+    global _threads  # noqa: PLW0603 - one setting for the process
+    _threads = n
+    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+    _pool.cache_clear()
+
+
+@functools.cache
+def _pool(n: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=n, thread_name_prefix="fastadv")
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401 - loads the second OpenBLAS, or the limit would miss it
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS at one thread: ours run side by side, and its own would change the bits."""
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+def map_chunks(work: Callable[[int, int], T], n: int, chunk: int) -> list[T]:
+    """Call ``work(start, stop)`` on consecutive chunks of ``n`` items; results in their order.
+
+    The chunks are the same for any number of threads. ``work`` has to spend its time in kernels
+    that release the GIL, and must not call one with prange.
+    """
+    bounds = [(start, min(start + chunk, n)) for start in range(0, n, chunk)]
+    with one_blas_thread():
+        if thread_count() == 1 or len(bounds) <= 1:
+            return [work(*bound) for bound in bounds]
+        futures = [_pool(thread_count()).submit(work, *bound) for bound in bounds]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise

@@ -1,0 +1,49 @@
+"""Threat models: what an accuracy under attack is conditional on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Threat:
+    """A kind of change and how much of it the attacker may make.
+
+    Two attacks share a ``worst`` row only if their threats are equal.
+
+    Attributes
+    ----------
+    kind : str
+        ``linf``, ``l2``, ``flow`` or ``poison``.
+    budget : float
+        In the unit of the kind: pixel values, flow loss, or added points over clean ones.
+    distance : str or None
+        The key in ``EvasionResult.distances`` that the budget bounds.
+    """
+
+    kind: str
+    budget: float
+    distance: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}({self.budget:g})"
+
+
+def linf(eps: float) -> Threat:
+    """No pixel changes by more than ``eps``."""
+    return Threat("linf", eps, "linf")
+
+
+def l2(eps: float) -> Threat:
+    """The Euclidean norm of the change is at most ``eps``."""
+    return Threat("l2", eps, "l2")
+
+
+def flow(budget: float) -> Threat:
+    """The flow loss (forward differences, one root a pixel, summed) is at most ``budget``."""
+    return Threat("flow", budget, "flow_loss")
+
+
+def poison(fraction: float) -> Threat:
+    """The attacker adds ``fraction`` times as many points as there are clean ones."""
+    return Threat("poison", fraction)
