@@ -1,0 +1,167 @@
+"""Every attack, defense and model by name: one line each, and nothing imported until it is made.
+
+To add one: write its file, add its line here. It then appears in ``fastadv list``, in grids and in
+the contract tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+from fastadv.errors import InputError
+from fastadv.specs import Spec, closest, format_spec, resolve
+
+Kind = Literal["evasion", "poisoning", "none", "defense", "model"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a name without importing its class.
+
+    Attributes
+    ----------
+    name, summary : str
+        As printed by ``fastadv list``.
+    kind : str
+        An attack's ``evasion`` or ``poisoning``, ``defense``, ``model``; ``none`` for the control.
+    target : str
+        ``module:Class``.
+    nested : dict of str to str
+        Parameters that are themselves attacks, with their default specs.
+    """
+
+    name: str
+    kind: Kind
+    summary: str
+    target: str
+    nested: dict[str, str] = field(default_factory=dict)
+
+    def load(self) -> Any:
+        """Import and return the class."""
+        module, _, name = self.target.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+_EVASION = "fastadv.attacks.evasion"
+_POISONING = "fastadv.attacks.poisoning"
+_DEFENSES = "fastadv.defenses"
+
+ATTACKS: list[Entry] = [
+    Entry("none", "none", "no attack: the clean accuracy of each defense", "fastadv.grid.none:NoAttack"),
+    Entry("noise", "evasion", "random noise of a budget, the control", f"{_EVASION}.noise:Noise"),
+    Entry("fgsm", "evasion", "one step along the gradient's sign", f"{_EVASION}.fgsm:FGSM"),
+    Entry("pgd", "evasion", "projected gradient steps in an Linf or L2 ball", f"{_EVASION}.pgd:PGD"),
+    Entry("stadv", "evasion", "a flow field that bends the image", f"{_EVASION}.stadv:StAdv"),
+    Entry("label_flip", "poisoning", "added copies with wrong labels", f"{_POISONING}.label_flip:LabelFlip"),
+    Entry("biggio", "poisoning", "points found by the gradient through training", f"{_POISONING}.biggio:Biggio"),
+]  # fmt: skip
+
+DEFENSES: list[Entry] = [
+    Entry("none", "defense", "no defense", "fastadv.grid.none:NoDefense"),
+    Entry("adv_training", "defense", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5]"}),
+    Entry("knn_relabel", "defense", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
+    Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
+    Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
+]  # fmt: skip
+
+MODELS: list[Entry] = [
+    Entry("mlp", "model", "multi-layer perceptron, 784-128-10 unless told", "fastadv.models.mlp:MLPClassifier"),
+]  # fmt: skip
+
+REGISTRY: dict[str, list[Entry]] = {"attack": ATTACKS, "defense": DEFENSES, "model": MODELS}
+
+
+def find(what: str, name: str) -> Entry:
+    """Return the entry of ``name`` among the ``attack``, ``defense`` or ``model`` entries.
+
+    Raises
+    ------
+    InputError
+        With the nearest known name.
+    """
+    for entry in REGISTRY[what]:
+        if entry.name == name:
+            return entry
+    known = [entry.name for entry in REGISTRY[what]]
+    raise InputError(f"no {what} {name!r}{closest(name, known)} (known: {', '.join(known)})")
+
+
+def make(what: str, text: str, **defaults: Any) -> Any:
+    """Build the attack, defense or model that ``text`` describes.
+
+    Parameters
+    ----------
+    what : {"attack", "defense", "model"}
+    text : str
+        ``name[param=value,...]``.
+    **defaults
+        Parameters that hold unless ``text`` gives them.
+    """
+    spec = Spec.parse(text)
+    entry = find(what, spec.name)
+    cls = entry.load()
+    given: dict[str, Any] = {**defaults, **spec.parameters}
+    nested = {key: make("attack", given.pop(key, default)) for key, default in entry.nested.items()}
+    try:
+        return cls(**resolve(given, parameter_kinds(cls, set(nested)), spec.name), **nested)
+    except InputError as error:
+        message = str(error)
+        raise InputError(message if message.startswith(spec.name) else f"{spec.name}: {message}") from None
+
+
+def parameter_kinds(cls: Any, nested: Sequence[str] | set[str] = ()) -> dict[str, Any]:
+    """Return the type of each parameter of ``cls`` that can be written in a spec."""
+    if is_dataclass(cls):
+        hints = typing.get_type_hints(cls)
+        return {f.name: hints[f.name] for f in fields(cls) if f.name not in nested}
+    hints = typing.get_type_hints(cls.__init__)
+    names = [name for name in inspect.signature(cls).parameters if name in hints]
+    return {name: _WRITTEN.get(name, hints[name]) for name in names}
+
+
+# How a model's parameter is written, where its Python type allows more.
+_WRITTEN: dict[str, Any] = {"hidden_layer_sizes": tuple[int, ...], "random_state": int}
+
+
+def parameters(thing: Any) -> dict[str, Any]:
+    """Return every parameter of an attack, defense or model; nested attacks as canonical text."""
+    if is_dataclass(thing):
+        values = {f.name: getattr(thing, f.name) for f in fields(thing)}
+    else:
+        values = dict(thing.get_params())
+    return {key: canonical(v) if is_dataclass(v) else v for key, v in values.items()}
+
+
+def canonical(thing: Any) -> str:
+    """Return the spec of ``thing`` with every parameter written out."""
+    return format_spec(_name_of(thing), parameters(thing))
+
+
+def _name_of(thing: Any) -> str:
+    name = getattr(thing, "name", None)
+    if isinstance(name, str):
+        return name
+    for entry in MODELS:
+        if entry.target.endswith(f":{type(thing).__name__}"):
+            return entry.name
+    return type(thing).__name__
+
+
+def make_attack(text: str) -> Any:
+    """Build an attack: ``make_attack("stadv[tau=0.05]")``."""
+    return make("attack", text)
+
+
+def make_defense(text: str) -> Any:
+    """Build a defense: ``make_defense("adv_training[attack=pgd[eps=0.1]]")``."""
+    return make("defense", text)
+
+
+def make_model(text: str) -> Any:
+    """Build an untrained model: ``make_model("mlp[hidden_layer_sizes=256-128]")``."""
+    return make("model", text)

@@ -1,0 +1,160 @@
+"""A grid's folder: one row and one file of samples a cell, and what stages keep for one another.
+
+``grid.json``       the spec and the environment
+``cells/ID.npz``    per sample: ids, predictions, distances, examples; written first
+``cells/ID.json``   the row; its presence says that the cell is done
+``stages/KEY.npz``  poisoned points and trained weights that cells share
+``table.md``        the table
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.errors import InputError
+from fastadv.files import atomic_write
+
+SCHEMA = 1
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """Something to know before the figure is used: what it is, and what to do about it."""
+
+    name: str
+    message: str
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """The result of one cell; every figure a share in [0, 1], every time in seconds.
+
+    Attributes
+    ----------
+    threat : str or None
+        What ``attacked_accuracy`` is conditional on.
+    n : int
+        Test samples behind ``attacked_accuracy``.
+    clean_accuracy : float
+        Of this cell's defended model, on clean test images, without poison in its training set.
+    attacked_accuracy : float
+        The figure to quote. Evasion: images still right under an attack that knows the defense.
+        Poisoning: test accuracy after training on the poisoned set.
+    oblivious_accuracy : float or None
+        Of a wrapped model, under an attack that does not know the wrapper.
+    baseline_accuracy : float or None
+        Poisoning: with as many randomly relabelled copies in place of the poison.
+    success_rate : float or None
+        Evasion: found at any distance, among the images that were right before.
+    distances : dict
+        Medians over successes.
+    """
+
+    schema: int = SCHEMA
+    id: str
+    dataset: str
+    model: str
+    attack: str
+    defense: str
+    seed: int
+    kind: str
+    threat: str | None = None
+    status: str = "ok"
+    reason: str | None = None
+    n: int = 0
+    clean_accuracy: float | None = None
+    attacked_accuracy: float | None = None
+    attacked_accuracy_ci95: tuple[float, float] | None = None
+    success_rate: float | None = None
+    oblivious_accuracy: float | None = None
+    certified: dict[str, Any] | None = None
+    baseline_accuracy: float | None = None
+    distances: dict[str, float] = {}
+    poison: dict[str, float] | None = None
+    queries: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    flags: list[Flag] = []
+    parameters: dict[str, dict[str, Any]] = {}
+
+
+class Store:
+    """The files of one grid.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            for name in ("cells", "stages"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+        if not os.access(folder / "cells", os.W_OK):
+            raise InputError(f"cannot write to {folder}: no permission")
+
+    def write_json(self, name: str, document: Any) -> None:
+        """Write ``document`` as JSON to ``name`` in the folder."""
+        with atomic_write(self.folder / name) as stream:
+            stream.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write ``text`` to ``name`` in the folder."""
+        with atomic_write(self.folder / name) as stream:
+            stream.write(text.encode())
+
+    def save_cell(self, row: Row, samples: Arrays) -> None:
+        """Keep a finished cell: its samples first, then the row that says it is done."""
+        with atomic_write(self.folder / "cells" / f"{row.id}.npz") as stream:
+            np.savez_compressed(stream, allow_pickle=False, **samples)
+        self.write_json(f"cells/{row.id}.json", row)
+
+    def load_row(self, cell_id: str) -> Row | None:
+        """Return the row of a finished cell; None if it is not there or not readable."""
+        path = self.folder / "cells" / f"{cell_id}.json"
+        try:
+            row = msgspec.json.decode(path.read_bytes(), type=Row)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        whole = row.id == cell_id and row.schema == SCHEMA
+        return row if whole and self.load_samples(cell_id) is not None else None
+
+    def load_samples(self, cell_id: str) -> Arrays | None:
+        """Return the samples of a finished cell; None if they are not there or not readable."""
+        return _load_arrays(self.folder / "cells" / f"{cell_id}.npz")
+
+    def stage_path(self, key: str) -> Path:
+        """Return where the stage of this key keeps what it made."""
+        return self.folder / "stages" / f"{key}.npz"
+
+    def save_stage(self, key: str, arrays: Arrays) -> None:
+        """Keep what a stage made."""
+        with atomic_write(self.stage_path(key)) as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+
+    def load_stage(self, key: str) -> Arrays | None:
+        """Return what a stage made; None if it is not there or not readable."""
+        return _load_arrays(self.stage_path(key))
+
+
+def _load_arrays(path: Path) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,183 @@
+"""Forward and backward passes of a multi-layer perceptron.
+
+All parameters of a network are one vector: for each layer the matrix (n_in, n_out) and then the
+bias. So a network of another depth or width runs the same machine code. The hidden activations of
+a block of rows are one vector too, layer after layer.
+"""
+
+import numpy as np
+
+from fastadv.kernels._jit import kernel
+
+LOGISTIC, TANH, RELU = 0, 1, 2
+
+# OpenBLAS gives a row other bits in a small product than in a full tile, so products that must not
+# depend on the batch run on tiles of this many rows.
+TILE = 64
+
+
+@kernel
+def layer_offset(sizes, layer):
+    """Return where the matrix of ``layer`` starts in the parameter vector."""
+    offset = 0
+    for k in range(layer):
+        offset += (sizes[k] + 1) * sizes[k + 1]
+    return offset
+
+
+@kernel
+def weights(params, sizes, layer):
+    """Return the matrix of ``layer``, (n_in, n_out): a view."""
+    start = layer_offset(sizes, layer)
+    size = sizes[layer] * sizes[layer + 1]
+    return params[start : start + size].reshape((sizes[layer], sizes[layer + 1]))
+
+
+@kernel
+def bias(params, sizes, layer):
+    """Return the bias of ``layer``, (n_out,): a view."""
+    start = layer_offset(sizes, layer) + sizes[layer] * sizes[layer + 1]
+    return params[start : start + sizes[layer + 1]]
+
+
+@kernel
+def hidden_layer(hidden, sizes, layer, n_rows):
+    """Return the activations of hidden layer ``layer`` (1, 2, ...), (n_rows, width): a view."""
+    start = 0
+    for k in range(1, layer):
+        start += sizes[k] * n_rows
+    return hidden[start : start + sizes[layer] * n_rows].reshape((n_rows, sizes[layer]))
+
+
+@kernel
+def activate(a, activation):
+    """Apply the activation function. ``a`` is modified in place."""
+    one = a.dtype.type(1.0)
+    flat = a.reshape(a.size)
+    if activation == LOGISTIC:
+        for i in range(flat.size):
+            flat[i] = one / (one + np.exp(-flat[i]))
+    elif activation == TANH:
+        for i in range(flat.size):
+            flat[i] = np.tanh(flat[i])
+    else:
+        for i in range(flat.size):
+            flat[i] = max(flat[i], flat.dtype.type(0.0))
+
+
+@kernel
+def multiply_by_derivative(h, activation, d):
+    """Multiply ``d`` by the activation's derivative, from its value ``h``. ``d`` is modified."""
+    one = h.dtype.type(1.0)
+    flat_h, flat_d = h.reshape(h.size), d.reshape(d.size)
+    if activation == LOGISTIC:
+        for i in range(flat_h.size):
+            flat_d[i] *= flat_h[i] * (one - flat_h[i])
+    elif activation == TANH:
+        for i in range(flat_h.size):
+            flat_d[i] *= one - flat_h[i] * flat_h[i]
+    else:
+        for i in range(flat_h.size):
+            if flat_h[i] <= h.dtype.type(0.0):
+                flat_d[i] = h.dtype.type(0.0)
+
+
+@kernel
+def _affine(x, w, b, out):
+    np.dot(x, w, out)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += b[j]
+
+
+@kernel
+def forward(X, params, sizes, activation, hidden, logits):
+    """Compute activations and logits of one block of rows. ``hidden`` and ``logits`` are filled.
+
+    X is (n, sizes[0]), hidden is (n * sum of hidden widths,), logits is (n, sizes[-1]).
+    """
+    n, last = X.shape[0], sizes.size - 2
+    if last == 0:
+        _affine(X, weights(params, sizes, 0), bias(params, sizes, 0), logits)
+        return
+    h = hidden_layer(hidden, sizes, 1, n)
+    _affine(X, weights(params, sizes, 0), bias(params, sizes, 0), h)
+    activate(h, activation)
+    for layer in range(1, last):
+        above = hidden_layer(hidden, sizes, layer + 1, n)
+        _affine(h, weights(params, sizes, layer), bias(params, sizes, layer), above)
+        activate(above, activation)
+        h = above
+    _affine(h, weights(params, sizes, last), bias(params, sizes, last), logits)
+
+
+@kernel
+def backward(params, sizes, activation, hidden, dlogits, deltas):
+    """Propagate d(loss)/d(logits) to the hidden layers. ``deltas``, laid out as hidden, is filled."""
+    n, last = dlogits.shape[0], sizes.size - 2
+    for layer in range(last, 0, -1):
+        d = hidden_layer(deltas, sizes, layer, n)
+        if layer == last:
+            np.dot(dlogits, weights(params, sizes, layer).T, d)
+        else:
+            above = hidden_layer(deltas, sizes, layer + 1, n)
+            np.dot(above, weights(params, sizes, layer).T, d)
+        multiply_by_derivative(hidden_layer(hidden, sizes, layer, n), activation, d)
+
+
+@kernel
+def _sum_rows(d, out):
+    for j in range(out.size):
+        out[j] = d.dtype.type(0.0)
+    for i in range(d.shape[0]):
+        for j in range(out.size):
+            out[j] += d[i, j]
+
+
+@kernel
+def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
+    """Gather the gradient of all parameters, summed over rows. ``gradient`` is filled."""
+    n, last = X.shape[0], sizes.size - 2
+    for layer in range(last + 1):
+        w, b = weights(gradient, sizes, layer), bias(gradient, sizes, layer)
+        if layer == last:
+            d = dlogits
+        else:
+            d = hidden_layer(deltas, sizes, layer + 1, n)
+        if layer == 0:
+            np.dot(X.T, d, w)
+        else:
+            np.dot(hidden_layer(hidden, sizes, layer, n).T, d, w)
+        _sum_rows(d, b)
+
+
+@kernel
+def input_gradient(params, sizes, dlogits, deltas, out):
+    """Propagate to the input, after `backward`. ``out`` (n, sizes[0]) is filled."""
+    if sizes.size == 2:
+        np.dot(dlogits, weights(params, sizes, 0).T, out)
+    else:
+        d = hidden_layer(deltas, sizes, 1, dlogits.shape[0])
+        np.dot(d, weights(params, sizes, 0).T, out)
+
+
+@kernel
+def forward_tiles(X, params, sizes, activation, hidden, logits):
+    """As `forward`, tile by tile; the number of rows is a multiple of TILE."""
+    width = hidden.size // X.shape[0]
+    for start in range(0, X.shape[0], TILE):
+        stop = start + TILE
+        block = hidden[start * width : stop * width]
+        forward(X[start:stop], params, sizes, activation, block, logits[start:stop])
+
+
+@kernel
+def input_gradient_tiles(params, sizes, activation, hidden, dlogits, out):
+    """From d(loss)/d(logits) to d(loss)/dX, tile by tile. ``out`` is filled."""
+    width = hidden.size // dlogits.shape[0]
+    deltas = np.empty(TILE * width, hidden.dtype)
+    for start in range(0, dlogits.shape[0], TILE):
+        stop = start + TILE
+        block = hidden[start * width : stop * width]
+        backward(params, sizes, activation, block, dlogits[start:stop], deltas)
+        input_gradient(params, sizes, dlogits[start:stop], deltas, out[start:stop])

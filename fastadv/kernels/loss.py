@@ -1,0 +1,62 @@
+"""Losses of logits, row by row, with their gradients."""
+
+import math
+
+import numpy as np
+
+from fastadv.kernels._jit import exact_kernel
+
+
+@exact_kernel
+def softmax(logits, out):
+    """Fill ``out`` with the softmax of each row; no row overflows."""
+    for i in range(logits.shape[0]):
+        top = logits[i, 0]
+        for j in range(1, logits.shape[1]):
+            top = max(top, logits[i, j])
+        total = 0.0
+        for j in range(logits.shape[1]):
+            out[i, j] = np.exp(logits[i, j] - top)
+            total += out[i, j]
+        inverse = logits.dtype.type(1.0 / total)
+        for j in range(logits.shape[1]):
+            out[i, j] *= inverse
+
+
+@exact_kernel
+def cross_entropy(logits, labels, losses, dlogits):
+    """Fill ``losses`` (n,) float64 and ``dlogits`` (n, k): softmax minus one-hot."""
+    softmax(logits, dlogits)
+    for i in range(logits.shape[0]):
+        top, total = logits[i, 0], 0.0
+        for j in range(1, logits.shape[1]):
+            top = max(top, logits[i, j])
+        for j in range(logits.shape[1]):
+            total += math.exp(logits[i, j] - top)
+        losses[i] = math.log(total) - (logits[i, labels[i]] - top)
+        dlogits[i, labels[i]] -= logits.dtype.type(1.0)
+
+
+@exact_kernel
+def runner_up(logits, i, label):
+    """Return the class of the largest logit in row ``i`` other than ``label``."""
+    best = 0 if label != 0 else 1
+    for j in range(best + 1, logits.shape[1]):
+        if j != label and logits[i, j] > logits[i, best]:
+            best = j
+    return best
+
+
+@exact_kernel
+def margin(logits, labels, targets, margins, rivals):
+    """Fill ``margins`` (n,) float64: negative where the attack has succeeded; and the rivals.
+
+    Without a target (-1) the margin is Z_y - max of the others, with one max of the others - Z_t.
+    ``rivals`` gets the class that stands on the other side of the difference.
+    """
+    for i in range(logits.shape[0]):
+        anchor = labels[i] if targets[i] < 0 else targets[i]
+        rival = runner_up(logits, i, anchor)
+        rivals[i] = rival
+        difference = float(logits[i, anchor]) - float(logits[i, rival])
+        margins[i] = difference if targets[i] < 0 else -difference

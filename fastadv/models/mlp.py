@@ -1,0 +1,486 @@
+"""A multi-layer perceptron with softmax output, trained by mini-batch gradient descent."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastadv.errors import DivergenceError, InputError
+from fastadv.files import atomic_write
+from fastadv.kernels import dense, loss, sgd, unroll
+from fastadv.models.base import DifferentiableModel
+from fastadv.protocols import Float32, Float64, Floats, Labels, Pullback
+from fastadv.threads import map_chunks, one_blas_thread
+
+ACTIVATIONS = {"logistic": dense.LOGISTIC, "tanh": dense.TANH, "relu": dense.RELU}
+Activation = Literal["logistic", "tanh", "relu"]
+Ints = npt.NDArray[np.int64]
+
+# (model, rows of the batch, their row numbers in X, their class columns) -> rows to train on
+Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
+
+_CHUNK = 16 * dense.TILE  # rows a thread takes at once when it predicts
+_MEMORY = 128 * 2**20  # bytes that the stored trajectory of one gradient may take
+
+
+class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # type: ignore[misc]
+    """Multi-layer perceptron: softmax cross-entropy, SGD with heavy-ball momentum, float32.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(128,)
+        ``()`` is softmax regression.
+    activation : {"logistic", "tanh", "relu"}, default="logistic"
+        Of the hidden layers.
+    batch_size : int, default=100
+        The last batch of an epoch may be smaller.
+    learning_rate_init : float, default=0.5
+    momentum : float, default=0.9
+        Heavy ball: v = momentum * v - rate * gradient; w = w + v.
+    alpha : float, default=0.0
+        L2 penalty on the matrices, divided by the batch size as in scikit-learn.
+    max_iter : int, default=10
+        Epochs.
+    random_state : int, RandomState instance or None, default=0
+        Of the initial weights (Glorot and Bengio, AISTATS 2010, as scikit-learn scales them) and
+        of the order of the samples.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coefs_, intercepts_ : list of ndarray, float32
+        ``coefs_[i]`` has shape (n_in, n_out).
+    loss_curve_ : list of float
+        The mean cross-entropy of each epoch, each sample taken just before its step.
+    n_iter_ : int
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from fastadv import load_dataset
+    >>> ds = load_dataset("mnist")
+    >>> model = MLPClassifier(random_state=0).fit(ds.x_train, ds.y_train)
+    >>> bool(model.score(ds.x_test, ds.y_test) > 0.973)
+    True
+    """
+
+    classes_: npt.NDArray[Any]
+    loss_curve_: list[float]
+    n_iter_: int
+    n_features_in_: int
+    _params: Float32
+    _sizes: Ints
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (128,),
+        activation: Activation = "logistic",
+        *,
+        batch_size: int = 100,
+        learning_rate_init: float = 0.5,
+        momentum: float = 0.9,
+        alpha: float = 0.0,
+        max_iter: int = 10,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    # -- training ---------------------------------------------------------------------------
+
+    def fit(self, X: Floats, y: npt.NDArray[Any]) -> Self:
+        """Train on X (n, d) and labels y (n,).
+
+        Raises
+        ------
+        DivergenceError
+            If the loss or a weight is no longer finite.
+        """
+        return self.fit_perturbed(X, y, None)
+
+    def fit_perturbed(self, X: Floats, y: npt.NDArray[Any], perturb: Perturb | None) -> Self:
+        """Train as `fit` does, on what ``perturb`` makes of each batch just before its step.
+
+        Parameters
+        ----------
+        perturb : callable or None
+            ``perturb(model, x, rows, columns)`` gets the model as it stands, the batch (b, d), the
+            rows' numbers in X and their class columns, and returns the batch to train on.
+        """
+        self.check_parameters()
+        X, y = validate_data(self, X, y, dtype=np.float32, order="C")
+        check_classification_targets(y)
+        self.classes_, columns = np.unique(y, return_inverse=True)
+        columns = columns.astype(np.int64)
+        if len(self.classes_) < 2:
+            raise InputError(f"y has one class ({self.classes_[0]!r}); training needs at least two")
+        rng = check_random_state(self.random_state)
+        self._sizes = self._layer_sizes(X.shape[1], len(self.classes_))
+        self._params = self._initial_parameters(rng, self._sizes).astype(np.float32)
+        velocity = np.zeros_like(self._params)
+        self.loss_curve_ = []
+        for epoch in range(self.max_iter):
+            order = rng.permutation(len(X))
+            if perturb is None:
+                total = self._descend(X, columns, order, velocity)
+            else:
+                total = 0.0
+                for start in range(0, len(X), self.batch_size):
+                    rows = order[start : start + self.batch_size]
+                    batch = np.ascontiguousarray(perturb(self, X[rows], rows, columns[rows]))
+                    total += self._descend(batch, columns[rows], np.arange(len(rows)), velocity)
+            self.loss_curve_.append(total / len(X))
+            if not math.isfinite(total) or not np.isfinite(self._params).all():
+                raise DivergenceError(
+                    f"training diverged in epoch {epoch + 1} of {self.max_iter}: "
+                    f"lower learning_rate_init (it is {self.learning_rate_init:g})"
+                )
+        self.n_iter_ = self.max_iter
+        return self
+
+    def _descend(self, X: Float32, columns: Labels, order: Ints, velocity: Float32) -> float:
+        with one_blas_thread():
+            return float(
+                sgd.epoch(
+                    X, columns, order, self.batch_size, self._params, velocity, self._sizes,
+                    ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
+                    np.float32(self.momentum), np.float32(self.alpha),
+                )  # fmt: skip
+            )
+
+    def check_parameters(self) -> None:
+        """Raise InputError, in one line, if a parameter has no sense."""
+        if self.activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise InputError(f"activation has to be one of {known}, got {self.activation!r}")
+        for name, least in (("batch_size", 1), ("max_iter", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} has to be at least {least}, got {getattr(self, name)}")
+        if any(width < 1 for width in self.hidden_layer_sizes):
+            raise InputError(
+                f"hidden_layer_sizes has to hold positive widths, got {self.hidden_layer_sizes}"
+            )
+        if not 0 < self.learning_rate_init < math.inf:
+            raise InputError(f"learning_rate_init has to be above 0, got {self.learning_rate_init}")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum has to be in [0, 1), got {self.momentum}")
+        if not 0 <= self.alpha < math.inf:
+            raise InputError(f"alpha has to be at least 0, got {self.alpha}")
+
+    def _layer_sizes(self, n_features: int, n_classes: int) -> Ints:
+        return np.array([n_features, *self.hidden_layer_sizes, n_classes], dtype=np.int64)
+
+    def _initial_parameters(self, rng: np.random.RandomState, sizes: Ints) -> Float64:
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        parts = []
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = math.sqrt(factor / (n_in + n_out))
+            parts.append(rng.uniform(-bound, bound, (n_in + 1) * n_out))
+        return np.concatenate(parts)
+
+    # -- the derivative of training ------------------------------------------------------------
+
+    def poison_gradient(
+        self,
+        X_train: Floats,
+        y_train: Labels,
+        index: npt.NDArray[np.intp],
+        X_val: Floats,
+        y_val: Labels,
+    ) -> tuple[float, Float64]:
+        """Train in float64 and differentiate the validation loss through every step of it.
+
+        The steps are those that `fit` takes: the same initial weights, the same batches. The
+        weights of all steps are stored (or, where they would take too much memory, recomputed
+        from a checkpoint every sqrt(steps) steps, which gives the same bits).
+
+        Parameters
+        ----------
+        X_train, y_train : ndarray of shape (n, d) and (n,)
+            The training set, poison included.
+        index : ndarray of int, shape (p,)
+            The rows of X_train to differentiate with respect to.
+        X_val, y_val : ndarray of shape (m, d) and (m,)
+            The labels have to occur in y_train.
+
+        Returns
+        -------
+        loss : float
+            The mean cross-entropy on the validation set after training.
+        gradient : ndarray of shape (p, d), float64
+            Its exact derivative with respect to X_train[index].
+
+        References
+        ----------
+        Munoz-Gonzalez et al., AISec 2017 (arXiv 1708.08689), section 4, without Algorithm 3's
+        reversed dynamics.
+        """
+        unrolled = _Unrolled(self, X_train, y_train)
+        return unrolled.gradient(index, X_val, y_val)
+
+    # -- the trained model -----------------------------------------------------------------------
+
+    def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
+        """Return the logits (n, k) and the pullback to X, both float32, in the calling thread."""
+        check_is_fitted(self, "_params")
+        n, n_features = X.shape
+        if n_features != self._sizes[0]:
+            raise InputError(f"X has {n_features} features, the model was trained on {self._sizes[0]}")
+        n_rows = -(-max(n, 1) // dense.TILE) * dense.TILE
+        activation = ACTIVATIONS[self.activation]
+        padded = _padded(X, n_rows)
+        hidden = np.empty(n_rows * int(self._sizes[1:-1].sum()), dtype=np.float32)
+        logits = np.empty((n_rows, int(self._sizes[-1])), dtype=np.float32)
+        dense.forward_tiles(padded, self._params, self._sizes, activation, hidden, logits)
+
+        def pullback(dlogits: Floats) -> Float32:
+            out = np.empty((n_rows, n_features), dtype=np.float32)
+            dense.input_gradient_tiles(
+                self._params, self._sizes, activation, hidden, _padded(dlogits, n_rows), out
+            )
+            return out[:n]
+
+        return logits[:n], pullback
+
+    def logits(self, X: Floats) -> Float32:
+        """Return the logits, shape (n, n_classes), float32."""
+        check_is_fitted(self, "_params")
+        X = validate_data(self, X, dtype=np.float32, order="C", reset=False)
+        parts = map_chunks(lambda start, stop: self.vjp(X[start:stop])[0], len(X), _CHUNK)
+        return np.concatenate(parts)
+
+    def predict(self, X: Floats) -> npt.NDArray[Any]:
+        """Return the label of each row of X, shape (n,)."""
+        labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
+        return labels
+
+    def decision_function(self, X: Floats) -> Float32:
+        """Return the logits (n, k), or with two classes their difference (n,)."""
+        logits = self.logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_proba(self, X: Floats) -> Float64:
+        """Return the softmax of the logits, shape (n, k), float64."""
+        logits = self.logits(X).astype(np.float64)
+        out = np.empty_like(logits)
+        loss.softmax(logits, out)
+        return out
+
+    @property
+    def coefs_(self) -> list[Float32]:
+        """The matrices, views of shape (n_in, n_out)."""
+        check_is_fitted(self, "_params")
+        return [_matrix(self._params, self._sizes, k) for k in range(len(self._sizes) - 1)]
+
+    @property
+    def intercepts_(self) -> list[Float32]:
+        """The biases, views of shape (n_out,)."""
+        check_is_fitted(self, "_params")
+        return [_bias(self._params, self._sizes, k) for k in range(len(self._sizes) - 1)]
+
+    # -- given weights ----------------------------------------------------------------------------
+
+    @classmethod
+    def from_weights(
+        cls,
+        coefs: Sequence[npt.ArrayLike],
+        intercepts: Sequence[npt.ArrayLike],
+        *,
+        activation: Activation = "logistic",
+        classes: npt.ArrayLike | None = None,
+    ) -> MLPClassifier:
+        """Make a trained model of given weights.
+
+        Parameters
+        ----------
+        coefs, intercepts : sequence of array-like
+            In scikit-learn's layout: ``coefs[i]`` (n_in, n_out), ``intercepts[i]`` (n_out,).
+        classes : array-like of shape (n_classes,), optional
+            Sorted; 0 to n_classes - 1 unless given.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit together.
+        """
+        matrices = [np.asarray(coef, dtype=np.float32) for coef in coefs]
+        biases = [np.asarray(intercept, dtype=np.float32) for intercept in intercepts]
+        if not matrices or len(matrices) != len(biases):
+            raise InputError(f"{len(matrices)} coefs and {len(biases)} intercepts: one each a layer")
+        for k, (w, b) in enumerate(zip(matrices, biases, strict=True)):
+            n_in = matrices[k - 1].shape[-1] if k else w.shape[0]
+            if w.ndim != 2 or w.shape[0] != n_in or b.shape != w.shape[1:]:
+                raise InputError(
+                    f"layer {k}: coefs {w.shape} and intercepts {b.shape} do not fit; "
+                    f"expected ({n_in}, n_out) and (n_out,)"
+                )
+        model = cls(tuple(w.shape[1] for w in matrices[:-1]), activation)
+        model.check_parameters()
+        n_classes = matrices[-1].shape[1]
+        model.classes_ = np.arange(n_classes) if classes is None else np.asarray(classes)
+        if model.classes_.shape != (n_classes,):
+            raise InputError(f"{len(model.classes_)} classes for {n_classes} columns of logits")
+        model._sizes = np.array([matrices[0].shape[0], *(w.shape[1] for w in matrices)])
+        parts = [part.ravel() for pair in zip(matrices, biases, strict=True) for part in pair]
+        model._params = np.concatenate(parts)
+        model.n_features_in_ = int(model._sizes[0])
+        model.loss_curve_, model.n_iter_ = [], 0
+        return model
+
+    def save(self, path: str | Path) -> None:
+        """Write the trained model to ``path``: a NumPy archive of plain arrays that runs no code."""
+        check_is_fitted(self, "_params")
+        if self.classes_.dtype.hasobject:
+            raise InputError("classes of type object cannot be saved; train on numbers or plain text")
+        parameters = self.get_params()
+        parameters["hidden_layer_sizes"] = [int(width) for width in self.hidden_layer_sizes]
+        if not isinstance(self.random_state, int | None):
+            parameters["random_state"] = None
+        with atomic_write(Path(path)) as stream:
+            np.savez(
+                stream, model=np.array("MLPClassifier"), parameters=np.array(json.dumps(parameters)),
+                classes=self.classes_, sizes=self._sizes, weights=self._params,
+                loss_curve=np.array(self.loss_curve_),
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | Path) -> MLPClassifier:
+        """Read what `save` has written.
+
+        Raises
+        ------
+        InputError
+            If the file is absent or is not a saved MLPClassifier.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as file:
+                if str(file["model"]) != "MLPClassifier":
+                    raise InputError(f"{path} holds a {file['model']}, expected an MLPClassifier")
+                parameters = json.loads(str(file["parameters"]))
+                parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
+                model = cls(**parameters)
+                model.classes_, model._sizes = file["classes"], file["sizes"]
+                model._params = file["weights"]
+                model.loss_curve_ = file["loss_curve"].tolist()
+        except FileNotFoundError:
+            raise InputError(f"there is no file {path}") from None
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is not a saved MLPClassifier ({error})") from None
+        expected = int(((model._sizes[:-1] + 1) * model._sizes[1:]).sum())
+        if model._params.shape != (expected,) or model._params.dtype != np.float32:
+            raise InputError(f"{path}: {model._params.size} weights, expected {expected} of float32")
+        model.n_iter_, model.n_features_in_ = len(model.loss_curve_), int(model._sizes[0])
+        return model
+
+
+def _matrix(params: Float32, sizes: Ints, layer: int) -> Float32:
+    start = int(((sizes[:layer] + 1) * sizes[1 : layer + 1]).sum())
+    shape = (int(sizes[layer]), int(sizes[layer + 1]))
+    return params[start : start + shape[0] * shape[1]].reshape(shape)
+
+
+def _bias(params: Float32, sizes: Ints, layer: int) -> Float32:
+    stop = int(((sizes[: layer + 1] + 1) * sizes[1 : layer + 2]).sum())
+    return params[stop - int(sizes[layer + 1]) : stop]
+
+
+def _padded(X: Floats, n_rows: int) -> Float32:
+    if len(X) == n_rows and X.dtype == np.float32 and X.flags.c_contiguous:
+        return X
+    out = np.zeros((n_rows, X.shape[1]), dtype=np.float32)
+    out[: len(X)] = X
+    return out
+
+
+class _Unrolled:
+    """The training of ``model`` on one set, step by step in float64, for its derivative."""
+
+    def __init__(self, model: MLPClassifier, X: Floats, y: Labels) -> None:
+        model.check_parameters()
+        self.X = np.ascontiguousarray(X, dtype=np.float64)
+        self.classes, columns = np.unique(y, return_inverse=True)
+        if len(self.classes) < 2:
+            raise InputError(f"y_train has one class ({self.classes[0]}); training needs two")
+        self.columns = columns.astype(np.int64)
+        rng = check_random_state(model.random_state)
+        sizes = model._layer_sizes(X.shape[1], len(self.classes))
+        self.initial = model._initial_parameters(rng, sizes)
+        self.batches = _batches(rng, len(X), model.batch_size, model.max_iter)
+        self.setting = (
+            sizes, ACTIVATIONS[model.activation], float(model.learning_rate_init),
+            float(model.momentum), float(model.alpha),
+        )  # fmt: skip
+        self.learning_rate_init = model.learning_rate_init
+
+    def _train(self, batches: Ints, params: Float64, velocity: Float64, store: bool) -> Float64:
+        trajectory = np.empty((len(batches) if store else 0, params.size))
+        unroll.train(self.X, self.columns, batches, params, velocity, *self.setting, trajectory)
+        return trajectory
+
+    def gradient(
+        self, index: npt.NDArray[np.intp], X_val: Floats, y_val: Labels
+    ) -> tuple[float, Float64]:
+        columns_val = np.searchsorted(self.classes, y_val)
+        steps, size = len(self.batches), self.initial.size
+        segment = steps if 8 * steps * size <= _MEMORY else math.isqrt(steps - 1) + 1
+        starts = range(0, steps, segment)
+        params, velocity = self.initial.copy(), np.zeros(size)
+        checkpoints = []
+        trajectory = np.empty((0, size))
+        for start in starts:
+            checkpoints.append((params.copy(), velocity.copy()))
+            last = start + segment >= steps
+            trajectory = self._train(self.batches[start : start + segment], params, velocity, last)
+        adjoint, adjoint_velocity = np.empty(size), np.zeros(size)
+        sizes, activation, *_ = self.setting
+        loss_val = unroll.loss_gradient(
+            np.ascontiguousarray(X_val, dtype=np.float64), columns_val.astype(np.int64),
+            params, sizes, activation, 0.0, adjoint,
+        )  # fmt: skip
+        if not math.isfinite(loss_val):
+            raise DivergenceError(
+                f"training diverged: lower learning_rate_init (it is {self.learning_rate_init:g})"
+            )
+        slots = np.full(len(self.X), -1, dtype=np.int64)
+        slots[index] = np.arange(len(index))
+        dX = np.zeros((len(index), self.X.shape[1]))
+        for start in reversed(starts):
+            batches = self.batches[start : start + segment]
+            if start != starts[-1]:
+                params, velocity = checkpoints[start // segment]
+                trajectory = self._train(batches, params, velocity, True)
+            unroll.reverse(
+                self.X, self.columns, slots, batches, trajectory, *self.setting,
+                adjoint, adjoint_velocity, dX,
+            )  # fmt: skip
+        return float(loss_val), dX
+
+
+def _batches(rng: np.random.RandomState, n: int, batch_size: int, epochs: int) -> Ints:
+    """Return the row numbers of each step, (steps, batch), padded with -1: as `fit` draws them."""
+    batch_size = min(batch_size, n)
+    per_epoch = -(-n // batch_size)
+    out = np.full((epochs * per_epoch, batch_size), -1, dtype=np.int64)
+    for epoch in range(epochs):
+        rows = out[epoch * per_epoch : (epoch + 1) * per_epoch].reshape(-1)
+        rows[:n] = rng.permutation(n)
+    return out
