@@ -1,0 +1,250 @@
+"""IDX, the file format of MNIST, and the MNIST files that ship with the package.
+
+An IDX file is a big-endian header and then the bytes of one array in C order. The header
+is two zero bytes, a code for the dtype, the number of dimensions, and each dimension as an
+unsigned 32-bit integer.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.errors import InputError
+
+UInt8 = npt.NDArray[np.uint8]
+
+# Of the files as they are shipped, gzipped.
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte.gz": (
+        "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203"
+    ),
+    "t10k-images-idx3-ubyte.gz": "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
+    "t10k-labels-idx1-ubyte.gz": "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
+}
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNSIGNED_BYTE = 0x08
+_OTHER_DTYPES = {
+    0x09: "signed byte", 0x0B: "16-bit integer", 0x0C: "32-bit integer", 0x0D: "32-bit float",
+    0x0E: "64-bit float",
+}  # fmt: skip
+
+_FILE_NAME = re.compile(
+    r"(?:.*[-_.])?(train|t10k|test)[-_](images|labels)(?:[-.]idx\d(?:-ubyte)?)?(?:\.idx)?(?:\.gz)?",
+    re.IGNORECASE,
+)
+_USUAL_NAMES = {
+    ("train", "images"): "train-images-idx3-ubyte",
+    ("train", "labels"): "train-labels-idx1-ubyte",
+    ("test", "images"): "t10k-images-idx3-ubyte",
+    ("test", "labels"): "t10k-labels-idx1-ubyte",
+}
+
+
+def read_idx(path: str | Path) -> UInt8:
+    """Read an IDX file of unsigned bytes, plain or gzipped.
+
+    Parameters
+    ----------
+    path : str or Path
+        Gzip is known by the first two bytes of the file, not by its name.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n,), (n, H, W) or (n, H, W, C)
+
+    Raises
+    ------
+    InputError
+        If the file is absent, damaged, shorter or longer than its header says, or not such a file.
+    """
+    return parse_idx(read_bytes(path), path)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: found no such file, expected an IDX file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def parse_idx(data: bytes, path: str | Path) -> UInt8:
+    """Turn the bytes of an IDX file into an array; see `read_idx`.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    path : str or Path
+        What the errors name.
+    """
+    if data.startswith(_GZIP_MAGIC):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(
+                f"{path}: found a truncated or corrupt gzip file ({error}), expected a whole one"
+            ) from None
+    shape = _parse_header(data, path)
+    offset = 4 + 4 * len(shape)
+    found, expected = len(data) - offset, math.prod(shape)
+    if found != expected:
+        fault = "too short" if found < expected else "too long"
+        raise InputError(
+            f"{path}: the file is {fault}: found {found} bytes of data, "
+            f"expected {expected} for shape {'x'.join(map(str, shape))}"
+        )
+    # A copy, as an array over bytes is read-only, for which Numba would compile anew.
+    return np.frombuffer(data, dtype=np.uint8, offset=offset).reshape(shape).copy()
+
+
+def _parse_header(data: bytes, path: str | Path) -> tuple[int, ...]:
+    if len(data) < 4:
+        raise InputError(
+            f"{path}: the file is too short: found {len(data)} bytes, expected an IDX header"
+        )
+    zeros, dtype, n_dims = struct.unpack(">HBB", data[:4])
+    if zeros != 0:
+        raise InputError(
+            f"{path}: found magic number 0x{data[:4].hex()}, expected 0x00000801 (labels), "
+            "0x00000803 or 0x00000804 (images)"
+        )
+    if dtype != _UNSIGNED_BYTE:
+        name = _OTHER_DTYPES.get(dtype, "unknown")
+        raise InputError(
+            f"{path}: found dtype code 0x{dtype:02x} ({name}), expected 0x08 (unsigned byte)"
+        )
+    if n_dims not in (1, 3, 4):
+        raise InputError(f"{path}: found {n_dims} dimensions, expected 1 (labels), 3 or 4 (images)")
+    if len(data) < 4 + 4 * n_dims:
+        raise InputError(
+            f"{path}: the file is too short: found {len(data)} bytes, "
+            f"expected a header of {4 + 4 * n_dims}"
+        )
+    return struct.unpack(f">{n_dims}I", data[4 : 4 + 4 * n_dims])
+
+
+def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
+    """Find the four IDX files of a dataset by their names.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, and the same with ``t10k``
+        or ``test``; ``.gz`` may follow, a prefix may come before (``emnist-digits-train-...``), and
+        ``.idx3-ubyte`` does as well.
+
+    Returns
+    -------
+    dict of Path
+        By ("train" or "test", "images" or "labels").
+
+    Raises
+    ------
+    InputError
+        If a file is missing, or two could be meant.
+    """
+    candidates: dict[tuple[str, str], list[Path]] = {role: [] for role in _USUAL_NAMES}
+    for path in sorted(folder.iterdir()):
+        match = _FILE_NAME.fullmatch(path.name)
+        if match and path.is_file():
+            part = "train" if match[1].lower() == "train" else "test"
+            candidates[part, match[2].lower()].append(path)
+
+    for (part, kind), paths in candidates.items():
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise InputError(f"{folder}: found {names}, expected only one file of {part} {kind}")
+    missing = [
+        f"{part} {kind} ({_USUAL_NAMES[part, kind]} or the same with .gz)"
+        for (part, kind), paths in candidates.items()
+        if not paths
+    ]
+    if missing:
+        found = ", ".join(path.name for paths in candidates.values() for path in paths)
+        raise InputError(
+            f"{folder}: found {found or 'no IDX file'}, expected four files; "
+            f"missing: {', '.join(missing)}"
+        )
+    return {role: paths[0] for role, paths in candidates.items()}
+
+
+def read_idx_folder(folder: Path) -> dict[str, UInt8]:
+    """Read the four files that `find_idx_files` finds.
+
+    Returns
+    -------
+    dict of ndarray
+        ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as they are in the files.
+    """
+    letters = {"images": "x", "labels": "y"}
+    files = find_idx_files(folder)
+    return {f"{letters[kind]}_{part}": read_idx(path) for (part, kind), path in files.items()}
+
+
+class FileCheck(NamedTuple):
+    """Whether a shipped file is what it has to be; ``found`` is None where there is no file."""
+
+    path: Path
+    ok: bool
+    found: str | None
+    expected: str
+
+
+def mnist_folder() -> Path:
+    """Return the folder of the MNIST files that ship with the package."""
+    return Path(__file__).parent / "mnist"
+
+
+def verify_mnist() -> list[FileCheck]:
+    """Compare the SHA-256 of each shipped MNIST file with the one that it has to have."""
+    checks = []
+    for name, expected in MNIST_SHA256.items():
+        path = mnist_folder() / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        checks.append(FileCheck(path, found == expected, found, expected))
+    return checks
+
+
+def read_mnist() -> dict[str, UInt8]:
+    """Read the shipped MNIST files; see `read_idx_folder`.
+
+    Raises
+    ------
+    InputError
+        If a file is absent or its SHA-256 is not the one that it has to have.
+    """
+    arrays = {}
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    for key, (name, expected) in zip(keys, MNIST_SHA256.items(), strict=True):
+        path = mnist_folder() / name
+        data = read_bytes(path)
+        found = hashlib.sha256(data).hexdigest()
+        if found != expected:
+            raise InputError(
+                f"{path}: found SHA-256 {found}, expected {expected}; install fastadv again"
+            )
+        arrays[key] = parse_idx(data, path)
+    return arrays

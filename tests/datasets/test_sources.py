@@ -1,0 +1,181 @@
+"""Datasets from .npz files and from folders of IDX files, and each fault by its message."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from making import assert_same, assert_sound, fault_of, small_arrays
+
+from fastadv.datasets import load_dataset
+from fastadv.protocols import Task
+
+# .npz
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64, ">f8"])
+@pytest.mark.parametrize("image_shape", [(4, 3), (4, 3, 1), (4, 3, 2)])
+def test_npz(npz, dtype, image_shape):
+    sizes = {"n_val": 12, "image_shape": image_shape, "dtype": dtype}
+    dataset = load_dataset(str(npz(sizes=sizes)))
+    arrays = small_arrays(**sizes)
+    assert_sound(dataset)
+    assert dataset.task == Task((4, 3, (*image_shape, 1)[2]), 3)
+    for part in ("train", "val", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        scaled = x.astype(np.float32) / np.float32(255 if dtype == np.uint8 else 1)
+        np.testing.assert_array_equal(getattr(dataset, f"x_{part}"), scaled.reshape(len(x), -1))
+        np.testing.assert_array_equal(getattr(dataset, f"y_{part}"), y)
+
+
+def test_without_validation_images_one_in_twelve_is_held_out(npz):
+    dataset = load_dataset(str(npz(sizes={"n_train": 72})))
+    assert np.bincount(dataset.y_val).tolist() == [2, 2, 2]
+    assert np.bincount(dataset.y_train).tolist() == [22, 22, 22]
+    x_train = small_arrays(n_train=72)["x_train"].reshape(72, -1)
+    place = {row.tobytes(): index for index, row in enumerate(x_train)}  # no duplicates here
+    rows = [
+        [place[row.tobytes()] for row in np.rint(x * 255).astype(np.uint8)]
+        for x in (dataset.x_train, dataset.x_val)
+    ]
+    assert rows[0] == sorted(rows[0])
+    assert sorted(rows[0] + rows[1]) == list(range(72))
+
+
+def test_whole_numbers_may_be_floats(npz):
+    labels = (np.arange(60) % 3).astype(np.float64)
+    assert load_dataset(str(npz(y_train=labels))).y_train.dtype == np.int64
+
+
+def test_fingerprint_is_of_the_data(npz):
+    one = load_dataset(str(npz("one.npz")))
+    copy = load_dataset(str(npz("copy.npz")))
+    changed = small_arrays()["x_test"]
+    changed[0, 0, 0] ^= 1
+    other = load_dataset(str(npz("one.npz", x_test=changed)))
+    assert one.fingerprint == copy.fingerprint
+    assert one.name == other.name
+    assert one.fingerprint != other.fingerprint
+    assert load_dataset(f"{other.name}[train=10]").fingerprint != other.fingerprint
+
+
+X, Y = small_arrays()["x_train"], small_arrays()["y_train"]
+
+
+def with_first(array, value):
+    array = array.copy()
+    array.flat[0] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"x_test": None}, "found x_train, y_train, y_test, expected x_test too"),
+        ({"x_val": X}, "expected y_val too"),
+        ({"y_val": Y}, "expected x_val too"),
+        ({"x_train": X.astype(object)}, "found a pickled object array as x_train, expected plain"),
+        ({"x_train": with_first(X / 255, np.nan)}, "train images: found NaN, expected floats in"),
+        ({"x_train": with_first(X / 255, np.inf)}, "found values from 0 to inf, expected floats"),
+        ({"x_test": X[:30] / 1.0}, "test images: found values from 0 to 255, expected floats in"),
+        ({"x_train": X / 255 - 0.5}, "train images: found values from -0.5 to 0.5, expected"),
+        ({"x_train": X.astype(int)}, "found int64, expected uint8 or floats in [0, 1]"),
+        ({"x_train": X > 9}, "found bool, expected uint8 or floats in [0, 1]"),
+        ({"x_train": X.reshape(60, 12)}, "found (60, 12), expected shape (n, H, W) or (n, H, W,"),
+        ({"x_train": np.uint8(3)}, "train images: found (), expected shape (n, H, W)"),
+        ({"x_train": X.astype("M8[s]")}, "train images: found datetime64[s], expected uint8"),
+        ({"x_train": X[:0], "y_train": Y[:0]}, "train images: found (0, 4, 3), expected shape"),
+        ({"x_test": X[:, :0][:30]}, "test images: found (30, 0, 3), expected shape"),
+        ({"y_train": Y[:59]}, "train labels: found shape (59,), expected (60,)"),
+        ({"y_train": np.eye(3)[Y]}, "train labels: found shape (60, 3), expected (60,)"),
+        ({"y_test": with_first(Y[:30], -1)}, "test labels: found -1, expected whole numbers"),
+        ({"y_train": with_first(Y / 1.0, 0.5)}, "train labels: found 0.5, expected whole numbers"),
+        ({"y_train": with_first(Y / 1.0, np.nan)}, "train labels: found nan, expected whole"),
+        ({"y_train": with_first(Y / 1.0, 1e300)}, "train labels: found 1e+300, expected whole"),
+        ({"y_train": with_first(Y.astype("u8"), 2**64 - 1)}, "train labels: found 1.84467e+19"),
+        ({"y_train": Y.astype(str)}, "train labels: found dtype <U21, expected whole numbers"),
+        ({"y_train": with_first(Y, 1000)}, "found label 1000 in 90 images, expected 0 to k-1"),
+        ({"y_train": Y * 0}, "found one class of training images, expected two or more"),
+        ({"x_test": X[:30, :, :2]}, "found images of train 4x3x1, test 4x2x1, expected one shape"),
+        (
+            {"x_train": X[:11], "y_train": Y[:11]},
+            "found 11 training images and none for validation, expected 12 or more, or x_val",
+        ),
+    ],
+)
+def test_faults_of_npz(npz, changes, fault):
+    path = npz(**changes)
+    message = fault_of(path)
+    assert message.startswith(f"{path}: ")
+    assert fault in message
+
+
+def test_files_that_are_no_npz(tmp_path, npz):
+    good = npz().read_bytes()
+    np.save(tmp_path / "one.npy", X)
+    path = tmp_path / "bad.npz"
+    for data in (b"", b"text", good[: len(good) // 2], (tmp_path / "one.npy").read_bytes()):
+        path.write_bytes(data)
+        assert fault_of(path).startswith(f"{path}: found a file of another kind, expected a .npz")
+
+    middle = good.index(b"x_train.npy") + 400  # inside the pixels: a wrong checksum
+    path.write_bytes(good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :])
+    assert fault_of(path).startswith(f"{path}: x_train cannot be read (Bad CRC-32")
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for key in ("x_train", "y_train", "x_test", "y_test"):
+            archive.writestr(f"{key}.npy", b"not an array")
+    assert "train images: found ()" in fault_of(path)
+
+
+def test_a_header_that_claims_too_much(tmp_path):
+    np.savez(tmp_path / "bad.npz", **small_arrays())
+    with zipfile.ZipFile(tmp_path / "bad.npz") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    old = b"(60, 4, 3), }" + b" " * 20
+    assert old in members["x_train.npy"]
+    new = b"(99999999999999, 4, 3), }".ljust(len(old))
+    members["x_train.npy"] = members["x_train.npy"].replace(old, new)
+    with zipfile.ZipFile(tmp_path / "bad.npz", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert "bad.npz: x_train cannot be read (" in fault_of(tmp_path / "bad.npz")
+
+
+# Folders of IDX files
+
+
+def write_idx_folder(folder, arrays):
+    names = {
+        "x_train": "train-images-idx3-ubyte.gz", "y_train": "train-labels-idx1-ubyte",
+        "x_test": "t10k-images.idx3-ubyte", "y_test": "test-labels-idx1-ubyte.gz",
+    }  # fmt: skip
+    for key, array in arrays.items():
+        data = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        data += array.astype(np.uint8).tobytes()
+        (folder / names[key]).write_bytes(gzip.compress(data) if ".gz" in names[key] else data)
+
+
+def test_folder_gives_what_npz_gives(tmp_path, npz):
+    write_idx_folder(tmp_path, small_arrays())
+    dataset = load_dataset(f"{tmp_path}[classes=2-0]")
+    assert dataset.name == f"{tmp_path}[classes=2-0]"
+    assert_sound(dataset)
+    assert_same(dataset, load_dataset(f"{npz()}[classes=2-0]"))
+
+
+def test_folder_with_three_files(tmp_path):
+    write_idx_folder(tmp_path, small_arrays())
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    message = fault_of(tmp_path)
+    assert message.startswith(f"{tmp_path}: found train-images-idx3-ubyte.gz, t10k-images")
+    assert "missing: train labels" in message
+
+
+def test_folder_with_labels_in_the_place_of_images(tmp_path):
+    arrays = small_arrays()
+    write_idx_folder(tmp_path, arrays | {"x_test": arrays["y_test"]})
+    assert f"{tmp_path}: test images: found (30,), expected shape (n, H, W)" in fault_of(tmp_path)
