@@ -1,0 +1,48 @@
+"""What attacks within an Lp ball share: the norm's step, projection, threat and random start."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from fastadv import threat
+from fastadv.kernels import project
+from fastadv.protocols import Float32, Floats, Task
+from fastadv.seeds import Stream
+
+Norm = Literal["linf", "l2"]
+
+
+def threat_of(norm: Norm, eps: float) -> threat.Threat:
+    """Return the threat model of the ball."""
+    return threat.linf(eps) if norm == "linf" else threat.l2(eps)
+
+
+def step(norm: Norm, gradient: Floats, size: float, x_adv: Float32) -> None:
+    """Move ``x_adv`` (n, d) up the gradient by ``size`` in the norm. Modified in place."""
+    take = project.linf_step if norm == "linf" else project.l2_step
+    take(gradient, size, x_adv)
+
+
+def project_onto(norm: Norm, x: Float32, eps: float, task: Task, x_adv: Float32) -> None:
+    """Bring ``x_adv`` into the ball around ``x`` and into the bounds. Modified in place."""
+    onto = project.linf_project if norm == "linf" else project.l2_project
+    onto(x, eps, *task.bounds, x_adv)
+
+
+def random_point(norm: Norm, x: Float32, eps: float, task: Task, stream: Stream, draw: int) -> Float32:
+    """Return a point drawn uniformly from the ball around each row of x, cut to the bounds.
+
+    Uniform in the ball: for L2 a normal direction times eps u^(1/d).
+    """
+    d = x.shape[1]
+    if norm == "linf":
+        x_adv = x + stream.uniform(2 * draw, d, -eps, eps)
+    else:
+        direction = stream.normal(2 * draw, d)
+        length = np.linalg.norm(direction, axis=1, keepdims=True)
+        radius = eps * stream.uniform(2 * draw + 1, 1) ** (1.0 / d)
+        x_adv = x + (radius / np.maximum(length, 1e-12) * direction).astype(np.float32)
+    project_onto(norm, x, eps, task, x_adv)
+    return x_adv

@@ -1,0 +1,237 @@
+"""What every evasion attack does around its own loop: chunks, threads, and honest bookkeeping."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv import seeds
+from fastadv.attacks import checks
+from fastadv.errors import InputError
+from fastadv.kernels import project
+from fastadv.models.base import class_columns
+from fastadv.protocols import (
+    EvasionResult,
+    Float64,
+    Floats,
+    Ids,
+    Labels,
+    Mask,
+    Model,
+    Pullback,
+    Task,
+)
+from fastadv.seeds import Stream
+from fastadv.threads import map_chunks
+from fastadv.threat import Threat
+
+CHUNK = 128  # samples a thread attacks at once: their images and gradients stay in the L2 cache
+
+Details = dict[str, npt.NDArray[Any]]
+
+
+class Evasion(ABC):
+    """Base of the evasion attacks here; a subclass is a frozen dataclass with its own `craft`."""
+
+    name: ClassVar[str]
+    reference: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset({"gradient"})
+
+    @abstractmethod
+    def threat(self) -> Threat:
+        """Return what the attack's figures are conditional on."""
+
+    @abstractmethod
+    def craft(
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
+    ) -> tuple[Floats, Details]:
+        """Attack one chunk of images in the calling thread, without any judgement of success.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, d)
+        y : ndarray of shape (n,)
+            Columns of the model's logits.
+        target : ndarray of shape (n,) or None
+            The columns wanted, where the attack is targeted.
+
+        Returns
+        -------
+        x_adv : ndarray of shape (n, d)
+        details : dict of ndarray
+            A row per image.
+        """
+
+    def supports(self, model: Model, task: Task) -> str | None:  # noqa: ARG002
+        """Return None, or the reason why the attack cannot run on ``model``."""
+        if "gradient" in self.needs and not hasattr(model, "vjp"):
+            return f"{self.name} needs the model's input gradient"
+        return None
+
+    def measure(self, x: Floats, x_adv: Floats, details: Details, task: Task) -> dict[str, Float64]:  # noqa: ARG002
+        """Return the distances of each image, by name."""
+        linf, l2 = np.empty(len(x)), np.empty(len(x))
+        project.distances(x, x_adv, linf, l2)
+        return {"linf": linf, "l2": l2}
+
+    def perturb(
+        self,
+        model: Model,
+        X: Floats,
+        y: Labels,
+        *,
+        task: Task,
+        target: Labels | None = None,
+        seed: int = 0,
+        sample_ids: Ids | None = None,
+    ) -> EvasionResult:
+        """Attack every row of X.
+
+        Parameters
+        ----------
+        model : Model
+        X : ndarray of shape (n, d)
+            Images within ``task.bounds``.
+        y : ndarray of int, shape (n,)
+            The true labels.
+        target : ndarray of int, shape (n,), optional
+            The labels wanted; overrides the attack's own rule.
+        sample_ids : ndarray of uint64, shape (n,), optional
+            What a sample's randomness hangs on; the hash of its bytes unless given.
+
+        Returns
+        -------
+        EvasionResult
+            The same bytes for a sample alone, in any batch, and for any number of threads.
+
+        Raises
+        ------
+        InputError
+            If the arrays do not fit the task, or a target is the true class.
+        """
+        X = checks.images(X, task).astype(np.float32, copy=False)
+        y = checks.labels(y, len(X), task)
+        columns = class_columns(model, y)
+        wanted = None
+        if target is not None:
+            target = checks.labels(target, len(X), task, "target")
+            if np.any(target == y):
+                raise InputError("a target equals the true class; an attack has to change it")
+            wanted = class_columns(model, target)
+        ids = seeds.sample_ids(X) if sample_ids is None else np.asarray(sample_ids, dtype=np.uint64)
+        key = seeds.derive(seed, "perturb", self.name)
+
+        def attack(start: int, stop: int) -> _Chunk:
+            part = slice(start, stop)
+            counted = Counted(model)
+            stream = Stream(key, ids[part])
+            return self._attack_chunk(
+                counted, X[part], columns[part], None if wanted is None else wanted[part], task, stream
+            )
+
+        return _gather(map_chunks(attack, len(X), CHUNK), X, self, task)
+
+    def _attack_chunk(
+        self, model: Counted, x: Floats, y: Labels, target: Labels | None, task: Task, stream: Stream
+    ) -> _Chunk:
+        wrong = model.model.vjp(x)[0].argmax(axis=1) != y
+        if target is None:
+            target = self.choose_targets(model.model, x, y, task, stream)
+        x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)
+        found = model.model.vjp(x_adv)[0].argmax(axis=1)
+        success = ~wrong & ((found != y) if target is None else (found == target))
+        distances = self.measure(x, x_adv, details, task)
+        back = ~success
+        x_adv = np.where(back[:, None], x, x_adv)
+        for values in distances.values():
+            values[back] = 0.0
+        return _Chunk(x_adv, success, wrong, distances, details, model.forward, model.backward)
+
+    def choose_targets(
+        self, model: Model, x: Floats, y: Labels, task: Task, stream: Stream  # noqa: ARG002
+    ) -> Labels | None:
+        """Return the columns that the attack's own rule aims at; None for an untargeted attack."""
+        return None
+
+    def __str__(self) -> str:
+        inner = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
+        return f"{self.name}({inner})"
+
+
+class Counted:
+    """A model that counts the rows of its forward and backward passes."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.classes_ = model.classes_
+        self.forward = 0
+        self.backward = 0
+
+    def predict(self, X: Floats) -> npt.NDArray[Any]:
+        """Return the labels, shape (n,)."""
+        labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
+        return labels
+
+    def logits(self, X: Floats) -> Floats:
+        """Return the logits, shape (n, k); computed in the calling thread."""
+        self.forward += len(X)
+        return self.model.vjp(X)[0]
+
+    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
+        """Return the logits and the pullback."""
+        self.forward += len(X)
+        logits, pullback = self.model.vjp(X)
+
+        def counted(dlogits: Floats) -> Floats:
+            self.backward += len(dlogits)
+            return pullback(dlogits)
+
+        return logits, counted
+
+
+class _Chunk:
+    """What came of one chunk."""
+
+    def __init__(
+        self,
+        x_adv: Floats,
+        success: Mask,
+        wrong: Mask,
+        distances: dict[str, Float64],
+        details: Details,
+        forward: int,
+        backward: int,
+    ) -> None:
+        self.x_adv, self.success, self.wrong = x_adv, success, wrong
+        self.distances, self.details = distances, details
+        self.forward, self.backward = forward, backward
+
+
+def _gather(chunks: list[_Chunk], X: Floats, attack: Evasion, task: Task) -> EvasionResult:
+    if not chunks:
+        nothing = np.zeros(0, dtype=bool)
+        distances = attack.measure(X, X, {}, task)
+        return EvasionResult(X.copy(), nothing, nothing.copy(), distances)
+    join = np.concatenate
+    return EvasionResult(
+        x_adv=join([c.x_adv for c in chunks]),
+        success=join([c.success for c in chunks]),
+        misclassified=join([c.wrong for c in chunks]),
+        distances={k: join([c.distances[k] for c in chunks]) for k in chunks[0].distances},
+        details={k: join([c.details[k] for c in chunks]) for k in chunks[0].details},
+        queries={
+            "forward": sum(c.forward for c in chunks) / len(X),
+            "backward": sum(c.backward for c in chunks) / len(X),
+        },
+    )

@@ -1,0 +1,59 @@
+"""Random noise of a budget: the control that an attack has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastadv.attacks.checks import require
+from fastadv.attacks.evasion import ball
+from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.protocols import Floats, Labels, Model, Task
+from fastadv.seeds import Stream
+from fastadv.threat import Threat
+
+
+@dataclass(frozen=True)
+class Noise(Evasion):
+    """Points drawn uniformly from the ball; of several draws any that succeeds.
+
+    Parameters
+    ----------
+    eps : float
+        The budget, in pixel values.
+    norm : {"linf", "l2"}
+    draws : int
+        How many points of the ball are tried.
+    """
+
+    eps: float = 0.1
+    norm: ball.Norm = "linf"
+    draws: int = 1
+
+    name: ClassVar[str] = "noise"
+    reference: ClassVar[str] = "a control, not an attack"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        require(self.eps >= 0, "eps has to be at least 0", self.eps)
+        require(self.draws >= 1, "draws has to be at least 1", self.draws)
+
+    def threat(self) -> Threat:
+        """Return the ball."""
+        return ball.threat_of(self.norm, self.eps)
+
+    def craft(
+        self, model: Model, x: Floats, y: Labels, target: Labels | None, *, task: Task, stream: Stream
+    ) -> tuple[Floats, Details]:
+        """Draw, and keep the first draw that succeeds, else the last."""
+        x = np.ascontiguousarray(x, dtype=np.float32)
+        kept, open_ = x.copy(), np.ones(len(x), dtype=bool)
+        for draw in range(self.draws):
+            x_adv = ball.random_point(self.norm, x, self.eps, task, stream, draw)
+            kept[open_] = x_adv[open_]
+            if draw + 1 < self.draws:
+                label = model.vjp(x_adv)[0].argmax(axis=1)
+                open_ &= (label == y) if target is None else (label != target)
+        return kept, {}

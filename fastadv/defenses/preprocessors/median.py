@@ -1,0 +1,51 @@
+"""A median filter before the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastadv.defenses.preprocessors.base import PreprocessedModel
+from fastadv.errors import InputError
+from fastadv.kernels import filters
+from fastadv.protocols import Floats, Model, Pullback, Task
+
+
+@dataclass(frozen=True)
+class Median:
+    """Spatial smoothing by the median of a window; its gradient goes to the pixel that was taken.
+
+    Parameters
+    ----------
+    size : int
+        Side of the window. The paper uses 2 and 3 on MNIST; on 28 x 28 digits 3 costs a perceptron
+        that was not trained with it several points of clean accuracy, 2 hardly one.
+    """
+
+    size: int = 2
+
+    name: ClassVar[str] = "median"
+    reference: ClassVar[str] = "Xu, Evans and Qi, NDSS 2018, arXiv 1704.01155, section III.B"
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise InputError(f"size has to be at least 2, got {self.size}")
+
+    def wrap(self, model: Model, *, task: Task) -> Model:
+        """Return ``model`` behind the filter."""
+        height, width, channels = task.image_shape
+
+        def transform(X: Floats) -> tuple[Floats, Pullback]:
+            out, source = np.empty_like(X), np.empty(X.shape, dtype=np.int64)
+            filters.median(X, height, width, channels, self.size, out, source)
+
+            def pullback(dout: Floats) -> Floats:
+                dx = np.empty_like(X)
+                filters.scatter(np.ascontiguousarray(dout), source, dx)
+                return dx
+
+            return out, pullback
+
+        return PreprocessedModel(model, transform, "exact")

@@ -1,0 +1,68 @@
+"""Steps and projections in pixel space: gradient in, image out, box and ball kept exactly."""
+
+import numpy as np
+
+from fastadv.kernels._jit import exact_kernel
+
+
+@exact_kernel
+def linf_project(x, eps, low, high, x_adv):
+    """Bring ``x_adv`` (n, d) back into the box and within ``eps`` of ``x``. Modified in place."""
+    kind = x.dtype.type
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            least, most = max(x[i, j] - kind(eps), kind(low)), min(x[i, j] + kind(eps), kind(high))
+            x_adv[i, j] = min(max(x_adv[i, j], least), most)
+
+
+@exact_kernel
+def l2_project(x, eps, low, high, x_adv):
+    """Bring ``x_adv`` into the ball around ``x`` and then into the box, which cannot leave it."""
+    kind = x.dtype.type
+    for i in range(x.shape[0]):
+        square = 0.0
+        for j in range(x.shape[1]):
+            d = float(x_adv[i, j]) - float(x[i, j])
+            square += d * d
+        norm = np.sqrt(square)
+        # A hair inside, so that rounding to float32 cannot leave the ball.
+        scale = min(1.0, eps * (1.0 - 1e-6) / norm) if norm > 0.0 else 1.0
+        for j in range(x.shape[1]):
+            moved = x[i, j] + kind(scale) * (x_adv[i, j] - x[i, j])
+            x_adv[i, j] = min(max(moved, kind(low)), kind(high))
+
+
+@exact_kernel
+def linf_step(gradient, step, x_adv):
+    """Add ``step`` times the sign of the gradient. ``x_adv`` is modified in place."""
+    for i in range(x_adv.shape[0]):
+        for j in range(x_adv.shape[1]):
+            g = gradient[i, j]
+            if g > 0:
+                x_adv[i, j] += x_adv.dtype.type(step)
+            elif g < 0:
+                x_adv[i, j] -= x_adv.dtype.type(step)
+
+
+@exact_kernel
+def l2_step(gradient, step, x_adv):
+    """Add ``step`` times the unit gradient; a zero gradient moves nothing. Modified in place."""
+    for i in range(x_adv.shape[0]):
+        square = 0.0
+        for j in range(x_adv.shape[1]):
+            square += float(gradient[i, j]) * float(gradient[i, j])
+        scale = step / np.sqrt(square) if square > 0.0 else 0.0
+        for j in range(x_adv.shape[1]):
+            x_adv[i, j] += x_adv.dtype.type(scale * gradient[i, j])
+
+
+@exact_kernel
+def distances(x, x_adv, linf, l2):
+    """Fill ``linf`` and ``l2`` (n,) float64 with the size of the change of each row."""
+    for i in range(x.shape[0]):
+        top, square = 0.0, 0.0
+        for j in range(x.shape[1]):
+            d = abs(float(x_adv[i, j]) - float(x[i, j]))
+            top = max(top, d)
+            square += d * d
+        linf[i], l2[i] = top, np.sqrt(square)
