@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Read by libgomp when Numba first loads it. Its threads would otherwise spin while they wait, and on
+# a machine that has other work to do they wait for cores that spin: training took six times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 _threads = 0  # 0: not chosen yet
 
 

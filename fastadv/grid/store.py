@@ -132,7 +132,9 @@ class Store:
         except (OSError, msgspec.MsgspecError):
             return None
         whole = row.id == cell_id and row.schema == SCHEMA
-        return row if whole and self.load_samples(cell_id) is not None else None
+        if row.status == "ok":
+            whole = whole and self.load_samples(cell_id) is not None
+        return row if whole else None
 
     def load_samples(self, cell_id: str) -> Arrays | None:
         """Return the samples of a finished cell; None if they are not there or not readable."""
@@ -150,6 +152,19 @@ class Store:
     def load_stage(self, key: str) -> Arrays | None:
         """Return what a stage made; None if it is not there or not readable."""
         return _load_arrays(self.stage_path(key))
+
+    def finish_stage(self, key: str, info: dict[str, Any]) -> None:
+        """Say, after what it made is kept, that a stage is done, and what it took."""
+        self.write_json(f"stages/{key}.json", info)
+
+    def stage_info(self, key: str) -> dict[str, Any] | None:
+        """Return what `finish_stage` was told; None if the stage is not done or not readable."""
+        try:
+            info = msgspec.json.decode((self.folder / "stages" / f"{key}.json").read_bytes())
+        except (OSError, msgspec.MsgspecError):
+            return None
+        readable = isinstance(info, dict) and self.load_stage(key) is not None
+        return info if readable else None
 
 
 def _load_arrays(path: Path) -> Arrays | None:

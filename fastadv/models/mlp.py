@@ -271,6 +271,16 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
         return labels
 
+    def hidden(self, X: Floats) -> Float32:
+        """Return the activations of the last hidden layer (n, width); X itself where there is none."""
+        check_is_fitted(self, "_params")
+        out = np.ascontiguousarray(X, dtype=np.float32)
+        for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
+            with one_blas_thread():
+                out = out @ coef + intercept
+            dense.activate(out, ACTIVATIONS[self.activation])
+        return out
+
     def decision_function(self, X: Floats) -> Float32:
         """Return the logits (n, k), or with two classes their difference (n,)."""
         logits = self.logits(X)

@@ -40,6 +40,7 @@ class Evasion(ABC):
     name: ClassVar[str]
     reference: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"gradient"})
+    minimum_norm: ClassVar[bool] = False  # searches for the least change and may pass the budget
 
     @abstractmethod
     def threat(self) -> Threat:

@@ -82,6 +82,7 @@ class StAdv(Evasion):
 
     name: ClassVar[str] = "stadv"
     reference: ClassVar[str] = "Xiao et al., ICLR 2018, arXiv 1801.02612, section 3"
+    minimum_norm: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(self.tau is None or self.tau >= 0, "tau has to be at least 0", self.tau)

@@ -1,0 +1,109 @@
+"""Coherent regions: where a little wrong mass wins.
+
+Wrong labels spread over the whole training set are outvoted everywhere. Those of one region, the
+images of a class that lie furthest along the first principal direction of its hidden activations,
+weigh as much as the right ones there. Which region does most harm is not to be seen from a small
+training set (on MNIST the harm at a tenth or a fifth of it does not correlate with the harm on the
+whole), so the attacker trains on the whole set with each region that it tries, and chooses on its
+validation set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from fastadv import seeds
+from fastadv.protocols import Floats, Labels
+
+_SURROGATE_SIZE = 5000  # images that the representation is learnt from
+
+
+@dataclass(frozen=True)
+class Region:
+    """Images of class ``source``, to be added once more under the label ``target``."""
+
+    source: int
+    target: int
+    side: int
+    rows: npt.NDArray[np.intp]
+
+    def __str__(self) -> str:
+        return f"{self.source} as {self.target}, {'upper' if self.side > 0 else 'lower'} end"
+
+
+def candidates(model: Any, X: Floats, y: Labels, n_points: int) -> list[Region]:
+    """Return two regions a class, one at either end of its first principal direction.
+
+    Parameters
+    ----------
+    model : fitted model
+        Its ``hidden(X)`` gives the representation.
+    n_points : int
+        The size of a region (a class with fewer images is used several times over). Its wrong
+        label is the runner-up class of its images, by their mean logits.
+    """
+    features, logits = model.hidden(X), model.logits(X)
+    regions = []
+    for source in np.unique(y):
+        rows = np.flatnonzero(y == source)
+        centred = features[rows].astype(np.float64)
+        centred -= centred.mean(axis=0)
+        direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
+        direction *= np.sign(direction[np.abs(direction).argmax()])  # eigh leaves the sign open
+        along = centred @ direction
+        for side in (1, -1):
+            ordered = np.resize(rows[np.argsort(-side * along, kind="stable")], n_points)
+            mean = logits[ordered].mean(axis=0)
+            mean[np.searchsorted(model.classes_, source)] = -np.inf
+            target = int(model.classes_[mean.argmax()])
+            regions.append(Region(int(source), target, side, ordered))
+    return regions
+
+
+def surrogate_of(model: Any, seed: int) -> Any:
+    """Return an untrained copy of ``model`` with the attacker's own random state."""
+    return clone(model).set_params(random_state=seeds.derive(seed, "surrogate") % 2**31)
+
+
+def validation_accuracy(
+    model: Any, X: Floats, y: Labels, points: Floats, label: int, X_val: Floats, y_val: Labels, seed: int
+) -> float:
+    """Train a surrogate on X, y with ``points`` added under ``label``; return its accuracy."""
+    poisoned_y = np.concatenate([y, np.full(len(points), label, dtype=np.int64)])
+    trained = surrogate_of(model, seed).fit(np.concatenate([X, points]), poisoned_y)
+    return float(np.mean(trained.predict(X_val) == y_val))
+
+
+def choose(
+    model: Any, X: Floats, y: Labels, X_val: Floats, y_val: Labels, n_points: int, tried: int, seed: int
+) -> tuple[Region, float]:
+    """Return, of ``tried`` regions drawn at random, the one of lowest validation accuracy, and that.
+
+    Parameters
+    ----------
+    model : estimator
+        What the victim will train, untrained.
+    n_points : int
+        Points to be added to X.
+    """
+    rng = seeds.generator(seed, "regions")
+    few = np.sort(rng.permutation(len(X))[:_SURROGATE_SIZE])
+    if len(np.unique(y[few])) < len(np.unique(y)):
+        few = np.arange(len(X))
+    surrogate = surrogate_of(model, seed).fit(X[few], y[few])
+    every = candidates(surrogate, X, y, n_points)
+    best: tuple[Region, float] | None = None
+    for k in rng.permutation(len(every))[:tried]:
+        region = every[k]
+        accuracy = validation_accuracy(
+            model, X, y, X[region.rows], region.target, X_val, y_val, seed
+        )
+        if best is None or accuracy < best[1]:
+            best = (region, accuracy)
+    assert best is not None  # there are two regions a class
+    return best

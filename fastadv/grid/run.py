@@ -1,0 +1,286 @@
+"""Running a grid: the order of its stages, what is reused, what is kept when something fails."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+import fastadv
+from fastadv.datasets import load_dataset
+from fastadv.errors import InputError
+from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
+from fastadv.grid.stages import Context, Measure, Stage, empty_row, kind_of
+from fastadv.grid.store import Row, Store
+from fastadv.grid.workers import Finished, run_inline, run_in_processes
+from fastadv.metrics import wilson_interval
+from fastadv.threads import thread_count
+from fastadv.warmup import warm_up
+
+
+class GridProgress(Protocol):
+    """What a caller is told while a grid runs."""
+
+    def start(self, total: float, cells: int, kept: int) -> None:
+        """``cells`` cells of ``total`` weight are to be done, ``kept`` are done already."""
+
+    def begin(self, label: str) -> None:
+        """A stage begins."""
+
+    def advance(self, weight: float) -> None:
+        """A stage of this weight has ended."""
+
+    def note(self, text: str) -> None:
+        """Something to tell in one line."""
+
+    def compiling(self, name: str, done: int, total: int) -> None:
+        """The kernels of ``name`` are being compiled, after ``done`` of ``total`` files."""
+
+    def stop(self) -> None:
+        """Nothing more comes."""
+
+
+class _Silent:
+    """No progress."""
+
+    def start(self, total: float, cells: int, kept: int) -> None: ...
+    def begin(self, label: str) -> None: ...
+    def advance(self, weight: float) -> None: ...
+    def note(self, text: str) -> None: ...
+    def compiling(self, name: str, done: int, total: int) -> None: ...
+    def stop(self) -> None: ...
+
+
+def run_grid(
+    *,
+    attacks: Sequence[str],
+    defenses: Sequence[str] = DEFAULT_DEFENSES,
+    dataset: str = "mnist",
+    model: str = "mlp",
+    samples: int = 1000,
+    seeds: int = 1,
+    seed: int = 0,
+    output: str | Path | None = None,
+    fresh: bool = False,
+    jobs: int = 1,
+    timeout: float | None = None,
+    progress: GridProgress | None = None,
+) -> list[Row]:
+    """Run every attack against every defense and return a row for each pair and seed.
+
+    Parameters
+    ----------
+    attacks, defenses : sequence of str
+        Specs such as ``"stadv[budget=20]"``; ``"all"`` is every registered one. The attack
+        ``none``, which is the clean accuracy, is always the first.
+    dataset, model : str
+        Specs.
+    samples : int
+        Test images that evasion attacks get; other rows are measured on all of them.
+    seeds, seed : int
+        The seeds are seed, ..., seed + seeds - 1.
+    output : path, optional
+        The folder that keeps the grid; what it holds already is not computed again. Without it
+        nothing is kept.
+    fresh : bool
+        Compute everything again.
+    jobs : int
+        Processes, each with its share of the threads; the numbers do not depend on it.
+    timeout : float, optional
+        Seconds that one stage of a cell may take.
+    progress : GridProgress, optional
+
+    Returns
+    -------
+    list of Row
+        In the order of the axes; rows of pairs that do not go together are ``skipped`` with a
+        reason, those of stages that failed are ``failed`` with the message.
+
+    Raises
+    ------
+    InputError
+        Before any work, if something that was asked for makes no sense.
+    """
+    if jobs < 1:
+        raise InputError(f"jobs has to be at least 1, got {jobs}")
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"timeout has to be above 0 seconds, got {timeout}")
+    grid = Grid.parse(list(attacks), list(defenses), dataset, model, samples, seeds, seed)
+    data = load_dataset(dataset)
+    if samples > len(data.x_test):
+        raise InputError(f"samples is {samples}, but {data.name} has {len(data.x_test)} test images")
+    told = progress or _Silent()
+    with tempfile.TemporaryDirectory(prefix="fastadv-") as scratch:
+        store = Store(Path(scratch if output is None else output))
+        context = Context(grid, data, store)
+        if fresh:
+            _forget(store)
+        store.write_json("grid.json", {"grid": grid.describe(), "environment": environment()})
+        try:
+            return _run(context, told, jobs, timeout, fresh)
+        finally:
+            told.stop()
+
+
+def _run(
+    context: Context, told: GridProgress, jobs: int, timeout: float | None, fresh: bool
+) -> list[Row]:
+    cells = context.grid.cells()
+    rows: dict[str, Row] = {}
+    wanted: list[Measure] = []
+    for cell in cells:
+        row, reason = empty_row(cell, context), _reason_to_skip(cell, context)
+        if reason is not None:
+            row.status, row.reason = "skipped", reason
+            context.store.write_json(f"cells/{row.id}.json", row)
+            rows[row.id] = row
+            continue
+        kept = None if fresh else _kept_row(row.id, context, told)
+        if kept is not None:
+            rows[row.id] = kept
+        else:
+            wanted.append(Measure(cell))
+    if wanted:
+        warm_up(told.compiling)
+    plan = _plan(wanted, context)
+    told.start(sum(stage.weight for stage in plan.values()), len(wanted), len(rows))
+    run = run_inline if jobs == 1 and timeout is None else run_in_processes
+    failed: dict[str, Finished] = {}
+    needs = {key: _keys(stage.needs(context), context) for key, stage in plan.items()}
+    for event in run(plan, needs, context, jobs=jobs, timeout=timeout, begin=told.begin):
+        told.advance(plan[event.key].weight)
+        if event.status != "ok":
+            failed[event.key] = event
+    for stage in wanted:
+        key = stage.key(context)
+        if key in failed:
+            row = empty_row(stage.cell, context)
+            row.status, row.reason = failed[key].status, failed[key].message
+            context.store.write_json(f"cells/{key}.json", row)
+            rows[key] = row
+        else:
+            done = context.store.load_row(key)
+            assert done is not None  # it has just been written
+            rows[key] = done
+    return [rows[Measure(cell).key(context)] for cell in cells]
+
+
+def _keys(stages: Iterable[Stage], context: Context) -> list[str]:
+    return [stage.key(context) for stage in stages]
+
+
+def _plan(wanted: Sequence[Measure], context: Context) -> dict[str, Stage]:
+    """Return the stages that have to run, by key, each behind those that it needs."""
+    plan: dict[str, Stage] = {}
+
+    def add(stage: Stage) -> None:
+        key = stage.key(context)
+        if key in plan:
+            return
+        if not isinstance(stage, Measure) and context.store.stage_info(key) is not None:
+            return
+        for needed in stage.needs(context):
+            add(needed)
+        plan[key] = stage
+
+    for stage in wanted:
+        add(stage)
+    return plan
+
+
+def _kept_row(cell_id: str, context: Context, told: GridProgress) -> Row | None:
+    """Return the row of an earlier run, if it is whole and not of a failure."""
+    row = context.store.load_row(cell_id)
+    if row is None and (context.store.folder / "cells" / f"{cell_id}.json").exists():
+        told.note(f"cells/{cell_id}.json or its .npz cannot be read; the cell runs again")
+    return row if row is not None and row.status in ("ok", "skipped") else None
+
+
+def _reason_to_skip(cell: Cell, context: Context) -> str | None:
+    attack = cell.attack.thing
+    if kind_of(attack) == "none":
+        return None
+    reason: str | None = attack.supports(context.grid.make_model(cell.seed), context.dataset.task)
+    return reason
+
+
+def _forget(store: Store) -> None:
+    for name in ("cells", "stages"):
+        shutil.rmtree(store.folder / name, ignore_errors=True)
+        (store.folder / name).mkdir(exist_ok=True)
+
+
+def environment() -> dict[str, object]:
+    """Return what the numbers and the times of a grid hang on."""
+    import numba
+    import scipy
+    import sklearn
+
+    return {
+        "fastadv": fastadv.__version__,
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "scipy": scipy.__version__,
+        "scikit-learn": sklearn.__version__,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": thread_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+@dataclass(frozen=True)
+class Worst:
+    """Accuracy when an image counts only if it survives every attack of one threat model."""
+
+    threat: str
+    defense: str
+    seed: int
+    n: int
+    accuracy: float
+    ci95: tuple[float, float]
+
+
+def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
+    """Return the per-sample worst case over the evasion attacks of each threat model.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    folder : path
+        The grid's, with the samples of its cells.
+    """
+    store = Store(Path(folder))
+    groups: dict[tuple[str, str, int], np.ndarray] = {}
+    for row in rows:
+        if row.kind != "evasion" or row.status != "ok" or row.threat is None:
+            continue
+        samples = store.load_samples(row.id)
+        if samples is None:
+            continue
+        group = (row.threat, row.defense, row.seed)
+        groups[group] = groups.get(group, True) & samples["robust"]
+    return [
+        Worst(*group, len(r), float(r.mean()), wilson_interval(int(r.sum()), len(r)))
+        for group, r in groups.items()
+    ]
+

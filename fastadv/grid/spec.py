@@ -1,0 +1,144 @@
+"""Cells and grids: what is to be computed, in canonical text."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import fastadv
+from fastadv.errors import InputError
+from fastadv.grid import registry
+from fastadv.grid.store import SCHEMA
+from fastadv.specs import Spec, format_value
+
+DEFAULT_DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
+
+
+def digest(*parts: object) -> str:
+    """Return the hash that names a file, 16 hexadecimal digits."""
+    text = "\x1f".join([f"schema {SCHEMA}", f"fastadv {fastadv.__version__}", *map(str, parts)])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An attack or a defense of a grid: as the user wrote it, and built."""
+
+    text: str
+    thing: Any = field(compare=False, repr=False)
+
+    @property
+    def canonical(self) -> str:
+        """The spec with every parameter."""
+        return registry.canonical(self.thing)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One attack against one defense with one seed."""
+
+    attack: Choice
+    defense: Choice
+    seed: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The axes of a grid.
+
+    Parameters
+    ----------
+    attacks, defenses : tuple of Choice
+        The attack ``none`` comes first.
+    dataset, model : str
+        Specs, as written.
+    samples : int
+        Test images that evasion attacks get.
+    seeds : tuple of int
+    """
+
+    attacks: tuple[Choice, ...]
+    defenses: tuple[Choice, ...]
+    dataset: str
+    model: str
+    samples: int
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def parse(
+        cls,
+        attacks: list[str],
+        defenses: list[str],
+        dataset: str,
+        model: str,
+        samples: int,
+        seeds: int,
+        seed: int,
+    ) -> Grid:
+        """Build a grid from what a user wrote.
+
+        Raises
+        ------
+        InputError
+            With one line on the first thing that is wrong.
+        """
+        if samples < 1:
+            raise InputError(f"samples has to be at least 1, got {samples}")
+        if seeds < 1:
+            raise InputError(f"seeds has to be at least 1, got {seeds}")
+        if seed < 0:
+            raise InputError(f"seed has to be at least 0, got {seed}")
+        if not attacks or not defenses:
+            raise InputError("a grid needs at least one attack and one defense")
+        registry.make_model(model)
+        return cls(
+            attacks=_choices("attack", ["none", *attacks]),
+            defenses=_choices("defense", defenses),
+            dataset=dataset,
+            model=model,
+            samples=samples,
+            seeds=tuple(range(seed, seed + seeds)),
+        )
+
+    def make_model(self, seed: int) -> Any:
+        """Build the untrained model of one seed; a random_state in the spec is kept."""
+        return registry.make("model", self.model, random_state=seed)
+
+    def cells(self) -> list[Cell]:
+        """Return the cells: seed by seed, attack by attack, defense by defense."""
+        return [
+            Cell(attack, defense, seed)
+            for seed in self.seeds
+            for attack in self.attacks
+            for defense in self.defenses
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the grid as plain values, for JSON."""
+        return {
+            "dataset": self.dataset,
+            "model": self.model,
+            "attacks": [attack.text for attack in self.attacks],
+            "defenses": [defense.text for defense in self.defenses],
+            "samples": self.samples,
+            "seeds": list(self.seeds),
+        }
+
+
+def _choices(what: str, texts: list[str]) -> tuple[Choice, ...]:
+    """Build each choice once: ``all`` stands for every registered one, repeats are dropped."""
+    expanded: list[str] = []
+    for text in texts:
+        expanded += [e.name for e in registry.REGISTRY[what]] if text == "all" else [text]
+    chosen: dict[str, Choice] = {}
+    for text in expanded:
+        choice = Choice(_tidy(text), registry.make(what, text))
+        chosen.setdefault(choice.canonical, choice)
+    return tuple(chosen.values())
+
+
+def _tidy(text: str) -> str:
+    spec = Spec.parse(text)
+    inner = ",".join(f"{key}={format_value(value)}" for key, value in spec.parameters.items())
+    return f"{spec.name}[{inner}]" if inner else spec.name
