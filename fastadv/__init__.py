@@ -1,3 +1,47 @@
-"""Training-time and test-time attacks against defenses, as one grid, on small models, on a CPU."""
+"""Training-time and test-time attacks against defenses, as one grid, on small models, on a CPU.
+
+Everything below is loaded when it is first used: importing fastadv itself imports neither NumPy
+nor Numba nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fastadv.datasets import Dataset as Dataset
+    from fastadv.datasets import load_dataset as load_dataset
+    from fastadv.errors import DivergenceError as DivergenceError
+    from fastadv.errors import InputError as InputError
+    from fastadv.grid.registry import make_attack as make_attack
+    from fastadv.grid.registry import make_defense as make_defense
+    from fastadv.grid.registry import make_model as make_model
+    from fastadv.grid.run import run_grid as run_grid
+    from fastadv.models.mlp import MLPClassifier as MLPClassifier
+    from fastadv.protocols import Task as Task
+
+_HOMES = {
+    "Dataset": "fastadv.datasets",
+    "DivergenceError": "fastadv.errors",
+    "InputError": "fastadv.errors",
+    "MLPClassifier": "fastadv.models.mlp",
+    "Task": "fastadv.protocols",
+    "load_dataset": "fastadv.datasets",
+    "make_attack": "fastadv.grid.registry",
+    "make_defense": "fastadv.grid.registry",
+    "make_model": "fastadv.grid.registry",
+    "run_grid": "fastadv.grid.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fastadv' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

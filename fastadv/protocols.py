@@ -78,7 +78,12 @@ class PoisonableModel(Model, Protocol):
     """A model whose training can be differentiated with respect to its training rows."""
 
     def poison_gradient(
-        self, X_train: Floats, y_train: Labels, index: npt.NDArray[np.intp], X_val: Floats, y_val: Labels
+        self,
+        X_train: Floats,
+        y_train: Labels,
+        index: npt.NDArray[np.intp],
+        X_val: Floats,
+        y_val: Labels,
     ) -> tuple[float, Float64]:
         """Return the validation loss after training and its exact gradient, (len(index), d)."""
         ...
@@ -158,7 +163,14 @@ class EvasionAttack(Protocol):
         ...
 
     def craft(
-        self, model: Model, x: Floats, y: Labels, target: Labels | None, *, task: Task, stream: Stream
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
     ) -> tuple[Floats, dict[str, npt.NDArray[Any]]]:
         """Attack one chunk of images in the calling thread, without any judgement of success."""
         ...

@@ -29,7 +29,9 @@ def _default_threads() -> int:
     chosen = os.environ.get("FASTADV_THREADS", "")
     if chosen:
         if not chosen.isdigit() or int(chosen) < 1:
-            raise InputError(f"FASTADV_THREADS is {chosen!r}; it has to be a whole number of at least 1")
+            raise InputError(
+                f"FASTADV_THREADS is {chosen!r}; it has to be a whole number of at least 1"
+            )
         return int(chosen)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -43,7 +45,7 @@ def thread_count() -> int:
 
 def set_threads(n: int) -> None:
     """Use ``n`` threads from now on; no result depends on it."""
-    global _threads  # noqa: PLW0603 - one setting for the process
+    global _threads
     _threads = n
     numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
     _pool.cache_clear()

@@ -111,7 +111,9 @@ def make(what: str, text: str, **defaults: Any) -> Any:
         return cls(**resolve(given, parameter_kinds(cls, set(nested)), spec.name), **nested)
     except InputError as error:
         message = str(error)
-        raise InputError(message if message.startswith(spec.name) else f"{spec.name}: {message}") from None
+        raise InputError(
+            message if message.startswith(spec.name) else f"{spec.name}: {message}"
+        ) from None
 
 
 def parameter_kinds(cls: Any, nested: Sequence[str] | set[str] = ()) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from fastadv.errors import InputError
 from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
 from fastadv.grid.stages import Context, Measure, Stage, empty_row, kind_of
 from fastadv.grid.store import Row, Store
-from fastadv.grid.workers import Finished, run_inline, run_in_processes
+from fastadv.grid.workers import Finished, run_in_processes, run_inline
 from fastadv.metrics import wilson_interval
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
@@ -116,7 +116,9 @@ def run_grid(
     grid = Grid.parse(list(attacks), list(defenses), dataset, model, samples, seeds, seed)
     data = load_dataset(dataset)
     if samples > len(data.x_test):
-        raise InputError(f"samples is {samples}, but {data.name} has {len(data.x_test)} test images")
+        raise InputError(
+            f"samples is {samples}, but {data.name} has {len(data.x_test)} test images"
+        )
     told = progress or _Silent()
     with tempfile.TemporaryDirectory(prefix="fastadv-") as scratch:
         store = Store(Path(scratch if output is None else output))
@@ -283,4 +285,3 @@ def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
         Worst(*group, len(r), float(r.mean()), wilson_interval(int(r.sum()), len(r)))
         for group, r in groups.items()
     ]
-

@@ -168,8 +168,8 @@ class Fit:
     def model(self, context: Context) -> Model:
         """Return the trained model, not wrapped."""
         name = registry.canonical(context.grid.make_model(self.seed)).partition("[")[0]
-        loaded: Model = registry.find("model", name).load().load(
-            context.store.stage_path(self.key(context))
+        loaded: Model = (
+            registry.find("model", name).load().load(context.store.stage_path(self.key(context)))
         )
         return loaded
 
@@ -218,7 +218,11 @@ class Perturb:
         context.store.save_stage(
             key,
             arrays
-            | {"x_adv": result.x_adv, "success": result.success, "misclassified": result.misclassified},
+            | {
+                "x_adv": result.x_adv,
+                "success": result.success,
+                "misclassified": result.misclassified,
+            },
         )
         context.store.finish_stage(key, {"seconds": seconds, "queries": result.queries})
 
@@ -353,7 +357,9 @@ class Measure:
         x, y = data.x_test[rows], data.y_test[rows]
         stage = Perturb(self.cell.attack, self.clean_fit(), aware=True)
         kept, info = _kept(context, stage), context.store.stage_info(stage.key(context)) or {}
-        distances = {k.removeprefix("distance_"): v for k, v in kept.items() if k.startswith("distance_")}
+        distances = {
+            k.removeprefix("distance_"): v for k, v in kept.items() if k.startswith("distance_")
+        }
         success, threat = kept["success"], attack.threat()
         within = np.ones(len(y), dtype=bool)
         if threat.distance is not None:
@@ -362,7 +368,9 @@ class Measure:
         _fill_accuracy(row, robust)
         right = ~kept["misclassified"]
         row.success_rate = float(success.sum() / right.sum()) if right.any() else None
-        row.distances = {k: float(np.median(v[success])) for k, v in distances.items() if success.any()}
+        row.distances = {
+            k: float(np.median(v[success])) for k, v in distances.items() if success.any()
+        }
         row.queries, row.seconds["perturb"] = info.get("queries", {}), info.get("seconds", 0.0)
         row.flags = _evasion_flags(self.cell, model, success & ~within, kept["x_adv"], context)
         if isinstance(self.cell.defense.thing, Wrapper):

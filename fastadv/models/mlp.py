@@ -159,9 +159,17 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         with one_blas_thread():
             return float(
                 sgd.epoch(
-                    X, columns, order, self.batch_size, self._params, velocity, self._sizes,
-                    ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
-                    np.float32(self.momentum), np.float32(self.alpha),
+                    X,
+                    columns,
+                    order,
+                    self.batch_size,
+                    self._params,
+                    velocity,
+                    self._sizes,
+                    ACTIVATIONS[self.activation],
+                    np.float32(self.learning_rate_init),
+                    np.float32(self.momentum),
+                    np.float32(self.alpha),
                 )  # fmt: skip
             )
 
@@ -242,7 +250,9 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         check_is_fitted(self, "_params")
         n, n_features = X.shape
         if n_features != self._sizes[0]:
-            raise InputError(f"X has {n_features} features, the model was trained on {self._sizes[0]}")
+            raise InputError(
+                f"X has {n_features} features, the model was trained on {self._sizes[0]}"
+            )
         n_rows = -(-max(n, 1) // dense.TILE) * dense.TILE
         activation = ACTIVATIONS[self.activation]
         padded = _padded(X, n_rows)
@@ -333,7 +343,9 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         matrices = [np.asarray(coef, dtype=np.float32) for coef in coefs]
         biases = [np.asarray(intercept, dtype=np.float32) for intercept in intercepts]
         if not matrices or len(matrices) != len(biases):
-            raise InputError(f"{len(matrices)} coefs and {len(biases)} intercepts: one each a layer")
+            raise InputError(
+                f"{len(matrices)} coefs and {len(biases)} intercepts: one each a layer"
+            )
         for k, (w, b) in enumerate(zip(matrices, biases, strict=True)):
             n_in = matrices[k - 1].shape[-1] if k else w.shape[0]
             if w.ndim != 2 or w.shape[0] != n_in or b.shape != w.shape[1:]:
@@ -358,7 +370,9 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         """Write the trained model to ``path``: a NumPy archive of plain arrays that runs no code."""
         check_is_fitted(self, "_params")
         if self.classes_.dtype.hasobject:
-            raise InputError("classes of type object cannot be saved; train on numbers or plain text")
+            raise InputError(
+                "classes of type object cannot be saved; train on numbers or plain text"
+            )
         parameters = self.get_params()
         parameters["hidden_layer_sizes"] = [int(width) for width in self.hidden_layer_sizes]
         if not isinstance(self.random_state, int | None):
@@ -397,7 +411,9 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
             raise InputError(f"{path} is not a saved MLPClassifier ({error})") from None
         expected = int(((model._sizes[:-1] + 1) * model._sizes[1:]).sum())
         if model._params.shape != (expected,) or model._params.dtype != np.float32:
-            raise InputError(f"{path}: {model._params.size} weights, expected {expected} of float32")
+            raise InputError(
+                f"{path}: {model._params.size} weights, expected {expected} of float32"
+            )
         model.n_iter_, model.n_features_in_ = len(model.loss_curve_), int(model._sizes[0])
         return model
 

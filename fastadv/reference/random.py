@@ -41,4 +41,6 @@ def normal(key: int, ids: np.ndarray, draw: int, out: np.ndarray) -> None:
         for j in range(0, out.shape[1], 2):
             radius = math.sqrt(-2.0 * math.log(1.0 - unit(state, j)))
             angle = 2.0 * math.pi * unit(state, j + 1)
-            out[i, j : j + 2] = [radius * math.cos(angle), radius * math.sin(angle)][: out.shape[1] - j]
+            out[i, j : j + 2] = [radius * math.cos(angle), radius * math.sin(angle)][
+                : out.shape[1] - j
+            ]

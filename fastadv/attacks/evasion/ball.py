@@ -31,7 +31,9 @@ def project_onto(norm: Norm, x: Float32, eps: float, task: Task, x_adv: Float32)
     onto(x, eps, *task.bounds, x_adv)
 
 
-def random_point(norm: Norm, x: Float32, eps: float, task: Task, stream: Stream, draw: int) -> Float32:
+def random_point(
+    norm: Norm, x: Float32, eps: float, task: Task, stream: Stream, draw: int
+) -> Float32:
     """Return a point drawn uniformly from the ball around each row of x, cut to the bounds.
 
     Uniform in the ball: for L2 a normal direction times eps u^(1/d).

@@ -138,13 +138,24 @@ class Evasion(ABC):
             counted = Counted(model)
             stream = Stream(key, ids[part])
             return self._attack_chunk(
-                counted, X[part], columns[part], None if wanted is None else wanted[part], task, stream
+                counted,
+                X[part],
+                columns[part],
+                None if wanted is None else wanted[part],
+                task,
+                stream,
             )
 
         return _gather(map_chunks(attack, len(X), CHUNK), X, self, task)
 
     def _attack_chunk(
-        self, model: Counted, x: Floats, y: Labels, target: Labels | None, task: Task, stream: Stream
+        self,
+        model: Counted,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        task: Task,
+        stream: Stream,
     ) -> _Chunk:
         wrong = model.model.vjp(x)[0].argmax(axis=1) != y
         if target is None:
@@ -160,7 +171,12 @@ class Evasion(ABC):
         return _Chunk(x_adv, success, wrong, distances, details, model.forward, model.backward)
 
     def choose_targets(
-        self, model: Model, x: Floats, y: Labels, task: Task, stream: Stream  # noqa: ARG002
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        task: Task,
+        stream: Stream,  # noqa: ARG002
     ) -> Labels | None:
         """Return the columns that the attack's own rule aims at; None for an untargeted attack."""
         return None

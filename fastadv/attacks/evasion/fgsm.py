@@ -42,7 +42,14 @@ class FGSM(Evasion):
         return ball.threat_of(self.norm, self.eps)
 
     def craft(
-        self, model: Model, x: Floats, y: Labels, target: Labels | None, *, task: Task, stream: Stream  # noqa: ARG002
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,  # noqa: ARG002
     ) -> tuple[Floats, Details]:
         """Take the one step."""
         x = np.ascontiguousarray(x, dtype=np.float32)

@@ -45,7 +45,14 @@ class Noise(Evasion):
         return ball.threat_of(self.norm, self.eps)
 
     def craft(
-        self, model: Model, x: Floats, y: Labels, target: Labels | None, *, task: Task, stream: Stream
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
     ) -> tuple[Floats, Details]:
         """Draw, and keep the first draw that succeeds, else the last."""
         x = np.ascontiguousarray(x, dtype=np.float32)

@@ -47,14 +47,25 @@ class PGD(Evasion):
         require(self.eps >= 0, "eps has to be at least 0", self.eps)
         require(self.steps >= 1, "steps has to be at least 1", self.steps)
         require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
-        require(self.step_size is None or self.step_size > 0, "step_size has to be above 0", self.step_size)
+        require(
+            self.step_size is None or self.step_size > 0,
+            "step_size has to be above 0",
+            self.step_size,
+        )
 
     def threat(self) -> Threat:
         """Return the ball."""
         return ball.threat_of(self.norm, self.eps)
 
     def craft(
-        self, model: Model, x: Floats, y: Labels, target: Labels | None, *, task: Task, stream: Stream
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
     ) -> tuple[Floats, Details]:
         """Climb from each start; keep the iterate of highest loss, a success before any other."""
         x = np.ascontiguousarray(x, dtype=np.float32)

@@ -117,7 +117,14 @@ class StAdv(Evasion):
         return np.where(y == self.target, runner_up, int(self.target)).astype(np.int64)
 
     def craft(
-        self, model: Model, x: Floats, y: Labels, target: Labels | None, *, task: Task, stream: Stream
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
     ) -> tuple[Floats, Details]:
         """Descend from a tiny random flow; details: ``flow`` (n, 2, H, W), (du, dv) in pixels."""
         x = np.ascontiguousarray(x, dtype=np.float32)
@@ -139,12 +146,18 @@ class StAdv(Evasion):
             if step > self.steps:
                 break
             if searching:
-                tau = np.clip(tau * np.where(success, _RAISE, _LOWER), *_TAU_BOUNDS).astype(np.float32)
+                tau = np.clip(tau * np.where(success, _RAISE, _LOWER), *_TAU_BOUNDS).astype(
+                    np.float32
+                )
             kernels.warp_gradient(x, flow, channels, pullback(dlogits), dflow)
             kernels.add_flow_loss_gradient(flow, tau, dflow)
             kernels.adam_step(flow, dflow, mean, square, step, self._rate(step, searching))
 
-        flow = np.where(np.isfinite(best_loss)[:, None, None, None], best, flow) if self.keep == "best" else flow
+        flow = (
+            np.where(np.isfinite(best_loss)[:, None, None, None], best, flow)
+            if self.keep == "best"
+            else flow
+        )
         kernels.warp(x, flow, channels, x_adv)
         return x_adv, {"flow": flow}
 

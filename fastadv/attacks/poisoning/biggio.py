@@ -116,7 +116,16 @@ class Biggio:
         if len(X) <= self.subset_size:
             everything = np.arange(len(X))
             moved, history = self._ascend(
-                model, X, y, X_val, y_val, start, labels, everything, np.arange(n_points), keep_inside
+                model,
+                X,
+                y,
+                X_val,
+                y_val,
+                start,
+                labels,
+                everything,
+                np.arange(n_points),
+                keep_inside,
             )
             return base.added(X, y, moved, labels, history, details)
 

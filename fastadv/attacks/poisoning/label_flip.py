@@ -96,8 +96,8 @@ def random_flips(
 ) -> tuple[npt.NDArray[np.intp], Labels]:
     """Draw rows without replacement (as long as they last) and a wrong label for each."""
     rng = seeds.generator(seed, "random flips")
-    rows = np.concatenate(
-        [rng.permutation(len(y)) for _ in range(-(-n_points // len(y)))]
-    )[:n_points]
+    rows = np.concatenate([rng.permutation(len(y)) for _ in range(-(-n_points // len(y)))])[
+        :n_points
+    ]
     labels = (y[rows] + rng.integers(1, n_classes, n_points)) % n_classes
     return rows, labels.astype(np.int64)

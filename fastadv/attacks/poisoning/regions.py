@@ -71,7 +71,14 @@ def surrogate_of(model: Any, seed: int) -> Any:
 
 
 def validation_accuracy(
-    model: Any, X: Floats, y: Labels, points: Floats, label: int, X_val: Floats, y_val: Labels, seed: int
+    model: Any,
+    X: Floats,
+    y: Labels,
+    points: Floats,
+    label: int,
+    X_val: Floats,
+    y_val: Labels,
+    seed: int,
 ) -> float:
     """Train a surrogate on X, y with ``points`` added under ``label``; return its accuracy."""
     poisoned_y = np.concatenate([y, np.full(len(points), label, dtype=np.int64)])
@@ -80,7 +87,14 @@ def validation_accuracy(
 
 
 def choose(
-    model: Any, X: Floats, y: Labels, X_val: Floats, y_val: Labels, n_points: int, tried: int, seed: int
+    model: Any,
+    X: Floats,
+    y: Labels,
+    X_val: Floats,
+    y_val: Labels,
+    n_points: int,
+    tried: int,
+    seed: int,
 ) -> tuple[Region, float]:
     """Return, of ``tried`` regions drawn at random, the one of lowest validation accuracy, and that.
 

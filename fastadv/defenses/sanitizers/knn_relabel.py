@@ -32,7 +32,9 @@ class KNNRelabel:
     components: int | None = 30
 
     name: ClassVar[str] = "knn_relabel"
-    reference: ClassVar[str] = "Paudice et al., ECML PKDD workshops 2018, arXiv 1803.00992, algorithm 1"
+    reference: ClassVar[str] = (
+        "Paudice et al., ECML PKDD workshops 2018, arXiv 1803.00992, algorithm 1"
+    )
 
     def __post_init__(self) -> None:
         if self.neighbors < 1:
@@ -45,7 +47,9 @@ class KNNRelabel:
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:  # noqa: ARG002
         """Keep every row; return the labels after the vote."""
         if len(X) <= self.neighbors:
-            raise InputError(f"knn_relabel: {self.neighbors} neighbors need more than {len(X)} images")
+            raise InputError(
+                f"knn_relabel: {self.neighbors} neighbors need more than {len(X)} images"
+            )
         nearest = self._nearest(X)
         votes = np.zeros((len(X), task.n_classes), dtype=np.int64)
         for k in range(self.neighbors):

@@ -1,0 +1,86 @@
+"""The program ``fastadv``: its commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import fastadv
+from fastadv.cli import console, data
+from fastadv.cli.attack import attack
+from fastadv.cli.errors import INTERRUPTED, explain
+from fastadv.cli.grid import grid
+from fastadv.cli.list import list_
+from fastadv.cli.report import report
+from fastadv.cli.warmup import warmup
+
+app = typer.Typer(
+    name="fastadv",
+    help="Training-time and test-time attacks against defenses, as one grid, on a CPU, in seconds.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(grid)
+app.command()(attack)
+app.command()(report)
+app.command("list")(list_)
+app.add_typer(data.app, name="data")
+app.command()(warmup)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print_text(f"fastadv {fastadv.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    context: typer.Context,
+    debug: Annotated[  # noqa: ARG001 - main() takes it, wherever it stands
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Training-time and test-time attacks against defenses, as one grid, on a CPU, in seconds."""
+    if context.invoked_subcommand is None:
+        console.print_text(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; those of the process unless given.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _accept_any_text()
+    try:
+        code = app([word for word in given if word != "--debug"], "fastadv", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Exception as error:
+        if "--debug" in given:
+            traceback.print_exc()
+        line, code = explain(error)
+        console.say(f"fastadv: {line}")
+        return code
+    if code == INTERRUPTED:
+        console.say("fastadv: stopped")
+    return code if isinstance(code, int) else 0
+
+
+def _accept_any_text() -> None:
+    """Let a stream that cannot show a character show a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,82 @@
+"""``fastadv attack``: one attack, looked at closely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastadv.cli import console
+from fastadv.cli.grid_options import whole_number
+from fastadv.cli.specs import check_spec, names
+from fastadv.errors import InputError
+
+
+def _complete_attack(incomplete: str) -> list[str]:
+    return [name for name in names("attack") if name.startswith(incomplete)]
+
+
+def attack(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="The attack, with parameters in brackets: stadv[tau=0.05]",
+            autocompletion=_complete_attack,
+        ),
+    ],
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="See fastadv list datasets.")
+    ] = "mnist",
+    model: Annotated[str, typer.Option(metavar="NAME", help="See fastadv list models.")] = "mlp",
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Test images, those of a grid. Default: 1000 for evasion, all for poisoning",
+        ),
+    ] = None,
+    seed: Annotated[str, typer.Option(metavar="N", help="Of the model and the attack.")] = "0",
+    show: Annotated[
+        str, typer.Option(metavar="K", help="Draw K images, or poison points, in the terminal.")
+    ] = "0",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Keep images, labels, predictions, distances and details as NumPy arrays.",
+        ),
+    ] = None,
+) -> None:
+    """Train a model and run one attack against it, without any defense."""
+    check_spec("attack", name)
+    check_spec("model", model)
+    if name == "none":
+        raise InputError("none is a grid's row of clean accuracies, not an attack")
+    n_samples = None if samples is None else whole_number(samples, 1, "--samples")
+    first_seed, n_shown = whole_number(seed, 0, "--seed"), whole_number(show, 0, "--show")
+    if output is not None:
+        _check_output(output)
+    from fastadv.cli.progress import waiting
+
+    messages = console.messages()
+    with waiting(messages, "loading"):
+        from fastadv.cli import attack_run
+
+    job = attack_run.Job(name, dataset, model, n_samples, first_seed)
+    outcome = attack_run.run(job, lambda text: waiting(messages, text))
+    out = console.output()
+    out.print(outcome.table)
+    if n_shown:
+        out.print(outcome.draw(n_shown, color=out.color_system in ("truecolor", "256")))
+    if output is not None:
+        outcome.save(output)
+        console.say(f"arrays in {output}")
+
+
+def _check_output(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"--output {path} is a folder; give the name of a file, such as adv.npz")
+    if not path.parent.is_dir():
+        raise InputError(f"--output {path}: there is no folder {path.parent}")

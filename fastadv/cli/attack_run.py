@@ -1,0 +1,300 @@
+"""Train, attack and measure for ``fastadv attack``; imports NumPy, so only when it runs."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import RenderableType
+from rich.text import Text
+
+from fastadv.datasets import Dataset, load_dataset
+from fastadv.errors import InputError
+from fastadv.files import atomic_write
+from fastadv.grid.registry import find, make
+from fastadv.protocols import (
+    EvasionAttack,
+    EvasionResult,
+    Floats,
+    Labels,
+    Mask,
+    Model,
+    PoisoningAttack,
+    PoisonResult,
+)
+from fastadv.report.attack_table import (
+    EvasionSummary,
+    PoisoningSummary,
+    evasion_table,
+    poisoning_table,
+)
+from fastadv.report.terminal_image import beside, captioned, image_text
+from fastadv.seeds import generator
+from fastadv.specs import Spec
+from fastadv.threads import thread_count
+from fastadv.warmup import is_warm, warm_up
+
+Wait = Callable[[str], AbstractContextManager[None]]
+
+_EVASION_SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for, as it was written."""
+
+    attack: str
+    dataset: str
+    model: str
+    samples: int | None
+    seed: int
+
+    def new_model(self) -> Any:
+        """Return an untrained model."""
+        return make("model", self.model, random_state=self.seed)
+
+
+class Outcome(ABC):
+    """What an attack did: a table, drawings, and arrays to keep."""
+
+    @property
+    @abstractmethod
+    def table(self) -> RenderableType:
+        """The figures."""
+
+    @abstractmethod
+    def draw(self, count: int, *, color: bool) -> Text:
+        """Return drawings of the first ``count`` images."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what is to be kept."""
+
+    def save(self, path: Path) -> None:
+        """Write the arrays to an .npz file, whole or not at all."""
+        with atomic_write(path) as stream:
+            np.savez_compressed(stream, allow_pickle=False, **self.arrays())
+
+
+def run(job: Job, wait: Wait) -> Outcome:
+    """Run the attack that ``job`` names.
+
+    Parameters
+    ----------
+    wait : callable
+        Given what is going on, a context manager that shows it.
+
+    Raises
+    ------
+    InputError
+        If something in the job is wrong, or the attack does not support the model.
+    """
+    attack = make("attack", job.attack)
+    model = job.new_model()
+    with wait(f"reading {job.dataset}"):
+        data = load_dataset(job.dataset)
+    reason = attack.supports(model, data.task)
+    if reason:
+        raise InputError(f"{job.attack} cannot attack {job.model} on {job.dataset}: {reason}")
+    if job.samples is not None and job.samples > len(data.x_test):
+        raise InputError(f"--samples {job.samples}: {data.name} has {len(data.x_test)} test images")
+    if not is_warm():
+        with wait("first run: compiling the kernels"):
+            warm_up()
+    with wait(f"training {job.model} on {len(data.x_train):,} images"):
+        model.fit(data.x_train, data.y_train)
+    if find("attack", Spec.parse(job.attack).name).kind == "poisoning":
+        return _poison(job, attack, model, data, wait)
+    return _evade(job, attack, model, data, wait)
+
+
+# -- evasion --------------------------------------------------------------------------------
+
+
+def _evade(job: Job, attack: EvasionAttack, model: Model, data: Dataset, wait: Wait) -> Outcome:
+    n = min(job.samples or _EVASION_SAMPLES, len(data.x_test))
+    rows = generator(0, "test samples").permutation(len(data.x_test))[:n]  # as a grid draws them
+    X, y = data.x_test[rows], data.y_test[rows]
+    # Machine code is loaded from disk at the first call; that is not the attack's time.
+    attack.perturb(model, X[:1], y[:1], task=data.task, seed=job.seed)
+    with wait(f"attacking {n:,} test images with {job.attack}"):
+        start = time.perf_counter()
+        result = attack.perturb(model, X, y, task=data.task, seed=job.seed)
+        seconds = time.perf_counter() - start
+    return EvasionOutcome(job, attack, model, data, rows, X, y, result, seconds)
+
+
+@dataclass(frozen=True)
+class EvasionOutcome(Outcome):
+    """Test images (their ``rows``) before and after an attack, which alone took ``seconds``."""
+
+    job: Job
+    attack: EvasionAttack
+    model: Model
+    data: Dataset
+    rows: npt.NDArray[np.intp]
+    X: Floats
+    y: Labels
+    result: EvasionResult
+    seconds: float
+
+    @property
+    def table(self) -> RenderableType:
+        """Accuracy before and after, distances, queries and speed."""
+        result, threat = self.result, self.attack.threat()
+        right = ~result.misclassified
+        survives = right & ~(result.success & self._within_budget)
+        return evasion_table(
+            EvasionSummary(
+                attack=self.job.attack,
+                model=f"{self.job.model}, {self.data.name}",
+                threat=str(threat),
+                n=len(self.X),
+                accuracy_before=float(right.mean()),
+                accuracy_after=float(survives.mean()),
+                success_rate=float(result.success[right].mean()) if right.any() else None,
+                distances=self._median_distances(),
+                queries=result.queries,
+                seconds=self.seconds,
+                threads=thread_count(),
+            )
+        )
+
+    @property
+    def _within_budget(self) -> Mask:
+        threat = self.attack.threat()
+        if threat.distance is None:
+            return np.ones(len(self.X), dtype=bool)
+        # A projection onto a float32 ball may end an ulp outside of it.
+        within: Mask = self.result.distances[threat.distance] <= threat.budget * (1 + 1e-5)
+        return within
+
+    def _median_distances(self) -> dict[str, float]:
+        success = self.result.success
+        if not success.any():
+            return {}
+        return {k: float(np.median(v[success])) for k, v in self.result.distances.items()}
+
+    def draw(self, count: int, *, color: bool) -> Text:
+        """Draw the first images that were right before, clean and adversarial side by side."""
+        rows = np.flatnonzero(~self.result.misclassified)[:count]
+        return Text("\n").join(self._pair(row, color) for row in rows)
+
+    def _pair(self, row: int, color: bool) -> Text:
+        task = self.data.task
+        drawings: list[Text] = []
+        images = (self.X[row], self.result.x_adv[row])
+        for word, image in zip(("clean", "attacked"), images, strict=True):
+            label, confidence = _label(self.model, image)
+            text = image_text(image.reshape(task.image_shape), color=color, bounds=task.bounds)
+            name = self.data.class_names[label]
+            drawings.append(captioned(text, f"{word}: {name} ({confidence:.1%})"))
+        return Text.assemble(beside(drawings[0], drawings[1]), "\n")
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return images, labels, predictions, distances and details."""
+        result = self.result
+        return {
+            "row": self.rows,
+            "x": self.X,
+            "x_adv": result.x_adv,
+            "y": self.y,
+            "prediction": self.model.predict(self.X),
+            "prediction_adv": self.model.predict(result.x_adv),
+            "success": result.success,
+            **{f"distance_{name}": values for name, values in result.distances.items()},
+            **{f"detail_{name}": values for name, values in result.details.items()},
+        }
+
+
+def _label(model: Model, image: Floats) -> tuple[int, float]:
+    """Return the predicted class and its softmax probability."""
+    logits = np.asarray(model.logits(image[np.newaxis])[0], dtype=np.float64)
+    shares = np.exp(logits - logits.max())
+    best = int(logits.argmax())
+    return int(model.classes_[best]), float(shares[best] / shares.sum())
+
+
+# -- poisoning ------------------------------------------------------------------------------
+
+
+def _poison(job: Job, attack: PoisoningAttack, model: Any, data: Dataset, wait: Wait) -> Outcome:
+    n = job.samples or len(data.x_test)
+    before = _accuracy(model, data, n)
+    with wait(f"poisoning with {job.attack}"):
+        start = time.perf_counter()
+        result = attack.poison(
+            job.new_model(), data.x_train, data.y_train, data.x_val, data.y_val,
+            task=data.task, seed=job.seed,
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+    with wait(f"training {job.model} on the poisoned set"):
+        poisoned = job.new_model().fit(result.X, result.y)
+    return PoisoningOutcome(job, data, result, n, before, _accuracy(poisoned, data, n), seconds)
+
+
+def _accuracy(model: Model, data: Dataset, n: int) -> float:
+    return float(np.mean(model.predict(data.x_test[:n]) == data.y_test[:n]))
+
+
+@dataclass(frozen=True)
+class PoisoningOutcome(Outcome):
+    """A poisoned training set, and the accuracy on ``n`` test images without and with it."""
+
+    job: Job
+    data: Dataset
+    result: PoisonResult
+    n: int
+    before: float
+    after: float
+    seconds: float
+
+    @property
+    def table(self) -> RenderableType:
+        """Accuracy before and after, the points and the attacker's loss."""
+        plain = int | float | str
+        return poisoning_table(
+            PoisoningSummary(
+                attack=self.job.attack,
+                model=f"{self.job.model}, {self.data.name}",
+                n=self.n,
+                n_clean=len(self.data.x_train),
+                points=len(self.result.index),
+                accuracy_before=self.before,
+                accuracy_after=self.after,
+                seconds=self.seconds,
+                history=[float(loss) for loss in self.result.history],
+                details={k: v for k, v in self.result.details.items() if isinstance(v, plain)},
+            )
+        )
+
+    def draw(self, count: int, *, color: bool) -> Text:
+        """Draw the first poison points with their labels."""
+        task = self.data.task
+        drawings = []
+        for row in self.result.index[:count]:
+            image = self.result.X[row].reshape(task.image_shape)
+            label = self.data.class_names[int(self.result.y[row])]
+            drawing = image_text(image, color=color, bounds=task.bounds)
+            drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
+        return Text("\n").join(drawings)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the poison points, their labels and rows, and the attacker's loss."""
+        result = self.result
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "x": result.X[result.index],
+            "y": result.y[result.index],
+            "index": result.index,
+            "history": result.history,
+        }
+        if result.trigger is not None:
+            arrays["trigger"] = result.trigger
+        return arrays

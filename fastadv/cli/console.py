@@ -1,0 +1,35 @@
+"""The two streams: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+WIDTH_IN_FILES = 100
+
+
+def output() -> Console:
+    """Return the console of results."""
+    return _console(stderr=False)
+
+
+def messages() -> Console:
+    """Return the console of progress, notes and errors."""
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDTH_IN_FILES
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def print_text(text: str) -> None:
+    """Write text to standard output as it is, unwrapped: for other programs to read."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def say(text: str) -> None:
+    """Write one line to standard error, unwrapped."""
+    print(" ".join(text.split()), file=sys.stderr, flush=True)

@@ -1,0 +1,159 @@
+"""``fastadv grid``: attacks against defenses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastadv.cli import console
+from fastadv.cli.errors import FAILED, Stopped
+from fastadv.cli.grid_options import DEFENSES, OUTPUT, GridOptions, resolve_options
+from fastadv.cli.specs import complete_list
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastadv.grid.store import Row
+
+
+def _complete_attacks(incomplete: str) -> list[str]:
+    return complete_list("attack", incomplete)
+
+
+def _complete_defenses(incomplete: str) -> list[str]:
+    return complete_list("defense", incomplete)
+
+
+def grid(
+    attacks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...|all",
+            help="Attacks, with parameters in brackets: pgd,stadv[tau=0.05]",
+            autocompletion=_complete_attacks,
+        ),
+    ] = None,
+    defenses: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...|all",
+            help=f"Defenses. Default: {','.join(DEFENSES)}",
+            autocompletion=_complete_defenses,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="See fastadv list datasets. Default: mnist"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="See fastadv list models. Default: mlp")
+    ] = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Test images for evasion; clean and poisoned accuracy take all. Default: 1000",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N", help="How many seeds, from --seed on. Default: 1")
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="The first seed. Default: 0")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            help="The same keys as these flags, from a file; a flag beats the file.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help=f"Where results are kept and found again. Default: {OUTPUT}"
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run every cell again, also those that are kept.")
+    ] = False,
+    jobs: Annotated[
+        str | None, typer.Option(metavar="N", help="Processes that share the cores. Default: 1")
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Longest a cell may take: 90s, 10m, 1h. Default: no limit"
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on standard output.")
+    ] = False,
+) -> None:
+    """Run every attack against every defense.
+
+    What is done is kept: the same command goes on where an earlier one stopped.
+    """
+    options = resolve_options(
+        {
+            "attacks": attacks, "defenses": defenses, "dataset": dataset, "model": model,
+            "samples": samples, "seeds": seeds, "seed": seed, "output": output, "jobs": jobs,
+            "timeout": timeout,
+        },
+        config,
+    )  # fmt: skip
+    rows = _run(options, fresh)
+    _print(Path(options.output), rows, json)
+    console.say(f"results in {options.output} (fastadv report {options.output} shows them again)")
+    undone = sum(row.status in ("failed", "timeout") for row in rows)
+    if undone:
+        console.say(f"{undone} of {len(rows)} cells failed; the others are kept")
+        raise typer.Exit(FAILED)
+
+
+def _run(options: GridOptions, fresh: bool) -> list[Row]:
+    from fastadv.cli.progress import GridBar, waiting
+
+    messages = console.messages()
+    progress = GridBar(messages)
+    try:
+        with waiting(messages, "loading"):
+            from fastadv.grid.run import run_grid
+        return run_grid(
+            attacks=options.attacks,
+            defenses=options.defenses,
+            dataset=options.dataset,
+            model=options.model,
+            samples=options.samples,
+            seeds=options.seeds,
+            seed=options.seed,
+            output=options.output,
+            fresh=fresh,
+            jobs=options.jobs,
+            timeout=options.timeout,
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        progress.stop()
+        again = "run the same command again" + (" without --fresh" if fresh else "")
+        raise Stopped(
+            f"stopped; the finished cells are kept in {options.output}: {again} to go on"
+        ) from None
+    finally:
+        progress.stop()
+
+
+def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:
+    from fastadv.grid.run import worst_rows
+    from fastadv.report.export import rows_json
+    from fastadv.report.folder import read_grid, write_table
+    from fastadv.report.table import grid_table
+
+    worst = worst_rows(rows, folder)
+    write_table(folder, rows, worst)
+    if json:
+        console.print_text(rows_json(read_grid(folder), rows))
+    else:
+        console.output().print(grid_table(rows, worst))

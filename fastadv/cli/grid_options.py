@@ -1,0 +1,137 @@
+"""The options of a grid: from flags, from a TOML file, and the defaults behind both."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fastadv.cli.specs import check_spec, spec_list
+from fastadv.errors import InputError
+from fastadv.specs import Spec, closest, coerce
+
+OUTPUT = "fastadv-results"
+DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_AT_LEAST = {"samples": 1, "seeds": 1, "seed": 0, "jobs": 1}
+_LISTS = ("attacks", "defenses")
+
+
+class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a grid, checked as far as it can be without importing anything heavy.
+
+    Attributes
+    ----------
+    timeout : float or None
+        Seconds a cell may take.
+    """
+
+    attacks: list[str]
+    defenses: list[str]
+    dataset: str = "mnist"
+    model: str = "mlp"
+    samples: int = 1000
+    seeds: int = 1
+    seed: int = 0
+    output: str = OUTPUT
+    jobs: int = 1
+    timeout: float | None = None
+
+
+def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
+    """Merge flags over the file over the defaults, and check the result.
+
+    Parameters
+    ----------
+    flags : dict
+        By the names of `GridOptions`; None where a flag was not given.
+    config : Path or None
+        A TOML file.
+
+    Raises
+    ------
+    InputError
+        In the first thing that is wrong, with its source.
+    """
+    given = read_config(config) if config else {}
+    given.update(_checked({key: value for key, value in flags.items() if value is not None}, "--"))
+    if "attacks" not in given:
+        raise InputError("give --attacks, such as --attacks stadv,biggio; see fastadv list attacks")
+    given.setdefault("defenses", list(DEFENSES))
+    options = GridOptions(**given)
+    check_spec("model", options.model)
+    Spec.parse(options.dataset)
+    return options
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the checked options of a TOML file."""
+    try:
+        with path.open("rb") as file:
+            raw = tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+    known = GridOptions.__struct_fields__
+    for key in raw:
+        if key not in known:
+            hint = closest(key, known)
+            raise InputError(f"{path}: no key {key!r}{hint} (known: {', '.join(known)})")
+    return _checked(raw, f"{path}: ")
+
+
+def _checked(raw: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return the options with their types, whichever way they were written."""
+    checked: dict[str, Any] = {}
+    for key, value in raw.items():
+        where = source + key
+        if key in _LISTS:
+            checked[key] = _spec_list(key.removesuffix("s"), value, where)
+        elif key == "timeout":
+            checked[key] = parse_duration(value, where)
+        elif key in _AT_LEAST:
+            checked[key] = whole_number(value, _AT_LEAST[key], where)
+        elif not isinstance(value, str) or not value.strip():
+            raise InputError(f"{where} has to be text, got {value!r}")
+        else:
+            checked[key] = value
+    return checked
+
+
+def _spec_list(what: str, value: Any, where: str) -> list[str]:
+    is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if not isinstance(value, str) and not is_list:
+        raise InputError(f"{where} has to be a list of names, got {value!r}")
+    try:
+        return spec_list(what, value)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def whole_number(value: Any, least: int, where: str) -> int:
+    """Return ``value``, a number or its text, as a whole number of at least ``least``."""
+    if isinstance(value, bool):
+        raise InputError(f"{where} has to be a whole number, got {str(value).lower()}")
+    number: int = coerce(value, int, where)
+    if number < least:
+        raise InputError(f"{where} has to be at least {least}, got {number}")
+    return number
+
+
+def parse_duration(value: Any, where: str) -> float:
+    """Return seconds: 90, "90", "90s", "10m" and "1.5h" are durations.
+
+    Examples
+    --------
+    >>> parse_duration("10m", "--timeout")
+    600.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip().lower())
+    if isinstance(value, bool) or not match or float(match[1]) == 0:
+        raise InputError(f"{where} has to be a time such as 90, 90s, 10m or 1h, got {value!r}")
+    return float(match[1]) * _UNITS[match[2]]

@@ -1,0 +1,58 @@
+"""``fastadv report``: a grid's folder, shown again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastadv.cli import console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastadv.grid.store import Row
+
+
+class Format(StrEnum):
+    """What to print."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of a grid.")],
+    format: Annotated[
+        Format, typer.Option("--format", metavar="table|json|csv|markdown", help="What to print.")
+    ] = Format.table,
+) -> None:
+    """Print the results of a grid that were kept."""
+    from fastadv.report.export import rows_csv, rows_json
+    from fastadv.report.folder import read_folder
+
+    found = read_folder(folder)
+    for problem in found.problems:
+        console.say(f"fastadv: {problem}")
+    if format is Format.json:
+        console.print_text(rows_json(found.grid, found.rows))
+    elif format is Format.csv:
+        console.print_text(rows_csv(found.rows))
+    else:
+        _print_table(folder, found.rows, format)
+
+
+def _print_table(folder: Path, rows: Sequence[Row], format: Format) -> None:
+    from fastadv.grid.run import worst_rows
+    from fastadv.report.markdown import grid_markdown
+    from fastadv.report.table import grid_table
+
+    worst = worst_rows(rows, folder)
+    if format is Format.markdown:
+        console.print_text(grid_markdown(rows, worst))
+    else:
+        console.output().print(grid_table(rows, worst))

@@ -1,0 +1,56 @@
+"""Specs from the command line, checked by name without importing any attack or defense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastadv.errors import InputError
+from fastadv.grid.registry import REGISTRY, find
+from fastadv.specs import Spec, split_top_level
+
+
+def check_spec(what: str, text: str) -> None:
+    """Raise InputError unless ``text`` names an attack, defense or model and parses as a spec.
+
+    Parameters
+    ----------
+    what : {"attack", "defense", "model"}
+    """
+    spec = Spec.parse(text)
+    entry = find(what, spec.name)
+    for key in entry.nested:
+        if key in spec.parameters:
+            check_spec("attack", spec.parameters[key])
+
+
+def spec_list(what: str, given: str | Sequence[str]) -> list[str]:
+    """Return the specs of a comma list (or a TOML list), each once; ``all`` is every known name.
+
+    Raises
+    ------
+    InputError
+        For an empty list, a name that is not known, or a spec that does not parse.
+    """
+    texts = split_top_level(given) if isinstance(given, str) else [text.strip() for text in given]
+    if not texts:
+        known = ", ".join(names(what))
+        raise InputError(f"the list of {what}s is empty (known: {known})")
+    specs: list[str] = []
+    for text in texts:
+        specs += names(what) if text == "all" else [text]
+    for text in specs:
+        check_spec(what, text)
+    return list(dict.fromkeys(specs))
+
+
+def names(what: str) -> list[str]:
+    """Return every registered name; of attacks all but ``none``, which every grid has."""
+    return [entry.name for entry in REGISTRY[what] if entry.kind != "none"]
+
+
+def complete_list(what: str, incomplete: str) -> list[str]:
+    """Return completions of a comma list: of its last part, with what stands before it."""
+    before, comma, last = incomplete.rpartition(",")
+    if last.count("[") != last.count("]"):
+        return []
+    return [before + comma + name for name in [*names(what), "all"] if name.startswith(last)]

@@ -1,0 +1,136 @@
+"""What one attack did, as a small table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class EvasionSummary:
+    """An evasion attack on one trained model; every figure a share in [0, 1].
+
+    Attributes
+    ----------
+    threat : str
+        What ``accuracy_after`` is conditional on.
+    success_rate : float or None
+        At any distance, among the images that were right; None if there is none.
+    distances : dict
+        Medians over successes.
+    queries : dict
+        Means over images.
+    seconds : float
+        Of the attack alone, without compilation.
+    """
+
+    attack: str
+    model: str
+    threat: str
+    n: int
+    accuracy_before: float
+    accuracy_after: float
+    success_rate: float | None
+    distances: dict[str, float]
+    queries: dict[str, float]
+    seconds: float
+    threads: int
+
+
+@dataclass(frozen=True)
+class PoisoningSummary:
+    """A poisoning attack and the model trained on what it left; accuracies on test images.
+
+    Attributes
+    ----------
+    n, n_clean, points : int
+        Test images, training images, and poison points among them.
+    seconds : float
+        Of the attack alone.
+    history : sequence of float
+        The attacker's validation loss after each step.
+    details : dict
+        What else the attack has to tell.
+    """
+
+    attack: str
+    model: str
+    n: int
+    n_clean: int
+    points: int
+    accuracy_before: float
+    accuracy_after: float
+    seconds: float
+    history: Sequence[float] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def evasion_table(summary: EvasionSummary) -> RenderableType:
+    """Return the table of an evasion attack."""
+    table = _table()
+    table.add_row("accuracy before", f"{summary.accuracy_before:.1%}")
+    table.add_row(f"accuracy under {summary.threat}", f"{summary.accuracy_after:.1%}")
+    if summary.success_rate is not None:
+        table.add_row("success at any distance", f"{summary.success_rate:.1%}")
+    for name, value in summary.distances.items():
+        table.add_row(f"median {name.replace('_', ' ')}", f"{value:.4g}")
+    for name, value in summary.queries.items():
+        table.add_row(f"{name} passes an image", f"{value:,.1f}")
+    speed = summary.n / max(summary.seconds, 1e-9)
+    threads = f"{summary.threads} thread{'s' if summary.threads != 1 else ''}"
+    table.add_row("speed", f"{speed:,.0f} images/s ({threads}, {summary.seconds:.2f} s)")
+    return Group(_title(summary), table)
+
+
+def poisoning_table(summary: PoisoningSummary) -> RenderableType:
+    """Return the table of a poisoning attack."""
+    table = _table()
+    table.add_row("accuracy before", f"{summary.accuracy_before:.1%}")
+    table.add_row("accuracy after", f"{summary.accuracy_after:.1%}")
+    share = summary.points / summary.n_clean
+    table.add_row("poison points", f"{summary.points:,} ({share:.2%} of {summary.n_clean:,})")
+    if len(summary.history):
+        first, last = summary.history[0], summary.history[-1]
+        steps = f"{len(summary.history)} values"
+        table.add_row("validation loss", f"{first:.4g} to {last:.4g} ({steps})")
+        table.add_row("", sparkline(summary.history))
+    for name, value in summary.details.items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        table.add_row(Text(name.replace("_", " ")), Text(text))
+    table.add_row("attack took", f"{summary.seconds:.1f} s")
+    return Group(_title(summary), table)
+
+
+def _title(summary: EvasionSummary | PoisoningSummary) -> Text:
+    title = f"{summary.attack} on {summary.model}, {summary.n:,} test images"
+    return Text(title, style="bold")
+
+
+def _table() -> Table:
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    return table
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Draw a curve in one line, from the smallest value to the largest.
+
+    Examples
+    --------
+    >>> sparkline([1.0, 2.0, 3.0])
+    '▁▅█'
+    """
+    if len(values) > width:
+        values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join(_BARS[int((value - low) / span * 7 + 0.5)] for value in values)

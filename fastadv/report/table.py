@@ -1,0 +1,144 @@
+"""A grid as a table for the terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.cells import cell_len
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from fastadv.report.cells import Cell, Line, Note, Sheet, SheetRow, Tone, make_sheets
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+    from fastadv.grid.run import Worst
+    from fastadv.grid.store import Row
+
+_STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "bad": "red"}
+_HEADER_WIDTH = 22  # of the column of attacks; a longer spec goes on in the next line
+_COLUMN_WIDTH = 14  # of a defense's name
+_AROUND = 3  # what a column takes beside its text
+_EDGE = 1
+
+
+def grid_table(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> RenderableType:
+    """Return the table of a grid, with the notes that belong to it.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        In the order in which attacks and defenses are to be shown.
+    worst : sequence of Worst
+        The worst case over the attacks of each threat model.
+
+    Returns
+    -------
+    RenderableType
+        Breaks into several tables where the defenses do not fit side by side.
+    """
+    return _GridTable(make_sheets(rows, worst))
+
+
+class _GridTable:
+    """Lays out for the width that it meets when it is printed."""
+
+    def __init__(self, sheets: list[Sheet]) -> None:
+        self.sheets = sheets
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for sheet in self.sheets:
+            yield Text(sheet.title, style="bold")
+            for columns in _split_columns(sheet, options.max_width):
+                yield _table(sheet, columns)
+            yield Padding(Text(sheet.caption, style="dim"), (0, 1))
+            if sheet.notes:
+                yield Padding(_notes(sheet.notes), (1, 1, 0, 1))
+
+
+def _split_columns(sheet: Sheet, width: int) -> list[list[int]]:
+    """Return the numbers of the defenses in each table, so that none is wider than ``width``."""
+    header = max(cell_len(line.plain) for row in sheet.rows for line in _header(row).split())
+    free = width - header - _AROUND - _EDGE
+    tables: list[list[int]] = [[]]
+    left = free
+    for column, name in enumerate(sheet.defenses):
+        texts = _wrap(name, _COLUMN_WIDTH) + [
+            line.text for row in sheet.rows for line in row.cells[column]
+        ]
+        needs = max(map(cell_len, texts)) + _AROUND
+        if needs > left and tables[-1]:
+            tables.append([])
+            left = free
+        tables[-1].append(column)
+        left -= needs
+    return tables
+
+
+def _table(sheet: Sheet, columns: list[int]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_lines=False, pad_edge=True, header_style="bold")
+    table.add_column("attack", overflow="fold")
+    for column in columns:
+        name = "\n".join(_wrap(sheet.defenses[column], _COLUMN_WIDTH))
+        table.add_column(Text(name), justify="right", overflow="fold", vertical="top")
+    for number, row in enumerate(sheet.rows):
+        last = number + 1 == len(sheet.rows)
+        cells = [_text(row.cells[column]) for column in columns]
+        table.add_row(_header(row), *cells, end_section=_closes(sheet.rows, number))
+        if not last and not _closes(sheet.rows, number):
+            table.add_row()
+    return table
+
+
+def _closes(rows: Sequence[SheetRow], number: int) -> bool:
+    """Return whether a rule stands below this row: after the clean one and before the worst."""
+    following = rows[number + 1] if number + 1 < len(rows) else None
+    return following is not None and (rows[number].threat == "clean" or following.attack == "worst")
+
+
+def _header(row: SheetRow) -> Text:
+    text = Text("\n".join(_wrap(row.attack, _HEADER_WIDTH)), style="bold")
+    if row.threat:
+        text.append("\n" + row.threat, style="not bold dim")
+    return text
+
+
+def _text(cell: Cell) -> Text:
+    return Text("\n").join([_styled(line) for line in cell])
+
+
+def _styled(line: Line) -> Text:
+    return Text(line.text, style=_STYLES[line.tone])
+
+
+def _wrap(spec: str, width: int) -> list[str]:
+    """Break a spec into lines: after a comma or an opening bracket, else where it has to be."""
+    lines = [""]
+    for part in re.findall(r"[^,\[]+[,\[]?|[,\[]", spec):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1]) > width:
+            lines[-1:] = _break(lines[-1], width)
+    return lines
+
+
+def _break(line: str, width: int) -> tuple[str, str]:
+    """Break one line that is too long, after an equals sign, a dash or an underscore if it can."""
+    at = max(line.rfind(mark, 0, width) for mark in "=_-/") + 1
+    at = at if at > width // 3 else width
+    return line[:at], line[at:]
+
+
+def _notes(notes: Sequence[Note]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for note in notes:
+        grid.add_row(Text(note.mark), Text(note.text))
+    return grid

@@ -1,0 +1,97 @@
+"""Images in a terminal: half-block characters, two pixels a character cell."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.style import Style
+from rich.text import Text
+
+UInt8 = npt.NDArray[np.uint8]
+
+_SHADES = " .:-=+*#%@"  # from black to white
+_UPPER_HALF = "▀"
+
+
+def image_text(
+    image: npt.NDArray[Any], *, color: bool = True, bounds: tuple[float, float] = (0.0, 1.0),
+    max_width: int = 48,
+) -> Text:  # fmt: skip
+    """Draw an image.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W), (H, W, 1) or (H, W, 3)
+    color : bool
+        24-bit colours; else shades of characters, a cell being the mean of its two pixels.
+    bounds : tuple of float
+        The values of black and white.
+    max_width : int
+        A wider image is drawn with every second pixel, or third, as it needs.
+
+    Returns
+    -------
+    Text
+        ceil(H / 2) lines of W characters.
+    """
+    pixels = _to_bytes(image, bounds)
+    step = -(-pixels.shape[1] // max_width)
+    pixels = pixels[::step, ::step]
+    return _in_color(pixels) if color else _in_shades(pixels)
+
+
+def _to_bytes(image: npt.NDArray[Any], bounds: tuple[float, float]) -> UInt8:
+    """Return an image of shape (H, W, 3)."""
+    image = np.asarray(image, dtype=np.float64)
+    if image.ndim == 2:
+        image = image[:, :, np.newaxis]
+    low, high = bounds
+    scaled = np.clip((image - low) / (high - low), 0, 1)
+    return np.broadcast_to(np.rint(255 * scaled), (*image.shape[:2], 3)).astype(np.uint8)
+
+
+def _in_color(pixels: UInt8) -> Text:
+    lines = []
+    for top in range(0, len(pixels), 2):
+        line = Text()
+        upper = pixels[top]
+        lower = pixels[top + 1] if top + 1 < len(pixels) else None
+        for column, foreground in enumerate(upper):
+            background = "" if lower is None else f" on {_rgb(lower[column])}"
+            line.append(_UPPER_HALF, Style.parse(_rgb(foreground) + background))
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
+def _rgb(pixel: UInt8) -> str:
+    red, green, blue = (int(value) for value in pixel)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _in_shades(pixels: UInt8) -> Text:
+    grey = pixels.mean(axis=2)
+    if len(grey) % 2:
+        grey = np.vstack([grey, np.zeros_like(grey[:1])])
+    levels = (grey[0::2] + grey[1::2]) / 2 * (len(_SHADES) - 1) / 255
+    rows = np.rint(levels).astype(int)
+    return Text("\n".join("".join(_SHADES[level] for level in row) for row in rows))
+
+
+def beside(left: Text, right: Text, gap: int = 4) -> Text:
+    """Put one drawing to the right of another."""
+    left_lines, right_lines = left.split("\n"), right.split("\n")
+    width = max(line.cell_len for line in left_lines)
+    lines = []
+    for a, b in zip_longest(left_lines, right_lines, fillvalue=Text()):
+        padding = " " * (width - a.cell_len + gap)
+        lines.append(Text.assemble(a, padding, b))
+    return Text("\n").join(lines)
+
+
+def captioned(drawing: Text, caption: str) -> Text:
+    """Put a caption above a drawing, cut to its width or 24 characters if that is more."""
+    width = max([24, *(line.cell_len for line in drawing.split("\n"))])
+    return Text.assemble(caption[:width], "\n", drawing)
