@@ -1,6 +1,7 @@
 """Specs: ``name[param=value,...]``, the one way in which a choice is written down.
 
-Brackets nest, and a comma inside them does not split: ``adv_training[attack=pgd[eps=0.1,steps=5]]``.
+Brackets nest, and a comma inside them does not split:
+``adv_training[attack=pgd[eps=0.1,steps=5]]``.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Read by libgomp when Numba first loads it. Its threads would otherwise spin while they wait, and on
-# a machine that has other work to do they wait for cores that spin: training took six times as long.
+# Read by libgomp when Numba first loads it. Its threads would otherwise spin while they wait, and
+# on a machine with other work to do they wait for cores that spin: training took four times as
+# long beside a second process.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _threads = 0  # 0: not chosen yet
@@ -37,7 +38,7 @@ def _default_threads() -> int:
 
 
 def thread_count() -> int:
-    """Return how many threads to use: `set_threads`, else FASTADV_THREADS, else the cores we have."""
+    """Return the threads to use: `set_threads`, else FASTADV_THREADS, else the cores we have."""
     if _threads == 0:
         set_threads(_default_threads())
     return _threads
@@ -47,7 +48,8 @@ def set_threads(n: int) -> None:
     """Use ``n`` threads from now on; no result depends on it."""
     global _threads
     _threads = n
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(min(n, most))
     _pool.cache_clear()
 
 

@@ -30,20 +30,20 @@ class Threat:
 
 
 def linf(eps: float) -> Threat:
-    """No pixel changes by more than ``eps``."""
+    """Allow no pixel to change by more than ``eps``."""
     return Threat("linf", eps, "linf")
 
 
 def l2(eps: float) -> Threat:
-    """The Euclidean norm of the change is at most ``eps``."""
+    """Allow any change whose Euclidean norm is at most ``eps``."""
     return Threat("l2", eps, "l2")
 
 
 def flow(budget: float) -> Threat:
-    """The flow loss (forward differences, one root a pixel, summed) is at most ``budget``."""
+    """Allow flows whose loss (one root a pixel, summed) is at most ``budget``."""
     return Threat("flow", budget, "flow_loss")
 
 
 def poison(fraction: float) -> Threat:
-    """The attacker adds ``fraction`` times as many points as there are clean ones."""
+    """Allow ``fraction`` times as many added points as there are clean ones."""
     return Threat("poison", fraction)

@@ -164,6 +164,7 @@ class EvasionOutcome(Outcome):
                 queries=result.queries,
                 seconds=self.seconds,
                 threads=thread_count(),
+                minimum_norm=bool(getattr(self.attack, "minimum_norm", False)),
             )
         )
 

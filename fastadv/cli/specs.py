@@ -51,6 +51,6 @@ def names(what: str) -> list[str]:
 def complete_list(what: str, incomplete: str) -> list[str]:
     """Return completions of a comma list: of its last part, with what stands before it."""
     before, comma, last = incomplete.rpartition(",")
-    if last.count("[") != last.count("]"):
-        return []
+    if incomplete.count("[") != incomplete.count("]"):
+        return []  # inside the brackets of a spec
     return [before + comma + name for name in [*names(what), "all"] if name.startswith(last)]

@@ -33,16 +33,16 @@ class GridProgress(Protocol):
         """``cells`` cells of ``total`` weight are to be done, ``kept`` are done already."""
 
     def begin(self, label: str) -> None:
-        """A stage begins."""
+        """Tell that a stage begins."""
 
     def advance(self, weight: float) -> None:
-        """A stage of this weight has ended."""
+        """Tell that a stage of this weight has ended."""
 
     def note(self, text: str) -> None:
         """Something to tell in one line."""
 
     def compiling(self, name: str, done: int, total: int) -> None:
-        """The kernels of ``name`` are being compiled, after ``done`` of ``total`` files."""
+        """Tell that the group ``name`` is being compiled, ``done`` of ``total`` being done."""
 
     def stop(self) -> None:
         """Nothing more comes."""

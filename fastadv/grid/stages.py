@@ -85,7 +85,7 @@ class Poison:
         """Return what a user reads while it runs."""
         return f"{self.attack.text}: choosing the poison"
 
-    def needs(self, context: Context) -> list[Stage]:  # noqa: ARG002
+    def needs(self, context: Context) -> list[Stage]:
         """Return the stages that have to be done before."""
         return []
 
@@ -143,7 +143,7 @@ class Fit:
         data = f" on {self.poison.attack.text}'s set" if self.poison else ""
         return f"{self.defense.text}: training{data}"
 
-    def needs(self, context: Context) -> list[Stage]:  # noqa: ARG002
+    def needs(self, context: Context) -> list[Stage]:
         """Return the stages that have to be done before."""
         return [self.poison] if self.poison else []
 
@@ -199,7 +199,7 @@ class Perturb:
         how = "" if self.aware else ", unaware of the defense"
         return f"{self.attack.text}: attacking {self.fit.defense.text}{how}"
 
-    def needs(self, context: Context) -> list[Stage]:  # noqa: ARG002
+    def needs(self, context: Context) -> list[Stage]:
         """Return the stages that have to be done before."""
         return [self.fit]
 
@@ -385,7 +385,7 @@ class Measure:
     def _oblivious(
         self, context: Context, stage: Perturb, model: Model, x: Floats, y: Labels
     ) -> float:
-        """Return the defended accuracy on what was crafted against the bare model, in its budget."""
+        """Return the defended accuracy on what was crafted against the bare model, in budget."""
         kept, threat = _kept(context, stage), self.cell.attack.thing.threat()
         x_adv = kept["x_adv"]
         if threat.distance is not None:

@@ -165,8 +165,8 @@ def _wait(
     )
     events = []
     for connection, worker in busy.items():
-        assert worker.key is not None
-        label = plan[worker.key].label()
+        key = worker.key or ""
+        label = plan[key].label()
         if connection in answered:
             try:
                 events.append(worker.connection.recv())
@@ -174,9 +174,9 @@ def _wait(
                 continue
             except EOFError:
                 died = f"{label}: its process ended with code {worker.process.exitcode}"
-                events.append(Finished(worker.key, "failed", died))
+                events.append(Finished(key, "failed", died))
         elif time.monotonic() >= worker.deadline:
-            events.append(Finished(worker.key, "timeout", f"{label}: stopped after {timeout:g} s"))
+            events.append(Finished(key, "timeout", f"{label}: stopped after {timeout:g} s"))
         else:
             continue
         worker.stop()

@@ -278,11 +278,12 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
 
     def predict(self, X: Floats) -> npt.NDArray[Any]:
         """Return the label of each row of X, shape (n,)."""
-        labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
+        columns = np.argmax(self.logits(X), axis=1)
+        labels: npt.NDArray[Any] = self.classes_[columns]
         return labels
 
     def hidden(self, X: Floats) -> Float32:
-        """Return the activations of the last hidden layer (n, width); X itself where there is none."""
+        """Return the activations of the last hidden layer (n, width); without one, X itself."""
         check_is_fitted(self, "_params")
         out = np.ascontiguousarray(X, dtype=np.float32)
         for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
@@ -367,7 +368,7 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         return model
 
     def save(self, path: str | Path) -> None:
-        """Write the trained model to ``path``: a NumPy archive of plain arrays that runs no code."""
+        """Write the trained model to ``path``: a NumPy archive of plain arrays, without code."""
         check_is_fitted(self, "_params")
         if self.classes_.dtype.hasobject:
             raise InputError(
@@ -379,7 +380,8 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
             parameters["random_state"] = None
         with atomic_write(Path(path)) as stream:
             np.savez(
-                stream, model=np.array("MLPClassifier"), parameters=np.array(json.dumps(parameters)),
+                stream, model=np.array("MLPClassifier"),
+                parameters=np.array(json.dumps(parameters)),
                 classes=self.classes_, sizes=self._sizes, weights=self._params,
                 loss_curve=np.array(self.loss_curve_),
             )  # fmt: skip

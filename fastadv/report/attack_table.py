@@ -23,7 +23,9 @@ class EvasionSummary:
     threat : str
         What ``accuracy_after`` is conditional on.
     success_rate : float or None
-        At any distance, among the images that were right; None if there is none.
+        Among the images that were right; None if there is none.
+    minimum_norm : bool
+        The attack looks for the smallest change, so that it succeeds at any distance.
     distances : dict
         Medians over successes.
     queries : dict
@@ -43,6 +45,7 @@ class EvasionSummary:
     queries: dict[str, float]
     seconds: float
     threads: int
+    minimum_norm: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def evasion_table(summary: EvasionSummary) -> RenderableType:
     table.add_row("accuracy before", f"{summary.accuracy_before:.1%}")
     table.add_row(f"accuracy under {summary.threat}", f"{summary.accuracy_after:.1%}")
     if summary.success_rate is not None:
-        table.add_row("success at any distance", f"{summary.success_rate:.1%}")
+        where = " at any distance" if summary.minimum_norm else ""
+        table.add_row(f"success{where}", f"{summary.success_rate:.1%}")
     for name, value in summary.distances.items():
         table.add_row(f"median {name.replace('_', ' ')}", f"{value:.4g}")
     for name, value in summary.queries.items():

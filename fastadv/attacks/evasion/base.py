@@ -74,13 +74,13 @@ class Evasion(ABC):
             A row per image.
         """
 
-    def supports(self, model: Model, task: Task) -> str | None:  # noqa: ARG002
+    def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or the reason why the attack cannot run on ``model``."""
         if "gradient" in self.needs and not hasattr(model, "vjp"):
             return f"{self.name} needs the model's input gradient"
         return None
 
-    def measure(self, x: Floats, x_adv: Floats, details: Details, task: Task) -> dict[str, Float64]:  # noqa: ARG002
+    def measure(self, x: Floats, x_adv: Floats, details: Details, task: Task) -> dict[str, Float64]:
         """Return the distances of each image, by name."""
         linf, l2 = np.empty(len(x)), np.empty(len(x))
         project.distances(x, x_adv, linf, l2)
@@ -176,7 +176,7 @@ class Evasion(ABC):
         x: Floats,
         y: Labels,
         task: Task,
-        stream: Stream,  # noqa: ARG002
+        stream: Stream,
     ) -> Labels | None:
         """Return the columns that the attack's own rule aims at; None for an untargeted attack."""
         return None

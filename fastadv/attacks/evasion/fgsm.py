@@ -49,7 +49,7 @@ class FGSM(Evasion):
         target: Labels | None,
         *,
         task: Task,
-        stream: Stream,  # noqa: ARG002
+        stream: Stream,
     ) -> tuple[Floats, Details]:
         """Take the one step."""
         x = np.ascontiguousarray(x, dtype=np.float32)

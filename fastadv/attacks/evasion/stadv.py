@@ -105,10 +105,11 @@ class StAdv(Evasion):
             return None
         if self.target == "random":
             shift = stream.uniform(1, 1, 1.0, float(task.n_classes))[:, 0].astype(np.int64)
-            return (y + np.minimum(shift, task.n_classes - 1)) % task.n_classes
+            drawn: Labels = (y + np.minimum(shift, task.n_classes - 1)) % task.n_classes
+            return drawn
         logits = model.vjp(x)[0].astype(np.float64)
         logits[np.arange(len(y)), y] = -np.inf
-        runner_up = logits.argmax(axis=1).astype(np.int64)
+        runner_up: Labels = logits.argmax(axis=1).astype(np.int64)
         if self.target == "runner_up":
             return runner_up
         if not 0 <= int(self.target) < task.n_classes:

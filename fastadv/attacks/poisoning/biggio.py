@@ -28,7 +28,8 @@ import numpy.typing as npt
 
 from fastadv import seeds, threat
 from fastadv.attacks.checks import require
-from fastadv.attacks.poisoning import base, regions
+from fastadv.attacks.poisoning import base
+from fastadv.attacks.poisoning import regions as coherent
 from fastadv.protocols import Float64, Floats, Labels, Model, PoisonResult, Projection, Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
@@ -66,11 +67,12 @@ class Biggio:
     steps: int = 2
     step_size: float = 0.1
     subset_size: int = 1000
-    regions: int = 4
+    regions: int = 3
 
     name: ClassVar[str] = "biggio"
     reference: ClassVar[str] = (
-        "Biggio et al., ICML 2012, arXiv 1206.6389; Munoz-Gonzalez et al., AISec 2017, arXiv 1708.08689"
+        "Biggio et al., ICML 2012, arXiv 1206.6389; "
+        "Munoz-Gonzalez et al., AISec 2017, arXiv 1708.08689"
     )
     needs: ClassVar[frozenset[str]] = frozenset({"poison_gradient"})
 
@@ -85,7 +87,7 @@ class Biggio:
         """Return the share of added points."""
         return threat.poison(self.fraction)
 
-    def supports(self, model: Model, task: Task) -> str | None:  # noqa: ARG002
+    def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the attack cannot run: training has to be differentiable."""
         if not hasattr(model, "poison_gradient"):
             return "biggio needs a model with poison_gradient"
@@ -106,7 +108,7 @@ class Biggio:
         """Add the points that do most harm; ``history`` is the mean validation loss by step."""
         X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
         n_points = base.amount(self.fraction, self.points, len(X))
-        region, start_accuracy = regions.choose(
+        region, start_accuracy = coherent.choose(
             model, X, y, X_val, y_val, n_points, self.regions, seed
         )
         labels = np.full(n_points, region.target, dtype=np.int64)
@@ -132,7 +134,7 @@ class Biggio:
         moved, history = self._on_subsets(
             model, X, y, X_val, y_val, start, labels, region, keep_inside, seed
         )
-        accuracy = regions.validation_accuracy(
+        accuracy = coherent.validation_accuracy(
             model, X, y, moved.astype(np.float32), region.target, X_val, y_val, seed
         )
         details["validation_accuracy_start"] = start_accuracy
@@ -150,7 +152,7 @@ class Biggio:
         y_val: Labels,
         start: Float64,
         labels: Labels,
-        region: regions.Region,
+        region: coherent.Region,
         keep_inside: _Inside,
         seed: int,
     ) -> tuple[Float64, Float64]:
@@ -166,7 +168,7 @@ class Biggio:
             out = []
             for k in range(first, last):
                 rows = np.concatenate([np.unique(region.rows[parts[k]]), others[k::n_parts]])
-                surrogate = regions.surrogate_of(model, seeds.derive(seed, "subset", k))
+                surrogate = coherent.surrogate_of(model, seeds.derive(seed, "subset", k))
                 out.append(
                     self._ascend(
                         surrogate, X, y, X_two, y_two, start, labels, rows, parts[k], keep_inside
@@ -222,7 +224,7 @@ class Biggio:
 
 @dataclass(frozen=True)
 class _Inside:
-    """The set that points have to stay in: the box, and what the sanitizer that is known accepts."""
+    """The set that points stay in: the box, and what a sanitizer that is known accepts."""
 
     bounds: tuple[float, float]
     labels: Labels
@@ -232,7 +234,8 @@ class _Inside:
         """Return the points brought inside; ``part`` says which of all they are."""
         if self.project is not None:
             points = np.asarray(self.project(points, self.labels[part]), dtype=np.float64)
-        return np.clip(points, *self.bounds)
+        inside: Float64 = np.clip(points, *self.bounds)
+        return inside
 
     def direction(self, points: Float64, gradient: Float64) -> Float64:
         """Return each point's unit gradient without what would only push against the box."""
@@ -240,9 +243,10 @@ class _Inside:
         stuck = ((points <= low) & (gradient < 0)) | ((points >= high) & (gradient > 0))
         free = np.where(stuck, 0.0, gradient)
         length = np.linalg.norm(free, axis=1, keepdims=True)
-        return np.divide(free, length, out=np.zeros_like(free), where=length > 0)
+        unit: Float64 = np.divide(free, length, out=np.zeros_like(free), where=length > 0)
+        return unit
 
 
-def _of_classes(X: Floats, y: Labels, region: regions.Region) -> tuple[Floats, Labels]:
+def _of_classes(X: Floats, y: Labels, region: coherent.Region) -> tuple[Floats, Labels]:
     rows = np.flatnonzero((y == region.source) | (y == region.target))
     return X[rows], y[rows]

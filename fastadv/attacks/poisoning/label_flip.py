@@ -39,7 +39,7 @@ class LabelFlip:
     fraction: float = 0.03
     points: int | None = None
     replace: bool = False
-    regions: int = 4
+    regions: int = 3
 
     name: ClassVar[str] = "label_flip"
     reference: ClassVar[str] = "Biggio, Nelson and Laskov, ACML 2011, section 4"
@@ -53,7 +53,7 @@ class LabelFlip:
         """Return the share of added points."""
         return threat.poison(self.fraction)
 
-    def supports(self, model: Model, task: Task) -> str | None:  # noqa: ARG002
+    def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the attack cannot run: coherent regions need hidden activations."""
         if self.strategy == "coherent" and not hasattr(model, "hidden"):
             return "coherent flips need a model with hidden(X)"

@@ -44,7 +44,7 @@ class KNNRelabel:
         if self.components is not None and self.components < 1:
             raise InputError(f"components has to be at least 1 or none, got {self.components}")
 
-    def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:  # noqa: ARG002
+    def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Keep every row; return the labels after the vote."""
         if len(X) <= self.neighbors:
             raise InputError(

@@ -1,0 +1,106 @@
+"""Attacks against problems whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import TASK, blobs
+
+from fastadv import MLPClassifier, load_dataset, make_attack
+from fastadv.errors import InputError
+from fastadv.kernels import flow as kernels
+from fastadv.protocols import Task
+
+X, Y = blobs()
+
+
+def linear() -> MLPClassifier:
+    rng = np.random.default_rng(0)
+    return MLPClassifier.from_weights([rng.normal(size=(20, 2))], [np.zeros(2)])
+
+
+TWO = Task(image_shape=(5, 4, 1), n_classes=2)
+
+
+@pytest.mark.parametrize("text", ["fgsm[eps=0.05]", "pgd[eps=0.05,steps=20]"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_optimum_on_a_linear_model(text: str, norm: str) -> None:
+    model, x = linear(), 0.3 + 0.4 * np.random.default_rng(1).random((40, 20)).astype(np.float32)
+    y = model.predict(x)
+    w = model.coefs_[0]
+    difference = np.where(y[:, None] == 0, w[:, 1] - w[:, 0], w[:, 0] - w[:, 1])
+    if norm == "linf":
+        best = 0.05 * np.abs(difference).sum(axis=1)
+    else:
+        best = 0.05 * np.linalg.norm(difference, axis=1)
+    logits = model.logits(x)
+    margin = np.abs(logits[:, 0] - logits[:, 1])
+    result = make_attack(text[:-1] + f",norm={norm}]").perturb(model, x, y, task=TWO)
+    # inside the box everywhere, the ball decides: success exactly where the optimum crosses 0
+    clear = np.abs(best - margin) > 1e-4
+    np.testing.assert_array_equal(result.success[clear], (best > margin)[clear])
+    assert result.success.any()
+    assert not result.success.all()
+
+
+def test_targets() -> None:
+    model = MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
+    target = (Y + 1) % 3
+    for text in ("pgd[eps=0.4]", "stadv[steps=60]"):
+        result = make_attack(text).perturb(model, X, Y, task=TASK, target=target)
+        assert result.success.any()
+        np.testing.assert_array_equal(
+            model.predict(result.x_adv[result.success]), target[result.success]
+        )
+    for rule in ("random", "runner_up", "1"):
+        result = make_attack(f"stadv[steps=10,target={rule}]").perturb(model, X, Y, task=TASK)
+        assert np.all(model.predict(result.x_adv[result.success]) != Y[result.success])
+
+
+def test_stadv_returns_what_its_flow_says() -> None:
+    model = MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
+    result = make_attack("stadv[steps=40]").perturb(model, X, Y, task=TASK)
+    won = result.success
+    assert won.any()
+    flow = np.ascontiguousarray(result.details["flow"][won])
+    out, losses = np.empty_like(X[won]), np.empty(won.sum())
+    kernels.warp(X[won], flow, 1, out)
+    kernels.flow_loss(flow, losses)
+    np.testing.assert_array_equal(out, result.x_adv[won])
+    np.testing.assert_array_equal(losses, result.distances["flow_loss"][won])
+
+
+def test_stadv_parameters() -> None:
+    with pytest.raises(InputError, match="search=false needs a tau"):
+        make_attack("stadv[search=false]")
+    with pytest.raises(InputError, match="tau has to be at least 0"):
+        make_attack("stadv[tau=-1]")
+
+
+@pytest.mark.compiled
+def test_stadv_on_mnist() -> None:
+    """Success and flow: what fixed-tau Adam needs 300 steps for (27.5) is beaten with half."""
+    ds = load_dataset("mnist")
+    model = MLPClassifier().fit(ds.x_train, ds.y_train)
+    result = make_attack("stadv").perturb(model, ds.x_test[:500], ds.y_test[:500], task=ds.task)
+    assert result.success.sum() >= 0.99 * (~result.misclassified).sum()
+    assert np.median(result.distances["flow_loss"][result.success]) <= 27.0
+
+
+@pytest.mark.compiled
+def test_biggio_beats_flips_on_a_small_perceptron() -> None:
+    """1 against 7, 10 tanh units, 100 training images, full batches: six points."""
+    ds = load_dataset("mnist[classes=1-7,train=100,val=400]")
+    model = MLPClassifier(
+        (10,), "tanh", batch_size=200, max_iter=200, learning_rate_init=0.3, momentum=0.0
+    )
+    errors = {}
+    for text in ("label_flip[points=6]", "biggio[points=6,steps=30,step_size=1]"):
+        poison = make_attack(text).poison(
+            model, ds.x_train, ds.y_train, ds.x_val, ds.y_val, task=ds.task
+        )
+        victim = MLPClassifier(**model.get_params()).fit(poison.X, poison.y)
+        errors[text.partition("[")[0]] = 1 - victim.score(ds.x_test, ds.y_test)
+        if len(poison.history):
+            assert np.all(np.diff(poison.history) >= 0)
+    assert errors["biggio"] >= 2 * errors["label_flip"]

@@ -1,0 +1,143 @@
+"""Every mistake is one line that says what would be right; exit code 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastadv.errors import DivergenceError, InputError
+
+MISTAKES = [
+    (["grid"], "give --attacks"),
+    (["grid", "--attacks", ""], "--attacks: the list of attacks is empty"),
+    (["grid", "--attacks", "stdav"], "did you mean stadv?"),
+    (["grid", "--attacks", "pgd,stdav[tau=1]"], "did you mean stadv?"),
+    (["grid", "--attacks", "pgd,"], "an empty part between its commas"),
+    (["grid", "--attacks", "pgd[eps=0.1"], "brackets"),
+    (["grid", "--attacks", "pgd[eps]"], "param=value"),
+    (["grid", "--attacks", "pgd", "--defenses", "medain"], "did you mean median?"),
+    (["grid", "--attacks", "pgd", "--defenses", "adv_training[attack=pdg]"], "did you mean pgd?"),
+    (["grid", "--attacks", "pgd", "--model", "mpl"], "did you mean mlp?"),
+    (["grid", "--attacks", "pgd", "--samples", "-1"], "--samples has to be at least 1, got -1"),
+    (["grid", "--attacks", "pgd", "--samples", "abc"], "--samples has to be a whole number"),
+    (["grid", "--attacks", "pgd", "--samples", "1.5"], "--samples has to be a whole number"),
+    (["grid", "--attacks", "pgd", "--seeds", "0"], "--seeds has to be at least 1, got 0"),
+    (["grid", "--attacks", "pgd", "--seed", "-1"], "--seed has to be at least 0, got -1"),
+    (["grid", "--attacks", "pgd", "--jobs", "0"], "--jobs has to be at least 1, got 0"),
+    (["grid", "--attacks", "pgd", "--timeout", "soon"], "--timeout has to be a time such as 90"),
+    (["grid", "--attacks", "pgd", "--timeout", "0"], "--timeout has to be a time such as 90"),
+    (["grid", "--attacks", "pgd", "--config", "absent.toml"], "absent.toml cannot be read"),
+    (["grid", "--atacks", "pgd"], "did you mean --attacks?"),
+    (["grid", "--attacks"], "requires an argument"),
+    (["grid", "--attacks", "pgd", "extra"], "extra"),
+    (["gird"], "grid"),
+    (["list", "atacks"], "did you mean attacks?"),
+    (["attack"], "NAME"),
+    (["attack", "none"], "not an attack"),
+    (["attack", "stdav"], "did you mean stadv?"),
+    (["attack", "pgd", "--samples", "0"], "--samples has to be at least 1, got 0"),
+    (["attack", "pgd", "--show", "-1"], "--show has to be at least 0, got -1"),
+    (["attack", "pgd", "--output", "."], "is a folder"),
+    (["attack", "pgd", "--output", "absent/x.npz"], "there is no folder absent"),
+    (["report", "absent"], "there is no folder absent"),
+    (["report", ".", "--format", "tabel"], "'table', 'json', 'csv', 'markdown'"),
+    (["data"], "Missing command"),
+    (["data", "verfy"], "verify"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(program, arguments, says):
+    done = program(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.count("\n") == 1, done.err
+    assert done.err.startswith("fastadv: ")
+    assert says in done.err
+
+
+BAD_FILES = [
+    ("attacks = = 1", "grid.toml is not valid TOML"),
+    ('attacks = "pgd"\nsampels = 3', "no key 'sampels'; did you mean samples?"),
+    ('attacks = "pgd"\nfresh = true', "no key 'fresh'"),
+    ('attacks = ["stdav"]', "grid.toml: attacks: no attack 'stdav'; did you mean stadv?"),
+    ("attacks = 3", "grid.toml: attacks has to be a list of names, got 3"),
+    ("attacks = [1, 2]", "grid.toml: attacks has to be a list of names"),
+    ("attacks = []", "the list of attacks is empty"),
+    ('attacks = "pgd"\nsamples = 0', "grid.toml: samples has to be at least 1, got 0"),
+    ('attacks = "pgd"\nsamples = 2.5', "grid.toml: samples has to be a whole number, got 2.5"),
+    ('attacks = "pgd"\nseeds = true', "grid.toml: seeds has to be a whole number, got true"),
+    ('attacks = "pgd"\ntimeout = true', "grid.toml: timeout has to be a time such as"),
+    ('attacks = "pgd"\nmodel = 3', "grid.toml: model has to be text, got 3"),
+    ('attacks = "pgd"\nmodel = "mpl"', "did you mean mlp?"),
+    ('samples = 3', "give --attacks"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "says"), BAD_FILES)
+def test_a_mistake_in_the_file_is_one_line_and_exit_code_2(program, tmp_path, text, says):
+    (tmp_path / "grid.toml").write_text(text)
+    done = program("grid", "--config", "grid.toml")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert says in done.err
+
+
+def test_a_file_that_is_not_text(program, tmp_path):
+    (tmp_path / "grid.toml").write_bytes(b"\xff\xfe")
+    done = program("grid", "--config", "grid.toml")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "is not valid TOML" in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (InputError("pgd: eps has\nto be"), 2, "fastadv: pgd: eps has to be\n"),
+        (DivergenceError("training diverged"), 1, "fastadv: training diverged\n"),
+        (OSError(28, "No space left"), 1, "fastadv: [Errno 28] No space left\n"),
+        (ZeroDivisionError("by\nzero"), 1,
+         "fastadv: ZeroDivisionError: by zero (run with --debug for the traceback)\n"),
+        (AssertionError(), 1, "fastadv: AssertionError (run with --debug for the traceback)\n"),
+        (MemoryError(), 1, "fastadv: MemoryError (run with --debug for the traceback)\n"),
+    ],
+)  # fmt: skip
+def test_what_an_error_says(program, fake_grid, error, code, says):
+    fake_grid.error = error
+    done = program("grid", "--attacks", "pgd")
+    assert done.code == code
+    assert done.err.endswith(says)
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+@pytest.mark.parametrize("position", [0, 1, 3])
+def test_debug_shows_the_traceback_wherever_it_stands(program, fake_grid, position):
+    fake_grid.error = InputError("no")
+    arguments = ["grid", "--attacks", "pgd"]
+    arguments.insert(position, "--debug")
+    done = program(*arguments)
+    assert done.code == 2
+    assert "Traceback" in done.err
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(program, fake_grid):
+    fake_grid.error = KeyboardInterrupt()
+    done = program("grid", "--attacks", "pgd", "--output", "there")
+    assert done.code == 130
+    assert done.err.endswith(
+        "fastadv: stopped; the finished cells are kept in there: "
+        "run the same command again to go on\n"
+    )
+    done = program("grid", "--attacks", "pgd", "--fresh")
+    assert "run the same command again without --fresh to go on" in done.err
+
+
+def test_ctrl_c_elsewhere(program, monkeypatch):
+    import fastadv.datasets
+
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastadv.datasets, "verify_mnist", stop)
+    done = program("data", "verify")
+    assert (done.code, done.err) == (130, "fastadv: stopped\n")

@@ -1,0 +1,39 @@
+"""What holds for all tests: small helpers on the path, and uncompiled runs without overflow noise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("fixed")
+
+if UNCOMPILED:
+    np.seterr(over="ignore")  # 64-bit counters wrap on purpose
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason="too heavy without compiled kernels")
+    for item in items:
+        if UNCOMPILED and "compiled" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    """A test may change the number of threads; the next one starts with two."""
+    from fastadv.threads import set_threads
+
+    set_threads(2)
+    yield
+    set_threads(2)

@@ -1,0 +1,271 @@
+"""A whole grid on small images: rows, reuse, resume, failures, processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from helpers import write_npz
+
+from fastadv.errors import InputError
+from fastadv.grid import registry, run, stages
+from fastadv.grid.registry import Entry
+from fastadv.grid.run import run_grid, worst_rows
+from fastadv.grid.store import Row
+from fastadv.metrics import wilson_interval
+
+MODEL = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=4]"
+ATTACKS = ["pgd[steps=4]", "fgsm", "stadv[steps=6]", "label_flip[points=6]"]
+DEFENSES = ["none", "adv_training[epochs=2,attack=fgsm]", "knn_relabel[neighbors=5]", "median"]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> str:
+    return write_npz(tmp_path / "small.npz")
+
+
+def small_grid(dataset: str, **changes: Any) -> list[Row]:
+    settings = {"attacks": ATTACKS, "defenses": DEFENSES, "model": MODEL, "samples": 20}
+    return run_grid(dataset=dataset, **{**settings, **changes})
+
+
+def numbers(rows: list[Row]) -> list[object]:
+    """Everything of the rows that must not move: all but the times."""
+    return [
+        (r.id, r.status, r.clean_accuracy, r.attacked_accuracy, r.success_rate, r.oblivious_accuracy,
+         r.baseline_accuracy, r.distances, r.queries, r.n)
+        for r in rows
+    ]  # fmt: skip
+
+
+def test_rows_of_the_documented_form(dataset: str, tmp_path: Path) -> None:
+    rows = small_grid(dataset, output=tmp_path / "out")
+    assert len(rows) == 5 * 4
+    assert [row.status for row in rows] == ["ok"] * 20
+    for row in rows:
+        assert row.clean_accuracy is not None
+        assert row.attacked_accuracy is not None
+        right = round(row.attacked_accuracy * row.n)
+        assert row.attacked_accuracy_ci95 == wilson_interval(right, row.n)
+        assert row.n == (20 if row.kind == "evasion" else 45)
+        assert (row.oblivious_accuracy is not None) == (
+            row.kind == "evasion" and row.defense == "median"
+        )
+        if row.attack == "none":
+            assert row.attacked_accuracy == row.clean_accuracy
+    assert {row.threat for row in rows} == {None, "linf(0.1)", "flow(30)", "poison(0.03)"}
+
+
+def test_same_numbers_again_and_in_two_processes(dataset: str, tmp_path: Path) -> None:
+    once = small_grid(dataset, output=tmp_path / "a")
+    again = small_grid(dataset, output=tmp_path / "b")
+    split = small_grid(dataset, output=tmp_path / "c", jobs=2)
+    assert numbers(once) == numbers(again) == numbers(split)
+
+
+def test_a_new_row_changes_no_other(dataset: str) -> None:
+    few = small_grid(dataset, attacks=["fgsm"])
+    many = small_grid(dataset)
+    assert [n for n in numbers(many) if n in numbers(few)] == numbers(few)
+
+
+def test_fewer_samples_are_a_prefix(dataset: str, tmp_path: Path) -> None:
+    robust = []
+    for n in (20, 9):
+        rows = small_grid(
+            dataset,
+            attacks=["pgd[steps=4]"],
+            defenses=["none"],
+            samples=n,
+            output=tmp_path / str(n),
+        )
+        with np.load(tmp_path / str(n) / "cells" / f"{rows[1].id}.npz") as file:
+            robust.append(file["robust"])
+    np.testing.assert_array_equal(robust[0][:9], robust[1])
+
+
+def test_a_defended_model_is_trained_once(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+    original = stages.Fit.run
+    monkeypatch.setattr(
+        stages.Fit,
+        "run",
+        lambda self, context: (trained.append(self.key(context)), original(self, context)),
+    )
+    small_grid(dataset)
+    assert len(trained) == len(set(trained))
+    # clean and flipped, each for none (which median shares), adv_training and knn_relabel
+    assert len(trained) == 6
+
+
+def test_resume_runs_only_what_is_missing(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = small_grid(dataset, output=tmp_path / "out")
+    ran: list[str] = []
+    for stage in (stages.Poison, stages.Fit, stages.Perturb, stages.Measure):
+        original = stage.run
+        monkeypatch.setattr(
+            stage, "run", lambda self, c, o=original: (ran.append(type(self).__name__), o(self, c))
+        )
+    assert numbers(small_grid(dataset, output=tmp_path / "out")) == numbers(first)
+    assert ran == []
+    (tmp_path / "out" / "cells" / f"{first[5].id}.json").write_text('{"id": 3')
+    (tmp_path / "out" / "cells" / f"{first[9].id}.npz").write_bytes(b"cut off")
+    assert numbers(small_grid(dataset, output=tmp_path / "out")) == numbers(first)
+    assert ran == ["Measure", "Measure"]
+
+
+@pytest.mark.compiled
+def test_kill_and_resume(dataset: str, tmp_path: Path) -> None:
+    whole = small_grid(dataset, output=tmp_path / "whole")
+    code = (
+        "import sys; from fastadv import run_grid; "
+        f"run_grid(attacks={ATTACKS!r}, defenses={DEFENSES!r}, model={MODEL!r}, samples=20, "
+        f"dataset={dataset!r}, output={str(tmp_path / 'cut')!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    cells = tmp_path / "cut" / "cells"
+    for _ in range(600):
+        if process.poll() is not None or (cells.is_dir() and len(list(cells.glob("*.json"))) >= 3):
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list(cells.glob("*.json"))) >= 3
+    assert numbers(small_grid(dataset, output=tmp_path / "cut")) == numbers(whole)
+
+
+def test_worst_is_per_threat_and_per_sample(dataset: str, tmp_path: Path) -> None:
+    rows = small_grid(dataset, output=tmp_path / "out")
+    worst = {(w.threat, w.defense): w for w in worst_rows(rows, tmp_path / "out")}
+    assert {threat for threat, _ in worst} == {"linf(0.1)", "flow(30)"}
+    for row in rows:
+        if row.kind == "evasion":
+            assert worst[row.threat, row.defense].accuracy <= row.attacked_accuracy
+
+
+@dataclass(frozen=True)
+class Brittle:
+    """Fails, or takes its time, or does not go with the model."""
+
+    mode: str = "fail"
+    name: ClassVar[str] = "brittle"
+    reference: ClassVar[str] = "a test"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def threat(self) -> object:
+        from fastadv.threat import linf
+
+        return linf(0.1)
+
+    def supports(self, model: object, task: object) -> str | None:
+        return "it is not in the mood" if self.mode == "skip" else None
+
+    def craft(self, *args: object, **kwargs: object) -> object:
+        raise NotImplementedError
+
+    def perturb(self, *args: object, **kwargs: object) -> object:
+        raise RuntimeError("broke in\ntwo")
+
+
+def test_failed_and_skipped_cells_are_rows(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Entry("brittle", "evasion", "a test", f"{__name__}:Brittle")
+    monkeypatch.setattr(
+        Entry, "load", lambda self, o=Entry.load: Brittle if self.name == "brittle" else o(self)
+    )
+    monkeypatch.setitem(registry.REGISTRY, "attack", [*registry.ATTACKS, entry])
+    rows = small_grid(
+        dataset,
+        attacks=["brittle", "brittle[mode=skip]", "fgsm"],
+        defenses=["none"],
+        output=tmp_path / "o",
+    )
+    assert [row.status for row in rows] == ["ok", "failed", "skipped", "ok"]
+    assert "RuntimeError: broke in two" in (rows[1].reason or "")
+    assert rows[2].reason == "it is not in the mood"
+
+
+def test_an_attack_is_one_class_and_one_line(
+    dataset: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fastadv.attacks.evasion.fgsm import FGSM
+    from fastadv.cli.app import main
+
+    @dataclass(frozen=True)
+    class Twice(FGSM):
+        eps: float = 0.2
+        name: ClassVar[str] = "twice"
+
+    entry = Entry("twice", "evasion", "fgsm with twice the budget", "nowhere:Twice")
+    monkeypatch.setattr(
+        Entry, "load", lambda self, o=Entry.load: Twice if self.name == "twice" else o(self)
+    )
+    registry.ATTACKS.append(entry)
+    try:
+        assert main(["list", "attacks"]) == 0
+        assert "fgsm with twice the budget" in capsys.readouterr().out
+        import test_contracts
+
+        assert "twice" in test_contracts.names("attack", "evasion")
+        rows = small_grid(dataset, attacks=["twice", "fgsm"], defenses=["none"])
+        assert [row.threat for row in rows] == [None, "linf(0.2)", "linf(0.1)"]
+        assert rows[1].attacked_accuracy <= rows[2].attacked_accuracy
+    finally:
+        registry.ATTACKS.remove(entry)
+
+
+@pytest.mark.compiled
+def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
+    rows = small_grid(
+        dataset, attacks=["pgd[steps=100000000]", "fgsm"], defenses=["none"], timeout=8
+    )
+    assert [row.status for row in rows] == ["ok", "timeout", "ok"]
+    assert "stopped after 8 s" in (rows[1].reason or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attacks": ["stdav"]}, "did you mean stadv"),
+        ({"attacks": ["stadv[tau=abc]"]}, "stadv: tau has to be a number or none, got 'abc'"),
+        ({"attacks": ["stadv[tua=1]"]}, "did you mean tau"),
+        ({"attacks": ["pgd[eps=-1]"]}, "eps has to be at least 0"),
+        ({"defenses": ["adv_training[attack=biggio]"]}, "attack has to be an evasion attack"),
+        ({"samples": -1}, "samples has to be at least 1"),
+        ({"samples": 46}, "has 45 test images"),
+        ({"jobs": 0}, "jobs has to be at least 1"),
+        ({"seeds": 0}, "seeds has to be at least 1"),
+        ({"model": "mpl"}, "did you mean mlp"),
+        ({"model": "mlp[activation=sine]"}, "one of logistic, tanh, relu"),
+    ],
+)
+def test_bad_input_before_any_work(
+    dataset: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        small_grid(dataset, output=tmp_path / "out", **changes)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written(dataset: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to"):
+        small_grid(dataset, output=tmp_path / "file" / "out")
+
+
+def test_seeds_are_rows_of_their_own(dataset: str) -> None:
+    rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], seeds=2, seed=4)
+    assert [row.seed for row in rows] == [4, 4, 5, 5]
+    assert run.DEFAULT_DEFENSES[0] == "none"

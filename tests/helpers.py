@@ -1,0 +1,27 @@
+"""Small problems that run in a moment, compiled or not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastadv.protocols import Task
+
+TASK = Task(image_shape=(5, 4, 1), n_classes=3)
+
+
+def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np.ndarray]:
+    """Images around one bright patch a class, in [0, 1], float32, and their labels."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).random((task.n_classes, task.n_features))
+    y = np.arange(n) % task.n_classes
+    X = np.clip(0.2 + 0.6 * centres[y] + rng.normal(0, 0.08, (n, task.n_features)), 0, 1)
+    return X.astype(np.float32), y.astype(np.int64)
+
+
+def write_npz(path: object, n: int = 90) -> str:
+    """A dataset file of such images."""
+    X, y = blobs(n)
+    X_test, y_test = blobs(45, seed=1)
+    shape = (-1, *TASK.image_shape[:2])
+    np.savez(path, x_train=X.reshape(shape), y_train=y, x_test=X_test.reshape(shape), y_test=y_test)  # type: ignore[arg-type]
+    return str(path)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import blobs
+
+from fastadv import MLPClassifier, load_dataset
+from fastadv.errors import DivergenceError, InputError
+from fastadv.models import mlp
+from fastadv.threads import set_threads
+
+X, Y = blobs()
+
+
+def small(**changes: object) -> MLPClassifier:
+    return MLPClassifier(**{"hidden_layer_sizes": (6,), "batch_size": 16, "max_iter": 4, **changes})
+
+
+@pytest.mark.compiled
+@pytest.mark.filterwarnings("default")
+def test_scikit_learn_contract() -> None:
+    from sklearn.utils.estimator_checks import check_estimator
+
+    check_estimator(MLPClassifier())
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("seed", range(5))
+def test_accuracy_on_mnist(seed: int) -> None:
+    ds = load_dataset("mnist")
+    model = MLPClassifier(random_state=seed).fit(ds.x_train, ds.y_train)
+    assert model.score(ds.x_test, ds.y_test) >= 0.973
+
+
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
+def test_input_gradient_is_that_of_the_logits(hidden: tuple[int, ...], activation: str) -> None:
+    model = small(hidden_layer_sizes=hidden, activation=activation, learning_rate_init=0.1).fit(
+        X, Y
+    )
+    x, direction = X[:3].astype(np.float64), np.random.default_rng(0).normal(size=(3, 3))
+    coefs = [c.astype(np.float64) for c in model.coefs_]
+    biases = [b.astype(np.float64) for b in model.intercepts_]
+    phi = {
+        "logistic": lambda a: 1 / (1 + np.exp(-a)),
+        "tanh": np.tanh,
+        "relu": lambda a: np.maximum(a, 0),
+    }
+
+    def loss(x: np.ndarray) -> np.ndarray:
+        for c, b in zip(coefs[:-1], biases[:-1], strict=True):
+            x = phi[activation](x @ c + b)
+        return ((x @ coefs[-1] + biases[-1]) * direction).sum(axis=1)
+
+    gradient = model.input_gradient(X[:3], direction.astype(np.float32))
+    for j in range(x.shape[1]):
+        step = np.zeros_like(x)
+        step[:, j] = 1e-5
+        numeric = (loss(x + step) - loss(x - step)) / 2e-5
+        np.testing.assert_allclose(gradient[:, j], numeric, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("hidden", [(), (6,), (5, 4)])
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
+def test_poison_gradient_is_exact(hidden: tuple[int, ...], activation: str) -> None:
+    model = small(
+        hidden_layer_sizes=hidden, activation=activation, alpha=0.1, learning_rate_init=0.2,
+        batch_size=8, max_iter=3,
+    )  # fmt: skip
+    x, y = X[:21].astype(np.float64), Y[:21]
+    index = np.array([4, 20])
+    _, gradient = model.poison_gradient(x, y, index, X[30:], Y[30:])
+    numeric = np.empty_like(gradient)
+    for slot, i in enumerate(index):
+        for j in range(x.shape[1]):
+            losses = []
+            for step in (1e-5, -1e-5):
+                moved = x.copy()
+                moved[i, j] += step
+                losses.append(model.poison_gradient(moved, y, index, X[30:], Y[30:])[0])
+            numeric[slot, j] = (losses[0] - losses[1]) / 2e-5
+    assert np.abs(gradient - numeric).max() <= 1e-6 * np.abs(numeric).max()
+
+
+def test_poison_gradient_is_the_same_bits_from_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = np.array([3])
+    whole = small().poison_gradient(X, Y, index, X[:9], Y[:9])
+    monkeypatch.setattr(mlp, "_MEMORY", 0)
+    pieces = small().poison_gradient(X, Y, index, X[:9], Y[:9])
+    assert whole[0] == pieces[0]
+    np.testing.assert_array_equal(whole[1], pieces[1])
+
+
+def test_poison_gradient_follows_the_steps_of_fit() -> None:
+    model = small(learning_rate_init=0.2)
+    loss, _ = model.poison_gradient(X, Y, np.array([0]), X[:12], Y[:12])
+    p = model.fit(X, Y).predict_proba(X[:12])
+    assert loss == pytest.approx(-np.log(p[np.arange(12), Y[:12]]).mean(), rel=1e-4)
+
+
+def test_same_bits_for_any_threads_and_any_batch() -> None:
+    weights = []
+    for n in (1, 2):
+        set_threads(n)
+        weights.append(small().fit(X, Y)._params.tobytes())
+    assert weights[0] == weights[1]
+    model = small().fit(X, Y)
+    together = model.logits(X)
+    for i in (0, 17, 59):
+        np.testing.assert_array_equal(model.logits(X[i : i + 1])[0], together[i])
+
+
+def test_l2_penalty_shrinks_the_weights() -> None:
+    norms = [np.abs(small(alpha=a).fit(X, Y).coefs_[0]).sum() for a in (0.0, 2.0)]
+    assert norms[1] < 0.9 * norms[0]
+
+
+def test_divergence_names_the_learning_rate() -> None:
+    model = small(activation="relu", learning_rate_init=1e30, hidden_layer_sizes=(6, 6))
+    with (
+        pytest.raises(DivergenceError, match="lower learning_rate_init"),
+        np.errstate(all="ignore"),
+    ):
+        model.fit(X * 100, Y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"activation": "sine"}, "one of logistic, tanh, relu"),
+        ({"batch_size": 0}, "batch_size has to be at least 1"),
+        ({"momentum": 1.0}, r"momentum has to be in \[0, 1\)"),
+        ({"learning_rate_init": -1.0}, "learning_rate_init has to be above 0"),
+        ({"hidden_layer_sizes": (0,)}, "positive widths"),
+    ],
+)
+def test_bad_parameters(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        small(**changes).fit(X, Y)
+
+
+def test_from_weights_computes_what_the_weights_say() -> None:
+    w = [np.array([[1.0, -1.0], [0.5, 2.0]])]
+    model = MLPClassifier.from_weights(w, [np.array([0.1, 0.2])])
+    np.testing.assert_allclose(model.logits(np.array([[1.0, 1.0]]))[0], [1.6, 1.2], rtol=1e-6)
+    with pytest.raises(InputError, match="do not fit"):
+        MLPClassifier.from_weights(w, [np.array([0.1])])
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    model = small().fit(X, Y)
+    model.save(tmp_path / "m.npz")
+    again = MLPClassifier.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(again.logits(X), model.logits(X))
+    assert again.get_params() == model.get_params()
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    for name, message in (("bad.npz", "not a saved"), ("none.npz", "there is no file")):
+        with pytest.raises(InputError, match=message):
+            MLPClassifier.load(tmp_path / name)

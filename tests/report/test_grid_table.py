@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import io
+import math
+import re
+
+import pytest
+from made_rows import DEFENSES, clean, evasion, full_grid, poisoning, stadv, undone
+from rich.console import Console
+
+from fastadv.grid.run import Worst
+from fastadv.grid.store import Flag
+from fastadv.report.cells import make_sheets
+from fastadv.report.markdown import grid_markdown
+from fastadv.report.table import grid_table
+
+
+def render(rows, worst=(), width=100, **options):
+    stream = io.StringIO()
+    Console(file=stream, width=width, **options).print(grid_table(rows, worst))
+    return stream.getvalue()
+
+
+def cell(rows, attack, defense, worst=()):
+    """Return the lines of one cell."""
+    (sheet,) = make_sheets(rows, worst)
+    (row,) = [row for row in sheet.rows if row.attack == attack]
+    return [line.text for line in row.cells[sheet.defenses.index(defense)]]
+
+
+def notes(rows):
+    (sheet,) = make_sheets(rows)
+    return [(note.mark, note.text) for note in sheet.notes]
+
+
+# -- single cells ---------------------------------------------------------------------------
+
+
+def test_an_evasion_cell_has_accuracy_and_interval_and_nothing_else():
+    assert cell([evasion()], "pgd", "none") == ["42.1", "39.1-45.2"]
+
+
+def test_only_an_attack_of_smallest_change_says_what_it_needs():
+    assert cell([stadv()], "stadv", "none") == ["42.1", "39.1-45.2", "needs 26.9"]
+
+
+def test_a_median_that_does_not_exist_is_left_out():
+    row = stadv(distances={"flow_loss": math.nan})
+    assert cell([row], "stadv", "none") == ["42.1", "39.1-45.2"]
+
+
+def test_a_wrapped_model_has_the_oblivious_accuracy():
+    row = evasion(defense="median", oblivious_accuracy=0.61)
+    assert cell([row], "pgd", "median") == ["42.1", "39.1-45.2", "unaware 61.0"]
+
+
+def test_a_poisoning_cell_has_the_random_flips():
+    assert cell([poisoning()], "biggio", "none") == ["95.0", "94.6-95.4", "flips 97.6"]
+
+
+def test_an_evasion_success_rate_is_not_taken_for_a_backdoors():
+    assert len(cell([evasion(success_rate=0.9)], "pgd", "none")) == 2
+    assert "trigger 90.0" in cell([poisoning(success_rate=0.9)], "biggio", "none")
+
+
+def test_a_row_without_an_interval_gets_wilsons():
+    row = evasion(n=100, attacked_accuracy=0.98, attacked_accuracy_ci95=None)
+    assert cell([row], "pgd", "none") == ["98.0", "93.0-99.4"]
+
+
+def test_a_clean_row_falls_back_on_the_clean_accuracy():
+    row = clean(attacked_accuracy=None, clean_accuracy=0.9, attacked_accuracy_ci95=(0.89, 0.91))
+    assert cell([row], "none", "none") == ["90.0", "89.0-91.0"]
+
+
+def test_a_pair_without_a_row_was_not_run():
+    assert cell([clean("none"), clean("median"), evasion()], "pgd", "median") == ["not run"]
+
+
+# -- what did not come out ------------------------------------------------------------------
+
+
+def test_each_reason_is_numbered_once():
+    rows = [
+        undone(poisoning("biggio", "median"), "skipped", "no  use\nhere"),
+        undone(poisoning("label_flip", "median"), "skipped", "no use here"),
+        undone(poisoning("biggio", "none"), "failed", "DivergenceError: lower it"),
+        undone(poisoning("label_flip", "none"), "timeout", "more than 600 s"),
+    ]
+    assert cell(rows, "biggio", "median") == ["- [1]"]
+    assert cell(rows, "label_flip", "median") == ["- [1]"]
+    assert cell(rows, "biggio", "none") == ["failed [2]"]
+    assert cell(rows, "label_flip", "none") == ["timeout [3]"]
+    assert notes(rows) == [
+        ("[1]", "no use here"), ("[2]", "DivergenceError: lower it"), ("[3]", "more than 600 s")
+    ]  # fmt: skip
+    assert render(rows).count("no use here") == 1
+
+
+def test_failures_are_red_and_only_on_a_terminal():
+    rows = [undone(evasion(), "failed", "x"), clean()]
+    colored = render(rows, force_terminal=True, color_system="standard")
+    assert re.search(r"\x1b\[31mfailed \[1\]", colored)
+    assert "\x1b" not in render(rows)
+
+
+def test_a_failure_without_a_reason_says_so():
+    assert notes([undone(evasion(), "failed", None)]) == [("[1]", "no reason was kept")]
+
+
+# -- flags ----------------------------------------------------------------------------------
+
+
+def test_a_flag_marks_its_cells_and_is_explained_once():
+    flag = Flag("masked", "look elsewhere")
+    rows = [evasion("pgd", flags=[flag]), evasion("fgsm", flags=[flag]), evasion("noise")]
+    assert cell(rows, "pgd", "none")[0] == "42.1 !"
+    assert cell(rows, "noise", "none")[0] == "42.1"
+    assert notes(rows) == [("!", "masked: look elsewhere (pgd / none, fgsm / none)")]
+
+
+def test_two_flags_are_one_mark_and_two_notes():
+    rows = [evasion(flags=[Flag("a", "one"), Flag("b", "two")])]
+    assert cell(rows, "pgd", "none")[0] == "42.1 !"
+    assert [text for _, text in notes(rows)] == ["a: one (pgd / none)", "b: two (pgd / none)"]
+
+
+def test_a_flag_of_many_cells_names_some_of_them():
+    rows = [evasion(f"a{i}", flags=[Flag("x", "y")]) for i in range(6)]
+    assert notes(rows)[0][1].endswith("a3 / none and 2 more)")
+
+
+# -- several seeds --------------------------------------------------------------------------
+
+
+def test_several_seeds_give_mean_and_sample_deviation():
+    rows = [evasion(seed=s, attacked_accuracy=a) for s, a in enumerate((0.4, 0.42, 0.44))]
+    assert cell(rows, "pgd", "none") == ["42.0", "± 2.0"]  # over n - 1; over n it would be 1.6
+    (sheet,) = make_sheets(rows)
+    assert "mean over 3 seeds" in sheet.caption
+    assert "sample standard deviation" in sheet.caption
+    assert "Wilson" not in sheet.caption
+
+
+def test_seeds_that_failed_are_counted_beside_the_mean_of_the_others():
+    rows = [evasion(seed=0), evasion(seed=1), undone(evasion(seed=2), "failed", "x")]
+    assert cell(rows, "pgd", "none") == ["42.1", "± 0.0", "failed 1/3 [1]"]
+    rows = [evasion(seed=0), undone(evasion(seed=1), "failed", "x")]
+    assert cell(rows, "pgd", "none") == ["42.1", "one seed", "failed 1/2 [1]"]
+
+
+# -- the worst case -------------------------------------------------------------------------
+
+
+def worst(defense="none", threat="linf(0.1)", seed=0, accuracy=0.31):
+    return Worst(threat, defense, seed, 1000, accuracy, (accuracy - 0.03, accuracy + 0.03))
+
+
+def test_the_worst_row_stands_last_and_only_where_it_adds_something():
+    rows = [clean(), evasion("pgd"), evasion("fgsm"), stadv()]
+    (sheet,) = make_sheets(rows, [worst(), worst(threat="flow(30)")])
+    shown = [(row.attack, row.threat) for row in sheet.rows]
+    assert shown[-1] == ("worst", "linf(0.1)")
+    assert ("worst", "flow(30)") not in shown
+    assert cell(rows, "worst", "none", [worst()]) == ["31.0", "28.0-34.0"]
+    assert "survives every attack" in sheet.caption
+
+
+@pytest.mark.parametrize(
+    "second", [undone(evasion("fgsm"), "failed", "x"), evasion("fgsm", threat="linf(0.2)")]
+)
+def test_a_threat_with_one_attack_has_no_worst_row(second):
+    (sheet,) = make_sheets([evasion("pgd"), second], [worst()])
+    assert [row.attack for row in sheet.rows] == ["pgd", "fgsm"]
+    assert "survives" not in sheet.caption
+
+
+def test_controls_alone_have_no_worst_row():
+    rows = [evasion("noise[eps=0.1]"), evasion("noise[eps=0.1,draws=9]")]
+    (sheet,) = make_sheets(rows, [worst()])
+    assert all(row.attack != "worst" for row in sheet.rows)
+    (sheet,) = make_sheets([*rows, evasion("pgd")], [worst()])
+    assert sheet.rows[-1].attack == "worst"
+
+
+def test_the_worst_row_has_a_dash_where_there_is_no_figure():
+    rows = [evasion("pgd"), evasion("fgsm"), clean("median")]
+    assert cell(rows, "worst", "median", [worst()]) == ["-"]
+
+
+def test_the_worst_row_of_several_seeds():
+    rows = [evasion(a, seed=s) for a in ("pgd", "fgsm") for s in (0, 1)]
+    cases = [worst(seed=0, accuracy=0.3), worst(seed=1, accuracy=0.4)]
+    assert cell(rows, "worst", "none", cases) == ["35.0", "± 7.1"]
+
+
+# -- the whole table ------------------------------------------------------------------------
+
+
+def test_attacks_are_rows_clean_first_and_defenses_columns_in_their_order():
+    rows = [evasion("pgd", "median"), clean("median"), evasion("pgd", "none"), clean("none")]
+    (sheet,) = make_sheets(rows)
+    assert sheet.defenses == ("median", "none")
+    assert [(row.attack, row.threat) for row in sheet.rows] == [
+        ("none", "clean"), ("pgd", "linf(0.1)")
+    ]  # fmt: skip
+
+
+def test_five_defenses_fit_in_one_table_of_100_columns():
+    text = render(full_grid(), [worst(d) for d in DEFENSES])
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    header = next(line for line in lines if "attack" in line)
+    assert header.split() == ["attack", *DEFENSES]
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_more_defenses_than_fit_break_into_tables(width):
+    defenses = tuple(f"adv_training[attack=pgd[eps=0.{i}]]" for i in range(1, 10))
+    text = render(full_grid(defenses), width=width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    tables = [line for line in lines if re.match(r"\s*attack\s", line)]
+    assert len(tables) > 1
+    for i in range(1, 10):
+        assert text.count(f"eps=0.{i}]]") == 1
+    assert text.count("unaware 61.2") == 27  # every cell whole, on one line
+    assert text.count("A row for each attack") == 1
+
+
+def test_a_wide_terminal_holds_them_side_by_side():
+    defenses = tuple(f"defense_{i}" for i in range(9))
+    lines = render(full_grid(defenses), width=200).splitlines()
+    assert sum(line.strip().startswith("attack") for line in lines) == 1
+
+
+def test_the_attack_is_shown_as_written_and_not_read_as_markup():
+    text = render([evasion("pgd[red]"), undone(evasion("fgsm"), "skipped", "see [bold]this")])
+    assert "pgd[red]" in text
+    assert "see [bold]this" in text
+
+
+def test_a_long_spec_goes_on_in_the_next_line_whole():
+    spec = "stadv[tau=0.05,kappa=0,search=false,keep=last]"
+    words = [line.split()[0] for line in render([evasion(spec)]).splitlines() if line.split()]
+    assert spec in "".join(words)
+
+
+def test_the_caption_says_how_many_images():
+    (sheet,) = make_sheets([clean(), evasion(), poisoning()])
+    assert "95 % Wilson interval over test images" in sheet.caption
+    assert "1,000 images for evasion rows" in sheet.caption
+    assert "10,000 images for clean and poisoning rows" in sheet.caption
+
+
+def test_the_caption_explains_what_occurs_and_no_more():
+    (sheet,) = make_sheets([clean(), poisoning()])
+    assert "flips:" in sheet.caption
+    assert "needs:" not in sheet.caption
+    assert "unaware:" not in sheet.caption
+    assert "10,000 images" in sheet.caption
+    assert "evasion" not in sheet.caption
+
+
+def test_two_datasets_are_two_tables():
+    rows = [clean(), clean(dataset="mnist[train=100]")]
+    assert [sheet.title for sheet in make_sheets(rows)] == ["mnist, mlp", "mnist[train=100], mlp"]
+
+
+# -- Markdown -------------------------------------------------------------------------------
+
+
+def test_markdown_has_the_same_cells_and_notes():
+    rows = [
+        clean(), clean("median"), stadv(flags=[Flag("masked_x", "look *there*")]),
+        undone(stadv("median"), "skipped", "a|b <c>"),
+    ]  # fmt: skip
+    text = grid_markdown(rows)
+    lines = text.splitlines()
+    assert "| attack | `none` | `median` |" in lines
+    assert "| --- | ---: | ---: |" in lines
+    row = next(line for line in lines if line.startswith("| `stadv`"))
+    assert row == "| `stadv`<br>flow(30) | **42.1 !**<br>39.1-45.2<br>needs 26.9 | - \\[1\\] |"
+    assert "- \\[1\\] a\\|b \\<c\\>" in lines
+    assert "- ! masked\\_x: look \\*there\\* (stadv / none)" in lines
+    assert text.endswith("\n")
+
+
+def test_markdown_rows_have_as_many_cells_as_the_header():
+    table = [li for li in grid_markdown(full_grid()).splitlines() if li.startswith("|")]
+    assert len(table) == 2 + 5
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {7}

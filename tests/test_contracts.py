@@ -1,0 +1,142 @@
+"""What every registered attack and defense keeps to, whichever it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import TASK, blobs
+
+from fastadv.errors import InputError
+from fastadv.grid import registry
+from fastadv.models.mlp import MLPClassifier
+from fastadv.protocols import RobustTraining, Sanitizer, Wrapper
+from fastadv.threads import set_threads
+
+X, Y = blobs()
+X_VAL, Y_VAL = blobs(30, seed=2)
+
+
+def names(what: str, kind: str) -> list[str]:
+    return [entry.name for entry in registry.REGISTRY[what] if entry.kind == kind]
+
+
+def untrained() -> MLPClassifier:
+    return MLPClassifier((6,), batch_size=16, max_iter=4)
+
+
+@pytest.fixture(scope="module")
+def model() -> MLPClassifier:
+    return untrained().fit(X, Y)
+
+
+@pytest.mark.parametrize("name", names("attack", "evasion"))
+class TestEvasion:
+    def test_box_budget_and_honest_success(self, name: str, model: MLPClassifier) -> None:
+        attack = registry.make_attack(name)
+        before = X.copy()
+        result = attack.perturb(model, X, Y, task=TASK)
+        np.testing.assert_array_equal(X, before)
+        assert result.x_adv.min() >= 0
+        assert result.x_adv.max() <= 1
+        right = model.predict(X) == Y
+        np.testing.assert_array_equal(result.misclassified, ~right)
+        changed = model.predict(result.x_adv) != Y
+        np.testing.assert_array_equal(result.success, changed & right)
+        failed = ~result.success
+        np.testing.assert_array_equal(result.x_adv[failed], X[failed])
+        threat = attack.threat()
+        distance = result.distances[threat.distance]
+        assert np.all(distance[failed] == 0)
+        if not attack.minimum_norm:
+            assert distance.max() <= threat.budget * (1 + 1e-5)
+
+    def test_same_bytes_alone_in_any_batch_and_for_any_threads(
+        self, name: str, model: MLPClassifier, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        attack = registry.make_attack(name)
+        set_threads(1)
+        one = attack.perturb(model, X, Y, task=TASK, seed=3)
+        set_threads(2)
+        monkeypatch.setattr("fastadv.attacks.evasion.base.CHUNK", 7)
+        two = attack.perturb(model, X, Y, task=TASK, seed=3)
+        assert one.x_adv.tobytes() == two.x_adv.tobytes()
+        alone = attack.perturb(model, X[11:12], Y[11:12], task=TASK, seed=3)
+        np.testing.assert_array_equal(alone.x_adv[0], one.x_adv[11])
+
+    def test_nothing_in_nothing_out(self, name: str, model: MLPClassifier) -> None:
+        result = registry.make_attack(name).perturb(model, X[:0], Y[:0], task=TASK)
+        assert result.x_adv.shape == (0, TASK.n_features)
+        assert len(result.success) == 0
+
+    def test_bad_input_is_one_line(self, name: str, model: MLPClassifier) -> None:
+        attack = registry.make_attack(name)
+        with_nan = X.copy()
+        with_nan[0, 0] = np.nan
+        for x, y, message in (
+            (X[:, :-1], Y, "has shape"), (X * 2, Y, "outside"), (with_nan, Y, "NaN"),
+            (X, Y[:-1], "labels"), (X, Y + 5, "whole numbers from 0 to 2"),
+        ):  # fmt: skip
+            with pytest.raises(InputError, match=message) as error:
+                attack.perturb(model, x, y, task=TASK)
+            assert "\n" not in str(error.value)
+        with pytest.raises(InputError, match="true class"):
+            attack.perturb(model, X, Y, task=TASK, target=Y)
+
+
+@pytest.mark.parametrize("name", names("attack", "poisoning"))
+class TestPoisoning:
+    def test_adds_points_and_leaves_the_input_alone(self, name: str) -> None:
+        x, y = X.copy(), Y.copy()
+        attack = registry.make_attack(f"{name}[points=5]")
+        result = attack.poison(untrained(), x, y, X_VAL, Y_VAL, task=TASK)
+        np.testing.assert_array_equal(x, X)
+        np.testing.assert_array_equal(y, Y)
+        assert len(result.index) == 5
+        clean = np.setdiff1d(np.arange(len(result.X)), result.index)
+        np.testing.assert_array_equal(result.X[clean], X)
+        np.testing.assert_array_equal(result.y[clean], Y)
+        assert result.X.min() >= 0
+        assert result.X.max() <= 1
+
+    def test_same_bytes_for_any_threads(self, name: str) -> None:
+        attack, found = registry.make_attack(f"{name}[points=4]"), []
+        for n in (1, 2):
+            set_threads(n)
+            result = attack.poison(untrained(), X, Y, X_VAL, Y_VAL, task=TASK, seed=1)
+            found.append((result.X.tobytes(), result.y.tobytes()))
+        assert found[0] == found[1]
+
+    def test_bad_input_is_one_line(self, name: str) -> None:
+        for text in (f"{name}[fraction=0]", f"{name}[fraction=0.6]", f"{name}[points=0]"):
+            with pytest.raises(InputError, match="has to be"):
+                registry.make_attack(text)
+        attack = registry.make_attack(name)
+        with pytest.raises(InputError, match="at least two"):
+            attack.poison(untrained(), X, np.zeros_like(Y), X_VAL, Y_VAL * 0, task=TASK)
+
+
+@pytest.mark.parametrize("name", names("defense", "defense"))
+def test_defense(name: str, model: MLPClassifier) -> None:
+    nested = "[epochs=1]" if name == "adv_training" else ""
+    defense = registry.make_defense(name + nested)
+    x, y = X.copy(), Y.copy()
+    if isinstance(defense, Sanitizer):
+        keep, labels = defense.sanitize(x, y, task=TASK, seed=0)
+        assert keep.shape == labels.shape == y.shape
+        assert keep.any()
+    if isinstance(defense, RobustTraining):
+        trained = [defense.fit(untrained(), x, y, task=TASK, seed=0).logits(X) for _ in range(2)]
+        np.testing.assert_array_equal(trained[0], trained[1])
+    if isinstance(defense, Wrapper):
+        wrapped = defense.wrap(model, task=TASK)
+        np.testing.assert_array_equal(wrapped.logits(X)[:7], wrapped.logits(X[:7]))
+        assert wrapped.vjp(X)[1](np.ones((len(X), 3), np.float32)).shape == X.shape
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)
+
+
+@pytest.mark.parametrize("what", ["attack", "defense", "model"])
+def test_canonical_text_builds_the_same_again(what: str) -> None:
+    for entry in registry.REGISTRY[what]:
+        text = registry.canonical(registry.make(what, entry.name))
+        assert registry.canonical(registry.make(what, text)) == text
