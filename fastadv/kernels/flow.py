@@ -9,12 +9,13 @@ import math
 
 import numpy as np
 
-from fastadv.kernels._jit import kernel
+from fastadv.kernels._jit import exact_kernel, kernel
 
 ROOT_EPS = 1e-8  # under the root of the flow loss: keeps its gradient finite at 0
 
 
-@kernel
+# Exact: fast-math would turn (1-b) i + b k into i + b (k-i), which is not the identity at b = 1.
+@exact_kernel
 def warp(x, flow, n_channels, out):
     """Fill ``out`` (n, H W C) with the images ``x`` (n, H W C) read along ``flow``."""
     n, _, height, width = flow.shape

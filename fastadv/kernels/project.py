@@ -22,7 +22,7 @@ def l2_project(x, eps, low, high, x_adv):
     for i in range(x.shape[0]):
         square = 0.0
         for j in range(x.shape[1]):
-            d = float(x_adv[i, j]) - float(x[i, j])
+            d = np.float64(x_adv[i, j]) - np.float64(x[i, j])
             square += d * d
         norm = np.sqrt(square)
         # A hair inside, so that rounding to float32 cannot leave the ball.
@@ -50,7 +50,7 @@ def l2_step(gradient, step, x_adv):
     for i in range(x_adv.shape[0]):
         square = 0.0
         for j in range(x_adv.shape[1]):
-            square += float(gradient[i, j]) * float(gradient[i, j])
+            square += np.float64(gradient[i, j]) * np.float64(gradient[i, j])
         scale = step / np.sqrt(square) if square > 0.0 else 0.0
         for j in range(x_adv.shape[1]):
             x_adv[i, j] += x_adv.dtype.type(scale * gradient[i, j])
@@ -62,7 +62,7 @@ def distances(x, x_adv, linf, l2):
     for i in range(x.shape[0]):
         top, square = 0.0, 0.0
         for j in range(x.shape[1]):
-            d = abs(float(x_adv[i, j]) - float(x[i, j]))
+            d = abs(np.float64(x_adv[i, j]) - np.float64(x[i, j]))
             top = max(top, d)
             square += d * d
         linf[i], l2[i] = top, np.sqrt(square)

@@ -20,20 +20,24 @@ def _block_gradient(X, y, rows, params, sizes, activation, gradient):
     n, width = rows.size, 0
     for k in range(1, sizes.size - 1):
         width += sizes[k]
-    x = np.empty((n, X.shape[1]), X.dtype)
-    labels = np.empty(n, y.dtype)
+    x, labels = np.empty((n, X.shape[1]), X.dtype), np.empty(n, y.dtype)
     for i in range(n):
         labels[i] = y[rows[i]]
         for j in range(X.shape[1]):
             x[i, j] = X[rows[i], j]
-    hidden, deltas = np.empty(n * width, X.dtype), np.empty(n * width, X.dtype)
-    logits, dlogits = np.empty((n, sizes[-1]), X.dtype), np.empty((n, sizes[-1]), X.dtype)
+    vectors = np.empty((2, n * width), X.dtype)
+    hidden, deltas = vectors[0], vectors[1]
+    matrices = np.empty((2, n, sizes[-1]), X.dtype)
+    logits, dlogits = matrices[0], matrices[1]
     losses = np.empty(n, np.float64)
     dense.forward(x, params, sizes, activation, hidden, logits)
     cross_entropy(logits, labels, losses, dlogits)
     dense.backward(params, sizes, activation, hidden, dlogits, deltas)
     dense.parameter_gradient(x, sizes, hidden, dlogits, deltas, gradient)
-    return losses.sum()
+    loss = 0.0
+    for i in range(n):
+        loss += losses[i]
+    return loss
 
 
 @kernel

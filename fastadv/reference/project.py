@@ -1,0 +1,38 @@
+"""Twin of kernels/project.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def linf_project(x: Floats, eps: float, low: float, high: float, x_adv: Floats) -> None:
+    """Bring ``x_adv`` into the box and within ``eps`` of ``x``."""
+    x_adv[:] = np.clip(x_adv, np.maximum(x - eps, low), np.minimum(x + eps, high))
+
+
+def l2_project(x: Floats, eps: float, low: float, high: float, x_adv: Floats) -> None:
+    """Bring ``x_adv`` into the ball around ``x``, then into the box."""
+    change = x_adv - x
+    norm = np.linalg.norm(change, axis=1, keepdims=True)
+    scale = np.minimum(1.0, eps / np.maximum(norm, 1e-300))
+    x_adv[:] = np.clip(x + scale * change, low, high)
+
+
+def linf_step(gradient: Floats, step: float, x_adv: Floats) -> None:
+    """Add ``step`` times the sign of the gradient."""
+    x_adv += step * np.sign(gradient)
+
+
+def l2_step(gradient: Floats, step: float, x_adv: Floats) -> None:
+    """Add ``step`` times the unit gradient."""
+    norm = np.linalg.norm(gradient, axis=1, keepdims=True)
+    x_adv += step * np.divide(gradient, norm, out=np.zeros_like(gradient), where=norm > 0)
+
+
+def distances(x: Floats, x_adv: Floats, linf: Floats, l2: Floats) -> None:
+    """Fill ``linf`` and ``l2`` (n,) with the size of the change of each row."""
+    linf[:] = np.abs(x_adv - x).max(axis=1)
+    l2[:] = np.linalg.norm(x_adv - x, axis=1)
