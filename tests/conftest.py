@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -18,8 +17,10 @@ UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("fixed")
 
-if UNCOMPILED:
-    np.seterr(over="ignore")  # 64-bit counters wrap on purpose
+
+def pytest_configure(config: pytest.Config) -> None:
+    if UNCOMPILED:  # 64-bit counters wrap on purpose, in every thread
+        config.addinivalue_line("filterwarnings", "ignore:overflow encountered:RuntimeWarning")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
