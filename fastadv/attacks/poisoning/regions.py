@@ -2,10 +2,10 @@
 
 Wrong labels spread over the whole training set are outvoted everywhere. Those of one region, the
 images of a class that lie furthest along the first principal direction of its hidden activations,
-weigh as much as the right ones there. Which region does most harm is not to be seen from a small
-training set (on MNIST the harm at a tenth or a fifth of it does not correlate with the harm on the
-whole), so the attacker trains on the whole set with each region that it tries, and chooses on its
-validation set.
+weigh as much as the right ones there. Which region does most harm is not to be seen from a small training
+set (on MNIST the harm at a tenth or a fifth of it does not correlate with the harm on the whole), so
+the attacker trains on the whole set with each region that it tries, of classes that are easily
+confused, and chooses on its validation set.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from fastadv import seeds
 from fastadv.protocols import Floats, Labels
 
 _SURROGATE_SIZE = 5000  # images that the representation is learnt from
-# An image that is there once under either label is a toss-up that the victim's own randomness
-# decides: a little more than once wins, for one victim as for another.
-_REPEATS = 1.25
 _VICTIMS = 2  # trained to judge a region, each with a random state of its own
 
 
@@ -61,9 +58,7 @@ def candidates(model: Any, X: Floats, y: Labels, n_points: int) -> list[Region]:
         direction *= np.sign(direction[np.abs(direction).argmax()])  # eigh leaves the sign open
         along = centred @ direction
         for side in (1, -1):
-            distinct = max(1, round(n_points / _REPEATS))
-            ordered = rows[np.argsort(-side * along, kind="stable")][:distinct]
-            ordered = np.resize(ordered, n_points)
+            ordered = np.resize(rows[np.argsort(-side * along, kind="stable")], n_points)
             mean = logits[ordered].mean(axis=0)
             mean[np.searchsorted(model.classes_, source)] = -np.inf
             target = int(model.classes_[mean.argmax()])
@@ -106,7 +101,9 @@ def choose(
     tried: int,
     seed: int,
 ) -> tuple[Region, float]:
-    """Return, of ``tried`` regions drawn at random, the most harmful and the accuracy under it.
+    """Return, of the ``tried`` likeliest regions, the most harmful and the accuracy under it.
+
+    Likely are those between classes that a small model confuses on the validation images.
 
     Parameters
     ----------
@@ -120,10 +117,15 @@ def choose(
     if len(np.unique(y[few])) < len(np.unique(y)):
         few = np.arange(len(X))
     surrogate = surrogate_of(model, seed).fit(X[few], y[few])
-    every = candidates(surrogate, X, y, n_points)
+    proba = surrogate.predict_proba(X_val)
+
+    def confusion(region: Region) -> float:
+        column = int(np.searchsorted(surrogate.classes_, region.target))
+        return float(proba[y_val == region.source, column].sum())
+
+    every = sorted(candidates(surrogate, X, y, n_points), key=confusion, reverse=True)
     best: tuple[Region, float] | None = None
-    for k in rng.permutation(len(every))[:tried]:
-        region = every[k]
+    for region in every[:tried]:
         accuracy = validation_accuracy(
             model, X, y, X[region.rows], region.target, X_val, y_val, seed
         )
