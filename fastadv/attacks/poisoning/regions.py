@@ -2,10 +2,10 @@
 
 Wrong labels spread over the whole training set are outvoted everywhere. Those of one region, the
 images of a class that lie furthest along the first principal direction of its hidden activations,
-weigh as much as the right ones there. Which region does most harm is not to be seen from a small training
-set (on MNIST the harm at a tenth or a fifth of it does not correlate with the harm on the whole), so
-the attacker trains on the whole set with each region that it tries, of classes that are easily
-confused, and chooses on its validation set.
+weigh as much as the right ones there. Which region does most harm is not to be seen from a small
+training set (on MNIST the harm at a tenth or a fifth of it does not correlate with the harm on
+the whole), so the attacker trains on the whole set with each region that it tries, of classes that
+are easily confused, and chooses on its validation set.
 """
 
 from __future__ import annotations
