@@ -1,4 +1,7 @@
-"""Twin of kernels/dense.py: a list of matrices and the chain rule, layer by layer."""
+"""Twin of kernels/dense.py: a list of matrices and the chain rule, layer by layer.
+
+Complex parameters are taken too, for derivatives by the complex step (reference/unroll.py).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[Any]
 Ints = npt.NDArray[Any]
 
 LOGISTIC, TANH, RELU = 0, 1, 2
+TILE = 64
 
 
 def layers(params: Floats, sizes: Ints) -> list[tuple[Floats, Floats]]:
@@ -32,6 +36,26 @@ def blocks(vector: Floats, sizes: Ints, n: int) -> list[Floats]:
     return out
 
 
+def layer_offset(sizes: Ints, layer: int) -> int:
+    """Return where the matrix of ``layer`` starts in the parameter vector."""
+    return sum(int((sizes[k] + 1) * sizes[k + 1]) for k in range(layer))
+
+
+def weights(params: Floats, sizes: Ints, layer: int) -> Floats:
+    """Return the matrix of ``layer``, (n_in, n_out): a view."""
+    return layers(params, sizes)[layer][0]
+
+
+def bias(params: Floats, sizes: Ints, layer: int) -> Floats:
+    """Return the bias of ``layer``, (n_out,): a view."""
+    return layers(params, sizes)[layer][1]
+
+
+def hidden_layer(hidden: Floats, sizes: Ints, layer: int, n_rows: int) -> Floats:
+    """Return the activations of hidden layer ``layer`` (1, 2, ...), (n_rows, width): a view."""
+    return blocks(hidden, sizes, n_rows)[layer - 1]
+
+
 def activate(a: Floats, activation: int) -> None:
     """Apply the activation function to ``a``."""
     if activation == LOGISTIC:
@@ -50,6 +74,11 @@ def multiply_by_derivative(h: Floats, activation: int, d: Floats) -> None:
         d *= 1.0 - h**2
     else:
         d *= h > 0.0
+
+
+def add_bias(b: Floats, out: Floats) -> None:
+    """Add ``b`` to each row of ``out``."""
+    out += b
 
 
 def forward(
@@ -78,6 +107,13 @@ def backward(
         above = ds[k]
 
 
+def add_penalty(vector: Floats, sizes: Ints, factor: float, out: Floats) -> None:
+    """Add ``factor`` times the matrices, not the biases, of ``vector`` to ``out``."""
+    if factor != 0.0:
+        for (v, _), (w, _) in zip(layers(vector, sizes), layers(out, sizes), strict=True):
+            w += factor * v
+
+
 def parameter_gradient(
     X: Floats, sizes: Ints, hidden: Floats, dlogits: Floats, deltas: Floats, gradient: Floats
 ) -> None:
@@ -94,3 +130,23 @@ def input_gradient(
     """Fill ``out`` with d(loss)/dX, after `backward`."""
     first = [*blocks(deltas, sizes, len(dlogits)), dlogits][0]
     out[:] = first @ layers(params, sizes)[0][0].T
+
+
+def forward_tiles(
+    X: Floats, params: Floats, sizes: Ints, activation: int, hidden: Floats, logits: Floats
+) -> None:
+    """As `forward`, tile by tile; the number of rows is a multiple of TILE."""
+    for k, block in enumerate(hidden.reshape(len(X) // TILE, -1)):
+        rows = slice(k * TILE, (k + 1) * TILE)
+        forward(X[rows], params, sizes, activation, block, logits[rows])
+
+
+def input_gradient_tiles(
+    params: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, out: Floats
+) -> None:
+    """From d(loss)/d(logits) to d(loss)/dX, tile by tile. ``out`` is filled."""
+    for k, block in enumerate(hidden.reshape(len(dlogits) // TILE, -1)):
+        rows = slice(k * TILE, (k + 1) * TILE)
+        deltas = np.empty_like(block)
+        backward(params, sizes, activation, block, dlogits[rows], deltas)
+        input_gradient(params, sizes, dlogits[rows], deltas, out[rows])
