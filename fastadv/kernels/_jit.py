@@ -68,14 +68,10 @@ def kernel(function):
 
 def exact_kernel(function):
     """Compile a serial kernel without fast-math: sums keep their order, guards their meaning."""
-    return _compile(function, nogil=True)
+    # Said, not left out: a kernel that is compiled for a caller inherits what it does not say.
+    return _compile(function, nogil=True, fastmath=False)
 
 
 def parallel_kernel(function):
     """Compile a kernel with prange; only ever called from the main thread."""
     return _compile(function, nogil=True, fastmath=FASTMATH, parallel=True)
-
-
-def inline_helper(function):
-    """Compile a small function that is called from kernels."""
-    return _compile(function, nogil=True, fastmath=FASTMATH, inline="never")

@@ -7,7 +7,8 @@ a block of rows are one vector too, layer after layer.
 
 import numpy as np
 
-from fastadv.kernels._jit import kernel
+from fastadv.kernels import exponential
+from fastadv.kernels._jit import exact_kernel, kernel
 
 LOGISTIC, TANH, RELU = 0, 1, 2
 
@@ -49,14 +50,32 @@ def hidden_layer(hidden, sizes, layer, n_rows):
     return hidden[start : start + sizes[layer] * n_rows].reshape((n_rows, sizes[layer]))
 
 
+@exact_kernel
+def _logistic(flat):
+    one = flat.dtype.type(1.0)
+    if flat.itemsize == 4:
+        for i in range(flat.size):
+            flat[i] = one / (one + exponential.exp(-flat[i]))
+    else:
+        for i in range(flat.size):
+            flat[i] = one / (one + np.exp(-flat[i]))
+
+
+@kernel
+def hidden_width(sizes):
+    """Return the number of hidden units of all layers."""
+    width = 0
+    for k in range(1, sizes.size - 1):
+        width += sizes[k]
+    return width
+
+
 @kernel
 def activate(a, activation):
     """Apply the activation function. ``a`` is modified in place."""
-    one = a.dtype.type(1.0)
     flat = a.reshape(a.size)
     if activation == LOGISTIC:
-        for i in range(flat.size):
-            flat[i] = one / (one + np.exp(-flat[i]))
+        _logistic(flat)
     elif activation == TANH:
         for i in range(flat.size):
             flat[i] = np.tanh(flat[i])
@@ -83,7 +102,8 @@ def multiply_by_derivative(h, activation, d):
 
 
 @kernel
-def _affine(x, w, b, out):
+def affine(x, w, b, out):
+    """Fill ``out`` with x W + b."""
     np.dot(x, w, out)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -96,33 +116,40 @@ def forward(X, params, sizes, activation, hidden, logits):
 
     X is (n, sizes[0]), hidden is (n * sum of hidden widths,), logits is (n, sizes[-1]).
     """
-    n, last = X.shape[0], sizes.size - 2
-    if last == 0:
-        _affine(X, weights(params, sizes, 0), bias(params, sizes, 0), logits)
-        return
-    h = hidden_layer(hidden, sizes, 1, n)
-    _affine(X, weights(params, sizes, 0), bias(params, sizes, 0), h)
-    activate(h, activation)
-    for layer in range(1, last):
-        above = hidden_layer(hidden, sizes, layer + 1, n)
-        _affine(h, weights(params, sizes, layer), bias(params, sizes, layer), above)
-        activate(above, activation)
-        h = above
-    _affine(h, weights(params, sizes, last), bias(params, sizes, last), logits)
+    n = X.shape[0]
+    first = logits if sizes.size == 2 else hidden_layer(hidden, sizes, 1, n)
+    affine(X, weights(params, sizes, 0), bias(params, sizes, 0), first)
+    forward_above(params, sizes, activation, hidden, logits, 0, n)
+
+
+@kernel
+def forward_above(params, sizes, activation, hidden, logits, start, stop):
+    """Go on from the sums of the first layer, for the rows ``start`` to ``stop`` of a batch."""
+    n, last = logits.shape[0], sizes.size - 2
+    for layer in range(1, last + 1):
+        h = hidden_layer(hidden, sizes, layer, n)[start:stop]
+        activate(h, activation)
+        above = logits if layer == last else hidden_layer(hidden, sizes, layer + 1, n)
+        w, b = weights(params, sizes, layer), bias(params, sizes, layer)
+        affine(h, w, b, above[start:stop])
 
 
 @kernel
 def backward(params, sizes, activation, hidden, dlogits, deltas):
     """Propagate d(loss)/d(logits) to the hidden layers. ``deltas``, laid out as hidden, is filled."""
+    backward_rows(params, sizes, activation, hidden, dlogits, deltas, 0, dlogits.shape[0])
+
+
+@kernel
+def backward_rows(params, sizes, activation, hidden, dlogits, deltas, start, stop):
+    """As `backward`, for the rows ``start`` to ``stop`` of a batch."""
     n, last = dlogits.shape[0], sizes.size - 2
     for layer in range(last, 0, -1):
-        d = hidden_layer(deltas, sizes, layer, n)
-        if layer == last:
-            np.dot(dlogits, weights(params, sizes, layer).T, d)
-        else:
-            above = hidden_layer(deltas, sizes, layer + 1, n)
-            np.dot(above, weights(params, sizes, layer).T, d)
-        multiply_by_derivative(hidden_layer(hidden, sizes, layer, n), activation, d)
+        above = dlogits if layer == last else hidden_layer(deltas, sizes, layer + 1, n)
+        d = hidden_layer(deltas, sizes, layer, n)[start:stop]
+        np.dot(above[start:stop], weights(params, sizes, layer).T, d)
+        h = hidden_layer(hidden, sizes, layer, n)[start:stop]
+        multiply_by_derivative(h, activation, d)
 
 
 @kernel

@@ -6,6 +6,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv.errors import DivergenceError, InputError
 from fastadv.files import atomic_write
-from fastadv.kernels import dense, loss, sgd, unroll
+from fastadv.kernels import dense, loss, sgd, sparse, unroll
 from fastadv.models.base import DifferentiableModel
 from fastadv.protocols import Float32, Float64, Floats, Labels, Pullback
 from fastadv.threads import map_chunks, one_blas_thread
@@ -31,6 +32,7 @@ Ints = npt.NDArray[np.int64]
 Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 
 _CHUNK = 16 * dense.TILE  # rows a thread takes at once when it predicts
+_SPARSE = 0.4  # share of non-zeros below which training walks them alone
 _MEMORY = 128 * 2**20  # bytes that the stored trajectory of one gradient may take
 
 
@@ -136,16 +138,18 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         self._params = self._initial_parameters(rng, self._sizes).astype(np.float32)
         velocity = np.zeros_like(self._params)
         self.loss_curve_ = []
+        rows = _Rows.of(X, self.batch_size) if perturb is None else _Rows(X)
         for epoch in range(self.max_iter):
             order = rng.permutation(len(X))
             if perturb is None:
-                total = self._descend(X, columns, order, velocity)
+                total = self._descend(rows, columns, order, velocity)
             else:
                 total = 0.0
                 for start in range(0, len(X), self.batch_size):
-                    rows = order[start : start + self.batch_size]
-                    batch = np.ascontiguousarray(perturb(self, X[rows], rows, columns[rows]))
-                    total += self._descend(batch, columns[rows], np.arange(len(rows)), velocity)
+                    batch = order[start : start + self.batch_size]
+                    x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
+                    everything = np.arange(len(batch))
+                    total += self._descend(_Rows(x), columns[batch], everything, velocity)
             self.loss_curve_.append(total / len(X))
             if not math.isfinite(total) or not np.isfinite(self._params).all():
                 raise DivergenceError(
@@ -155,23 +159,16 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
         self.n_iter_ = self.max_iter
         return self
 
-    def _descend(self, X: Float32, columns: Labels, order: Ints, velocity: Float32) -> float:
+    def _descend(self, rows: _Rows, columns: Labels, order: Ints, velocity: Float32) -> float:
         with one_blas_thread():
             return float(
                 sgd.epoch(
-                    X,
-                    columns,
-                    order,
-                    self.batch_size,
-                    self._params,
-                    velocity,
-                    self._sizes,
-                    ACTIVATIONS[self.activation],
-                    np.float32(self.learning_rate_init),
-                    np.float32(self.momentum),
-                    np.float32(self.alpha),
-                )  # fmt: skip
-            )
+                    rows.X, rows.values, rows.columns, rows.starts, columns, order,
+                    min(self.batch_size, len(order)), self._params, velocity, self._sizes,
+                    ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
+                    np.float32(self.momentum), np.float32(self.alpha),
+                )
+            )  # fmt: skip
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense."""
@@ -437,6 +434,28 @@ def _padded(X: Floats, n_rows: int) -> Float32:
     out = np.zeros((n_rows, X.shape[1]), dtype=np.float32)
     out[: len(X)] = X
     return out
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Training images as the kernels take them: dense, or by their non-zeros and then (0, d)."""
+
+    X: Float32
+    values: Float32 = field(default_factory=lambda: np.empty(0, np.float32))
+    columns: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
+    starts: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @classmethod
+    def of(cls, X: Float32, batch_size: int) -> Self:
+        """Return X by its non-zeros where that is less work."""
+        starts = np.empty(len(X) + 1, np.int64)
+        sparse.count(X, starts)
+        fits = max(X.shape[1], batch_size) <= np.iinfo(np.uint16).max
+        if starts[-1] > _SPARSE * X.size or not fits:
+            return cls(X)
+        values, columns = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.uint16)
+        sparse.compress(X, starts, values, columns)
+        return cls(X[:0], values, columns, starts)
 
 
 class _Unrolled:

@@ -56,6 +56,11 @@ def hidden_layer(hidden: Floats, sizes: Ints, layer: int, n_rows: int) -> Floats
     return blocks(hidden, sizes, n_rows)[layer - 1]
 
 
+def hidden_width(sizes: Ints) -> int:
+    """Return the number of hidden units of all layers."""
+    return int(sum(sizes[1:-1]))
+
+
 def activate(a: Floats, activation: int) -> None:
     """Apply the activation function to ``a``."""
     if activation == LOGISTIC:
@@ -76,35 +81,50 @@ def multiply_by_derivative(h: Floats, activation: int, d: Floats) -> None:
         d *= h > 0.0
 
 
-def add_bias(b: Floats, out: Floats) -> None:
-    """Add ``b`` to each row of ``out``."""
-    out += b
+def affine(x: Floats, w: Floats, b: Floats, out: Floats) -> None:
+    """Fill ``out`` with x W + b."""
+    out[:] = x @ w + b
 
 
 def forward(
     X: Floats, params: Floats, sizes: Ints, activation: int, hidden: Floats, logits: Floats
 ) -> None:
     """Fill the activations of all hidden layers and the logits."""
-    below = X
-    *inner, (w_last, b_last) = layers(params, sizes)
-    for h, (w, b) in zip(blocks(hidden, sizes, len(X)), inner, strict=True):
-        h[:] = below @ w + b
-        activate(h, activation)
-        below = h
-    logits[:] = below @ w_last + b_last
+    first = [*blocks(hidden, sizes, len(X)), logits][0]
+    affine(X, *layers(params, sizes)[0], first)
+    forward_above(params, sizes, activation, hidden, logits, 0, len(X))
+
+
+def forward_above(
+    params: Floats, sizes: Ints, activation: int, hidden: Floats, logits: Floats,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Go on from the sums of the first layer, for the rows ``start`` to ``stop``."""
+    rows = slice(start, stop)
+    outputs = [*blocks(hidden, sizes, len(logits)), logits]
+    for k, (w, b) in enumerate(layers(params, sizes)[1:]):
+        activate(outputs[k][rows], activation)
+        affine(outputs[k][rows], w, b, outputs[k + 1][rows])
 
 
 def backward(
     params: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, deltas: Floats
 ) -> None:
     """Fill ``deltas`` with d(loss)/d(pre-activation) of the hidden layers."""
-    n, above = len(dlogits), dlogits
+    backward_rows(params, sizes, activation, hidden, dlogits, deltas, 0, len(dlogits))
+
+
+def backward_rows(
+    params: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, deltas: Floats,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """As `backward`, for the rows ``start`` to ``stop``."""
+    n, rows = len(dlogits), slice(start, stop)
     matrices = [w for w, _ in layers(params, sizes)]
-    hs, ds = blocks(hidden, sizes, n), blocks(deltas, sizes, n)
+    hs, ds = blocks(hidden, sizes, n), [*blocks(deltas, sizes, n), dlogits]
     for k in range(len(hs) - 1, -1, -1):
-        ds[k][:] = above @ matrices[k + 1].T
-        multiply_by_derivative(hs[k], activation, ds[k])
-        above = ds[k]
+        ds[k][rows] = ds[k + 1][rows] @ matrices[k + 1].T
+        multiply_by_derivative(hs[k][rows], activation, ds[k][rows])
 
 
 def add_penalty(vector: Floats, sizes: Ints, factor: float, out: Floats) -> None:

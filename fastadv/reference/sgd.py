@@ -14,34 +14,26 @@ Ints = npt.NDArray[Any]
 
 
 def epoch(
-    X: Floats,
-    y: Ints,
-    order: Ints,
-    batch_size: int,
-    params: Floats,
-    velocity: Floats,
-    sizes: Ints,
-    activation: int,
-    learning_rate: float,
-    momentum: float,
-    alpha: float,
-) -> float:
+    X: Floats, values: Floats, columns: Ints, starts: Ints, y: Ints, order: Ints, batch_size: int,
+    params: Floats, velocity: Floats, sizes: Ints, activation: int,
+    learning_rate: float, momentum: float, alpha: float,
+) -> float:  # fmt: skip
     """Run once over ``X[order]``; ``params`` and ``velocity`` are modified, the loss returned."""
+    if len(starts):
+        X = np.zeros((len(starts) - 1, sizes[0]))
+        X[np.repeat(np.arange(len(X)), np.diff(starts)), columns] = values
     total = 0.0
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
         x, n = X[rows], len(rows)
-        hidden, deltas = (np.empty(n * int(sum(sizes[1:-1]))) for _ in range(2))
+        hidden, deltas = (np.empty(n * dense.hidden_width(sizes)) for _ in range(2))
         logits, dlogits = (np.empty((n, sizes[-1])) for _ in range(2))
         losses, gradient = np.empty(n), np.empty_like(params)
         dense.forward(x, params, sizes, activation, hidden, logits)
         loss.cross_entropy(logits, y[rows], losses, dlogits)
         dense.backward(params, sizes, activation, hidden, dlogits, deltas)
         dense.parameter_gradient(x, sizes, hidden, dlogits, deltas, gradient)
-        for (w, _), (dw, _) in zip(
-            dense.layers(params, sizes), dense.layers(gradient, sizes), strict=True
-        ):
-            dw += alpha * w
+        dense.add_penalty(params, sizes, alpha, gradient)
         velocity[:] = momentum * velocity - learning_rate * gradient / n
         params += velocity
         total += float(losses.sum())

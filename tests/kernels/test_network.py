@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from conftest import UNCOMPILED
 
-from fastadv.kernels import dense, loss, random, sgd, unroll
+from fastadv.kernels import _intrinsics, dense, exponential, loss, random, sgd, sparse, unroll
+from fastadv.kernels._jit import kernel
 from fastadv.reference import dense as dense_twin
+from fastadv.reference import exponential as exponential_twin
 from fastadv.reference import loss as loss_twin
 from fastadv.reference import random as random_twin
 from fastadv.reference import sgd as sgd_twin
+from fastadv.reference import sparse as sparse_twin
 from fastadv.reference import unroll as unroll_twin
 from fastadv.threads import set_threads
 
@@ -37,18 +43,33 @@ def test_passes_equal_their_twins(hidden: tuple[int, ...], activation: int, dtyp
         np.testing.assert_allclose(ours, twin, rtol=0, atol=3e-5 if dtype is np.float32 else 1e-12)
 
 
-@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
-def test_training_equals_its_twin_for_any_threads(hidden: tuple[int, ...]) -> None:
+def non_zeros(X: np.ndarray) -> tuple[np.ndarray, ...]:
+    """No dense rows, and the non-zeros of X: their values, columns and where each row starts."""
+    starts = np.empty(len(X) + 1, np.int64)
+    sparse.count(X, starts)
+    values, columns = np.empty(starts[-1], X.dtype), np.empty(starts[-1], np.uint16)
+    sparse.compress(X, starts, values, columns)
+    return X[:0], values, columns, starts
+
+
+def dense_rows(X: np.ndarray) -> tuple[np.ndarray, ...]:
+    return X, np.empty(0, X.dtype), np.empty(0, np.uint16), np.empty(0, np.int64)
+
+
+@pytest.mark.parametrize("rows_of", [dense_rows, non_zeros])
+@pytest.mark.parametrize("hidden", [(), (6,), (30, 150)])
+def test_training_equals_its_twin_for_any_threads(rows_of: Any, hidden: tuple[int, ...]) -> None:
     sizes = np.array([7, *hidden, 3])
     params = RNG.normal(size=int(((sizes[:-1] + 1) * sizes[1:]).sum())) * 0.3
-    X, y, order = RNG.random((150, 7)), RNG.integers(0, 3, 150), RNG.permutation(150)
+    X = RNG.random((150, 7)) * (RNG.random((150, 7)) < 0.4)
+    rows, y, order = rows_of(X), RNG.integers(0, 3, 150), RNG.permutation(150)
     expected, velocity = params.copy(), np.zeros_like(params)
-    total = sgd_twin.epoch(X, y, order, 70, expected, velocity, sizes, 0, 0.1, 0.9, 0.5)
+    total = sgd_twin.epoch(*rows, y, order, 8, expected, velocity, sizes, 0, 0.1, 0.9, 0.05)
     bits = set()
     for threads in (1, 2):
         set_threads(threads)
         p, v = params.copy(), np.zeros_like(params)
-        ours = sgd.epoch(X, y, order, 70, p, v, sizes, 0, 0.1, 0.9, 0.5)
+        ours = sgd.epoch(*rows, y, order, 8, p, v, sizes, 0, 0.1, 0.9, 0.05)
         np.testing.assert_allclose(p, expected, atol=1e-12)
         assert ours == pytest.approx(total, rel=1e-12)
         bits.add(p.tobytes())
@@ -79,6 +100,63 @@ def test_the_derivative_of_training_equals_its_twin(
         found.append((params, velocity, trajectory, np.array(value), adjoint, dX))
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_non_zeros_equal_their_twin(dtype: type) -> None:
+    X = (RNG.random((9, 11)) * (RNG.random((9, 11)) < 0.3)).astype(dtype)
+    X[4] = 0
+    _, values, columns, starts = non_zeros(X)
+    twins = np.empty_like(starts), np.empty_like(values), np.empty_like(columns)
+    sparse_twin.count(X, twins[0])
+    sparse_twin.compress(X, *twins)
+    for ours, twin in zip((starts, values, columns), twins, strict=True):
+        np.testing.assert_array_equal(ours, twin)
+    found = []
+    for module in (sparse, sparse_twin):
+        out = np.zeros(99, dtype), np.zeros(99, np.uint16), np.empty(12, np.int64)
+        module.transpose(values, columns, starts, np.array([8, 0, 4, 3]), *out)
+        found.append(out)
+    for ours, twin in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, twin)
+
+
+@kernel
+def add_rows(values, rows, start, stop, matrix, out):  # type: ignore[no-untyped-def]
+    _intrinsics.add_rows(values, rows, start, stop, matrix, out)
+
+
+@pytest.mark.parametrize("width", [1, 10, 16, 50, 64, 81, 150])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_added_for_any_width(width: int, dtype: type) -> None:
+    matrix, values = RNG.normal(size=(20, width)).astype(dtype), RNG.normal(size=9).astype(dtype)
+    rows, out = RNG.integers(0, 20, 9).astype(np.uint16), RNG.normal(size=width).astype(dtype)
+    expected = out + values[2:8] @ matrix[rows[2:8]]
+    add_rows(values, rows, 2, 8, matrix, out)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=2e-6 if dtype is np.float32 else 1e-14)
+    add_rows(values, rows, 5, 5, matrix, out)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=2e-6 if dtype is np.float32 else 1e-14)
+
+
+@kernel
+def exponential_of(x, out):  # type: ignore[no-untyped-def]
+    for i in range(x.size):
+        out[i] = exponential.exp(x[i])
+
+
+def test_the_exponential_is_right_to_two_units_in_the_last_place() -> None:
+    n = 3000 if UNCOMPILED else 300_000
+    x = np.concatenate([np.linspace(-87.3, 88.3, n), RNG.normal(size=n), [0.0]]).astype(np.float32)
+    out = np.empty_like(x)
+    exponential_of(x, out)
+    expected = exponential_twin.exp(x)
+    assert np.max(np.abs(out - expected) / np.spacing(expected.astype(np.float32))) <= 2
+    beyond = np.array([-np.inf, -1e4, 1e4, np.inf, np.nan], np.float32)
+    with np.errstate(invalid="ignore"):
+        exponential_of(beyond, out[:5])
+    assert 0 < out[0] == out[1] < 1e-37
+    assert 1e38 < out[2] == out[3] < np.inf
+    assert np.isnan(out[4])
 
 
 def test_losses_equal_their_twins_and_survive_large_logits() -> None:

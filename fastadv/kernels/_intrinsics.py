@@ -1,0 +1,110 @@
+"""Two things that plain loops cannot say to the compiler, each with its meaning in plain Python.
+
+The plain functions are what runs uncompiled, and for types other than float32.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+_LANES = 16  # float32 values of the widest register there is; LLVM splits it where it is narrower
+_WIDE = 64  # columns at once: four registers that stay put while the rows go by
+
+
+def add_rows(values, rows, start, stop, matrix, out):
+    """Add to ``out`` (m,) the rows ``rows[p]`` of ``matrix`` (n, m), each times ``values[p]``.
+
+    For p from ``start`` to ``stop``. ``out`` is modified in place. Left to itself LLVM stores and
+    loads ``out`` again for every few rows; here it stays in registers.
+    """
+    for p in range(start, stop):
+        for j in range(out.size):
+            out[j] += values[p] * matrix[rows[p], j]
+
+
+def float_of_bits(bits):
+    """Return the float32 whose bits are those of the int32 ``bits``."""
+    return np.int32(bits).view(np.float32)
+
+
+@intrinsic
+def _bitcast(typing_context, bits):
+    def emit(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), emit
+
+
+def _add_rows_of_width(width):
+    """Return the intrinsic that adds ``width`` columns, a multiple of the lanes, from ``first``."""
+
+    @intrinsic
+    def add(typing_context, values, rows, start, stop, matrix, first, out):
+        signature = types.void(values, rows, types.intp, types.intp, matrix, types.intp, out)
+
+        def emit(context, builder, signature, arguments):
+            def array(k):
+                return context.make_array(signature.args[k])(context, builder, arguments[k])
+
+            start, stop, first = arguments[2], arguments[3], arguments[5]
+            int64, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), _LANES)
+            lanes = [ir.Constant(int64, k) for k in range(0, width, _LANES)]
+            undefined = ir.Constant(vector, ir.Undefined)
+            broadcast = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+
+            def pointers(base):
+                return [builder.bitcast(builder.gep(base, [k]), vector.as_pointer()) for k in lanes]
+
+            places = pointers(builder.gep(array(6).data, [first]))
+            sums = [cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in places]
+            row_length = builder.extract_value(array(4).shape, 1)
+            with cgutils.for_range_slice(builder, start, stop, ir.Constant(int64, 1)) as (p, _):
+                value = builder.load(builder.gep(array(0).data, [p]))
+                value = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+                value = builder.shuffle_vector(value, undefined, broadcast)
+                row = builder.load(builder.gep(array(1).data, [p]))
+                row = context.cast(builder, row, signature.args[1].dtype, types.intp)
+                offset = builder.add(builder.mul(row, row_length), first)
+                columns = pointers(builder.gep(array(4).data, [offset]))
+                for total, place in zip(sums, columns, strict=True):
+                    product = builder.fmul(value, builder.load(place, align=4), flags=["contract"])
+                    product = builder.fadd(builder.load(total), product, flags=["contract"])
+                    builder.store(product, total)
+            for total, place in zip(sums, places, strict=True):
+                builder.store(builder.load(total), place, align=4)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return add
+
+
+_add_rows_wide, _add_rows_narrow = _add_rows_of_width(_WIDE), _add_rows_of_width(_LANES)
+
+
+@overload(float_of_bits)
+def _float_of_bits(bits):
+    return lambda bits: _bitcast(np.int32(bits))
+
+
+@overload(add_rows)
+def _add_rows(values, rows, start, stop, matrix, out):
+    if {values.dtype, matrix.dtype, out.dtype} != {types.float32}:
+        return add_rows
+
+    def by_registers(values, rows, start, stop, matrix, out):
+        first = 0
+        while first + _WIDE <= out.size:
+            _add_rows_wide(values, rows, start, stop, matrix, first, out)
+            first += _WIDE
+        while first + _LANES <= out.size:
+            _add_rows_narrow(values, rows, start, stop, matrix, first, out)
+            first += _LANES
+        if first < out.size:
+            for p in range(start, stop):
+                for j in range(first, out.size):
+                    out[j] += values[p] * matrix[rows[p], j]
+
+    return by_registers

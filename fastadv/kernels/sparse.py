@@ -1,0 +1,51 @@
+"""Rows with few non-zeros: MNIST is 19 % dense, and what is zero need not be multiplied.
+
+A matrix in rows is three arrays: the non-zero ``values`` row after row, the column of each, and
+``starts`` (n + 1,), where each row begins.
+"""
+
+from fastadv.kernels._jit import kernel
+
+
+@kernel
+def count(X, starts):
+    """Fill ``starts`` (n + 1,) with where each row of X begins among the non-zeros."""
+    starts[0] = 0
+    for i in range(X.shape[0]):
+        found = 0
+        for j in range(X.shape[1]):
+            found += X[i, j] != 0
+        starts[i + 1] = starts[i] + found
+
+
+@kernel
+def compress(X, starts, values, columns):
+    """Fill ``values`` and ``columns`` with the non-zeros of X, after `count`."""
+    for i in range(X.shape[0]):
+        place = starts[i]
+        for j in range(X.shape[1]):
+            if X[i, j] != 0:
+                values[place], columns[place] = X[i, j], j
+                place += 1
+
+
+@kernel
+def transpose(values, columns, starts, rows, out_values, out_rows, out_starts):
+    """Fill the last three with the chosen ``rows`` column after column.
+
+    ``out_rows`` gets positions in ``rows``; ``out_starts`` is (n_columns + 1,).
+    """
+    for j in range(out_starts.size):
+        out_starts[j] = 0
+    for i in range(rows.size):
+        for p in range(starts[rows[i]], starts[rows[i] + 1]):
+            out_starts[columns[p] + 1] += 1
+    total = 0
+    for j in range(1, out_starts.size):
+        before, total = total, total + out_starts[j]
+        out_starts[j] = before  # where column j - 1 begins, for now
+    for i in range(rows.size):
+        for p in range(starts[rows[i]], starts[rows[i] + 1]):
+            place = out_starts[columns[p] + 1]
+            out_values[place], out_rows[place] = values[p], i
+            out_starts[columns[p] + 1] = place + 1
