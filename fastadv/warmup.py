@@ -10,7 +10,7 @@ import numpy as np
 
 from fastadv.errors import InputError
 from fastadv.kernels import _jit
-from fastadv.protocols import Task
+from fastadv.protocols import Sanitizer, Task, Wrapper
 from fastadv.seeds import Stream
 
 Tell = Callable[[str, int, int], None]
@@ -40,7 +40,7 @@ def warm_up(tell: Tell = lambda *_: None) -> None:
     groups: list[tuple[str, Callable[[], None]]] = [
         ("training", _training),
         ("attacks", _attacks),
-        ("filters", _filters),
+        ("defenses", _defenses),
         ("training's derivative", _derivative),
     ]
     for done, (name, compile_group) in enumerate(groups):
@@ -84,15 +84,20 @@ def _attacks() -> None:
     PGD(norm="l2", steps=1).perturb(model, X, y, task=_TASK)
 
 
-def _filters() -> None:
+def _defenses() -> None:
     from fastadv.grid.registry import DEFENSES
     from fastadv.models.mlp import MLPClassifier
 
     X, y = _data()
     model = MLPClassifier((3,), max_iter=1, learning_rate_init=0.01).fit(X, y)
     for entry in DEFENSES:
-        if not entry.nested and hasattr(entry.load(), "wrap"):
-            logits, pullback = entry.load()().wrap(model, task=_TASK).vjp(X)
+        if entry.nested:
+            continue
+        defense = entry.load()()
+        if isinstance(defense, Sanitizer):
+            defense.sanitize(X, y, task=_TASK, seed=0)
+        if isinstance(defense, Wrapper):
+            logits, pullback = defense.wrap(model, task=_TASK).vjp(X)
             pullback(logits)
 
 

@@ -13,7 +13,7 @@ from fastadv.kernels._intrinsics import add_rows
 from fastadv.kernels._jit import kernel, parallel_kernel
 from fastadv.kernels.loss import cross_entropy
 
-BLOCK = 32  # rows of a batch, at most
+BLOCK, DENSE_BLOCK = 32, 64  # rows of a batch, at most; a dense product wants more of them
 PARTS = 16  # of the weights
 AHEAD = 16  # batches that are transposed at once
 
@@ -205,7 +205,7 @@ def epoch(
     ahead, most = AHEAD if is_sparse else 1, batch_size * _longest(starts)
     t_values, t_rows = np.empty((ahead, most), kind), np.empty((ahead, most), np.uint16)
     t_starts = np.empty((ahead, sizes[0] + 1 if is_sparse else 0), np.int64)
-    loss = 0.0
+    block, loss = BLOCK if is_sparse else DENSE_BLOCK, 0.0
     for start in range(0, order.size, ahead * batch_size):
         group = order[start : start + ahead * batch_size]
         n_batches = (group.size + batch_size - 1) // batch_size
@@ -216,7 +216,7 @@ def epoch(
             if step == 0:
                 phase, n = _TRANSPOSE, n_batches
             elif step % 2 == 1:
-                phase, n = _FORWARD_BACKWARD, (rows.size + BLOCK - 1) // BLOCK
+                phase, n = _FORWARD_BACKWARD, (rows.size + block - 1) // block
             _side_by_side(
                 phase, n, X, values, columns, starts, y, rows, batch_size, params, velocity, sizes,
                 activation, learning_rate, momentum, alpha, batch, t_values, t_rows, t_starts, x,

@@ -8,11 +8,22 @@ import numpy as np
 import pytest
 from conftest import UNCOMPILED
 
-from fastadv.kernels import _intrinsics, dense, exponential, loss, random, sgd, sparse, unroll
+from fastadv.kernels import (
+    _intrinsics,
+    dense,
+    exponential,
+    loss,
+    neighbors,
+    random,
+    sgd,
+    sparse,
+    unroll,
+)
 from fastadv.kernels._jit import kernel
 from fastadv.reference import dense as dense_twin
 from fastadv.reference import exponential as exponential_twin
 from fastadv.reference import loss as loss_twin
+from fastadv.reference import neighbors as neighbors_twin
 from fastadv.reference import random as random_twin
 from fastadv.reference import sgd as sgd_twin
 from fastadv.reference import sparse as sparse_twin
@@ -157,6 +168,21 @@ def test_the_exponential_is_right_to_two_units_in_the_last_place() -> None:
     assert 0 < out[0] == out[1] < 1e-37
     assert 1e38 < out[2] == out[3] < np.inf
     assert np.isnan(out[4])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_neighbors_equal_their_twin(dtype: type) -> None:
+    n = 50 if UNCOMPILED else 1300  # two tiles of points, one of them not full
+    points = RNG.integers(0, 4, (n, 5)).astype(dtype)  # whole numbers: exact, and full of ties
+    lengths = (points**2).sum(axis=1, keepdims=True)
+    queries, points = np.hstack([-2 * points, np.ones_like(lengths)]), np.hstack([points, lengths])
+    found = []
+    for module in (neighbors, neighbors_twin):
+        index, distance = np.full((n, 6), -1), np.full((n, 6), np.nan, dtype)
+        module.nearest(queries, points, 3, n - 2, index, distance)
+        found.append((index, distance))
+    for ours, twin in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, twin)
 
 
 def test_losses_equal_their_twins_and_survive_large_logits() -> None:
