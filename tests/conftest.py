@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,18 +11,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("fixed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    from helpers import UNCOMPILED
+
     if UNCOMPILED:  # 64-bit counters wrap on purpose, in every thread
         config.addinivalue_line("filterwarnings", "ignore:overflow encountered:RuntimeWarning")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from helpers import UNCOMPILED
+
     skip = pytest.mark.skip(reason="too heavy without compiled kernels")
     for item in items:
         if UNCOMPILED and "compiled" in item.keywords:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from fastadv.protocols import Task
+
+UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 TASK = Task(image_shape=(5, 4, 1), n_classes=3)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import UNCOMPILED
+from helpers import UNCOMPILED
 
 from fastadv.kernels import (
     _intrinsics,
