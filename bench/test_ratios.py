@@ -12,40 +12,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from fastadv.kernels import filters, flow, project
-from fastadv.reference import filters as filters_twin
-from fastadv.reference import flow as flow_twin
-from fastadv.reference import project as project_twin
+from fastadv.benchmarks.kernels import cases
 
 BASELINE = json.loads((Path(__file__).parent / "baseline.json").read_text())
 WORSE = 2.0
 ROUNDS = 7
-
-RNG = np.random.default_rng(0)
-X = RNG.random((64, 784)).astype(np.float32)
-F = RNG.uniform(-1, 1, (64, 2, 28, 28)).astype(np.float32)
-OUT, LOSSES, DFLOW = np.empty_like(X), np.empty(64), np.empty_like(F)
-SOURCE = np.empty(X.shape, np.int64)
-
-CASES: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-    "warp": (lambda: flow.warp(X, F, 1, OUT), lambda: flow_twin.warp(X, F, 1, OUT)),
-    "warp_gradient": (
-        lambda: flow.warp_gradient(X, F, 1, X, DFLOW),
-        lambda: flow_twin.warp_gradient(X, F, 1, X, DFLOW),
-    ),
-    "flow_loss": (lambda: flow.flow_loss(F, LOSSES), lambda: flow_twin.flow_loss(F, LOSSES)),
-    "l2_project": (
-        lambda: project.l2_project(X, 0.1, 0.0, 1.0, OUT),
-        lambda: project_twin.l2_project(X, 0.1, 0.0, 1.0, OUT),
-    ),
-    "median": (
-        lambda: filters.median(X, 28, 28, 1, 3, OUT, SOURCE),
-        lambda: filters_twin.median(X, 28, 28, 1, 3, OUT, SOURCE),
-    ),
-}
+CASES = cases()
 
 
 def seconds(work: Callable[[], object], calls: int) -> float:

@@ -12,6 +12,7 @@ import typer
 import fastadv
 from fastadv.cli import console, data
 from fastadv.cli.attack import attack
+from fastadv.cli.bench import bench
 from fastadv.cli.errors import INTERRUPTED, explain
 from fastadv.cli.grid import grid
 from fastadv.cli.list import list_
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(grid)
 app.command()(attack)
+app.command()(bench)
 app.command()(report)
 app.command("list")(list_)
 app.add_typer(data.app, name="data")

@@ -15,6 +15,7 @@ from fastadv.kernels.loss import cross_entropy
 
 BLOCK, DENSE_BLOCK = 32, 64  # rows of a batch, at most; a dense product wants more of them
 PARTS = 16  # of the weights
+STRIP = 8  # rows of the first matrix: parts of interleaved strips are equally dense
 AHEAD = 16  # batches that are transposed at once
 
 _TRANSPOSE, _FORWARD_BACKWARD, _STEP = 0, 1, 2  # the phases of training
@@ -86,13 +87,14 @@ def _step_dense(h, d, scale, learning_rate, momentum, decay, first, last, w, v, 
 def _step_sparse(
     values, rows, starts, d, scale, learning_rate, momentum, decay, part, w, v, scratch
 ):
-    """Step every PARTS-th row of the first matrix; the batch comes column after column."""
+    """Step every PARTS-th strip of the first matrix; the batch comes column after column."""
     gradient = scratch[: d.shape[1]]
-    for q in range(part, w.shape[0], PARTS):
-        for j in range(gradient.size):
-            gradient[j] = 0
-        add_rows(values, rows, starts[q], starts[q + 1], d, gradient)
-        _heavy_ball(gradient, scale, learning_rate, momentum, decay, w[q], v[q])
+    for first in range(part * STRIP, w.shape[0], PARTS * STRIP):
+        for q in range(first, min(first + STRIP, w.shape[0])):
+            for j in range(gradient.size):
+                gradient[j] = 0
+            add_rows(values, rows, starts[q], starts[q + 1], d, gradient)
+            _heavy_ball(gradient, scale, learning_rate, momentum, decay, w[q], v[q])
 
 
 @kernel

@@ -1,0 +1,24 @@
+"""The suites of ``fastadv bench``: which races are run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+from fastadv.benchmarks.race import Race
+
+_PEERS = ("training",)
+
+
+def _peers() -> list[Race]:
+    modules = [importlib.import_module(f"fastadv.benchmarks.peers.{name}") for name in _PEERS]
+    return [race for module in modules for race in module.races()]
+
+
+def _kernels() -> list[Race]:
+    from fastadv.benchmarks import kernels
+
+    return kernels.races()
+
+
+SUITES: dict[str, Callable[[], list[Race]]] = {"kernels": _kernels, "peers": _peers}

@@ -1,0 +1,68 @@
+"""``fastadv bench``: what it prints and keeps; and that its timing can tell slow from fast."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from fastadv.benchmarks.race import Race, Runner, Work, run
+from fastadv.cli.app import main
+
+
+def sleeper(milliseconds: int) -> Work:
+    def work() -> dict[str, float]:
+        time.sleep(milliseconds / 1000)
+        return {"slept": milliseconds}
+
+    return work
+
+
+def test_ratios_quality_and_what_is_not_installed() -> None:
+    runners = (
+        Runner("fastadv", lambda: sleeper(2)),
+        Runner("slow", lambda: sleeper(20)),
+        Runner("gone", lambda: sleeper(1), ("no_such_module",), "pip install it"),
+    )
+    ours, slow, gone = run(Race("suite", "work", runners), rounds=3)
+    assert ours.ratio == ours.low == ours.high == 1.0
+    assert slow.ratio is not None
+    assert slow.ratio > 3
+    assert slow.low is not None
+    assert slow.high is not None
+    assert slow.low <= slow.ratio <= slow.high
+    assert slow.quality == {"slept": 20}
+    assert gone.ratio is None
+    assert gone.reason == "no_such_module is not installed: pip install it"
+
+
+@pytest.mark.compiled
+def test_kernels_are_measured_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "out.json"
+    assert main(["bench", "--only", "flow_loss", "--rounds", "2", "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "flow_loss" in printed
+    assert "faster" in printed
+    kept = json.loads(file.read_text())
+    assert [lap["runner"] for lap in kept["laps"]] == ["fastadv", "numpy"]
+    assert kept["laps"][1]["ratio"] > 0
+    assert kept["environment"]["threads"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "kernel"], "no suite 'kernel'; did you mean kernels?"),
+        (["--only", "nothing like it"], "no work of the suite kernels"),
+        (["--rounds", "0"], "--rounds"),
+        (["--json", "no/such/folder/out.json"], "there is no folder"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error.splitlines()[-1]
