@@ -68,7 +68,8 @@ def kernel(function):
 
 def exact_kernel(function):
     """Compile a serial kernel without fast-math: sums keep their order, guards their meaning."""
-    return _compile(function, nogil=True)
+    # Said outright: a callee that leaves it open takes over the fast-math of the first caller.
+    return _compile(function, nogil=True, fastmath=False)
 
 
 def parallel_kernel(function):
