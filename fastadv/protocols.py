@@ -74,8 +74,27 @@ class Model(Protocol):
         ...
 
 
+# points (p, d), float64 -> the validation loss after training with them, its gradient (p, d)
+PoisonObjective = Callable[[Float64], tuple[float, Float64]]
+
+
 class PoisonableModel(Model, Protocol):
     """A model whose training can be differentiated with respect to its training rows."""
+
+    def poison_objective(
+        self,
+        X_train: Floats,
+        y_train: Labels,
+        index: npt.NDArray[np.intp],
+        X_val: Floats,
+        y_val: Labels,
+    ) -> PoisonObjective:
+        """Return the validation loss after training as a function of ``X_train[index]``.
+
+        The function keeps what does not change from one call to the next, and leaves its argument
+        alone. It may be called from one thread at a time.
+        """
+        ...
 
     def poison_gradient(
         self,
@@ -85,7 +104,7 @@ class PoisonableModel(Model, Protocol):
         X_val: Floats,
         y_val: Labels,
     ) -> tuple[float, Float64]:
-        """Return the validation loss after training and its exact gradient, (len(index), d)."""
+        """Return the objective at ``X_train[index]``: the loss and its gradient."""
         ...
 
 

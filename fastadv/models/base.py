@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.protocols import Floats, Labels, Model, Pullback
+from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback
 
 
 class DifferentiableModel(ABC):
@@ -36,6 +36,53 @@ class DifferentiableModel(ABC):
         """Return the label of each row of X, shape (n,)."""
         labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
         return labels
+
+
+class TrainingDifferentiable(ABC):
+    """A classifier whose validation loss can be differentiated through its training."""
+
+    @abstractmethod
+    def poison_objective(
+        self,
+        X_train: Floats,
+        y_train: Labels,
+        index: npt.NDArray[np.intp],
+        X_val: Floats,
+        y_val: Labels,
+    ) -> PoisonObjective:
+        """Return the validation loss after training as a function of the rows ``index``.
+
+        Parameters
+        ----------
+        X_train, y_train : ndarray of shape (n, d) and (n,)
+            The training set, poison included.
+        index : ndarray of int, shape (p,)
+            The rows of X_train that the attacker moves.
+        X_val, y_val : ndarray of shape (m, d) and (m,)
+            The labels have to occur in y_train.
+
+        Returns
+        -------
+        objective : callable
+            ``objective(points)`` trains with ``points`` (p, d), float64, in place of
+            X_train[index] and returns the validation loss and its exact gradient with respect to
+            them, (p, d), float64. What does not change between calls is computed once.
+        """
+
+    def poison_gradient(
+        self,
+        X_train: Floats,
+        y_train: Labels,
+        index: npt.NDArray[np.intp],
+        X_val: Floats,
+        y_val: Labels,
+    ) -> tuple[float, Float64]:
+        """Return the validation loss after training on X_train and its gradient, (len(index), d).
+
+        The objective of `poison_objective` at the rows as they are.
+        """
+        objective = self.poison_objective(X_train, y_train, index, X_val, y_val)
+        return objective(np.asarray(X_train[index], dtype=np.float64))
 
 
 def class_columns(model: Model, y: npt.NDArray[Any]) -> Labels:

@@ -19,9 +19,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv.errors import DivergenceError, InputError
 from fastadv.files import atomic_write
-from fastadv.kernels import dense, loss, sgd, sparse, unroll
-from fastadv.models.base import DifferentiableModel
-from fastadv.protocols import Float32, Float64, Floats, Labels, Pullback
+from fastadv.kernels import dense, loss, sgd, sparse
+from fastadv.models import unrolled
+from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
+from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
 from fastadv.threads import map_chunks, one_blas_thread
 
 ACTIVATIONS = {"logistic": dense.LOGISTIC, "tanh": dense.TANH, "relu": dense.RELU}
@@ -33,10 +34,14 @@ Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 
 _CHUNK = 16 * dense.TILE  # rows a thread takes at once when it predicts
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
-_MEMORY = 128 * 2**20  # bytes that the stored trajectory of one gradient may take
 
 
-class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # type: ignore[misc]
+class MLPClassifier(
+    ClassifierMixin,  # type: ignore[misc]
+    TrainingDifferentiable,
+    DifferentiableModel,
+    BaseEstimator,  # type: ignore[misc]
+):
     """Multi-layer perceptron: softmax cross-entropy, SGD with heavy-ball momentum, float32.
 
     Parameters
@@ -202,43 +207,40 @@ class MLPClassifier(ClassifierMixin, DifferentiableModel, BaseEstimator):  # typ
 
     # -- the derivative of training ------------------------------------------------------------
 
-    def poison_gradient(
+    def poison_objective(
         self,
         X_train: Floats,
         y_train: Labels,
         index: npt.NDArray[np.intp],
         X_val: Floats,
         y_val: Labels,
-    ) -> tuple[float, Float64]:
-        """Train in float64 and differentiate the validation loss through every step of it.
+    ) -> PoisonObjective:
+        """Return the validation loss after training as a function of the rows ``index``.
 
-        The steps are those that `fit` takes: the same initial weights, the same batches. The
-        weights of all steps are stored (or, where they would take too much memory, recomputed
-        from a checkpoint every sqrt(steps) steps, which gives the same bits).
-
-        Parameters
-        ----------
-        X_train, y_train : ndarray of shape (n, d) and (n,)
-            The training set, poison included.
-        index : ndarray of int, shape (p,)
-            The rows of X_train to differentiate with respect to.
-        X_val, y_val : ndarray of shape (m, d) and (m,)
-            The labels have to occur in y_train.
-
-        Returns
-        -------
-        loss : float
-            The mean cross-entropy on the validation set after training.
-        gradient : ndarray of shape (p, d), float64
-            Its exact derivative with respect to X_train[index].
-
-        References
-        ----------
-        Munoz-Gonzalez et al., AISec 2017 (arXiv 1708.08689), section 4, without Algorithm 3's
-        reversed dynamics.
+        Training is in float64 and takes the steps that `fit` takes: the same initial weights, the
+        same batches. The loss is the mean cross-entropy on the validation set, its gradient the
+        exact derivative through every step (Munoz-Gonzalez et al., AISec 2017, arXiv 1708.08689,
+        section 4, without Algorithm 3's reversed dynamics); see `fastadv.models.unrolled`.
         """
-        unrolled = _Unrolled(self, X_train, y_train)
-        return unrolled.gradient(index, X_val, y_val)
+        self.check_parameters()
+        classes, columns = np.unique(y_train, return_inverse=True)
+        if len(classes) < 2:
+            raise InputError(f"y_train has one class ({classes[0]}); training needs two")
+        rng = check_random_state(self.random_state)
+        sizes = self._layer_sizes(X_train.shape[1], len(classes))
+        training = unrolled.Training(
+            sizes=sizes,
+            activation=ACTIVATIONS[self.activation],
+            learning_rate=float(self.learning_rate_init),
+            momentum=float(self.momentum),
+            alpha=float(self.alpha),
+            initial=self._initial_parameters(rng, sizes),
+            batches=unrolled.batches(rng, len(X_train), self.batch_size, self.max_iter),
+        )
+        columns_val = np.searchsorted(classes, y_val).astype(np.int64)
+        return unrolled.Objective(
+            training, X_train, columns.astype(np.int64), index, X_val, columns_val
+        )
 
     # -- the trained model -----------------------------------------------------------------------
 
@@ -456,78 +458,3 @@ class _Rows:
         values, columns = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.uint16)
         sparse.compress(X, starts, values, columns)
         return cls(X[:0], values, columns, starts)
-
-
-class _Unrolled:
-    """The training of ``model`` on one set, step by step in float64, for its derivative."""
-
-    def __init__(self, model: MLPClassifier, X: Floats, y: Labels) -> None:
-        model.check_parameters()
-        self.X = np.ascontiguousarray(X, dtype=np.float64)
-        self.classes, columns = np.unique(y, return_inverse=True)
-        if len(self.classes) < 2:
-            raise InputError(f"y_train has one class ({self.classes[0]}); training needs two")
-        self.columns = columns.astype(np.int64)
-        rng = check_random_state(model.random_state)
-        sizes = model._layer_sizes(X.shape[1], len(self.classes))
-        self.initial = model._initial_parameters(rng, sizes)
-        self.batches = _batches(rng, len(X), model.batch_size, model.max_iter)
-        self.setting = (
-            sizes, ACTIVATIONS[model.activation], float(model.learning_rate_init),
-            float(model.momentum), float(model.alpha),
-        )  # fmt: skip
-        self.learning_rate_init = model.learning_rate_init
-
-    def _train(self, batches: Ints, params: Float64, velocity: Float64, store: bool) -> Float64:
-        trajectory = np.empty((len(batches) if store else 0, params.size))
-        unroll.train(self.X, self.columns, batches, params, velocity, *self.setting, trajectory)
-        return trajectory
-
-    def gradient(
-        self, index: npt.NDArray[np.intp], X_val: Floats, y_val: Labels
-    ) -> tuple[float, Float64]:
-        columns_val = np.searchsorted(self.classes, y_val)
-        steps, size = len(self.batches), self.initial.size
-        segment = steps if 8 * steps * size <= _MEMORY else math.isqrt(steps - 1) + 1
-        starts = range(0, steps, segment)
-        params, velocity = self.initial.copy(), np.zeros(size)
-        checkpoints = []
-        trajectory = np.empty((0, size))
-        for start in starts:
-            checkpoints.append((params.copy(), velocity.copy()))
-            last = start + segment >= steps
-            trajectory = self._train(self.batches[start : start + segment], params, velocity, last)
-        adjoint, adjoint_velocity = np.empty(size), np.zeros(size)
-        sizes, activation, *_ = self.setting
-        loss_val = unroll.loss_gradient(
-            np.ascontiguousarray(X_val, dtype=np.float64), columns_val.astype(np.int64),
-            params, sizes, activation, 0.0, adjoint,
-        )  # fmt: skip
-        if not math.isfinite(loss_val):
-            raise DivergenceError(
-                f"training diverged: lower learning_rate_init (it is {self.learning_rate_init:g})"
-            )
-        slots = np.full(len(self.X), -1, dtype=np.int64)
-        slots[index] = np.arange(len(index))
-        dX = np.zeros((len(index), self.X.shape[1]))
-        for start in reversed(starts):
-            batches = self.batches[start : start + segment]
-            if start != starts[-1]:
-                params, velocity = checkpoints[start // segment]
-                trajectory = self._train(batches, params, velocity, True)
-            unroll.reverse(
-                self.X, self.columns, slots, batches, trajectory, *self.setting,
-                adjoint, adjoint_velocity, dX,
-            )  # fmt: skip
-        return float(loss_val), dX
-
-
-def _batches(rng: np.random.RandomState, n: int, batch_size: int, epochs: int) -> Ints:
-    """Return the row numbers of each step, (steps, batch), padded with -1: as `fit` draws them."""
-    batch_size = min(batch_size, n)
-    per_epoch = -(-n // batch_size)
-    out = np.full((epochs * per_epoch, batch_size), -1, dtype=np.int64)
-    for epoch in range(epochs):
-        rows = out[epoch * per_epoch : (epoch + 1) * per_epoch].reshape(-1)
-        rows[:n] = rng.permutation(n)
-    return out

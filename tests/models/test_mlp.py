@@ -8,7 +8,7 @@ from helpers import blobs
 
 from fastadv import MLPClassifier, load_dataset
 from fastadv.errors import DivergenceError, InputError
-from fastadv.models import mlp
+from fastadv.models import unrolled
 from fastadv.threads import set_threads
 
 X, Y = blobs()
@@ -87,7 +87,7 @@ def test_poison_gradient_is_exact(hidden: tuple[int, ...], activation: str) -> N
 def test_poison_gradient_is_the_same_bits_from_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     index = np.array([3])
     whole = small().poison_gradient(X, Y, index, X[:9], Y[:9])
-    monkeypatch.setattr(mlp, "_MEMORY", 0)
+    monkeypatch.setattr(unrolled, "_MEMORY", 0)
     pieces = small().poison_gradient(X, Y, index, X[:9], Y[:9])
     assert whole[0] == pieces[0]
     np.testing.assert_array_equal(whole[1], pieces[1])
