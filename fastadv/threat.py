@@ -14,9 +14,10 @@ class Threat:
     Attributes
     ----------
     kind : str
-        ``linf``, ``l2``, ``flow`` or ``poison``.
+        ``linf``, ``l2``, ``flow``, ``poison`` or ``points``.
     budget : float
-        In the unit of the kind: pixel values, flow loss, or added points over clean ones.
+        In the unit of the kind: pixel values, flow loss, added points over clean ones, or
+        their number.
     distance : str or None
         The key in ``EvasionResult.distances`` that the budget bounds.
     """
@@ -44,6 +45,6 @@ def flow(budget: float) -> Threat:
     return Threat("flow", budget, "flow_loss")
 
 
-def poison(fraction: float) -> Threat:
-    """Allow ``fraction`` times as many added points as there are clean ones."""
-    return Threat("poison", fraction)
+def poison(fraction: float, points: int | None = None) -> Threat:
+    """Allow ``fraction`` times as many added points as there are clean ones, or ``points``."""
+    return Threat("poison", fraction) if points is None else Threat("points", points)

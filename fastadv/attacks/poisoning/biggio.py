@@ -5,36 +5,47 @@ that is trained on them:
 
     x  <-  box( x + t u ),   u the unit gradient of the validation loss after training
 
-where the model's ``poison_gradient`` differentiates through every step of training. Components
-that push out of an active bound are dropped before the gradient is normalised, or the step would
-stall on the zeros of MNIST; a line search keeps the best points, not the last.
+The model gives that loss and its gradient (`poison_objective`): an SVM from the conditions that its
+solution obeys, a perceptron by differentiating every step of its training (Munoz-Gonzalez et al.,
+AISec 2017). The points start as training images under a wrong label; the loss is piecewise smooth
+at best, so t is searched for and the best points are kept, not the last.
 
-For a training set beyond ``subset_size`` the points start as a coherent region (see `regions`) and
-are moved on subsets: the images of the two classes concerned, among them the originals of the
-points, dealt into parts with their share of the points. Then the moved set meets the set that it
-started from on the whole training set, and what does more harm on the attacker's validation images
-is added. A gradient through training is exact for the run that it follows, other batches and other
-first weights move it, and points that move together become something that a network can tell
-apart from clean images: so the start can win, and the result says which did.
+Beyond ``subset_size`` images the points start as a coherent region and are moved on subsets, by
+surrogates: see `full_scale`.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
 from fastadv.attacks.checks import require
-from fastadv.attacks.poisoning import base
-from fastadv.attacks.poisoning import regions as coherent
-from fastadv.protocols import Float64, Floats, Labels, Model, PoisonResult, Projection, Task
-from fastadv.threads import map_chunks
+from fastadv.attacks.poisoning import base, full_scale
+from fastadv.attacks.poisoning.feasible import Feasible, away_from
+from fastadv.attacks.poisoning.goal import Goal
+from fastadv.attacks.poisoning.label_flip import random_flips
+from fastadv.errors import InputError
+from fastadv.protocols import (
+    Float64,
+    Floats,
+    Labels,
+    Model,
+    PoisonObjective,
+    PoisonResult,
+    Projection,
+    Task,
+)
 from fastadv.threat import Threat
 
-_GROW, _SHRINK = 1.5, 0.5  # of the step, after one that raised the loss and one that did not
+_STEPS = 50  # unless told
+_GROW, _SHRINK = 1.5, 0.5  # of the step, after one that did harm and one that did not
+_SMALLEST = 1e-5  # of the first step: where the search ends before its time
 
 
 @dataclass(frozen=True)
@@ -47,25 +58,50 @@ class Biggio:
         Added points over clean ones.
     points : int or None
         Their number, in place of ``fraction``.
-    steps : int
-        Exact gradients, for each subset.
+    steps : int or None
+        Gradients for each ascent; None is 50, or 2 for each subset of a large training set.
     step_size : float
         Length of the first step of each point, in pixel values (Euclidean).
+    restarts : int
+        Ascents from other starts; the one that does most harm is kept.
+    labels : str
+        Of the points: a class; ``random``, a wrong one for each; or ``worst``, which tries every
+        class, and random ones if there are more than two, and keeps what does most harm on the
+        validation set (before the ascents, where there are fewer restarts than choices).
+    objective : str
+        ``generic``: any error. ``8-3``, error-specific: images of class 8 are to be taken for 3,
+        and the points are images of 8 under the label 3 unless ``labels`` says otherwise.
+    passes : int
+        0: all points move together. Otherwise the points move in turn, ``steps`` gradients each,
+        the others held where they are, so many times over.
+    norm : {"l2", "linf"}
+    eps : float or None
+        The farthest that a point may get from the image it started as; None: anywhere in the box.
     subset_size : int
-        Clean images of a subset, at most.
+        A larger training set is attacked on subsets of this many images.
     regions : int
-        How many starting regions are tried on the whole training set.
+        How many starting regions are tried on such a set.
 
     Notes
     -----
     The attacker knows the training set, the model and how it is trained, with its random state if
     the whole training set fits into one subset; beyond that the surrogates draw their own.
+
+    ``history`` is the validation loss at the start and after each step, of the best points so far:
+    towards the true labels, which rises, or for ``8-3`` towards the labels that the attacker
+    wants, which falls.
     """
 
     fraction: float = 0.03
     points: int | None = None
-    steps: int = 2
+    steps: int | None = None
     step_size: float = 0.1
+    restarts: int = 2
+    labels: str = "worst"
+    objective: str = "generic"
+    passes: int = 0
+    norm: Literal["l2", "linf"] = "l2"
+    eps: float | None = None
     subset_size: int = 1000
     regions: int = 3
 
@@ -74,23 +110,30 @@ class Biggio:
         "Biggio et al., ICML 2012, arXiv 1206.6389; "
         "Munoz-Gonzalez et al., AISec 2017, arXiv 1708.08689"
     )
-    needs: ClassVar[frozenset[str]] = frozenset({"poison_gradient"})
+    needs: ClassVar[frozenset[str]] = frozenset({"poison_objective"})
 
     def __post_init__(self) -> None:
         base.check_amount(self.fraction, self.points)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
+        require(self.steps is None or self.steps >= 1, "steps has to be at least 1", self.steps)
         require(self.step_size > 0, "step_size has to be above 0", self.step_size)
+        require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
+        known = str(self.labels) in ("worst", "random") or str(self.labels).isdecimal()
+        require(known, "labels has to be worst, random or a class", self.labels)
+        require(self.passes >= 0, "passes has to be at least 0", self.passes)
+        require(self.norm in ("l2", "linf"), "norm has to be l2 or linf", self.norm)
+        require(self.eps is None or self.eps > 0, "eps has to be above 0", self.eps)
         require(self.subset_size >= 10, "subset_size has to be at least 10", self.subset_size)
         require(self.regions >= 1, "regions has to be at least 1", self.regions)
+        Goal.parse(self.objective)
 
     def threat(self) -> Threat:
-        """Return the share of added points."""
-        return threat.poison(self.fraction)
+        """Return the share of added points, or their number."""
+        return threat.poison(self.fraction, self.points)
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the attack cannot run: training has to be differentiable."""
-        if not hasattr(model, "poison_gradient"):
-            return "biggio needs a model with poison_gradient"
+        if not hasattr(model, "poison_objective"):
+            return "biggio needs a model with poison_objective"
         return None
 
     def poison(
@@ -105,148 +148,194 @@ class Biggio:
         seed: int = 0,
         project: Projection | None = None,
     ) -> PoisonResult:
-        """Add the points that do most harm; ``history`` is the mean validation loss by step."""
+        """Add the points that do most harm to ``model``, which is left untrained."""
+        began = time.perf_counter()
         X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
-        n_points = base.amount(self.fraction, self.points, len(X))
-        region, start_accuracy = coherent.choose(
-            model, X, y, X_val, y_val, n_points, self.regions, seed
-        )
-        labels = np.full(n_points, region.target, dtype=np.int64)
-        keep_inside = _Inside(task.bounds, labels, project)
-        start = keep_inside(X[region.rows].astype(np.float64), np.arange(n_points))
-        details: dict[str, Any] = {"region": str(region)}
+        n_points, goal = base.amount(self.fraction, self.points, len(X)), Goal.parse(self.objective)
+        goal.check(y, y_val)
+        label = int(self.labels) if str(self.labels).isdecimal() else None
+        if label is not None and label not in y:
+            raise InputError(f"labels {label}: no such label in y_train")
+
+        def room(start: Float64, labels: Labels) -> Feasible:
+            away = away_from(X, y, labels)
+            return Feasible(task.bounds, start, labels, away, self.norm, self.eps, project)
+
         if len(X) <= self.subset_size:
-            everything = np.arange(len(X))
-            moved, history = self._ascend(
-                model,
-                X,
-                y,
-                X_val,
-                y_val,
-                start,
-                labels,
-                everything,
-                np.arange(n_points),
-                keep_inside,
+            points, labels, history, details = self._best_of_starts(
+                model, X, y, X_val, y_val, n_points, goal, label, room, seed
             )
-            return base.added(X, y, moved, labels, history, details)
+        else:
+            points, labels, history, details = full_scale.craft(
+                self._move, model, X, y, X_val, y_val, n_points, goal, label, room,
+                subset_size=self.subset_size, steps=self.steps or full_scale.STEPS,
+                tried=self.regions, seed=seed,
+            )  # fmt: skip
+        details["seconds"] = time.perf_counter() - began
+        return base.added(X, y, points, labels, history, details)
 
-        moved, history = self._on_subsets(
-            model, X, y, X_val, y_val, start, labels, region, keep_inside, seed
-        )
-        accuracy = coherent.validation_accuracy(
-            model, X, y, moved.astype(np.float32), region.target, X_val, y_val, seed
-        )
-        details["validation_accuracy_start"] = start_accuracy
-        details["validation_accuracy_moved"] = accuracy
-        details["kept"] = "moved" if accuracy < start_accuracy else "start"
-        kept = moved if accuracy < start_accuracy else start
-        return base.added(X, y, kept, labels, history, details)
-
-    def _on_subsets(
+    def _best_of_starts(
         self,
         model: Any,
         X: Floats,
         y: Labels,
         X_val: Floats,
         y_val: Labels,
-        start: Float64,
-        labels: Labels,
-        region: coherent.Region,
-        keep_inside: _Inside,
+        n_points: int,
+        goal: Goal,
+        label: int | None,
+        room: Callable[[Float64, Labels], Feasible],
         seed: int,
-    ) -> tuple[Float64, Float64]:
-        """Move each part of the points on its own subset; return them all and the mean history."""
-        rng = seeds.generator(seed, "subsets")
-        local = np.flatnonzero((y == region.source) | (y == region.target))
-        others = rng.permutation(np.setdiff1d(local, region.rows))
-        n_parts = -(-len(local) // self.subset_size)
-        parts = np.array_split(rng.permutation(len(start)), n_parts)
-        X_two, y_two = _of_classes(X_val, y_val, region)
+    ) -> tuple[Float64, Labels, Float64, dict[str, Any]]:
+        """Ascend from the most harmful starts; return the points, labels and history of the best.
 
-        def craft(first: int, last: int) -> list[tuple[Float64, Float64]]:
-            out = []
-            for k in range(first, last):
-                rows = np.concatenate([np.unique(region.rows[parts[k]]), others[k::n_parts]])
-                surrogate = coherent.surrogate_of(model, seeds.derive(seed, "subset", k))
-                out.append(
-                    self._ascend(
-                        surrogate, X, y, X_two, y_two, start, labels, rows, parts[k], keep_inside
-                    )
-                )
-            return out
+        Where there are several ways to label, each of them gets an ascent before any gets two.
+        """
+        ways = self._ways_to_label(np.unique(y), goal, label)
+        starts: list[tuple[int, float, npt.NDArray[np.intp], Labels]] = []  # (turn, -harm, ...)
+        for way in ways:
+            drawn = []
+            for turn in range(self.restarts):
+                rows, labels = _flips(y, n_points, way, goal, seeds.derive(seed, "start", turn))
+                harm = 0.0
+                if len(ways) > 1:
+                    objective = _objective(model, X, y, X_val, y_val, goal, X[rows], labels)
+                    harm = goal.sign * objective(X[rows].astype(np.float64))[0]
+                drawn.append((-harm, rows, labels))
+            drawn.sort(key=lambda start: start[0])
+            starts += [(turn, *start) for turn, start in enumerate(drawn)]
+        starts.sort(key=lambda start: start[:2])
 
-        moved = start.copy()
-        results = [result for part in map_chunks(craft, n_parts, 1) for result in part]
-        for part, (points, _) in zip(parts, results, strict=True):
-            moved[part] = points
-        return moved, np.mean([history for _, history in results], axis=0)
+        best: tuple[float, Float64, Labels, Float64] | None = None
+        for _, _, rows, labels in starts[: self.restarts]:
+            feasible = room(X[rows].astype(np.float64), labels)
+            points, history = self._move(
+                model, X, y, X_val, y_val, goal, feasible.start, feasible, self.steps or _STEPS
+            )
+            if best is None or goal.sign * history[-1] > best[0]:
+                best = (goal.sign * history[-1], points, labels, history)
+        assert best is not None  # there is at least one restart
+        _, points, labels, history = best
+        found = np.unique(labels)
+        details = {"labels": str(found[0]) if len(found) == 1 else "mixed"}
+        return points, labels, history, details
 
-    def _ascend(
+    def _ways_to_label(
+        self, classes: Labels, goal: Goal, label: int | None
+    ) -> list[int | Literal["random"]]:
+        if label is not None:
+            return [label]
+        if goal.target is not None:
+            return [goal.target]
+        if self.labels == "random":
+            return ["random"]
+        ways: list[int | Literal["random"]] = [int(c) for c in classes]
+        return ways if len(classes) == 2 else [*ways, "random"]
+
+    def _move(
         self,
         model: Any,
         X: Floats,
         y: Labels,
         X_val: Floats,
         y_val: Labels,
-        start: Float64,
-        labels: Labels,
-        rows: npt.NDArray[np.intp],
-        part: npt.NDArray[np.intp],
-        keep_inside: _Inside,
+        goal: Goal,
+        points: Float64,
+        feasible: Feasible,
+        steps: int,
     ) -> tuple[Float64, Float64]:
-        """Move ``start[part]`` against training on X[rows]; return the best points, the history.
-
-        The history (steps + 1,) is the best validation loss so far, the start's first.
-        """
-        y_set = np.concatenate([y[rows], labels[part]])
-        index = np.arange(len(rows), len(y_set))
-
-        def evaluate(points: Float64) -> tuple[float, Float64]:
-            X_set = np.concatenate([X[rows].astype(np.float64), points])
-            loss, gradient = model.poison_gradient(X_set, y_set, index, X_val, y_val)
-            return loss, gradient
-
-        best = start[part]
-        best_loss, gradient = evaluate(best)
-        history, step = [best_loss], self.step_size
-        for _ in range(self.steps):
-            points = keep_inside(best + step * keep_inside.direction(best, gradient), part)
-            loss, new_gradient = evaluate(points)
-            if loss > best_loss:
-                best, best_loss, gradient = points, loss, new_gradient
-                step *= _GROW
-            else:
-                step *= _SHRINK
-            history.append(best_loss)
-        return best, np.array(history)
+        """Move the points, added to X, y, all together or in turn; return them and the history."""
+        points = feasible(points)
+        labels, everyone = feasible.labels, np.arange(len(points))
+        if self.passes == 0:
+            objective = _objective(model, X, y, X_val, y_val, goal, points, labels)
+            return ascend(objective, points, feasible, goal.sign, steps, self.step_size)
+        history: list[Float64] = []
+        for k in np.tile(everyone, self.passes):
+            moving = everyone[k : k + 1]
+            objective = _objective(model, X, y, X_val, y_val, goal, points, labels, moving)
+            points[moving], losses = ascend(
+                objective, points[moving], feasible.part(moving), goal.sign, steps, self.step_size
+            )
+            history.append(losses[1:] if history else losses)
+        return points, np.concatenate(history)
 
 
-@dataclass(frozen=True)
-class _Inside:
-    """The set that points stay in: the box, and what a sanitizer that is known accepts."""
+def ascend(
+    objective: PoisonObjective,
+    start: Float64,
+    feasible: Feasible,
+    sign: float,
+    steps: int,
+    step_size: float,
+) -> tuple[Float64, Float64]:
+    """Climb from ``start`` (p, d) and return the best points and the history.
 
-    bounds: tuple[float, float]
-    labels: Labels
-    project: Projection | None
+    Parameters
+    ----------
+    objective : callable
+        The validation loss and its gradient.
+    sign : float
+        1 to raise the loss, -1 to lower it.
+    steps : int
+        Calls of the objective, after the first.
 
-    def __call__(self, points: Float64, part: npt.NDArray[np.intp]) -> Float64:
-        """Return the points brought inside; ``part`` says which of all they are."""
-        if self.project is not None:
-            points = np.asarray(self.project(points, self.labels[part]), dtype=np.float64)
-        inside: Float64 = np.clip(points, *self.bounds)
-        return inside
+    Returns
+    -------
+    points : ndarray of shape (p, d)
+    history : ndarray of shape (at most steps + 1,)
+        The loss at the best points so far, the start's first.
+    """
+    best = start
+    best_loss, gradient = objective(best)
+    history, step = [best_loss], step_size
+    direction = feasible.direction(best, sign * gradient)
+    flat = not gradient.any()
+    for _ in range(steps):
+        points = feasible(best + step * direction)
+        loss, gradient = objective(points)
+        rise = sign * (loss - best_loss)
+        if rise > 0 or (flat and rise == 0):  # a plateau has to be crossed
+            best, best_loss = points, loss
+            direction, flat = feasible.direction(best, sign * gradient), not gradient.any()
+            step *= _GROW
+        else:
+            step *= _SHRINK
+        history.append(best_loss)
+        if step < _SMALLEST * step_size:
+            break
+    return best, np.array(history)
 
-    def direction(self, points: Float64, gradient: Float64) -> Float64:
-        """Return each point's unit gradient without what would only push against the box."""
-        low, high = self.bounds
-        stuck = ((points <= low) & (gradient < 0)) | ((points >= high) & (gradient > 0))
-        free = np.where(stuck, 0.0, gradient)
-        length = np.linalg.norm(free, axis=1, keepdims=True)
-        unit: Float64 = np.divide(free, length, out=np.zeros_like(free), where=length > 0)
-        return unit
+
+def _objective(
+    model: Any,
+    X: Floats,
+    y: Labels,
+    X_val: Floats,
+    y_val: Labels,
+    goal: Goal,
+    points: Floats,
+    labels: Labels,
+    moving: npt.NDArray[np.intp] | None = None,
+) -> PoisonObjective:
+    """Return the loss that the attacker looks at, as a function of the points (or those moving)."""
+    index = np.arange(len(points)) if moving is None else moving
+    objective: PoisonObjective = model.poison_objective(
+        np.concatenate([X.astype(np.float64), points]), np.concatenate([y, labels]),
+        len(X) + index, X_val, goal.wanted(y_val),
+    )  # fmt: skip
+    return objective
 
 
-def _of_classes(X: Floats, y: Labels, region: coherent.Region) -> tuple[Floats, Labels]:
-    rows = np.flatnonzero((y == region.source) | (y == region.target))
-    return X[rows], y[rows]
+def _flips(
+    y: Labels, n_points: int, way: int | Literal["random"], goal: Goal, seed: int
+) -> tuple[npt.NDArray[np.intp], Labels]:
+    """Draw training images and their wrong labels, (n_points,) each."""
+    if way == "random":
+        classes = np.unique(y)
+        rows, columns = random_flips(np.searchsorted(classes, y), n_points, len(classes), seed)
+        return rows, classes[columns]
+    source = goal.source if goal.source not in (None, way) else None
+    wrong = np.flatnonzero(y != way if source is None else y == source)
+    rows = np.resize(seeds.generator(seed, "flips").permutation(wrong), n_points)
+    return rows, np.full(n_points, way, dtype=np.int64)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastadv import seeds, threat
 from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base, regions
+from fastadv.attacks.poisoning.goal import Goal
 from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
 from fastadv.threat import Threat
 
@@ -50,13 +51,11 @@ class LabelFlip:
         checks.require(self.regions >= 1, "regions has to be at least 1", self.regions)
 
     def threat(self) -> Threat:
-        """Return the share of added points."""
-        return threat.poison(self.fraction)
+        """Return the share of added points, or their number."""
+        return threat.poison(self.fraction, self.points)
 
     def supports(self, model: Model, task: Task) -> str | None:
-        """Return None, or why the attack cannot run: coherent regions need hidden activations."""
-        if self.strategy == "coherent" and not hasattr(model, "hidden"):
-            return "coherent flips need a model with hidden(X)"
+        """Return None: labels can be flipped for any model."""
         return None
 
     def poison(
@@ -78,11 +77,11 @@ class LabelFlip:
         if self.strategy == "random":
             rows, labels = random_flips(y, n_points, task.n_classes, seed)
         else:
-            region, accuracy = regions.choose(
-                model, X, y, X_val, y_val, n_points, self.regions, seed
+            region, harm = regions.choose(
+                model, X, y, X_val, y_val, n_points, self.regions, seed, Goal()
             )
             rows, labels = region.rows, np.full(n_points, region.target, dtype=np.int64)
-            details = {"region": str(region), "validation_accuracy": accuracy}
+            details = {"region": str(region), "harm": harm}
         if self.replace:
             relabelled = y.copy()
             relabelled[rows] = labels

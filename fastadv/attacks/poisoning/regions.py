@@ -18,6 +18,8 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from fastadv import seeds
+from fastadv.attacks.poisoning.goal import Goal
+from fastadv.kernels.loss import softmax
 from fastadv.protocols import Floats, Labels
 
 _SURROGATE_SIZE = 5000  # images that the representation is learnt from
@@ -37,21 +39,30 @@ class Region:
         return f"{self.source} as {self.target}, {'upper' if self.side > 0 else 'lower'} end"
 
 
-def candidates(model: Any, X: Floats, y: Labels, n_points: int) -> list[Region]:
+def candidates(
+    model: Any, X: Floats, y: Labels, n_points: int, source: int | None, target: int | None
+) -> list[Region]:
     """Return two regions a class, one at either end of its first principal direction.
 
     Parameters
     ----------
     model : fitted model
-        Its ``hidden(X)`` gives the representation.
+        Its ``hidden(X)`` gives the representation; without one the pixels do.
     n_points : int
-        The size of a region (a class with fewer images is used several times over). Its wrong
-        label is the runner-up class of its images, by their mean logits.
+        The size of a region (a class with fewer images is used several times over).
+    source : int or None
+        The class, where only one is wanted.
+    target : int or None
+        The wrong label; without one it is the runner-up class of the region's images, by their
+        mean logits.
     """
-    features, logits = model.hidden(X), model.logits(X)
+    features = model.hidden(X) if hasattr(model, "hidden") else X
+    logits = model.logits(X)
     regions = []
-    for source in np.unique(y):
-        rows = np.flatnonzero(y == source)
+    for c in np.unique(y):
+        if c == target or source not in (None, c):
+            continue
+        rows = np.flatnonzero(y == c)
         centred = features[rows].astype(np.float64)
         centred -= centred.mean(axis=0)
         direction = np.linalg.eigh(centred.T @ centred)[1][:, -1]
@@ -60,18 +71,21 @@ def candidates(model: Any, X: Floats, y: Labels, n_points: int) -> list[Region]:
         for side in (1, -1):
             ordered = np.resize(rows[np.argsort(-side * along, kind="stable")], n_points)
             mean = logits[ordered].mean(axis=0)
-            mean[np.searchsorted(model.classes_, source)] = -np.inf
-            target = int(model.classes_[mean.argmax()])
-            regions.append(Region(int(source), target, side, ordered))
+            mean[np.searchsorted(model.classes_, c)] = -np.inf
+            wrong = int(model.classes_[mean.argmax()]) if target is None else target
+            regions.append(Region(int(c), wrong, side, ordered))
     return regions
 
 
 def surrogate_of(model: Any, seed: int, number: int = 0) -> Any:
-    """Return an untrained copy of ``model`` with a random state of the attacker's own."""
-    return clone(model).set_params(random_state=seeds.derive(seed, "surrogate", number) % 2**31)
+    """Return an untrained copy of ``model`` with a random state, if it has one, of its own."""
+    surrogate = clone(model)
+    if "random_state" in surrogate.get_params():
+        surrogate.set_params(random_state=seeds.derive(seed, "surrogate", number) % 2**31)
+    return surrogate
 
 
-def validation_accuracy(
+def harm(
     model: Any,
     X: Floats,
     y: Labels,
@@ -80,15 +94,16 @@ def validation_accuracy(
     X_val: Floats,
     y_val: Labels,
     seed: int,
+    goal: Goal,
 ) -> float:
-    """Train surrogates on X, y with ``points`` under ``label`` too; return their mean accuracy."""
+    """Train surrogates on X, y with ``points`` under ``label`` too; return the mean harm done."""
     poisoned_X = np.concatenate([X, points])
     poisoned_y = np.concatenate([y, np.full(len(points), label, dtype=np.int64)])
-    right = 0.0
+    total = 0.0
     for number in range(_VICTIMS):
         victim = surrogate_of(model, seed, number).fit(poisoned_X, poisoned_y)
-        right += float(np.mean(victim.predict(X_val) == y_val))
-    return right / _VICTIMS
+        total += goal.harm(victim.predict(X_val), y_val)
+    return total / _VICTIMS
 
 
 def choose(
@@ -100,8 +115,10 @@ def choose(
     n_points: int,
     tried: int,
     seed: int,
+    goal: Goal,
+    label: int | None = None,
 ) -> tuple[Region, float]:
-    """Return, of the ``tried`` likeliest regions, the most harmful and the accuracy under it.
+    """Return, of the ``tried`` likeliest regions, the most harmful and the harm that it does.
 
     Likely are those between classes that a small model confuses on the validation images.
 
@@ -111,25 +128,31 @@ def choose(
         What the victim will train, untrained.
     n_points : int
         Points to be added to X.
+    goal : Goal
+        A specific one takes regions of its source class under its target.
+    label : int or None
+        The wrong label, where the attacker has settled on one.
     """
     rng = seeds.generator(seed, "regions")
     few = np.sort(rng.permutation(len(X))[:_SURROGATE_SIZE])
     if len(np.unique(y[few])) < len(np.unique(y)):
         few = np.arange(len(X))
     surrogate = surrogate_of(model, seed).fit(X[few], y[few])
-    proba = surrogate.predict_proba(X_val)
+    logits = surrogate.logits(X_val).astype(np.float64)
+    proba = np.empty_like(logits)
+    softmax(logits, proba)
 
     def confusion(region: Region) -> float:
         column = int(np.searchsorted(surrogate.classes_, region.target))
         return float(proba[y_val == region.source, column].sum())
 
-    every = sorted(candidates(surrogate, X, y, n_points), key=confusion, reverse=True)
+    target = goal.target if label is None else label
+    source = goal.source if goal.source != target else None
+    every = candidates(surrogate, X, y, n_points, source, target)
     best: tuple[Region, float] | None = None
-    for region in every[:tried]:
-        accuracy = validation_accuracy(
-            model, X, y, X[region.rows], region.target, X_val, y_val, seed
-        )
-        if best is None or accuracy < best[1]:
-            best = (region, accuracy)
+    for region in sorted(every, key=confusion, reverse=True)[:tried]:
+        done = harm(model, X, y, X[region.rows], region.target, X_val, y_val, seed, goal)
+        if best is None or done > best[1]:
+            best = (region, done)
     assert best is not None  # there are two regions a class
     return best

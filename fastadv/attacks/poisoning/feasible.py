@@ -1,0 +1,86 @@
+"""Where poison points may be, and which way up leads on from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.kernels import project as kernels
+from fastadv.protocols import Float64, Labels, Projection
+
+
+@dataclass(frozen=True)
+class Feasible:
+    """The set that each point stays in: the box, a ball around its start, a known sanitizer's.
+
+    Attributes
+    ----------
+    bounds : tuple of float
+        Of a pixel.
+    start : ndarray of shape (p, d), float64
+        The centres of the balls.
+    labels : ndarray of shape (p,)
+    away : ndarray of shape (p, d), float64
+        Where a point with no gradient turns to (see `direction`).
+    norm : {"l2", "linf"}
+    eps : float or None
+        The radius of the ball; None for no ball.
+    project : callable or None
+        Brings points inside what a sanitizer accepts.
+    """
+
+    bounds: tuple[float, float]
+    start: Float64
+    labels: Labels
+    away: Float64
+    norm: str = "l2"
+    eps: float | None = None
+    project: Projection | None = None
+
+    def part(self, points: npt.NDArray[np.intp]) -> Feasible:
+        """Return the set for some of the points."""
+        return replace(
+            self, start=self.start[points], labels=self.labels[points], away=self.away[points]
+        )
+
+    def __call__(self, points: Float64) -> Float64:
+        """Return the points brought inside.
+
+        They are whole float32 numbers: a loss found for them is that of the rows that are returned.
+        """
+        low, high = self.bounds
+        if self.project is not None:
+            points = np.asarray(self.project(points, self.labels), dtype=np.float64)
+        inside: Float64 = np.minimum(np.maximum(points, low), high)
+        if self.eps is not None:
+            bring = kernels.l2_project if self.norm == "l2" else kernels.linf_project
+            bring(self.start, self.eps, low, high, inside)
+        return inside.astype(np.float32).astype(np.float64)
+
+    def direction(self, points: Float64, gradient: Float64) -> Float64:
+        """Return the unit vector that each point moves along, (p, d).
+
+        It is the gradient without the components that push against an active bound of the box,
+        dropped before the length is taken: on the zeros of MNIST the step would stall. A point
+        whose gradient is zero (outside the support of an SVM, say) turns towards the images that
+        its label is wrong for, where it is sure to matter again.
+        """
+        low, high = self.bounds
+        stuck = ((points <= low) & (gradient < 0)) | ((points >= high) & (gradient > 0))
+        along = np.where(stuck, 0.0, gradient)
+        length = np.sqrt(np.einsum("ij,ij->i", along, along))
+        lost = length == 0
+        if lost.any():
+            along[lost] = self.away[lost] - points[lost]
+            length = np.sqrt(np.einsum("ij,ij->i", along, along))
+            length[length == 0] = 1.0
+        unit: Float64 = along / length[:, None]
+        return unit
+
+
+def away_from(X: Float64, y: Labels, labels: Labels) -> Float64:
+    """Return for each label the mean of the images of all other classes, (len(labels), d)."""
+    means = {label: X[y != label].mean(axis=0, dtype=np.float64) for label in np.unique(labels)}
+    return np.array([means[label] for label in labels])

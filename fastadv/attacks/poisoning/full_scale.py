@@ -1,0 +1,123 @@
+"""Gradient poisoning of a training set that is too large to differentiate as a whole.
+
+The points start as a coherent region (see `regions`) and are moved on subsets: the images of the
+two classes concerned, among them the originals of the points, dealt into parts with their share of
+the points. Then the moved set meets the set that it started from on the whole training set, and
+what does more harm on the attacker's validation images is added. A gradient through training is
+exact for the run that it follows, other batches and other first weights move it, and points that
+move together become something that a network can tell apart from clean images: so the start can
+win, and the result says which did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastadv import seeds
+from fastadv.attacks.poisoning import regions
+from fastadv.attacks.poisoning.feasible import Feasible
+from fastadv.attacks.poisoning.goal import Goal
+from fastadv.protocols import Float64, Floats, Labels
+from fastadv.threads import map_chunks
+
+STEPS = 2  # on each subset, unless told
+
+# (model, X, y, X_val, y_val, goal, points, where they may go, steps) -> points, history
+Move = Callable[
+    [Any, Floats, Labels, Floats, Labels, Goal, Float64, Feasible, int], tuple[Float64, Float64]
+]
+
+
+def craft(
+    move: Move,
+    model: Any,
+    X: Floats,
+    y: Labels,
+    X_val: Floats,
+    y_val: Labels,
+    n_points: int,
+    goal: Goal,
+    label: int | None,
+    room: Callable[[Float64, Labels], Feasible],
+    *,
+    subset_size: int,
+    steps: int,
+    tried: int,
+    seed: int,
+) -> tuple[Float64, Labels, Float64, dict[str, Any]]:
+    """Return the points, their labels, the mean history over the subsets, and details.
+
+    The details name the region and say what harm the points did to surrogates trained on the whole
+    set where they started and where they were moved to (see `Goal.harm`), and which were kept.
+    """
+    region, start_harm = regions.choose(
+        model, X, y, X_val, y_val, n_points, tried, seed, goal, label
+    )
+    labels = np.full(n_points, region.target, dtype=np.int64)
+    feasible = room(X[region.rows].astype(np.float64), labels)
+    start = feasible(feasible.start)
+    moved, history = _on_subsets(
+        move, model, X, y, X_val, y_val, goal, start, feasible, region, subset_size, steps, seed
+    )
+    harm = regions.harm(
+        model, X, y, moved.astype(np.float32), region.target, X_val, y_val, seed, goal
+    )
+    details = {
+        "region": str(region), "harm_start": start_harm, "harm_moved": harm,
+        "kept": "moved" if harm > start_harm else "start",
+    }  # fmt: skip
+    return (moved if harm > start_harm else start), labels, history, details
+
+
+def _on_subsets(
+    move: Move,
+    model: Any,
+    X: Floats,
+    y: Labels,
+    X_val: Floats,
+    y_val: Labels,
+    goal: Goal,
+    start: Float64,
+    feasible: Feasible,
+    region: regions.Region,
+    subset_size: int,
+    steps: int,
+    seed: int,
+) -> tuple[Float64, Float64]:
+    """Move each part of the points on its own subset; return them all and the mean history."""
+    rng = seeds.generator(seed, "subsets")
+    local = np.flatnonzero((y == region.source) | (y == region.target))
+    others = rng.permutation(np.setdiff1d(local, region.rows))
+    n_parts = -(-len(local) // subset_size)
+    parts = np.array_split(rng.permutation(len(start)), n_parts)
+    judged = np.flatnonzero((y_val == region.source) | (y_val == region.target))
+
+    def craft(first: int, last: int) -> list[tuple[Float64, Float64]]:
+        out = []
+        for k in range(first, last):
+            rows = np.concatenate([np.unique(region.rows[parts[k]]), others[k::n_parts]])
+            surrogate = regions.surrogate_of(model, seeds.derive(seed, "subset", k))
+            out.append(
+                move(
+                    surrogate,
+                    X[rows],
+                    y[rows],
+                    X_val[judged],
+                    y_val[judged],
+                    goal,
+                    start[parts[k]],
+                    feasible.part(parts[k]),
+                    steps,
+                )  # fmt: skip
+            )
+        return out
+
+    moved = start.copy()
+    results = [result for part in map_chunks(craft, n_parts, 1) for result in part]
+    for part, (points, _) in zip(parts, results, strict=True):
+        moved[part] = points
+    shortest = min(len(history) for _, history in results)
+    return moved, np.mean([history[:shortest] for _, history in results], axis=0)

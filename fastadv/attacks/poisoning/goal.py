@@ -1,0 +1,71 @@
+"""What a poisoning attacker wants of the trained model: any error, or one class for another."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.errors import InputError
+from fastadv.protocols import Labels
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Error-generic, or error-specific: images of ``source`` are to be taken for ``target``.
+
+    Munoz-Gonzalez et al. (AISec 2017, section 3): the generic attacker maximises the loss on
+    validation images, the specific one minimises it towards the labels that it wants them to get.
+    """
+
+    source: int | None = None
+    target: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Goal:
+        """Read ``generic``, or ``8-3`` for "8 as 3".
+
+        Raises
+        ------
+        InputError
+            If the text is neither.
+        """
+        if text == "generic":
+            return cls()
+        pair = re.fullmatch(r"(\d+)-(\d+)", text)
+        if not pair or pair[1] == pair[2]:
+            raise InputError(
+                f"objective has to be generic, or two classes such as 8-3 (8 as 3), got {text!r}"
+            )
+        return cls(int(pair[1]), int(pair[2]))
+
+    @property
+    def sign(self) -> float:
+        """1 where the attacker raises the loss towards `wanted`, -1 where it lowers it."""
+        return 1.0 if self.source is None else -1.0
+
+    def wanted(self, y_val: Labels) -> Labels:
+        """Return the labels that the validation loss is taken towards."""
+        labels = y_val.copy()
+        if self.target is not None:
+            labels[y_val == self.source] = self.target
+        return labels
+
+    def harm(self, predicted: npt.NDArray[np.int64], y_val: Labels) -> float:
+        """Return the share of wrong labels, or of the source class's images that got the target."""
+        if self.source is None:
+            return float(np.mean(predicted != y_val))
+        return float(np.mean(predicted[y_val == self.source] == self.target))
+
+    def check(self, y_train: Labels, y_val: Labels) -> None:
+        """Raise InputError unless both classes occur, the source among the validation labels."""
+        for label, y, name in (
+            (self.source, y_val, "y_val"), (self.target, y_train, "y_train"),
+            (self.source, y_train, "y_train"),
+        ):  # fmt: skip
+            if label is not None and not np.any(y == label):
+                raise InputError(
+                    f"objective {self.source}-{self.target}: no label {label} in {name}"
+                )
