@@ -3,13 +3,29 @@
 Back-gradient poisoning (Munoz-Gonzalez et al., AISec 2017, arXiv 1708.08689), but with the
 trajectory stored and not reversed: run backwards, the dynamics drift away from the path that
 training took. Names as in the papers on the R-operator (Pearlmutter, Neural Computation 1994): R
-stands for the derivative along ``direction``.
+stands for the derivative along the adjoint of the velocity, D_l for d(loss)/d(pre-activation l).
+
+The first layer sees features of the images, and the same loops serve two kinds of them:
+
+    images     A_1 = X C                 C (d, h) is W_1 itself
+    Gram       A_1 = s O + X X' C        C (n, h), W_1 = s W_1(0) + X' C, O = X W_1(0)
+
+for descent adds nothing to W_1 but combinations X'D of training rows, and shrinks it where there is
+a penalty. A step then scatters D_1 into C in place of a product with X, and costs n b h in place of
+2 d b h. Everything above the first matrix is one parameter vector ``upper``, laid out as that of a
+network without inputs (``sizes[0] == 0``): the first bias, then the other matrices and biases.
+
+A poison row x_i acts on a step through A_1 and through the gradient of W_1. Its derivative,
+W_1 RD_1[i] + V_1 D_1[i] summed over steps (V_1 the adjoint of W_1's velocity), is gathered without
+W_1, which is itself a sum over the steps before: in ``rows`` (with X), ``columns`` (with the
+features) and the adjoint of the row's share of C (see `fastadv.models.unrolled`).
 """
 
 import numpy as np
 
 from fastadv.kernels import dense
-from fastadv.kernels._jit import kernel
+from fastadv.kernels._jit import exact_kernel, kernel
+from fastadv.kernels.elementary import exp64
 from fastadv.kernels.loss import cross_entropy
 
 
@@ -22,31 +38,109 @@ def _hidden_width(sizes):
 
 
 @kernel
-def _gather(X, y, rows, x, labels):
-    for i in range(rows.size):
-        labels[i] = y[rows[i]]
-        for j in range(X.shape[1]):
-            x[i, j] = X[rows[i], j]
+def _layer(hidden, logits, sizes, layer, n):
+    """Return layer ``layer`` (1, ..., the logits last) of a block of n rows: a view."""
+    if layer == sizes.size - 1:
+        return logits
+    return dense.hidden_layer(hidden, sizes, layer, n)
 
 
 @kernel
-def loss_gradient(X, y, params, sizes, activation, alpha, gradient):
-    """Fill ``gradient`` with that of the mean cross-entropy plus alpha |W|^2 / (2 n).
+def _activate(a, activation):
+    flat = a.reshape(a.size)
+    if activation == dense.LOGISTIC:
+        for i in range(flat.size):
+            flat[i] = 1.0 / (1.0 + exp64(-flat[i]))
+    elif activation == dense.TANH:
+        for i in range(flat.size):
+            flat[i] = 1.0 - 2.0 / (exp64(2.0 * flat[i]) + 1.0)
+    else:
+        for i in range(flat.size):
+            flat[i] = max(flat[i], 0.0)
 
-    Returns the mean cross-entropy alone.
-    """
-    n = X.shape[0]
-    width = _hidden_width(sizes)
-    hidden, deltas = np.empty(n * width, X.dtype), np.empty(n * width, X.dtype)
-    logits, dlogits = np.empty((n, sizes[-1]), X.dtype), np.empty((n, sizes[-1]), X.dtype)
-    losses = np.empty(n, np.float64)
-    dense.forward(X, params, sizes, activation, hidden, logits)
-    cross_entropy(logits, y, losses, dlogits)
-    dlogits /= n
-    dense.backward(params, sizes, activation, hidden, dlogits, deltas)
-    dense.parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient)
-    _add_penalty(params, sizes, alpha / n, gradient)
-    return losses.sum() / n
+
+@kernel
+def _add_rows(b, out):
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] += b[j]
+
+
+@kernel
+def _add_to(a, out):
+    flat, flat_out = a.reshape(a.size), out.reshape(out.size)
+    for i in range(flat.size):
+        flat_out[i] += flat[i]
+
+
+@kernel
+def _sum_rows(d, out):
+    for j in range(out.size):
+        out[j] = 0.0
+    for i in range(d.shape[0]):
+        for j in range(out.size):
+            out[j] += d[i, j]
+
+
+@kernel
+def _forward(x, offset, scale, C, upper, sizes, activation, hidden, logits):
+    """Fill the activations and logits of rows with features ``x``, and ``offset`` (none: 0 rows)."""
+    n, last = x.shape[0], sizes.size - 1
+    a = _layer(hidden, logits, sizes, 1, n)
+    np.dot(x, C, a)
+    for i in range(offset.shape[0]):
+        for j in range(a.shape[1]):
+            a[i, j] += scale * offset[i, j]
+    _add_rows(dense.bias(upper, sizes, 0), a)
+    for layer in range(2, last + 1):
+        _activate(a, activation)
+        above = _layer(hidden, logits, sizes, layer, n)
+        np.dot(a, dense.weights(upper, sizes, layer - 1), above)
+        _add_rows(dense.bias(upper, sizes, layer - 1), above)
+        a = above
+
+
+@exact_kernel
+def _softmax_minus_one_hot(z, y):
+    for i in range(z.shape[0]):
+        top = z[i, 0]
+        for j in range(1, z.shape[1]):
+            top = max(top, z[i, j])
+        for j in range(z.shape[1]):
+            z[i, j] -= top
+    flat = z.reshape(z.size)
+    for i in range(flat.size):
+        flat[i] = exp64(flat[i])
+    for i in range(z.shape[0]):
+        total = 0.0
+        for j in range(z.shape[1]):
+            total += z[i, j]
+        for j in range(z.shape[1]):
+            z[i, j] /= total
+        z[i, y[i]] -= 1.0
+
+
+@kernel
+def _backward(upper, sizes, activation, hidden, dlogits, deltas):
+    """Fill ``deltas``, laid out as hidden, with D_l of the hidden layers."""
+    n = dlogits.shape[0]
+    for layer in range(sizes.size - 2, 0, -1):
+        d = dense.hidden_layer(deltas, sizes, layer, n)
+        above = _layer(deltas, dlogits, sizes, layer + 1, n)
+        np.dot(above, dense.weights(upper, sizes, layer).T, d)
+        dense.multiply_by_derivative(dense.hidden_layer(hidden, sizes, layer, n), activation, d)
+
+
+@kernel
+def _upper_gradient(sizes, hidden, dlogits, deltas, gradient):
+    """Fill ``gradient`` with that of the upper parameters, summed over rows."""
+    n = dlogits.shape[0]
+    for layer in range(sizes.size - 1):
+        d = _layer(deltas, dlogits, sizes, layer + 1, n)
+        if layer > 0:
+            below = dense.hidden_layer(hidden, sizes, layer, n)
+            np.dot(below.T, d, dense.weights(gradient, sizes, layer))
+        _sum_rows(d, dense.bias(gradient, sizes, layer))
 
 
 @kernel
@@ -54,34 +148,32 @@ def _add_penalty(vector, sizes, factor, out):
     """Add ``factor`` times the matrices, not the biases, of ``vector``. ``out`` is modified."""
     if factor == 0.0:
         return
-    for layer in range(sizes.size - 1):
+    for layer in range(1, sizes.size - 1):
         start = dense.layer_offset(sizes, layer)
         for i in range(start, start + sizes[layer] * sizes[layer + 1]):
             out[i] += factor * vector[i]
 
 
 @kernel
-def train(
-    X, y, batches, params, velocity, sizes, activation, learning_rate, momentum, alpha, trajectory
-):
-    """Take one heavy-ball step a row of ``batches``. ``params``, ``velocity`` are modified.
-
-    ``batches`` (steps, batch) holds row numbers, padded with -1; ``trajectory`` (steps, n_params)
-    gets the parameters before each step, or has no rows when they are not wanted.
-    """
-    gradient = np.empty_like(params)
-    x = np.empty((batches.shape[1], X.shape[1]), X.dtype)
-    labels = np.empty(batches.shape[1], y.dtype)
-    for t in range(batches.shape[0]):
-        if trajectory.shape[0] > 0:
-            trajectory[t] = params
-        rows = _batch(batches, t)
-        _gather(X, y, rows, x, labels)
-        n = rows.size
-        loss_gradient(x[:n], labels[:n], params, sizes, activation, alpha, gradient)
-        for i in range(params.size):
-            velocity[i] = momentum * velocity[i] - learning_rate * gradient[i]
-            params[i] += velocity[i]
+def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gradient):
+    """Return the mean cross-entropy; fill ``gradient`` (of upper) and ``first`` = D_1 (m, h)."""
+    m = x.shape[0]
+    width = _hidden_width(sizes)
+    hidden, deltas = np.empty(m * width, np.float64), np.empty(m * width, np.float64)
+    logits, d = np.empty((m, sizes[-1]), np.float64), np.empty((m, sizes[-1]), np.float64)
+    losses = np.empty(m, np.float64)
+    _forward(x, offset, scale, C, upper, sizes, activation, hidden, logits)
+    cross_entropy(logits, y, losses, d)
+    flat = d.reshape(d.size)
+    for i in range(flat.size):
+        flat[i] /= m
+    _backward(upper, sizes, activation, hidden, d, deltas)
+    _upper_gradient(sizes, hidden, d, deltas, gradient)
+    first[:] = _layer(deltas, d, sizes, 1, m)
+    total = 0.0
+    for i in range(m):
+        total += losses[i]
+    return total / m
 
 
 @kernel
@@ -90,6 +182,120 @@ def _batch(batches, t):
     while n > 0 and batches[t, n - 1] < 0:
         n -= 1
     return batches[t, :n]
+
+
+@kernel
+def _gather(features, rows, x):
+    for i in range(rows.size):
+        for j in range(features.shape[1]):
+            x[i, j] = features[rows[i], j]
+
+
+@kernel
+def _find_places(rows, places):
+    """Fill ``places[row]`` with the row's position in the batch, -1 where it is not in it."""
+    for i in range(places.size):
+        places[i] = -1
+    for i in range(rows.size):
+        places[rows[i]] = i
+
+
+@kernel
+def train(
+    features, offset, y, batches, gram, C, velocity, scale, upper, upper_velocity, sizes,
+    activation, learning_rate, momentum, alpha, trace, uppers,
+):  # fmt: skip
+    """Take one heavy-ball step a row of ``batches``: v = mu v - r gradient, w += v.
+
+    ``C``, ``velocity``, ``scale`` (s and its velocity), ``upper`` and ``upper_velocity`` are
+    modified. ``batches`` (steps, b) holds row numbers, padded with -1; if b is the number of rows
+    they are all of them, in order. ``trace`` (steps, b * (hidden widths + classes)) gets the
+    activations and softmax - one-hot of each step, ``uppers`` (steps, ...) the upper parameters
+    before it; they have one row where they are not wanted.
+    """
+    k, h = C.shape
+    b, width = batches.shape[1], _hidden_width(sizes)
+    whole = b == features.shape[0]
+    x, offsets = np.empty((0 if whole else b, k)), np.empty((b if offset.shape[0] > 0 else 0, h))
+    labels, places = np.empty(b, np.int64), np.empty(features.shape[0], np.int64)
+    deltas, step = np.empty(b * width), np.empty((0 if gram else k, h))
+    gradient = np.empty_like(upper)
+    for t in range(batches.shape[0]):
+        slot = t if trace.shape[0] > 1 else 0
+        uppers[slot] = upper
+        rows = _batch(batches, t)
+        n = rows.size
+        hidden = trace[slot, : n * width]
+        dlogits = trace[slot, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
+        seen = features
+        if not whole:
+            _gather(features, rows, x)
+            seen = x[:n]
+        if offset.shape[0] > 0:
+            _gather(offset, rows, offsets)
+        for i in range(n):
+            labels[i] = y[rows[i]]
+        _forward(
+            seen,
+            offsets[: n if offset.shape[0] > 0 else 0],
+            scale[0],
+            C,
+            upper,
+            sizes,
+            activation,
+            hidden,
+            dlogits,
+        )
+        _softmax_minus_one_hot(dlogits, labels)
+        _backward(upper, sizes, activation, hidden, dlogits, deltas)
+        _upper_gradient(sizes, hidden, dlogits, deltas, gradient)
+        first = _layer(deltas, dlogits, sizes, 1, n)
+
+        rate, decay = learning_rate / n, learning_rate * alpha / n
+        if gram:
+            _find_places(rows, places)
+            _advance_gram(first, places, rate, decay, momentum, C, velocity)
+        else:
+            np.dot(seen.T, first, step)
+            _advance(
+                step.reshape(step.size),
+                rate,
+                decay,
+                momentum,
+                C.reshape(C.size),
+                velocity.reshape(C.size),
+            )
+        scale[1] = momentum * scale[1] - decay * scale[0]
+        scale[0] += scale[1]
+        for i in range(upper.size):
+            gradient[i] *= rate
+        _add_penalty(upper, sizes, decay, gradient)
+        for i in range(upper.size):
+            upper_velocity[i] = momentum * upper_velocity[i] - gradient[i]
+            upper[i] += upper_velocity[i]
+
+
+@kernel
+def _advance(gradient, rate, decay, momentum, w, velocity):
+    for i in range(w.size):
+        velocity[i] = momentum * velocity[i] - rate * gradient[i] - decay * w[i]
+        w[i] += velocity[i]
+
+
+@kernel
+def _advance_gram(first, places, rate, decay, momentum, C, velocity):
+    for i in range(C.shape[0]):
+        place = places[i]
+        if place >= 0:
+            for j in range(C.shape[1]):
+                v = momentum * velocity[i, j] - decay * C[i, j] - rate * first[place, j]
+                velocity[i, j] = v
+                C[i, j] += v
+        else:
+            for j in range(C.shape[1]):
+                v = momentum * velocity[i, j] - decay * C[i, j]
+                velocity[i, j] = v
+                C[i, j] += v
 
 
 @kernel
@@ -103,134 +309,224 @@ def _relative_curvature(h, activation):
 
 
 @kernel
-def hessian_vector(X, y, params, direction, sizes, activation, alpha, out, first, r_first):
-    """Fill ``out`` with H v for the loss of `loss_gradient`, where v is ``direction``.
+def _bend(h, activation, d, r_a, r_d):
+    """Make R(D phi') of R D: times phi' where it stands, plus D phi'' / phi' R A. Modified."""
+    dense.multiply_by_derivative(h, activation, r_d)
+    flat_h, flat_d, flat_a = h.reshape(h.size), d.reshape(d.size), r_a.reshape(r_a.size)
+    flat = r_d.reshape(r_d.size)
+    if activation != dense.RELU:
+        for i in range(flat.size):
+            flat[i] += flat_d[i] * _relative_curvature(flat_h[i], activation) * flat_a[i]
 
-    ``first`` and ``r_first`` (n, sizes[1]) get D_1 = d(loss)/d(A_1) and R D_1, from which
-    `mixed_rows` has the mixed derivative with respect to any row of X.
+
+@kernel
+def _hessian_vector(
+    y, upper, direction, sizes, activation, hidden, d, deltas, r_before, r_hidden, r_logits,
+    r_deltas, work, out,
+):  # fmt: skip
+    """Propagate R A_1, along ``direction`` of the upper parameters, up and back down.
+
+    ``d`` (n, k) holds softmax - one-hot and becomes D_L = d(mean loss)/d(logits). R A_1 comes in
+    the first layer of ``r_before``, or of ``r_logits`` where there is no hidden one. ``deltas``
+    gets D_l, ``r_deltas`` and ``r_logits`` R D_l, ``out`` the upper part of the Hessian's product.
+    The mean is over the rows; the penalty is left to the caller.
     """
-    n, last = X.shape[0], sizes.size - 2
-    size = n * _hidden_width(sizes)
-    hidden, deltas = np.empty(size, X.dtype), np.empty(size, X.dtype)
-    r_before, r_hidden = np.empty(size, X.dtype), np.empty(size, X.dtype)  # R A and R H
-    r_deltas = np.empty(size, X.dtype)
-    logits, d = np.empty((n, sizes[-1]), X.dtype), np.empty((n, sizes[-1]), X.dtype)
-    losses = np.empty(n, np.float64)
-    dense.forward(X, params, sizes, activation, hidden, logits)
-    cross_entropy(logits, y, losses, d)
-
-    r_logits = np.empty_like(logits)
-    for layer in range(last + 1):
-        r_out = r_logits
-        if layer < last:
-            r_out = dense.hidden_layer(r_before, sizes, layer + 1, n)
-        v, c = dense.weights(direction, sizes, layer), dense.bias(direction, sizes, layer)
-        if layer == 0:
-            np.dot(X, v, r_out)
-        else:
-            below = dense.hidden_layer(r_hidden, sizes, layer, n)
-            r_out[:] = np.dot(below, dense.weights(params, sizes, layer))
-            r_out += np.dot(dense.hidden_layer(hidden, sizes, layer, n), v)
-        for i in range(n):
-            for j in range(c.size):
-                r_out[i, j] += c[j]
-        if layer < last:
-            above = dense.hidden_layer(r_hidden, sizes, layer + 1, n)
-            above[:] = r_out
-            h = dense.hidden_layer(hidden, sizes, layer + 1, n)
-            dense.multiply_by_derivative(h, activation, above)
+    n, last = d.shape[0], sizes.size - 1
+    for layer in range(2, last + 1):
+        r_a, h = (
+            dense.hidden_layer(r_before, sizes, layer - 1, n),
+            dense.hidden_layer(hidden, sizes, layer - 1, n),
+        )
+        r_h = dense.hidden_layer(r_hidden, sizes, layer - 1, n)
+        r_h[:] = r_a
+        dense.multiply_by_derivative(h, activation, r_h)
+        above = _layer(r_before, r_logits, sizes, layer, n)
+        other = work[: above.size].reshape(above.shape)
+        np.dot(r_h, dense.weights(upper, sizes, layer - 1), above)
+        np.dot(h, dense.weights(direction, sizes, layer - 1), other)
+        _add_to(other, above)
+        _add_rows(dense.bias(direction, sizes, layer - 1), above)
 
     # d becomes D_L = (P - Y) / n, and r_logits becomes R D_L = P * (RZ - rowsum(P * RZ)) / n
     for i in range(n):
         mean = 0.0
+        d[i, y[i]] += 1.0
         for j in range(d.shape[1]):
-            p = d[i, j] + (1.0 if j == y[i] else 0.0)
-            mean += p * r_logits[i, j]
+            mean += d[i, j] * r_logits[i, j]
         for j in range(d.shape[1]):
-            p = d[i, j] + (1.0 if j == y[i] else 0.0)
-            r_logits[i, j] = p * (r_logits[i, j] - mean) / n
+            r_logits[i, j] = d[i, j] * (r_logits[i, j] - mean) / n
+        d[i, y[i]] -= 1.0
+        for j in range(d.shape[1]):
             d[i, j] /= n
 
-    dense.backward(params, sizes, activation, hidden, d, deltas)
-    for layer in range(last, 0, -1):
+    _backward(upper, sizes, activation, hidden, d, deltas)
+    for layer in range(last - 1, 0, -1):
         r_d = dense.hidden_layer(r_deltas, sizes, layer, n)
-        d_above, r_above = d, r_logits
-        if layer < last:
-            d_above = dense.hidden_layer(deltas, sizes, layer + 1, n)
-            r_above = dense.hidden_layer(r_deltas, sizes, layer + 1, n)
-        r_d[:] = np.dot(r_above, dense.weights(params, sizes, layer).T)
-        r_d += np.dot(d_above, dense.weights(direction, sizes, layer).T)
-        h = dense.hidden_layer(hidden, sizes, layer, n)
-        dense.multiply_by_derivative(h, activation, r_d)
-        d_here = dense.hidden_layer(deltas, sizes, layer, n)
-        r_a = dense.hidden_layer(r_before, sizes, layer, n)
-        for i in range(n):
-            for j in range(h.shape[1]):
-                r_d[i, j] += d_here[i, j] * _relative_curvature(h[i, j], activation) * r_a[i, j]
+        other = work[: r_d.size].reshape(r_d.shape)
+        np.dot(
+            _layer(r_deltas, r_logits, sizes, layer + 1, n),
+            dense.weights(upper, sizes, layer).T,
+            r_d,
+        )
+        np.dot(
+            _layer(deltas, d, sizes, layer + 1, n), dense.weights(direction, sizes, layer).T, other
+        )
+        _add_to(other, r_d)
+        h, d_here = (
+            dense.hidden_layer(hidden, sizes, layer, n),
+            dense.hidden_layer(deltas, sizes, layer, n),
+        )
+        _bend(h, activation, d_here, dense.hidden_layer(r_before, sizes, layer, n), r_d)
 
-    for layer in range(last + 1):
-        w, b = dense.weights(out, sizes, layer), dense.bias(out, sizes, layer)
-        r_d, d_here = r_logits, d
-        if layer < last:
-            r_d = dense.hidden_layer(r_deltas, sizes, layer + 1, n)
-            d_here = dense.hidden_layer(deltas, sizes, layer + 1, n)
-        if layer == 0:
-            np.dot(X.T, r_d, w)
-            first[:] = d_here
-            r_first[:] = r_d
-        else:
-            np.dot(dense.hidden_layer(hidden, sizes, layer, n).T, r_d, w)
-            w += np.dot(dense.hidden_layer(r_hidden, sizes, layer, n).T, d_here)
-        b[:] = r_d.sum(axis=0)
-    _add_penalty(direction, sizes, alpha / n, out)
-
-
-@kernel
-def mixed_rows(params, direction, sizes, first, r_first, out):
-    """Fill ``out`` with d(v . gradient)/dx for each row: R D_1 W_1' + D_1 V_1'."""
-    np.dot(r_first, dense.weights(params, sizes, 0).T, out)
-    out += np.dot(first, dense.weights(direction, sizes, 0).T)
+    _upper_gradient(sizes, hidden, r_logits, r_deltas, out)
+    for layer in range(1, last):
+        w = dense.weights(out, sizes, layer)
+        other = work[: w.size].reshape(w.shape)
+        np.dot(
+            dense.hidden_layer(r_hidden, sizes, layer, n).T,
+            _layer(deltas, d, sizes, layer + 1, n),
+            other,
+        )
+        _add_to(other, w)
 
 
 @kernel
 def reverse(
-    X, y, slots, batches, trajectory, sizes, activation, learning_rate, momentum, alpha,
-    adjoint, adjoint_velocity, dX,
+    features, offset, y, slots, batches, gram, trace, uppers, sizes, activation, learning_rate,
+    momentum, alpha, E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows_out,
+    columns_out,
 ):  # fmt: skip
-    """Run `train` backwards over its stored trajectory. The last three arguments are modified.
+    """Run `train` backwards over what it stored. All from ``E`` on are modified.
 
-    ``adjoint`` and ``adjoint_velocity`` are d(loss)/d(params) and d(loss)/d(velocity) after the
-    last step, and become those before the first. ``slots[i]`` is the row of ``dX`` that gathers
-    the derivative with respect to X[i], or -1 where it is not wanted.
+    ``E`` (k, h) is the adjoint of C, ``V`` that of its velocity with E added: the direction of R in
+    the step at hand; so for ``upper_adjoint`` and ``upper_direction``. Where the features are the
+    Gram matrix, ``offset`` (n, h) = X dL/dW_1 of the validation loss, of which ``share`` (2,) is
+    the part in the adjoint and in the direction. ``slots[i]`` is the number of poison row i, or -1.
+
+    For p poison rows, ``E_poison`` and ``V_poison`` (p, h) get their rows of the adjoint in Gram
+    form; ``rows_out`` (p, n) and ``columns_out`` (p, k) gather what multiplies X and the features.
     """
-    curvature = np.empty_like(adjoint)
-    batch = batches.shape[1]
-    x, labels = np.empty((batch, X.shape[1]), X.dtype), np.empty(batch, y.dtype)
-    first, r_first = np.empty((batch, sizes[1]), X.dtype), np.empty((batch, sizes[1]), X.dtype)
-    wanted = np.empty(batch, np.int64)
+    k, h = E.shape
+    p, b, width = E_poison.shape[0], batches.shape[1], _hidden_width(sizes)
+    whole = b == features.shape[0]
+    widest = np.max(sizes)
+    x = np.empty((0 if whole else b, k))
+    labels, places = np.empty(b, np.int64), np.empty(features.shape[0], np.int64)
+    d, r_logits = np.empty((b, sizes[-1])), np.empty((b, sizes[-1]))
+    deltas, r_deltas, r_before, r_hidden = (
+        np.empty(b * width), np.empty(b * width), np.empty(b * width), np.empty(b * width),
+    )  # fmt: skip
+    work = np.empty(max(b, widest) * widest)
+    gradient, step = np.empty_like(upper_adjoint), np.empty((0 if gram else k, h))
+    wanted, chosen = np.empty(b, np.int64), np.empty((min(b, p), h))
+    mixed, crossed = np.empty((min(b, p), k)), np.empty((p, b))
     for t in range(batches.shape[0] - 1, -1, -1):
-        params = trajectory[t]
-        rows = _batch(batches, t)
+        upper, rows = uppers[t], _batch(batches, t)
         n = rows.size
-        _gather(X, y, rows, x, labels)
-        adjoint_velocity += adjoint
-        hessian_vector(
-            x[:n], labels[:n], params, adjoint_velocity, sizes, activation, alpha,
-            curvature, first[:n], r_first[:n],
+        hidden = trace[t, : n * width]
+        stored = trace[t, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
+        d_here, r_z = d[:n], r_logits[:n]
+        d_here[:] = stored
+        seen = features
+        if not whole:
+            _gather(features, rows, x)
+            seen = x[:n]
+        for i in range(n):
+            labels[i] = y[rows[i]]
+
+        r_a = _layer(r_before, r_z, sizes, 1, n)
+        np.dot(seen, V, r_a)
+        if gram:
+            for i in range(n):
+                for j in range(h):
+                    r_a[i, j] += share[1] * offset[rows[i], j]
+        _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
+        _hessian_vector(
+            labels, upper, upper_direction, sizes, activation, hidden, d_here, deltas, r_before,
+            r_hidden, r_z, r_deltas, work, gradient,
         )  # fmt: skip
+        first, r_first = _layer(deltas, d_here, sizes, 1, n), _layer(r_deltas, r_z, sizes, 1, n)
+
+        # d/dx: what the batch's rows get from the velocity of the poison, and the other way round
+        crossed_here = crossed.reshape(crossed.size)[: p * n].reshape((p, n))
+        np.dot(V_poison, first.T, crossed_here)
+        for i in range(p):
+            if whole:
+                for j in range(n):
+                    rows_out[i, j] -= learning_rate * crossed_here[i, j]
+            else:
+                for j in range(n):
+                    rows_out[i, rows[j]] -= learning_rate * crossed_here[i, j]
         n_wanted = 0
         for i in range(n):
             if slots[rows[i]] >= 0:
                 wanted[n_wanted] = i
+                chosen[n_wanted] = first[i]
                 n_wanted += 1
         if n_wanted > 0:
-            chosen = wanted[:n_wanted]
-            mixed = np.empty((n_wanted, X.shape[1]), X.dtype)
-            mixed_rows(params, adjoint_velocity, sizes, first[chosen], r_first[chosen], mixed)
+            np.dot(chosen[:n_wanted], V.T, mixed[:n_wanted])
             for i in range(n_wanted):
                 slot = slots[rows[wanted[i]]]
-                for j in range(X.shape[1]):
-                    dX[slot, j] -= learning_rate * mixed[i, j]
-        for i in range(adjoint.size):
-            adjoint[i] -= learning_rate * curvature[i]
-            adjoint_velocity[i] *= momentum
+                for j in range(k):
+                    columns_out[slot, j] -= learning_rate * mixed[i, j]
+
+        decay = learning_rate * alpha / n
+        if gram:
+            _find_places(rows, places)
+            _retreat_gram(r_first, places, learning_rate, decay, momentum, E, V)
+        else:
+            np.dot(seen.T, r_first, step)
+            _retreat(
+                step.reshape(step.size),
+                learning_rate,
+                decay,
+                momentum,
+                E.reshape(E.size),
+                V.reshape(V.size),
+            )
+        share[0] -= decay * share[1]
+        share[1] = momentum * share[1] + share[0]
+        _retreat_poison(r_first, rows, slots, learning_rate, decay, momentum, E_poison, V_poison)
+        for i in range(gradient.size):
+            gradient[i] *= learning_rate
+        _add_penalty(upper_direction, sizes, decay, gradient)
+        for i in range(gradient.size):
+            upper_adjoint[i] -= gradient[i]
+            upper_direction[i] = momentum * upper_direction[i] + upper_adjoint[i]
+
+
+@kernel
+def _retreat(gradient, rate, decay, momentum, E, V):
+    for i in range(E.size):
+        E[i] -= rate * gradient[i] + decay * V[i]
+        V[i] = momentum * V[i] + E[i]
+
+
+@kernel
+def _retreat_gram(r_first, places, rate, decay, momentum, E, V):
+    for i in range(E.shape[0]):
+        place = places[i]
+        if place >= 0:
+            for j in range(E.shape[1]):
+                e = E[i, j] - decay * V[i, j] - rate * r_first[place, j]
+                E[i, j] = e
+                V[i, j] = momentum * V[i, j] + e
+        else:
+            for j in range(E.shape[1]):
+                e = E[i, j] - decay * V[i, j]
+                E[i, j] = e
+                V[i, j] = momentum * V[i, j] + e
+
+
+@kernel
+def _retreat_poison(r_first, rows, slots, rate, decay, momentum, E, V):
+    flat_E, flat_V = E.reshape(E.size), V.reshape(V.size)
+    for i in range(E.size):
+        flat_E[i] -= decay * flat_V[i]
+    for i in range(rows.size):
+        slot = slots[rows[i]]
+        if slot >= 0:
+            for j in range(E.shape[1]):
+                E[slot, j] -= rate * r_first[i, j]
+    for i in range(E.size):
+        flat_V[i] = momentum * flat_V[i] + flat_E[i]

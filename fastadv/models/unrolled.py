@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,11 @@ import numpy.typing as npt
 from fastadv.errors import DivergenceError
 from fastadv.kernels import unroll
 from fastadv.protocols import Float64, Floats, Labels
+from fastadv.threads import one_blas_thread, thread_count
 
 Ints = npt.NDArray[np.int64]
 
-_MEMORY = 128 * 2**20  # bytes that the stored trajectory of one gradient may take
+_MEMORY = 256 * 2**20  # bytes that stored trajectories may take, over all threads
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,47 @@ def batches(rng: np.random.RandomState, n: int, batch_size: int, epochs: int) ->
     out = np.full((epochs * per_epoch, batch_size), -1, dtype=np.int64)
     for epoch in range(epochs):
         rows = out[epoch * per_epoch : (epoch + 1) * per_epoch].reshape(-1)
-        rows[:n] = rng.permutation(n)
+        order = rng.permutation(n)
+        rows[:n] = order if batch_size < n else np.arange(n)  # a sum over all rows has no order
     return out
+
+
+@dataclass
+class _State:
+    """The weights and their velocities in the form of kernels/unroll.py."""
+
+    C: Float64
+    velocity: Float64
+    scale: Float64
+    upper: Float64
+    upper_velocity: Float64
+
+    def copy(self) -> _State:
+        return _State(*(array.copy() for array in self.arrays()))
+
+    def arrays(self) -> tuple[Float64, ...]:
+        return self.C, self.velocity, self.scale, self.upper, self.upper_velocity
 
 
 class Objective:
     """The validation loss after training as a function of the rows ``index``: a PoisonObjective.
 
-    The weights of all steps are stored or, where they would take too much memory, recomputed from
-    a checkpoint every sqrt(steps) steps, which gives the same bits.
+    Where the training set is not much larger than an image, the first layer is trained in Gram form
+    (see kernels/unroll.py): a call then needs only the products of the moved rows with the others
+    and with the validation images, and no step touches an image.
+
+    The activations of all steps are stored or, where they would take too much memory, recomputed
+    from a checkpoint every sqrt(steps) steps, which gives the same bits.
+
+    Parameters
+    ----------
+    training : Training
+    X, columns : ndarray of shape (n, d) and (n,)
+        The training set; labels as columns of the logits.
+    index : ndarray of int, shape (p,)
+    X_val, columns_val : ndarray of shape (m, d) and (m,)
+    gram : bool or None
+        The form of the first layer; None chooses the cheaper one.
     """
 
     def __init__(
@@ -69,55 +103,128 @@ class Objective:
         index: npt.NDArray[np.intp],
         X_val: Floats,
         columns_val: Labels,
+        gram: bool | None = None,
     ) -> None:
         self.training = training
         self.X, self.columns = np.array(X, dtype=np.float64, order="C"), columns
         self.index = np.asarray(index)
         self.X_val, self.columns_val = np.ascontiguousarray(X_val, np.float64), columns_val
-        self.slots = np.full(len(self.X), -1, dtype=np.int64)
-        self.slots[self.index] = np.arange(len(self.index))
+        (n, d), h = self.X.shape, int(training.sizes[1])
+        # A step of b rows multiplies by b x d matrices four times, or by b x n matrices twice.
+        self.gram = n < 2 * d if gram is None else gram
+        self.first, self.upper = training.initial[: d * h].reshape(d, h), training.initial[d * h :]
+        self.sizes = np.array([0, *training.sizes[1:]], dtype=np.int64)
         self.setting = (
-            training.sizes, training.activation, training.learning_rate, training.momentum,
+            self.sizes, training.activation, training.learning_rate, training.momentum,
             training.alpha,
         )  # fmt: skip
+        self.slots = np.full(n, -1, dtype=np.int64)
+        self.slots[self.index] = np.arange(len(self.index))
+        with one_blas_thread():
+            if self.gram:
+                self.features, self.features_val = self.X @ self.X.T, self.X_val @ self.X.T
+                self.offset, self.offset_val = self.X @ self.first, self.X_val @ self.first
+            else:
+                self.features, self.features_val = self.X, self.X_val
+                self.offset = self.offset_val = np.empty((0, h))
 
     def __call__(self, points: Float64) -> tuple[float, Float64]:
         """Return the loss with ``points`` (p, d) as the rows, and its gradient (p, d)."""
-        self.X[self.index] = points
-        steps, size = len(self.training.batches), self.training.initial.size
-        segment = steps if 8 * steps * size <= _MEMORY else math.isqrt(steps - 1) + 1
-        starts = range(0, steps, segment)
-        params, velocity = self.training.initial.copy(), np.zeros(size)
-        checkpoints = []
-        trajectory = np.empty((0, size))
-        for start in starts:
-            checkpoints.append((params.copy(), velocity.copy()))
-            last = start + segment >= steps
-            trajectory = self._train(start, start + segment, params, velocity, last)
-        adjoint, adjoint_velocity = np.empty(size), np.zeros(size)
-        loss = unroll.loss_gradient(
-            self.X_val, self.columns_val, params, *self.setting[:2], 0.0, adjoint
-        )
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                "training diverged: lower learning_rate_init "
-                f"(it is {self.training.learning_rate:g})"
-            )
-        gradient = np.zeros((len(self.index), self.X.shape[1]))
-        for start in reversed(starts):
-            if start != starts[-1]:
-                params, velocity = checkpoints[start // segment]
-                trajectory = self._train(start, start + segment, params, velocity, True)
-            unroll.reverse(
-                self.X, self.columns, self.slots, self.training.batches[start : start + segment],
-                trajectory, *self.setting, adjoint, adjoint_velocity, gradient,
+        with one_blas_thread():
+            self._place(points)
+            state, checkpoints, trace, uppers = self._train()
+            first = np.empty((len(self.X_val), self.first.shape[1]))
+            upper_adjoint = np.empty_like(self.upper)
+            loss = unroll.validation_loss(
+                self.features_val, self.offset_val, self.columns_val, state.scale[0], state.C,
+                state.upper, *self.setting[:2], first, upper_adjoint,
             )  # fmt: skip
-        return float(loss), gradient
+            if not math.isfinite(loss):
+                raise DivergenceError(
+                    "training diverged: lower learning_rate_init "
+                    f"(it is {self.training.learning_rate:g})"
+                )
+            return float(loss), self._reverse(
+                state, checkpoints, trace, uppers, first, upper_adjoint
+            )
 
-    def _train(
-        self, start: int, stop: int, params: Float64, velocity: Float64, store: bool
+    def _place(self, points: Float64) -> None:
+        """Put the points into the training set, and into what is kept of its products."""
+        self.X[self.index] = points
+        if self.gram:
+            products = points @ self.X.T
+            self.features[self.index] = products
+            self.features[:, self.index] = products.T
+            self.features_val[:, self.index] = self.X_val @ points.T
+            self.offset[self.index] = points @ self.first
+
+    def _initial_state(self) -> _State:
+        if self.gram:
+            C, scale = np.zeros((len(self.X), self.first.shape[1])), np.array([1.0, 0.0])
+        else:
+            C, scale = self.first.copy(), np.zeros(2)
+        return _State(C, np.zeros_like(C), scale, self.upper.copy(), np.zeros_like(self.upper))
+
+    @property
+    def _segment(self) -> int:
+        """The steps that are stored at once."""
+        steps, batch = self.training.batches.shape
+        size = 8 * (batch * int(self.sizes[1:].sum()) + self.upper.size)
+        in_pool = threading.current_thread() is not threading.main_thread()
+        memory = _MEMORY // thread_count() if in_pool else _MEMORY
+        return steps if steps * size <= memory else math.isqrt(steps - 1) + 1
+
+    def _train(self) -> tuple[_State, list[_State], Float64, Float64]:
+        """Return the last state, that before each segment, and what was stored of the last one."""
+        state, checkpoints = self._initial_state(), []
+        steps, segment = len(self.training.batches), self._segment
+        for start in range(0, steps, segment):
+            checkpoints.append(state.copy())
+            stored = self._train_segment(state, start, store=start + segment >= steps)
+        return state, checkpoints, *stored
+
+    def _train_segment(self, state: _State, start: int, store: bool) -> tuple[Float64, Float64]:
+        batches = self.training.batches[start : start + self._segment]
+        steps = len(batches) if store else 1
+        trace = np.empty((steps, batches.shape[1] * int(self.sizes[1:].sum())))
+        uppers = np.empty((steps, self.upper.size))
+        unroll.train(
+            self.features, self.offset, self.columns, batches, self.gram, *state.arrays(),
+            *self.setting, trace, uppers,
+        )  # fmt: skip
+        return trace, uppers
+
+    def _reverse(
+        self,
+        state: _State,
+        checkpoints: list[_State],
+        trace: Float64,
+        uppers: Float64,
+        first: Float64,
+        upper_adjoint: Float64,
     ) -> Float64:
-        batches = self.training.batches[start:stop]
-        trajectory = np.empty((len(batches) if store else 0, params.size))
-        unroll.train(self.X, self.columns, batches, params, velocity, *self.setting, trajectory)
-        return trajectory
+        """Return the gradient, from d(loss)/d(A_1) of the validation images and the last state."""
+        n_points, h = len(self.index), first.shape[1]
+        if self.gram:
+            offset, E, share = self.features_val.T @ first, np.zeros_like(state.C), np.ones(2)
+        else:
+            offset, E, share = np.empty((0, h)), self.X_val.T @ first, np.zeros(2)
+        poison = np.zeros((2, n_points, h))
+        rows, columns = np.zeros((n_points, len(self.X))), np.zeros((n_points, len(E)))
+        adjoints = E, E.copy(), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
+        segment = self._segment
+        for k in reversed(range(len(checkpoints))):
+            if k < len(checkpoints) - 1:
+                trace, uppers = self._train_segment(checkpoints[k], k * segment, store=True)
+            unroll.reverse(
+                self.features, offset, self.columns, self.slots,
+                self.training.batches[k * segment : (k + 1) * segment], self.gram, trace, uppers,
+                *self.setting, *adjoints,
+            )  # fmt: skip
+        gradient: Float64 = poison[0] @ self.first.T
+        if self.gram:
+            gradient += (rows + columns) @ self.X
+            gradient += (state.C[self.index] @ first.T) @ self.X_val
+        else:
+            gradient += rows @ self.X + columns
+        return gradient

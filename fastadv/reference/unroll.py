@@ -21,88 +21,116 @@ Ints = npt.NDArray[Any]
 _STEP = 1e-100
 
 
-def _gradient(
-    X: Floats, y: Ints, params: Floats, sizes: Ints, activation: int, alpha: float
-) -> tuple[complex, Floats, Floats]:
-    """Return the mean cross-entropy, its gradient with the penalty's, and d(loss)/d(A_1)."""
-    n, width = len(X), int(sizes[1:-1].sum())
-    hidden, deltas = np.empty((2, n * width), params.dtype)
-    logits, d = np.empty((2, n, int(sizes[-1])), params.dtype)
-    losses, gradient = np.empty(n, params.dtype), np.empty_like(params)
-    dense.forward(X, params, sizes, activation, hidden, logits)
-    cross_entropy(logits, y, losses, d)
-    d /= n
-    dense.backward(params, sizes, activation, hidden, d, deltas)
-    dense.parameter_gradient(X, sizes, hidden, d, deltas, gradient)
-    dense.add_penalty(params, sizes, alpha / n, gradient)
-    first = [*dense.blocks(deltas, sizes, n), d][0]
-    return complex(losses.mean()), gradient, first
+def _above(
+    a: Floats, y: Ints, upper: Floats, sizes: Ints, activation: int
+) -> tuple[list[Floats], Floats, Floats, Floats, Floats]:
+    """Return, for the first pre-activations ``a`` (n, h) without their bias, what follows.
 
-
-def loss_gradient(
-    X: Floats, y: Ints, params: Floats, sizes: Ints, activation: int, alpha: float, gradient: Floats
-) -> float:
-    """Fill ``gradient`` with that of the mean cross-entropy plus alpha |W|^2 / (2 n).
-
-    Returns the mean cross-entropy alone.
+    The hidden activations, P - Y, the losses, the gradient of the summed loss with respect to
+    ``upper``, and its D_1.
     """
-    loss, gradient[...], _ = _gradient(X, y, params, sizes, activation, alpha)
-    return loss.real
+    n, (_, bias), *rest = len(a), *dense.layers(upper, sizes)
+    inputs, z = [], a + bias
+    for w, b in rest:
+        h = z.copy()
+        dense.activate(h, activation)
+        inputs.append(h)
+        z = h @ w + b
+    losses, d = np.empty(n, z.dtype), np.empty_like(z)
+    cross_entropy(z, y, losses, d)
+    minus_one_hot, gradients = d.copy(), []
+    for h, (w, _) in zip(reversed(inputs), reversed(rest), strict=True):
+        gradients += [d.sum(axis=0), (h.T @ d).ravel()]
+        d = d @ w.T
+        dense.multiply_by_derivative(h, activation, d)
+    gradients.append(d.sum(axis=0))
+    return inputs, minus_one_hot, losses, np.concatenate(gradients[::-1]), d
+
+
+def validation_loss(
+    x: Floats, offset: Floats, y: Ints, scale: float, C: Floats, upper: Floats, sizes: Ints,
+    activation: int, first: Floats, gradient: Floats,
+) -> float:  # fmt: skip
+    """Return the mean cross-entropy; fill ``gradient`` (of upper) and ``first`` = D_1 (m, h)."""
+    a = x @ C + (scale * offset if len(offset) else 0.0)
+    _, _, losses, total, d = _above(a, y, upper, sizes, activation)
+    gradient[...], first[...] = total / len(x), d / len(x)
+    return float(losses.mean())
 
 
 def train(
-    X: Floats, y: Ints, batches: Ints, params: Floats, velocity: Floats, sizes: Ints,
-    activation: int, learning_rate: float, momentum: float, alpha: float, trajectory: Floats,
+    features: Floats, offset: Floats, y: Ints, batches: Ints, gram: bool, C: Floats,
+    velocity: Floats, scale: Floats, upper: Floats, upper_velocity: Floats, sizes: Ints,
+    activation: int, learning_rate: float, momentum: float, alpha: float, trace: Floats,
+    uppers: Floats,
 ) -> None:  # fmt: skip
-    """Take one heavy-ball step a row of ``batches``. ``params``, ``velocity`` are modified."""
-    gradient = np.empty_like(params)
+    """Take one heavy-ball step a row of ``batches``: v = mu v - r gradient, w += v."""
     for t, batch in enumerate(batches):
-        if len(trajectory):
-            trajectory[t] = params
         rows = [i for i in batch if i >= 0]
-        loss_gradient(X[rows], y[rows], params, sizes, activation, alpha, gradient)
-        velocity[...] = momentum * velocity - learning_rate * gradient
-        params += velocity
+        n, x = len(rows), features[rows]
+        a = x @ C + (scale[0] * offset[rows] if gram else 0.0)
+        hidden, d, _, gradient, first = _above(a, y[rows], upper, sizes, activation)
+        slot = t if len(trace) > 1 else 0
+        stored = np.concatenate([part.ravel() for part in (*hidden, d)])
+        trace[slot, : stored.size], uppers[slot] = stored, upper
+        if gram:
+            step = np.zeros_like(C)
+            step[rows] = first
+        else:
+            step = x.T @ first
+        dense.add_penalty(upper, sizes, alpha, gradient)
+        for w, v, g in (
+            (C, velocity, step + alpha * C), (upper, upper_velocity, gradient),
+            (scale[:1], scale[1:], alpha * scale[:1]),
+        ):  # fmt: skip
+            v[...] = momentum * v - learning_rate * g / n
+            w += v
 
 
-def hessian_vector(
-    X: Floats, y: Ints, params: Floats, direction: Floats, sizes: Ints, activation: int,
-    alpha: float, out: Floats, first: Floats, r_first: Floats,
-) -> None:  # fmt: skip
-    """Fill ``out`` with H v, where v is ``direction``; ``first``, ``r_first`` with D_1, R D_1."""
-    moved = params + 1j * _STEP * direction
-    _, gradient, d = _gradient(X, y, moved, sizes, activation, alpha)
-    out[...] = gradient.imag / _STEP
-    first[...], r_first[...] = d.real, d.imag / _STEP
-
-
-def mixed_rows(
-    params: Floats, direction: Floats, sizes: Ints, first: Floats, r_first: Floats, out: Floats
-) -> None:
-    """Fill ``out`` with d(v . gradient)/dx for each row: the derivative along v of D_1 W_1'."""
-    moved = params + 1j * _STEP * direction
-    out[...] = ((first + 1j * _STEP * r_first) @ dense.weights(moved, sizes, 0).T).imag / _STEP
+def _inverse(h: Floats, activation: int) -> Floats:
+    """Return a pre-activation that has the value ``h``."""
+    if activation == dense.LOGISTIC:
+        return np.log(h / (1.0 - h))
+    return np.arctanh(h) if activation == dense.TANH else np.where(h > 0, h, -1.0)
 
 
 def reverse(
-    X: Floats, y: Ints, slots: Ints, batches: Ints, trajectory: Floats, sizes: Ints,
-    activation: int, learning_rate: float, momentum: float, alpha: float,
-    adjoint: Floats, adjoint_velocity: Floats, dX: Floats,
+    features: Floats, offset: Floats, y: Ints, slots: Ints, batches: Ints, gram: bool,
+    trace: Floats, uppers: Floats, sizes: Ints, activation: int, learning_rate: float,
+    momentum: float, alpha: float, E: Floats, V: Floats, share: Floats, upper_adjoint: Floats,
+    upper_direction: Floats, E_poison: Floats, V_poison: Floats, rows_out: Floats,
+    columns_out: Floats,
 ) -> None:  # fmt: skip
-    """Run `train` backwards over its stored trajectory. The last three arguments are modified."""
-    curvature = np.empty_like(adjoint)
+    """Run `train` backwards over what it stored. All from ``E`` on are modified."""
     for t in reversed(range(len(batches))):
-        rows = [i for i in batches[t] if i >= 0]
-        first, r_first = np.empty((2, len(rows), int(sizes[1])))
-        mixed = np.empty((len(rows), X.shape[1]))
-        adjoint_velocity += adjoint
-        hessian_vector(
-            X[rows], y[rows], trajectory[t], adjoint_velocity, sizes, activation, alpha,
-            curvature, first, r_first,
-        )  # fmt: skip
-        mixed_rows(trajectory[t], adjoint_velocity, sizes, first, r_first, mixed)
-        for i, row in zip(rows, mixed, strict=True):
-            if slots[i] >= 0:
-                dX[slots[i]] -= learning_rate * row
-        adjoint -= learning_rate * curvature
-        adjoint_velocity *= momentum
+        rows = np.array([i for i in batches[t] if i >= 0])
+        n, x, upper = len(rows), features[rows], uppers[t]
+        bias = dense.bias(upper, sizes, 0)
+        if len(sizes) > 2:
+            a = _inverse(trace[t, : n * sizes[1]].reshape(n, -1), activation) - bias
+        else:  # the logits, but for a constant in each row that changes nothing
+            d = trace[t, : n * sizes[1]].reshape(n, -1)
+            a = np.log(d + np.eye(sizes[1])[y[rows]]) - bias
+        r_a = x @ V + (share[1] * offset[rows] if gram else 0.0)
+        *_, gradient, first = _above(
+            a + 1j * _STEP * r_a, y[rows], upper + 1j * _STEP * upper_direction, sizes, activation
+        )
+        gradient, first, r_first = gradient.imag / _STEP / n, first.real / n, first.imag / _STEP / n
+        rows_out[:, rows] -= learning_rate * V_poison @ first.T
+        step_poison = alpha / n * V_poison
+        for i, slot in enumerate(slots[rows]):
+            if slot >= 0:
+                columns_out[slot] -= learning_rate * V @ first[i]
+                step_poison[slot] += r_first[i]
+        step = alpha / n * V
+        if gram:
+            step[rows] += r_first
+        else:
+            step += x.T @ r_first
+        dense.add_penalty(upper_direction, sizes, alpha / n, gradient)
+        for adjoint, direction, g in (
+            (E, V, step), (upper_adjoint, upper_direction, gradient),
+            (E_poison, V_poison, step_poison), (share[:1], share[1:], alpha / n * share[1:]),
+        ):  # fmt: skip
+            adjoint -= learning_rate * g
+            direction[...] = momentum * direction + adjoint

@@ -17,7 +17,6 @@ from fastadv.kernels import (
     random,
     sgd,
     sparse,
-    unroll,
 )
 from fastadv.kernels._jit import kernel
 from fastadv.reference import dense as dense_twin
@@ -27,7 +26,6 @@ from fastadv.reference import neighbors as neighbors_twin
 from fastadv.reference import random as random_twin
 from fastadv.reference import sgd as sgd_twin
 from fastadv.reference import sparse as sparse_twin
-from fastadv.reference import unroll as unroll_twin
 from fastadv.threads import set_threads
 
 RNG = np.random.default_rng(0)
@@ -85,32 +83,6 @@ def test_training_equals_its_twin_for_any_threads(rows_of: Any, hidden: tuple[in
         assert ours == pytest.approx(total, rel=1e-12)
         bits.add(p.tobytes())
     assert len(bits) == 1
-
-
-@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
-@pytest.mark.parametrize("activation", [0, 1, 2])
-def test_the_derivative_of_training_equals_its_twin(
-    hidden: tuple[int, ...], activation: int
-) -> None:
-    sizes, setting = np.array([7, *hidden, 3]), (activation, 0.3, 0.8, 0.5)
-    initial = RNG.normal(size=int(((sizes[:-1] + 1) * sizes[1:]).sum()))
-    X, y = RNG.random((9, 7)), RNG.integers(0, 3, 9)
-    batches = np.array([[0, 4, 8, 1], [2, 3, 5, -1], [6, 7, 0, 2]])
-    slots = np.array([1, -1, 0, -1, -1, -1, -1, 2, -1])
-    found = []
-    for module in (unroll, unroll_twin):
-        params, velocity = initial.copy(), np.zeros_like(initial)
-        trajectory = np.empty((3, initial.size))
-        module.train(X, y, batches, params, velocity, sizes, *setting, trajectory)
-        adjoint, adjoint_velocity = np.empty_like(params), np.zeros_like(params)
-        value = module.loss_gradient(X, y, params, sizes, activation, 0.0, adjoint)
-        dX = np.zeros((3, 7))
-        module.reverse(
-            X, y, slots, batches, trajectory, sizes, *setting, adjoint, adjoint_velocity, dX
-        )
-        found.append((params, velocity, trajectory, np.array(value), adjoint, dX))
-    for ours, twin in zip(*found, strict=True):
-        np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -8,7 +8,6 @@ from helpers import blobs
 
 from fastadv import MLPClassifier, load_dataset
 from fastadv.errors import DivergenceError, InputError
-from fastadv.models import unrolled
 from fastadv.threads import set_threads
 
 X, Y = blobs()
@@ -60,44 +59,6 @@ def test_input_gradient_is_that_of_the_logits(hidden: tuple[int, ...], activatio
         step[:, j] = 1e-5
         numeric = (loss(x + step) - loss(x - step)) / 2e-5
         np.testing.assert_allclose(gradient[:, j], numeric, rtol=2e-4, atol=2e-5)
-
-
-@pytest.mark.parametrize("hidden", [(), (6,), (5, 4)])
-@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
-def test_poison_gradient_is_exact(hidden: tuple[int, ...], activation: str) -> None:
-    model = small(
-        hidden_layer_sizes=hidden, activation=activation, alpha=0.1, learning_rate_init=0.2,
-        batch_size=8, max_iter=3,
-    )  # fmt: skip
-    x, y = X[:21].astype(np.float64), Y[:21]
-    index = np.array([4, 20])
-    _, gradient = model.poison_gradient(x, y, index, X[30:], Y[30:])
-    numeric = np.empty_like(gradient)
-    for slot, i in enumerate(index):
-        for j in range(x.shape[1]):
-            losses = []
-            for step in (1e-5, -1e-5):
-                moved = x.copy()
-                moved[i, j] += step
-                losses.append(model.poison_gradient(moved, y, index, X[30:], Y[30:])[0])
-            numeric[slot, j] = (losses[0] - losses[1]) / 2e-5
-    assert np.abs(gradient - numeric).max() <= 1e-6 * np.abs(numeric).max()
-
-
-def test_poison_gradient_is_the_same_bits_from_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    index = np.array([3])
-    whole = small().poison_gradient(X, Y, index, X[:9], Y[:9])
-    monkeypatch.setattr(unrolled, "_MEMORY", 0)
-    pieces = small().poison_gradient(X, Y, index, X[:9], Y[:9])
-    assert whole[0] == pieces[0]
-    np.testing.assert_array_equal(whole[1], pieces[1])
-
-
-def test_poison_gradient_follows_the_steps_of_fit() -> None:
-    model = small(learning_rate_init=0.2)
-    loss, _ = model.poison_gradient(X, Y, np.array([0]), X[:12], Y[:12])
-    p = model.fit(X, Y).predict_proba(X[:12])
-    assert loss == pytest.approx(-np.log(p[np.arange(12), Y[:12]]).mean(), rel=1e-4)
 
 
 def test_same_bits_for_any_threads_and_any_batch() -> None:

@@ -1,0 +1,72 @@
+"""The derivative of training: kernels against their twins, and the exponential that they use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastadv.kernels import elementary, unroll
+from fastadv.kernels._jit import kernel
+from fastadv.reference import elementary as elementary_twin
+from fastadv.reference import unroll as unroll_twin
+
+RNG = np.random.default_rng(0)
+N, D, K = 9, 7, 3
+MINI = np.array([[0, 4, 8, 1], [2, 3, 5, -1], [6, 7, 0, 2]])
+WHOLE = np.tile(np.arange(N), (3, 1))
+
+
+@pytest.mark.parametrize("batches", [MINI, WHOLE], ids=["mini-batches", "whole"])
+@pytest.mark.parametrize("gram", [False, True])
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
+@pytest.mark.parametrize("activation", [0, 1, 2])
+def test_training_and_its_derivative_equal_their_twins(
+    hidden: tuple[int, ...], activation: int, gram: bool, batches: np.ndarray
+) -> None:
+    sizes, setting = np.array([0, *hidden, K]), (activation, 0.3, 0.8, 0.5)
+    h, n_upper = int(sizes[1]), int(((sizes[:-1] + 1) * sizes[1:]).sum())
+    X, y, X_val = RNG.random((N, D)), RNG.integers(0, K, N), RNG.random((5, D))
+    first, upper_0 = RNG.normal(size=(D, h)), RNG.normal(size=n_upper)
+    slots, p = np.array([1, -1, 0, -1, -1, -1, -1, 2, -1]), 3
+    features, features_val = (X @ X.T, X_val @ X.T) if gram else (X, X_val)
+    offset, offset_val = (X @ first, X_val @ first) if gram else (np.empty((0, h)),) * 2
+    found = []
+    for module in (unroll, unroll_twin):
+        C = np.zeros((N, h)) if gram else first.copy()
+        scale, upper = np.array([1.0, 0.0]), upper_0.copy()
+        state = C, np.zeros_like(C), scale, upper, np.zeros_like(upper)
+        trace, uppers = np.zeros((3, batches.shape[1] * sizes[1:].sum())), np.empty((3, n_upper))
+        module.train(features, offset, y, batches, gram, *state, sizes, *setting, trace, uppers)
+        d_val, upper_adjoint = np.empty((5, h)), np.empty_like(upper)
+        loss = module.validation_loss(
+            features_val, offset_val, y[:5], scale[0], C, upper, sizes, activation, d_val,
+            upper_adjoint,
+        )  # fmt: skip
+        E, share = np.zeros_like(C) if gram else X_val.T @ d_val, np.ones(2)
+        offset_back = features_val.T @ d_val if gram else offset
+        poison, rows, columns = np.zeros((2, p, h)), np.zeros((p, N)), np.zeros((p, len(C)))
+        adjoints = E, E.copy(), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
+        module.reverse(
+            features, offset_back, y, slots, batches, gram, trace, uppers, sizes, *setting,
+            *adjoints,
+        )  # fmt: skip
+        found.append((np.array(loss), *state, trace, uppers, d_val, *adjoints))
+    for ours, twin in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, twin, rtol=1e-8, atol=1e-11)
+
+
+def test_the_exponential_is_that_of_numpy_also_when_a_fast_kernel_compiles_it_first() -> None:
+    @kernel
+    def all_of(x, out):  # type: ignore[no-untyped-def]
+        for i in range(x.size):
+            out[i] = elementary.exp64(x[i])
+
+    x = np.concatenate([RNG.uniform(-700, 700, 2000), RNG.normal(size=2000), [0.0, 1.0, -1.0]])
+    out = np.empty_like(x)
+    all_of(x, out)
+    twin = np.array([elementary_twin.exp64(value) for value in x])
+    assert np.all(np.abs(out - twin) <= 2 * np.spacing(twin))
+    assert elementary.exp64(0.0) == 1.0
+    assert np.isnan(elementary.exp64(np.nan))
+    for far in (-1e9, 1e9, -np.inf, np.inf):
+        assert elementary.exp64(far) == pytest.approx(elementary_twin.exp64(far), rel=1e-12)

@@ -1,0 +1,165 @@
+"""The derivative of a perceptron's training, in both forms of its first layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import blobs
+
+from fastadv import MLPClassifier
+from fastadv.errors import DivergenceError, InputError
+from fastadv.models import unrolled
+from fastadv.protocols import Float64, PoisonObjective
+from fastadv.threads import map_chunks, set_threads
+
+X, Y = blobs()
+X_VAL, Y_VAL = blobs(12, seed=5)
+
+
+def small(**changes: object) -> MLPClassifier:
+    given = {"hidden_layer_sizes": (6,), "batch_size": 16, "max_iter": 4, **changes}
+    return MLPClassifier(learning_rate_init=0.2, **given)  # type: ignore[arg-type]
+
+
+def in_form(model: MLPClassifier, gram: bool, index: np.ndarray) -> PoisonObjective:
+    made = model.poison_objective(X, Y, index, X_VAL, Y_VAL)
+    assert isinstance(made, unrolled.Objective)
+    return unrolled.Objective(made.training, X, Y, index, X_VAL, Y_VAL, gram)
+
+
+def central_differences(objective: PoisonObjective, points: Float64, step: float) -> Float64:
+    out = np.empty_like(points)
+    for at in np.ndindex(*points.shape):
+        losses = []
+        for sign in (step, -step):
+            moved = points.copy()
+            moved[at] += sign
+            losses.append(objective(moved)[0])
+        out[at] = (losses[0] - losses[1]) / (2 * step)
+    return out
+
+
+@pytest.mark.parametrize("gram", [False, True])
+@pytest.mark.parametrize("hidden", [(), (6,), (5, 4)])
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
+def test_the_gradient_is_that_of_central_differences(
+    hidden: tuple[int, ...], activation: str, gram: bool
+) -> None:
+    model = small(hidden_layer_sizes=hidden, activation=activation, alpha=0.1, max_iter=2)
+    index = np.array([4, 20])
+    objective, points = in_form(model, gram, index), X[index].astype(np.float64)
+    _, gradient = objective(points)
+    numeric = central_differences(objective, points, 1e-5)
+    assert np.abs(gradient - numeric).max() <= 1e-6 * np.abs(numeric).max()
+
+
+FAMILIES = {
+    "softmax regression": {"hidden_layer_sizes": ()},
+    "one layer": {"hidden_layer_sizes": (5,)},
+    "two layers": {"hidden_layer_sizes": (5, 4)},
+    "mini-batches, momentum, penalty": {
+        "hidden_layer_sizes": (5,), "batch_size": 5, "momentum": 0.9, "alpha": 0.3, "max_iter": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fifty_random_problems(family: str) -> None:
+    """Smooth activations: a difference quotient across a corner of relu is not a derivative."""
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        n, d, k, p = (
+            rng.integers(12, 20),
+            rng.integers(3, 9),
+            rng.integers(2, 5),
+            rng.integers(1, 4),
+        )
+        x, x_val, y, y_val = (
+            rng.random((n, d)),
+            rng.random((8, d)),
+            np.arange(n) % k,
+            np.arange(8) % k,
+        )
+        model = MLPClassifier(
+            activation=("logistic", "tanh")[seed % 2], random_state=seed,
+            **{"batch_size": 50, "momentum": 0.0, "max_iter": 20, "learning_rate_init": 0.3, **FAMILIES[family]},
+        )  # type: ignore[arg-type]  # fmt: skip
+        index = rng.permutation(n)[:p]
+        made = model.poison_objective(x, y, index, x_val, y_val)
+        assert isinstance(made, unrolled.Objective)
+        objective = unrolled.Objective(made.training, x, y, index, x_val, y_val, bool(seed % 4 < 2))
+        _, gradient = objective(x[index])
+        numeric = central_differences(objective, x[index], 1e-5)
+        cosine = (gradient * numeric).sum() / np.linalg.norm(gradient) / np.linalg.norm(numeric)
+        assert cosine >= 0.9999
+        assert np.linalg.norm(gradient - numeric) <= 1e-4 * np.linalg.norm(numeric)
+
+
+@pytest.mark.parametrize("batch_size", [16, 100])
+def test_both_forms_agree_and_a_call_forgets_the_one_before(batch_size: int) -> None:
+    model = small(batch_size=batch_size, alpha=0.2)
+    index = np.array([3, 40, 7])
+    points = X[index].astype(np.float64)
+    gram, images = in_form(model, True, index), in_form(model, False, index)
+    gram(1 - points)
+    (loss, gradient), (loss_images, gradient_images) = gram(points), images(points)
+    assert loss == pytest.approx(loss_images, rel=1e-12)
+    np.testing.assert_allclose(gradient, gradient_images, rtol=1e-9, atol=1e-13)
+    again = gram(points)
+    assert again[0] == loss
+    np.testing.assert_array_equal(again[1], gradient)
+
+
+@pytest.mark.parametrize("gram", [False, True])
+def test_the_same_bits_from_checkpoints(gram: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = np.array([3])
+    points = X[index].astype(np.float64)
+    whole = in_form(small(), gram, index)(points)
+    monkeypatch.setattr(unrolled, "_MEMORY", 0)
+    pieces = in_form(small(), gram, index)(points)
+    assert whole[0] == pieces[0]
+    np.testing.assert_array_equal(whole[1], pieces[1])
+
+
+def test_the_same_bits_for_any_threads_and_inside_a_pool() -> None:
+    index = np.array([3, 9])
+    found = []
+    for threads in (1, 2):
+        set_threads(threads)
+        loss, gradient = small(batch_size=100).poison_gradient(X, Y, index, X_VAL, Y_VAL)
+        found.append((loss, gradient.tobytes()))
+    for loss, gradient in map_chunks(
+        lambda *_: small(batch_size=100).poison_gradient(X, Y, index, X_VAL, Y_VAL), 2, 1
+    ):
+        found.append((loss, gradient.tobytes()))
+    assert len(set(found)) == 1
+
+
+def test_nothing_that_comes_in_is_changed() -> None:
+    x, x_val, index = X.astype(np.float64), X_VAL.astype(np.float64), np.array([1])
+    objective = small().poison_objective(x, Y, index, x_val, Y_VAL)
+    points = np.full((1, x.shape[1]), 0.5)
+    objective(points)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(x_val, X_VAL)
+    np.testing.assert_array_equal(points, 0.5)
+
+
+def test_the_loss_follows_the_steps_of_fit() -> None:
+    model = small()
+    loss, _ = model.poison_gradient(X, Y, np.array([0]), X[:12], Y[:12])
+    p = model.fit(X, Y).predict_proba(X[:12])
+    assert loss == pytest.approx(-np.log(p[np.arange(12), Y[:12]]).mean(), rel=1e-4)
+
+
+def test_bad_training() -> None:
+    index = np.array([0])
+    with pytest.raises(InputError, match="one class"):
+        small().poison_gradient(X, Y * 0, index, X_VAL, Y_VAL)
+    wild = MLPClassifier((6,), "relu", learning_rate_init=1e300, max_iter=9)
+    with (
+        pytest.raises(DivergenceError, match="lower learning_rate_init"),
+        np.errstate(all="ignore"),
+    ):
+        wild.poison_gradient(X, Y, index, X_VAL, Y_VAL)
