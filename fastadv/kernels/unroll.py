@@ -67,6 +67,13 @@ def _add_rows(b, out):
 
 
 @kernel
+def _copy(a, out):
+    flat, flat_out = a.reshape(a.size), out.reshape(out.size)
+    for i in range(flat.size):
+        flat_out[i] = flat[i]
+
+
+@kernel
 def _add_to(a, out):
     flat, flat_out = a.reshape(a.size), out.reshape(out.size)
     for i in range(flat.size):
@@ -169,7 +176,7 @@ def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gra
         flat[i] /= m
     _backward(upper, sizes, activation, hidden, d, deltas)
     _upper_gradient(sizes, hidden, d, deltas, gradient)
-    first[:] = _layer(deltas, d, sizes, 1, m)
+    _copy(_layer(deltas, d, sizes, 1, m), first)
     total = 0.0
     for i in range(m):
         total += losses[i]
@@ -222,7 +229,7 @@ def train(
     gradient = np.empty_like(upper)
     for t in range(batches.shape[0]):
         slot = t if trace.shape[0] > 1 else 0
-        uppers[slot] = upper
+        _copy(upper, uppers[slot])
         rows = _batch(batches, t)
         n = rows.size
         hidden = trace[slot, : n * width]
@@ -338,7 +345,7 @@ def _hessian_vector(
             dense.hidden_layer(hidden, sizes, layer - 1, n),
         )
         r_h = dense.hidden_layer(r_hidden, sizes, layer - 1, n)
-        r_h[:] = r_a
+        _copy(r_a, r_h)
         dense.multiply_by_derivative(h, activation, r_h)
         above = _layer(r_before, r_logits, sizes, layer, n)
         other = work[: above.size].reshape(above.shape)
@@ -409,7 +416,9 @@ def reverse(
     k, h = E.shape
     p, b, width = E_poison.shape[0], batches.shape[1], _hidden_width(sizes)
     whole = b == features.shape[0]
-    widest = np.max(sizes)
+    widest = 0
+    for layer in range(sizes.size):
+        widest = max(widest, sizes[layer])
     x = np.empty((0 if whole else b, k))
     labels, places = np.empty(b, np.int64), np.empty(features.shape[0], np.int64)
     d, r_logits = np.empty((b, sizes[-1])), np.empty((b, sizes[-1]))
@@ -426,7 +435,7 @@ def reverse(
         hidden = trace[t, : n * width]
         stored = trace[t, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
         d_here, r_z = d[:n], r_logits[:n]
-        d_here[:] = stored
+        _copy(stored, d_here)
         seen = features
         if not whole:
             _gather(features, rows, x)
@@ -461,7 +470,7 @@ def reverse(
         for i in range(n):
             if slots[rows[i]] >= 0:
                 wanted[n_wanted] = i
-                chosen[n_wanted] = first[i]
+                _copy(first[i], chosen[n_wanted])
                 n_wanted += 1
         if n_wanted > 0:
             np.dot(chosen[:n_wanted], V.T, mixed[:n_wanted])
