@@ -70,14 +70,18 @@ class Feasible:
         low, high = self.bounds
         stuck = ((points <= low) & (gradient < 0)) | ((points >= high) & (gradient > 0))
         along = np.where(stuck, 0.0, gradient)
-        length = np.sqrt(np.einsum("ij,ij->i", along, along))
-        lost = length == 0
+        lost = ~along.any(axis=1)
         if lost.any():
             along[lost] = self.away[lost] - points[lost]
-            length = np.sqrt(np.einsum("ij,ij->i", along, along))
-            length[length == 0] = 1.0
-        unit: Float64 = along / length[:, None]
-        return unit
+        return unit(along)
+
+
+def unit(vectors: Float64) -> Float64:
+    """Return each row at length 1; a zero stays zero."""
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    length[length == 0] = 1.0
+    rows: Float64 = vectors / length[:, None]
+    return rows
 
 
 def away_from(X: Float64, y: Labels, labels: Labels) -> Float64:

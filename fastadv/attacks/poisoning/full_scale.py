@@ -23,11 +23,12 @@ from fastadv.attacks.poisoning.goal import Goal
 from fastadv.protocols import Float64, Floats, Labels
 from fastadv.threads import map_chunks
 
-STEPS = 2  # on each subset, unless told
+STEPS, STEP_SIZE = 2, 0.15  # on each subset, unless told
 
-# (model, X, y, X_val, y_val, goal, points, where they may go, steps) -> points, history
+# (model, X, y, X_val, y_val, goal, points, where they may go, steps, length) -> points, history
 Move = Callable[
-    [Any, Floats, Labels, Floats, Labels, Goal, Float64, Feasible, int], tuple[Float64, Float64]
+    [Any, Floats, Labels, Floats, Labels, Goal, Float64, Feasible, int, float],
+    tuple[Float64, Float64],
 ]
 
 
@@ -45,6 +46,7 @@ def craft(
     *,
     subset_size: int,
     steps: int,
+    step_size: float,
     tried: int,
     seed: int,
 ) -> tuple[Float64, Labels, Float64, dict[str, Any]]:
@@ -60,8 +62,9 @@ def craft(
     feasible = room(X[region.rows].astype(np.float64), labels)
     start = feasible(feasible.start)
     moved, history = _on_subsets(
-        move, model, X, y, X_val, y_val, goal, start, feasible, region, subset_size, steps, seed
-    )
+        move, model, X, y, X_val, y_val, goal, start, feasible, region, subset_size, steps,
+        step_size, seed,
+    )  # fmt: skip
     harm = regions.harm(
         model, X, y, moved.astype(np.float32), region.target, X_val, y_val, seed, goal
     )
@@ -85,6 +88,7 @@ def _on_subsets(
     region: regions.Region,
     subset_size: int,
     steps: int,
+    step_size: float,
     seed: int,
 ) -> tuple[Float64, Float64]:
     """Move each part of the points on its own subset; return them all and the mean history."""
@@ -111,6 +115,7 @@ def _on_subsets(
                     start[parts[k]],
                     feasible.part(parts[k]),
                     steps,
+                    step_size,
                 )  # fmt: skip
             )
         return out
@@ -119,5 +124,4 @@ def _on_subsets(
     results = [result for part in map_chunks(craft, n_parts, 1) for result in part]
     for part, (points, _) in zip(parts, results, strict=True):
         moved[part] = points
-    shortest = min(len(history) for _, history in results)
-    return moved, np.mean([history[:shortest] for _, history in results], axis=0)
+    return moved, np.mean([history for _, history in results], axis=0)
