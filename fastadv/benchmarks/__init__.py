@@ -1,0 +1,1 @@
+"""Suites that measure speed, and the quality that it was reached at."""
