@@ -33,27 +33,42 @@ def l2_project(x, eps, low, high, x_adv):
 
 
 @exact_kernel
-def linf_step(gradient, step, x_adv):
-    """Add ``step`` times the sign of the gradient. ``x_adv`` is modified in place."""
+def linf_step(gradient, steps, x_adv):
+    """Add ``steps`` (n,) times the sign of the gradient. ``x_adv`` is modified in place."""
     for i in range(x_adv.shape[0]):
+        step = x_adv.dtype.type(steps[i])
         for j in range(x_adv.shape[1]):
             g = gradient[i, j]
             if g > 0:
-                x_adv[i, j] += x_adv.dtype.type(step)
+                x_adv[i, j] += step
             elif g < 0:
-                x_adv[i, j] -= x_adv.dtype.type(step)
+                x_adv[i, j] -= step
 
 
 @exact_kernel
-def l2_step(gradient, step, x_adv):
-    """Add ``step`` times the unit gradient; a zero gradient moves nothing. Modified in place."""
+def l2_step(gradient, steps, x_adv):
+    """Add ``steps`` (n,) times the unit gradient; a zero gradient moves nothing."""
     for i in range(x_adv.shape[0]):
         square = 0.0
         for j in range(x_adv.shape[1]):
             square += np.float64(gradient[i, j]) * np.float64(gradient[i, j])
-        scale = step / np.sqrt(square) if square > 0.0 else 0.0
+        scale = steps[i] / np.sqrt(square) if square > 0.0 else 0.0
         for j in range(x_adv.shape[1]):
             x_adv[i, j] += x_adv.dtype.type(scale * gradient[i, j])
+
+
+@exact_kernel
+def momentum_step(moved, weight, x_adv, previous):
+    """Go on from ``x_adv`` by ``weight`` toward ``moved``, by the rest as the last step went.
+
+    ``x_adv`` gets the new point and ``previous`` the old one.
+    """
+    onward, rest = x_adv.dtype.type(weight), x_adv.dtype.type(1.0 - weight)
+    for i in range(x_adv.shape[0]):
+        for j in range(x_adv.shape[1]):
+            here = x_adv[i, j]
+            x_adv[i, j] = here + onward * (moved[i, j] - here) + rest * (here - previous[i, j])
+            previous[i, j] = here
 
 
 @exact_kernel

@@ -10,6 +10,7 @@ import numpy as np
 from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.protocols import Floats, Labels, Model, Task
 from fastadv.seeds import Stream
@@ -70,23 +71,16 @@ class PGD(Evasion):
         """Climb from each start; keep the iterate of highest loss, a success before any other."""
         x = np.ascontiguousarray(x, dtype=np.float32)
         size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
-        best, best_score = x.copy(), np.full(len(x), -np.inf)
-
-        def keep(x_adv: Floats, logits: Floats, losses: Floats) -> None:
-            label = logits.argmax(axis=1)
-            success = label != y if target is None else label == target
-            score = losses + np.where(success, 1e6, 0.0)
-            better = score > best_score
-            best[better], best_score[better] = x_adv[better], score[better]
-
+        best = Best(x)
         for restart in range(self.restarts):
             x_adv = ball.random_point(self.norm, x, self.eps, task, stream, restart)
             for _ in range(self.steps):
                 logits, pullback = model.vjp(x_adv)
                 losses, dlogits = cross_entropy_ascent(logits, y, target)
-                keep(x_adv, logits, losses)
+                best.offer(x_adv, losses, succeeds(logits, y, target))
                 ball.step(self.norm, pullback(dlogits), size, x_adv)
                 ball.project_onto(self.norm, x, self.eps, task, x_adv)
             logits = model.vjp(x_adv)[0]
-            keep(x_adv, logits, cross_entropy_ascent(logits, y, target)[0])
-        return best, {}
+            losses = cross_entropy_ascent(logits, y, target)[0]
+            best.offer(x_adv, losses, succeeds(logits, y, target))
+        return best.x_adv, {}
