@@ -13,9 +13,7 @@ def pull_to_weights(x: Floats, x_adv: Floats, tanh: Floats, half: float, dx: Flo
     dx[:] = (dx + 2.0 * (x_adv - x)) * half * (1.0 - tanh**2)
 
 
-def adam_step(
-    w: Floats, dw: Floats, mean: Floats, square: Floats, step: int, rate: float
-) -> None:
+def adam_step(w: Floats, dw: Floats, mean: Floats, square: Floats, step: int, rate: float) -> None:
     """Take step number ``step`` (from 1) of Adam."""
     mean[:] = 0.9 * mean + 0.1 * dw
     square[:] = 0.999 * square + 0.001 * dw**2

@@ -11,6 +11,7 @@ is kept.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,11 +41,12 @@ class CW(Evasion):
         Adam steps for each c. The paper's code allows 10,000.
     search_steps : int
         How many values of c are tried: ten times the last until one succeeds, then the middle of
-        the bracket. The paper's code tries 9 from 0.001, at [0, 1] pixels.
+        the bracket. The paper's code tries 9, from 0.001.
     initial_c : float
         The first c.
     rate : float
-        Adam's, in the space of w. The paper's code has 0.01, for its many steps.
+        Adam's, in the space of w, for the first half of the steps; then it falls along a cosine,
+        so that the path settles on the boundary. The paper's code keeps 0.01, for its many steps.
     budget : float
         The distance up to which a change counts in a grid's accuracy; it does not change what is
         searched for.
@@ -54,7 +56,7 @@ class CW(Evasion):
     steps: int = 150
     search_steps: int = 6
     initial_c: float = 1.0
-    rate: float = 0.1
+    rate: float = 0.15
     budget: float = 1.0
 
     name: ClassVar[str] = "cw"
@@ -130,5 +132,10 @@ class CW(Evasion):
                 break
             dw = pullback(weight * dlogits)
             tanh_space.pull_to_weights(x, x_adv, tanh, half, dw)
-            tanh_space.adam_step(w, dw, mean, square, step, self.rate)
+            tanh_space.adam_step(w, dw, mean, square, step, self._rate(step))
         return any_success
+
+    def _rate(self, step: int) -> float:
+        """Return the step size of Adam."""
+        late = max(2.0 * step / self.steps - 1.0, 0.0)
+        return self.rate * (0.05 + 0.475 * (1.0 + math.cos(math.pi * late)))

@@ -54,9 +54,7 @@ class DeepFool(Evasion):
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps has to be at least 1", self.steps)
         require(self.overshoot >= 0, "overshoot has to be at least 0", self.overshoot)
-        require(
-            self.budget is None or self.budget >= 0, "budget has to be at least 0", self.budget
-        )
+        require(self.budget is None or self.budget >= 0, "budget has to be at least 0", self.budget)
 
     def threat(self) -> Threat:
         """Return the norm up to ``budget``."""

@@ -13,9 +13,7 @@ from fastadv.protocols import Float64, Floats, Labels, Mask
 Loss = Literal["ce", "dlr"]
 
 
-def ascent(
-    name: Loss, logits: Floats, y: Labels, target: Labels | None
-) -> tuple[Float64, Floats]:
+def ascent(name: Loss, logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, Floats]:
     """Return what an attacker raises, (n,), and its derivative with respect to the logits (n, k).
 
     Raises
@@ -65,9 +63,7 @@ def margins(logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, 
     return found, rivals
 
 
-def hinge(
-    logits: Floats, y: Labels, target: Labels | None, kappa: float
-) -> tuple[Mask, Floats]:
+def hinge(logits: Floats, y: Labels, target: Labels | None, kappa: float) -> tuple[Mask, Floats]:
     """Return where the margin is at most -kappa, and the gradient of max(margin, -kappa) (n, k).
 
     A tie of two logits is no success, so that at kappa = 0 it is pushed on.
