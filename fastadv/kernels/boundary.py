@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels._jit import exact_kernel, kernel
 
 LINF, L2 = 0, 1
 
 
-@exact_kernel
+@kernel
 def dual_norms(w, norm, out):
     """Fill ``out`` (n,) float64: how much w'x gains for each unit of the norm.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels._jit import exact_kernel, kernel
 
 
 @exact_kernel
@@ -15,7 +15,7 @@ def linf_project(x, eps, low, high, x_adv):
             x_adv[i, j] = min(max(x_adv[i, j], least), most)
 
 
-@exact_kernel
+@kernel
 def l2_project(x, eps, low, high, x_adv):
     """Bring ``x_adv`` into the ball around ``x`` and then into the box, which cannot leave it."""
     kind = x.dtype.type
@@ -45,7 +45,7 @@ def linf_step(gradient, steps, x_adv):
                 x_adv[i, j] -= step
 
 
-@exact_kernel
+@kernel
 def l2_step(gradient, steps, x_adv):
     """Add ``steps`` (n,) times the unit gradient; a zero gradient moves nothing."""
     for i in range(x_adv.shape[0]):

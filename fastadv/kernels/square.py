@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels._jit import exact_kernel, kernel
 
 
 @exact_kernel
@@ -38,7 +38,7 @@ def linf_window(x, eps, low, high, shape, side, draws, x_adv):
                 break
 
 
-@exact_kernel
+@kernel
 def l2_window(x, eps, shape, bump, draws, x_adv):
     """Move all change out of one window into another, shaped by ``bump``, and use up the budget.
 

@@ -95,7 +95,7 @@ class CW(Evasion):
             upper[success] = np.minimum(upper, c)[success]
             lower[~success] = np.maximum(lower, c)[~success]
             c = np.where(np.isfinite(upper), (lower + upper) / 2, 10 * c)
-        return nearest, {}
+        return np.clip(nearest, *task.bounds), {}  # against rounding in middle + half tanh
 
     def _descend(
         self,

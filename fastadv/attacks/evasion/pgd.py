@@ -30,7 +30,9 @@ class PGD(Evasion):
     steps : int
         The paper's is 40.
     step_size : float or None
-        None: 2.5 eps / steps, so that a path can cross the ball. The paper's is 0.01.
+        None: 2.5 eps / steps in Linf, so that a path can cross the ball. In L2 twice that: nearly
+        all of a ball's volume is at its surface, where the start lies and the path has to go
+        around. The paper's is 0.01.
     restarts : int
         Random starts; an image counts as attacked if one of them succeeds.
     """
@@ -70,7 +72,8 @@ class PGD(Evasion):
     ) -> tuple[Floats, Details]:
         """Climb from each start; keep the iterate of highest loss, a success before any other."""
         x = np.ascontiguousarray(x, dtype=np.float32)
-        size = 2.5 * self.eps / self.steps if self.step_size is None else self.step_size
+        usual = (2.5 if self.norm == "linf" else 5.0) * self.eps / self.steps
+        size = usual if self.step_size is None else self.step_size
         best = Best(x)
         for restart in range(self.restarts):
             x_adv = ball.random_point(self.norm, x, self.eps, task, stream, restart)
