@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,6 +41,10 @@ class APGD(Evasion):
     loss : {"ce", "dlr"}
         Cross-entropy, or the difference of logits ratio, which no scaling of the logits can flatten
         (three classes at least; with targets its targeted form, four at least).
+    targets : int
+        0: up the loss of the true class. Otherwise toward each of so many other classes in turn,
+        those of the largest logits first; any change of label counts. 9 with ``loss=dlr`` is the
+        targeted APGD of AutoAttack, which finds what a single loss overlooks.
     """
 
     eps: float = 0.1
@@ -47,6 +52,7 @@ class APGD(Evasion):
     steps: int = 100
     restarts: int = 1
     loss: Loss = "ce"
+    targets: int = 0
 
     name: ClassVar[str] = "apgd"
     reference: ClassVar[str] = "Croce and Hein, ICML 2020, arXiv 2003.01690, sections 3 and 4"
@@ -55,6 +61,7 @@ class APGD(Evasion):
         require(self.eps >= 0, "eps has to be at least 0", self.eps)
         require(self.steps >= 1, "steps has to be at least 1", self.steps)
         require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
+        require(self.targets >= 0, "targets has to be at least 0", self.targets)
 
     def threat(self) -> Threat:
         """Return the ball."""
@@ -62,7 +69,7 @@ class APGD(Evasion):
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or the reason why the attack cannot run on ``model``."""
-        least = dlr_least_classes(targeted=False)
+        least = dlr_least_classes(targeted=self.targets > 0)
         if self.loss == "dlr" and task.n_classes < least:
             return f"loss=dlr needs {least} classes; use loss=ce"
         return super().supports(model, task)
@@ -79,13 +86,15 @@ class APGD(Evasion):
     ) -> tuple[Floats, Details]:
         """Climb from each start; keep the point of highest loss, a success before any other."""
         x = np.ascontiguousarray(x, dtype=np.float32)
+        goals = [target] if target is not None or not self.targets else self._goals(model, x, y)
         best, rows = Best(x), np.arange(len(x))
-        for restart in range(self.restarts):
+        for attempt, (goal, _) in enumerate(itertools.product(goals, range(self.restarts))):
             start = ball.random_point(
-                self.norm, x[rows], self.eps, task, stream.rows(rows), restart
+                self.norm, x[rows], self.eps, task, stream.rows(rows), attempt
             )
+            toward = None if goal is None else goal[rows]
             wanted = None if target is None else target[rows]
-            climbed = self._climb(model, x[rows], y[rows], wanted, start, task)
+            climbed = self._climb(model, x[rows], y[rows], toward, wanted, start, task)
             better = climbed.score > best.score[rows]
             best.x_adv[rows[better]] = climbed.x_adv[better]
             best.score[rows[better]] = climbed.score[better]
@@ -94,16 +103,27 @@ class APGD(Evasion):
                 break
         return best.x_adv, {}
 
+    def _goals(self, model: Model, x: Float32, y: Labels) -> list[Labels]:
+        """Return the classes to go to in turn, each (n,): without y, the largest logits first."""
+        logits = model.vjp(x)[0].astype(np.float64)
+        logits[np.arange(len(y)), y] = -np.inf
+        order = np.argsort(-logits, axis=1, kind="stable").astype(np.int64)
+        return [order[:, k].copy() for k in range(min(self.targets, logits.shape[1] - 1))]
+
     def _climb(
         self,
         model: Model,
         x: Float32,
         y: Labels,
-        target: Labels | None,
+        toward: Labels | None,
+        wanted: Labels | None,
         x_adv: Float32,
         task: Task,
     ) -> Best:
-        """Climb from ``x_adv``, which is modified, and return the best points (algorithm 1)."""
+        """Climb from ``x_adv``, which is modified, and return the best points (algorithm 1).
+
+        The loss leads ``toward`` a class; ``wanted`` is what counts as a success.
+        """
         best, n = Best(x), len(x)
         size = np.full(n, 2.0 * self.eps)
         top, top_loss, top_gradient = x_adv.copy(), np.full(n, -np.inf), np.zeros_like(x)
@@ -116,8 +136,8 @@ class APGD(Evasion):
         for step in range(self.steps + 1):
             logits, pullback = model.vjp(x_adv)
             earlier = losses
-            losses, dlogits = ascent(self.loss, logits, y, target)
-            best.offer(x_adv, losses, succeeds(logits, y, target))
+            losses, dlogits = ascent(self.loss, logits, y, toward)
+            best.offer(x_adv, losses, succeeds(logits, y, wanted))
             if step == self.steps:
                 break
             gradient = pullback(dlogits)
