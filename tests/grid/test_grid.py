@@ -61,7 +61,7 @@ def test_rows_of_the_documented_form(dataset: str, tmp_path: Path) -> None:
         )
         if row.attack == "none":
             assert row.attacked_accuracy == row.clean_accuracy
-    assert {row.threat for row in rows} == {None, "linf(0.1)", "flow(30)", "poison(0.03)"}
+    assert {row.threat for row in rows} == {None, "linf(0.1)", "flow(30)", "points(6)"}
 
 
 def test_same_numbers_again_and_in_two_processes(dataset: str, tmp_path: Path) -> None:
