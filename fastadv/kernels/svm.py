@@ -51,7 +51,10 @@ def dual_gradient(K, y, a, g):
             for i in range(n):
                 g[i] += a[j] * K[j, i]
                 size[i] += abs(a[j] * K[j, i])
-    return _ROUNDING * (1.0 + size.max())
+    largest = 0.0
+    for i in range(n):
+        largest = max(largest, size[i])
+    return _ROUNDING * (1.0 + largest)
 
 
 @exact_kernel
@@ -187,11 +190,10 @@ def _newton_direction(K, g, rows, direction):
         solve_upper(U, k, step)
         for i in range(k):
             slope += step[i] * (g[rows[0]] - g[rows[i + 1]])
-        step[k] = 1.0
-        step[k + 1 :] = 0.0
-        if slope < 0.0:
-            for i in range(k + 1):
-                step[i] = -step[i]
+        sign = 1.0 if slope >= 0.0 else -1.0
+        for i in range(step.size):
+            step[i] = sign * step[i] if i < k else 0.0
+        step[k] = sign
     direction[0] = 0.0
     for i in range(step.size):
         direction[0] -= step[i]

@@ -122,7 +122,8 @@ def linear_gradient(rows, points, a, v, w, held, pull, out):
         if w[k] != held[k]:
             _add(w[k] - held[k], rows[n + k], pull)
             held[k] = w[k]
-    total, coef = pull.copy(), np.zeros(pull.size)  # pull - sum_i v_i x_i, sum_i a_i x_i
+    total, coef = np.zeros(pull.size), np.zeros(pull.size)  # pull - sum_i v_i x_i, sum_i a_i x_i
+    _add(1.0, pull, total)
     for i in range(a.size):
         x = rows[i] if i < n else points[i - n]
         if v[i] != 0.0:

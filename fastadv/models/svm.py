@@ -281,6 +281,10 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
 
         return np.stack([-f, f], axis=1).astype(kind), pullback
 
+    def hidden(self, X: Floats) -> Floats:
+        """Return X itself: there is no hidden layer."""
+        return np.asarray(X)
+
     @property
     def coef_(self) -> Float64:
         """The weights (1, d) of the linear kernel."""

@@ -15,15 +15,18 @@ Floats = npt.NDArray[Any]
 def kernel(X: Floats, Z: Floats, gamma: float) -> Floats:
     """Return K(x, z) for each row of X with each of Z; gamma 0 is the linear kernel."""
     if gamma == 0:
-        return X @ Z.T
-    return np.exp(-gamma * ((X[:, np.newaxis] - Z) ** 2).sum(axis=2))
+        products: Floats = X @ Z.T
+        return products
+    values: Floats = np.exp(-gamma * ((X[:, np.newaxis] - Z) ** 2).sum(axis=2))
+    return values
 
 
 def kernel_derivative(z: Floats, x: Floats, gamma: float) -> Floats:
     """Return dK(z, x)/dx, where z is held."""
     if gamma == 0:
         return z
-    return 2 * gamma * np.exp(-gamma * ((z - x) ** 2).sum()) * (z - x)
+    slope: Floats = 2 * gamma * np.exp(-gamma * ((z - x) ** 2).sum()) * (z - x)
+    return slope
 
 
 def update_kernel(
