@@ -16,6 +16,7 @@ from fastadv.cli.errors import INTERRUPTED, explain
 from fastadv.cli.grid import grid
 from fastadv.cli.list import list_
 from fastadv.cli.report import report
+from fastadv.cli.reproduce import reproduce
 from fastadv.cli.warmup import warmup
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(grid)
 app.command()(attack)
 app.command()(report)
+app.command()(reproduce)
 app.command("list")(list_)
 app.add_typer(data.app, name="data")
 app.command()(warmup)

@@ -19,6 +19,7 @@ from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.grid.registry import find, make
+from fastadv.grid.run import check_model
 from fastadv.protocols import (
     EvasionAttack,
     EvasionResult,
@@ -101,6 +102,7 @@ def run(job: Job, wait: Wait) -> Outcome:
     with wait(f"reading {job.dataset}"):
         data = load_dataset(job.dataset)
     model = job.new_model(data)
+    check_model(model, job.model, data)
     reason = attack.supports(model, data.task)
     if reason:
         raise InputError(f"{job.attack} cannot attack {job.model} on {job.dataset}: {reason}")

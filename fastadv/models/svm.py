@@ -19,7 +19,7 @@ from fastadv.files import atomic_write
 from fastadv.kernels import svm
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
 from fastadv.models.svm_objective import Objective
-from fastadv.protocols import Float64, Floats, Pullback
+from fastadv.protocols import Float64, Floats, Pullback, Task
 from fastadv.threads import map_chunks, one_blas_thread
 
 TOLERANCE = 1e-8  # of the optimality conditions, in units of the margin
@@ -100,6 +100,15 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+    def supports(self, task: Task) -> str | None:
+        """Return None, or the reason why the data cannot be learnt."""
+        if task.n_classes != 2:
+            return (
+                f"it tells two classes apart, there are {task.n_classes}; "
+                "narrow the data, as mnist[classes=7-1]"
+            )
+        return None
 
     # -- training ---------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from helpers import blobs
 
 from fastadv import load_dataset
 from fastadv.errors import InputError
+from fastadv.grid.run import run_grid
 from fastadv.models.svm import SVC, kernel_matrix
 from fastadv.protocols import Task
 from fastadv.threads import set_threads
@@ -167,6 +168,31 @@ def test_more_than_two_classes_are_refused_in_one_line() -> None:
         with pytest.raises(InputError, match=r"mnist\[classes=7-1\]") as error:
             call()
         assert "\n" not in str(error.value)
+
+
+def test_a_grid_says_at_once_that_ten_classes_are_too_many(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"narrow the data, as mnist\[classes=7-1\]"):
+        run_grid(attacks=["pgd"], model="svm", samples=5, output=tmp_path)
+
+
+@pytest.mark.parametrize("model", ["svm", "svm[kernel=rbf,C=2]"])
+def test_works_in_grids(model: str, tmp_path: Path) -> None:
+    """Every kind of attack; a defense that needs batches is skipped with its reason."""
+    rows = run_grid(
+        attacks=["biggio[points=1,steps=3]", "pgd[steps=3]", "label_flip[points=2,strategy=coherent]"],
+        defenses=["none", "median", "adv_training"], model=model, samples=20, output=tmp_path,
+        dataset="mnist[classes=7-1,train=60,val=40,test=60]",
+    )  # fmt: skip
+    by_defense = {
+        d: [r for r in rows if r.defense == d] for d in ("none", "median", "adv_training")
+    }
+    assert {r.status for r in by_defense["none"] + by_defense["median"]} == {"ok"}
+    assert {r.status for r in by_defense["adv_training"]} == {"skipped"}
+    assert "learns in batches" in str(by_defense["adv_training"][0].reason)
+    clean, _, pgd, _ = (row.attacked_accuracy for row in by_defense["none"])
+    assert clean is not None
+    assert pgd is not None
+    assert pgd < clean
 
 
 def test_gamma_is_resolved_once_on_the_clean_set() -> None:
