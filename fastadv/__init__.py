@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastadv.grid.registry import make_model as make_model
     from fastadv.grid.run import run_grid as run_grid
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
+    from fastadv.models.svm import SVC as SVC
     from fastadv.protocols import Task as Task
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "DivergenceError": "fastadv.errors",
     "InputError": "fastadv.errors",
     "MLPClassifier": "fastadv.models.mlp",
+    "SVC": "fastadv.models.svm",
     "Task": "fastadv.protocols",
     "load_dataset": "fastadv.datasets",
     "make_attack": "fastadv.grid.registry",

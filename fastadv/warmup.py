@@ -42,6 +42,7 @@ def warm_up(tell: Tell = lambda *_: None) -> None:
         ("attacks", _attacks),
         ("defenses", _defenses),
         ("training's derivative", _derivative),
+        ("the support vector machine", _svm),
     ]
     for done, (name, compile_group) in enumerate(groups):
         tell(name, done, len(groups))
@@ -107,3 +108,13 @@ def _derivative() -> None:
     X, y = _data()
     MLPClassifier((3,), max_iter=1).poison_gradient(X, y, np.array([0]), X, y)
     MLPClassifier((3,), max_iter=1).fit(X, y).hidden(X)
+
+
+def _svm() -> None:
+    from fastadv.models.svm import SVC
+
+    X, y = _data()
+    for kernel in ("linear", "rbf"):
+        logits, pullback = SVC(kernel=kernel).fit(X, y).vjp(X)
+        pullback(logits)
+    SVC().poison_gradient(X, y, np.array([0]), X, y)

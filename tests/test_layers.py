@@ -16,7 +16,7 @@ LAYERS = [
     ("models", 2), ("datasets", 2),
     ("attacks", 3), ("defenses", 3),
     ("grid", 4), ("warmup", 4),
-    ("report", 5), ("benchmarks", 5),
+    ("report", 5), ("reproduce", 5), ("benchmarks", 5),
     ("cli", 6), ("__main__", 6),
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from fastadv.cli.errors import INTERRUPTED, explain
 from fastadv.cli.grid import grid
 from fastadv.cli.list import list_
 from fastadv.cli.report import report
+from fastadv.cli.reproduce import reproduce
 from fastadv.cli.warmup import warmup
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command()(grid)
 app.command()(attack)
 app.command()(bench)
 app.command()(report)
+app.command()(reproduce)
 app.command("list")(list_)
 app.add_typer(data.app, name="data")
 app.command()(warmup)

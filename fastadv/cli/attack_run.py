@@ -19,6 +19,7 @@ from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.grid.registry import find, make
+from fastadv.grid.run import check_model
 from fastadv.protocols import (
     EvasionAttack,
     EvasionResult,
@@ -56,9 +57,10 @@ class Job:
     samples: int | None
     seed: int
 
-    def new_model(self) -> Any:
-        """Return an untrained model."""
-        return make("model", self.model, random_state=self.seed)
+    def new_model(self, data: Dataset) -> Any:
+        """Return an untrained model; what it would take from its data it has from the clean set."""
+        model = make("model", self.model, random_state=self.seed)
+        return model.resolve(data.x_train) if hasattr(model, "resolve") else model
 
 
 class Outcome(ABC):
@@ -97,9 +99,10 @@ def run(job: Job, wait: Wait) -> Outcome:
         If something in the job is wrong, or the attack does not support the model.
     """
     attack = make("attack", job.attack)
-    model = job.new_model()
     with wait(f"reading {job.dataset}"):
         data = load_dataset(job.dataset)
+    model = job.new_model(data)
+    check_model(model, job.model, data)
     reason = attack.supports(model, data.task)
     if reason:
         raise InputError(f"{job.attack} cannot attack {job.model} on {job.dataset}: {reason}")
@@ -232,12 +235,12 @@ def _poison(job: Job, attack: PoisoningAttack, model: Any, data: Dataset, wait: 
     with wait(f"poisoning with {job.attack}"):
         start = time.perf_counter()
         result = attack.poison(
-            job.new_model(), data.x_train, data.y_train, data.x_val, data.y_val,
+            job.new_model(data), data.x_train, data.y_train, data.x_val, data.y_val,
             task=data.task, seed=job.seed,
         )  # fmt: skip
         seconds = time.perf_counter() - start
     with wait(f"training {job.model} on the poisoned set"):
-        poisoned = job.new_model().fit(result.X, result.y)
+        poisoned = job.new_model(data).fit(result.X, result.y)
     return PoisoningOutcome(job, data, result, n, before, _accuracy(poisoned, data, n), seconds)
 
 

@@ -84,6 +84,15 @@ class GridBar:
             self._compiling = True
             self._say("first run: compiling the kernels")
 
+    def count(self, what: str, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` equal parts are done, and what comes now."""
+        if done == total:
+            return
+        self._say(f"{what}, {done} of {total} done")
+        if self._console.is_terminal:
+            bar = self._live()
+            bar.update(bar.task_ids[0], total=total, completed=done)
+
     def stop(self) -> None:
         """Remove the bar; may be called more than once."""
         if self._bar is not None:

@@ -75,6 +75,7 @@ DEFENSES: list[Entry] = [
 
 MODELS: list[Entry] = [
     Entry("mlp", "model", "multi-layer perceptron, 784-128-10 unless told", "fastadv.models.mlp:MLPClassifier"),
+    Entry("svm", "model", "support vector machine for two classes, linear or RBF", "fastadv.models.svm:SVC"),
 ]  # fmt: skip
 
 REGISTRY: dict[str, list[Entry]] = {"attack": ATTACKS, "defense": DEFENSES, "model": MODELS}
@@ -104,15 +105,17 @@ def make(what: str, text: str, **defaults: Any) -> Any:
     text : str
         ``name[param=value,...]``.
     **defaults
-        Parameters that hold unless ``text`` gives them.
+        Parameters that hold unless ``text`` gives them, where the class has them.
     """
     spec = Spec.parse(text)
     entry = find(what, spec.name)
     cls = entry.load()
-    given: dict[str, Any] = {**defaults, **spec.parameters}
+    kinds = parameter_kinds(cls, set(entry.nested))
+    known = {key: value for key, value in defaults.items() if key in kinds}
+    given: dict[str, Any] = {**known, **spec.parameters}
     nested = {key: make("attack", given.pop(key, default)) for key, default in entry.nested.items()}
     try:
-        return cls(**resolve(given, parameter_kinds(cls, set(nested)), spec.name), **nested)
+        return cls(**resolve(given, kinds, spec.name), **nested)
     except InputError as error:
         message = str(error)
         raise InputError(

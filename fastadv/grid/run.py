@@ -10,15 +10,15 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 import fastadv
-from fastadv.datasets import load_dataset
+from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
-from fastadv.grid.stages import Context, Measure, Stage, empty_row, kind_of
+from fastadv.grid.stages import Context, Measure, Stage, empty_row
 from fastadv.grid.store import Row, Store
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
 from fastadv.metrics import wilson_interval
@@ -119,6 +119,7 @@ def run_grid(
         raise InputError(
             f"samples is {samples}, but {data.name} has {len(data.x_test)} test images"
         )
+    check_model(grid.make_model(seed), model, data)
     told = progress or _Silent()
     with tempfile.TemporaryDirectory(prefix="fastadv-") as scratch:
         store = Store(Path(scratch if output is None else output))
@@ -207,11 +208,19 @@ def _kept_row(cell_id: str, context: Context, told: GridProgress) -> Row | None:
 
 
 def _reason_to_skip(cell: Cell, context: Context) -> str | None:
-    attack = cell.attack.thing
-    if kind_of(attack) == "none":
-        return None
-    reason: str | None = attack.supports(context.grid.make_model(cell.seed), context.dataset.task)
-    return reason
+    model, task = context.grid.make_model(cell.seed), context.dataset.task
+    for thing in (cell.attack.thing, cell.defense.thing):
+        reason: str | None = thing.supports(model, task) if hasattr(thing, "supports") else None
+        if reason is not None:
+            return reason
+    return None
+
+
+def check_model(model: Any, spec: str, data: Dataset) -> None:
+    """Raise InputError if the model says that it cannot learn the data."""
+    reason = model.supports(data.task) if hasattr(model, "supports") else None
+    if reason is not None:
+        raise InputError(f"{spec} cannot be trained on {data.name}: {reason}")
 
 
 def _forget(store: Store) -> None:

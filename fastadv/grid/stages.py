@@ -58,6 +58,11 @@ class Context:
     dataset: Dataset
     store: Store
 
+    def new_model(self, seed: int) -> Any:
+        """Return an untrained model; what it would take from its data it has from the clean set."""
+        model = self.grid.make_model(seed)
+        return model.resolve(self.dataset.x_train) if hasattr(model, "resolve") else model
+
     @functools.cached_property
     def test_rows(self) -> npt.NDArray[np.intp]:
         """The test images for evasion attacks: any number is a prefix of any larger one."""
@@ -93,7 +98,7 @@ class Poison:
         """Poison and keep the rows."""
         data, start = context.dataset, time.perf_counter()
         result = self.attack.thing.poison(
-            context.grid.make_model(self.seed), data.x_train, data.y_train, data.x_val, data.y_val,
+            context.new_model(self.seed), data.x_train, data.y_train, data.x_val, data.y_val,
             task=data.task, seed=self.seed,
         )  # fmt: skip
         seconds, key = time.perf_counter() - start, self.key(context)
@@ -151,7 +156,7 @@ class Fit:
         """Train and keep the weights."""
         data, start = context.dataset, time.perf_counter()
         X, y = self.poison.training_set(context) if self.poison else (data.x_train, data.y_train)
-        defense, model = self.defense.thing, context.grid.make_model(self.seed)
+        defense, model = self.defense.thing, context.new_model(self.seed)
         info: dict[str, Any] = {}
         if isinstance(defense, Sanitizer):
             keep, labels = defense.sanitize(X, y, task=data.task, seed=self.seed)

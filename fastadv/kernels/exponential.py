@@ -25,3 +25,39 @@ def exp(x):
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
     p = ((((_C5 * r + _C4) * r + _C3) * r + _C2) * r + _C1) * r + _C0
     return (p * r * r + r + np.float32(1.0)) * float_of_bits(np.int32((np.int32(n) + 127) << 23))
+
+
+_LOG2_E_64 = 1.4426950408889634
+_LN2_HIGH_64, _LN2_LOW_64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_LEAST_64, _MOST_64 = -708.0, 709.0
+# Adding it rounds to a whole number, which then stands in the lowest bits.
+_ROUND = 6755399441055744.0  # 1.5 * 2**52
+
+
+@exact_kernel
+def exp64(x):
+    """Return exp(x) of a float64, to 2 units in the last place; of NaN, NaN.
+
+    As `exp`, with the Taylor polynomial; below -708 and above 709 the result is that of the bound.
+    """
+    x = _LEAST_64 if x < _LEAST_64 else x
+    x = _MOST_64 if x > _MOST_64 else x
+    shifted = x * _LOG2_E_64 + _ROUND
+    k = shifted - _ROUND
+    r = (x - k * _LN2_HIGH_64) - k * _LN2_LOW_64
+    p = 1.6059043836821613e-10  # 1 / 13!
+    p = p * r + 2.08767569878681e-09
+    p = p * r + 2.505210838544172e-08
+    p = p * r + 2.755731922398589e-07
+    p = p * r + 2.7557319223985893e-06
+    p = p * r + 2.48015873015873e-05
+    p = p * r + 0.0001984126984126984
+    p = p * r + 0.001388888888888889
+    p = p * r + 0.008333333333333333
+    p = p * r + 0.041666666666666664
+    p = p * r + 0.16666666666666666
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    bits = (np.float64(shifted).view(np.int64) << np.int64(52)) + (np.int64(1023) << np.int64(52))
+    return p * np.int64(bits).view(np.float64)

@@ -25,16 +25,8 @@ import numpy as np
 
 from fastadv.kernels import dense
 from fastadv.kernels._jit import exact_kernel, kernel
-from fastadv.kernels.elementary import exp64
+from fastadv.kernels.exponential import exp64
 from fastadv.kernels.loss import cross_entropy
-
-
-@kernel
-def _hidden_width(sizes):
-    width = 0
-    for k in range(1, sizes.size - 1):
-        width += sizes[k]
-    return width
 
 
 @kernel
@@ -165,7 +157,7 @@ def _add_penalty(vector, sizes, factor, out):
 def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gradient):
     """Return the mean cross-entropy; fill ``gradient`` (of upper) and ``first`` = D_1 (m, h)."""
     m = x.shape[0]
-    width = _hidden_width(sizes)
+    width = dense.hidden_width(sizes)
     hidden, deltas = np.empty(m * width, np.float64), np.empty(m * width, np.float64)
     logits, d = np.empty((m, sizes[-1]), np.float64), np.empty((m, sizes[-1]), np.float64)
     losses = np.empty(m, np.float64)
@@ -221,7 +213,7 @@ def train(
     before it; they have one row where they are not wanted.
     """
     k, h = C.shape
-    b, width = batches.shape[1], _hidden_width(sizes)
+    b, width = batches.shape[1], dense.hidden_width(sizes)
     whole = b == features.shape[0]
     x, offsets = np.empty((0 if whole else b, k)), np.empty((b if offset.shape[0] > 0 else 0, h))
     labels, places = np.empty(b, np.int64), np.empty(features.shape[0], np.int64)
@@ -414,7 +406,7 @@ def reverse(
     form; ``rows_out`` (p, n) and ``columns_out`` (p, k) gather what multiplies X and the features.
     """
     k, h = E.shape
-    p, b, width = E_poison.shape[0], batches.shape[1], _hidden_width(sizes)
+    p, b, width = E_poison.shape[0], batches.shape[1], dense.hidden_width(sizes)
     whole = b == features.shape[0]
     widest = 0
     for layer in range(sizes.size):

@@ -31,6 +31,7 @@ def run_light(*arguments, **environment):
     "arguments",
     [["--help"], ["--version"], ["list"], ["list", "attacks"], ["list", "datasets"], [],
      ["grid", "--help"], ["attack", "--help"], ["report", "--help"], ["warmup", "--help"],
+     ["reproduce", "--help"], ["reproduce"],
      ["data", "--help"]],
 )  # fmt: skip
 def test_answers_without_heavy_imports(arguments):
@@ -44,7 +45,7 @@ def test_answers_without_heavy_imports(arguments):
     "arguments",
     [["grid", "--attacks", "stdav"], ["grid", "--attacks", "pgd", "--samples", "-1"],
      ["attack", "stdav"], ["grid"], ["grid", "--attacks", "pgd", "--defenses", "medain"],
-     ["grid", "--attacks", "pgd", "--model", "mpl"]],
+     ["grid", "--attacks", "pgd", "--model", "mpl"], ["reproduce", "bigio2012"]],
 )  # fmt: skip
 def test_a_mistake_answers_without_heavy_imports(arguments):
     done = run_light(*arguments)

@@ -211,7 +211,7 @@ class Biggio:
 
         if len(starts) > self.restarts:
             starts = sorted(starts, key=rank)[: self.restarts]
-        best: tuple[float, Float64, Labels, Float64] | None = None
+        best: tuple[float, Float64, Labels, Float64, list[int]] | None = None
         for _, _, rows, labels in starts:
             feasible = room(X[rows].astype(np.float64), labels)
             points, history = self._move(
@@ -219,11 +219,14 @@ class Biggio:
                 self.steps or _STEPS, self.step_size or _STEP_SIZE,
             )  # fmt: skip
             if best is None or goal.sign * history[-1] > best[0]:
-                best = (goal.sign * history[-1], points, labels, history)
+                best = (goal.sign * history[-1], points, labels, history, rows.tolist())
         assert best is not None  # there is at least one restart
-        _, points, labels, history = best
+        _, points, labels, history, started_as = best
         found = np.unique(labels)
-        details = {"labels": str(found[0]) if len(found) == 1 else "mixed"}
+        details = {
+            "labels": str(found[0]) if len(found) == 1 else "mixed",
+            "started_as": started_as,  # rows of the training set
+        }
         return points, labels, history, details
 
     def _ways_to_label(self, classes: Labels, goal: Goal, label: int | None) -> list[Way]:

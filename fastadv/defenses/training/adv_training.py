@@ -47,6 +47,12 @@ class AdversarialTraining:
         if not isinstance(self.attack, EvasionAttack):
             raise InputError("attack has to be an evasion attack, such as pgd[eps=0.1,steps=5]")
 
+    def supports(self, model: Model, task: Task) -> str | None:
+        """Return None, or why the defense cannot train the model: it has to learn in batches."""
+        if not hasattr(model, "fit_perturbed"):
+            return "adv_training needs a model that learns in batches (fit_perturbed)"
+        return None
+
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
         """Return a clone of ``model``, trained on attacked batches."""
         step = 0

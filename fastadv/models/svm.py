@@ -1,0 +1,398 @@
+"""A support vector machine for two classes, trained to rounding, and the derivative of training."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastadv.errors import DivergenceError, InputError
+from fastadv.files import atomic_write
+from fastadv.kernels import svm
+from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
+from fastadv.models.svm_objective import Objective
+from fastadv.protocols import Float64, Floats, Pullback, Task
+from fastadv.threads import map_chunks, one_blas_thread
+
+TOLERANCE = 1e-8  # of the optimality conditions, in units of the margin
+MAX_ROUNDS = 10_000  # one to ten are usual
+
+_CHUNK = 1024  # rows a thread takes at once when it predicts
+_GRAM_CHUNK = 256  # rows of the kernel matrix
+_MOST_ROWS = 16_384  # to train on: their kernel matrix takes 2 GiB
+
+
+class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEstimator):  # type: ignore[misc]
+    """C-support vector classification of two classes, in float64.
+
+    The dual is solved until no pair of multipliers violates its optimality conditions by more
+    than 1e-8 (or than rounding makes of values of this size, for a C in the thousands), on a
+    kernel matrix that is held whole. Decision values are those of ``sklearn.svm.SVC``, which
+    reaches about 1e-6: its kernel matrix is float32.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        The weight of the hinge losses beside |w|^2 / 2.
+    kernel : {"linear", "rbf"}, default="linear"
+        x'z, or exp(-gamma |x - z|^2).
+    gamma : {"scale", "auto"} or float, default="scale"
+        1 / (n_features * X.var()), 1 / n_features, or a number. What is chosen by the data
+        changes with a poisoned row: `resolve` fixes it on the clean set, for attacker and victim.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+    support_ : ndarray of int, shape (n_sv,)
+        The rows with a multiplier other than 0.
+    support_vectors_ : ndarray of shape (n_sv, d)
+    dual_coef_ : ndarray of shape (1, n_sv)
+        alpha_i y_i, where y is 1 for ``classes_[1]`` and -1 for ``classes_[0]``.
+    intercept_ : ndarray of shape (1,)
+        Where no multiplier lies strictly between 0 and C, the middle of what is optimal.
+    coef_ : ndarray of shape (1, d)
+        The weights of the linear kernel.
+    gamma_ : float
+        What ``gamma`` came to; 0 for the linear kernel, which has none.
+    kkt_violation_ : float
+        The largest violation of the optimality conditions that is left.
+    n_iter_ : int
+        Rounds of pairwise and Newton steps.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from fastadv import load_dataset
+    >>> ds = load_dataset("mnist[classes=7-1,train=100]")
+    >>> bool(SVC().fit(ds.x_train, ds.y_train).score(ds.x_test, ds.y_test) > 0.95)
+    True
+    """
+
+    classes_: npt.NDArray[Any]
+    support_: npt.NDArray[np.intp]
+    support_vectors_: Float64
+    dual_coef_: Float64
+    intercept_: Float64
+    gamma_: float
+    kkt_violation_: float
+    n_iter_: int
+    n_features_in_: int
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        kernel: Literal["linear", "rbf"] = "linear",
+        gamma: Literal["scale", "auto"] | float = "scale",
+    ) -> None:
+        self.C = C
+        self.kernel = kernel
+        self.gamma = gamma
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def supports(self, task: Task) -> str | None:
+        """Return None, or the reason why the data cannot be learnt."""
+        if task.n_classes != 2:
+            return (
+                f"it tells two classes apart, there are {task.n_classes}; "
+                "narrow the data, as mnist[classes=7-1]"
+            )
+        return None
+
+    # -- training ---------------------------------------------------------------------------
+
+    def fit(self, X: Floats, y: npt.NDArray[Any]) -> Self:
+        """Train on X (n, d) and labels y (n,) of two classes.
+
+        Raises
+        ------
+        InputError
+            If y has other than two classes, or X too many rows for its kernel matrix.
+        DivergenceError
+            If the optimality conditions are not met after very many rounds.
+        """
+        self.check_parameters()
+        X, y = validate_data(self, X, y, dtype=np.float64, order="C")
+        self.classes_, signs = signed(y)
+        if len(X) > _MOST_ROWS:
+            raise InputError(
+                f"{len(X)} rows make a kernel matrix of {8 * len(X) ** 2 / 2**30:.0f} GiB; "
+                f"SVC takes at most {_MOST_ROWS}, as mnist[classes=7-1,train=10000]"
+            )
+        self.gamma_ = self._gamma_on(X)
+        K = kernel_matrix(X, X, self.gamma_)
+        a, g = np.zeros(len(X)), np.empty(len(X))
+        bias, self.kkt_violation_, self.n_iter_ = svm.solve(
+            K, signs, float(self.C), TOLERANCE, MAX_ROUNDS, a, g
+        )
+        if self.n_iter_ >= MAX_ROUNDS:
+            raise DivergenceError(
+                f"the SVM's dual is off its optimum by {self.kkt_violation_:.1e} after "
+                f"{MAX_ROUNDS} rounds: lower C (it is {self.C:g}) or scale the data"
+            )
+        self.support_ = np.flatnonzero(a)
+        self._set(X[self.support_], a[self.support_], bias)
+        return self
+
+    def _set(self, support_vectors: Float64, dual: Float64, bias: float) -> None:
+        self.support_vectors_ = support_vectors
+        self.dual_coef_, self.intercept_ = dual[np.newaxis], np.array([bias])
+        self.n_features_in_ = support_vectors.shape[1]
+        self._coef = np.zeros(self.n_features_in_)
+        for factor, row in zip(dual, support_vectors, strict=True):
+            self._coef += factor * row
+        self._squares = np.square(support_vectors).sum(axis=1)
+        self._columns = np.ascontiguousarray(support_vectors.T)
+
+    def check_parameters(self) -> None:
+        """Raise InputError, in one line, if a parameter has no sense."""
+        if not 0 < self.C < math.inf:
+            raise InputError(f"C has to be above 0, got {self.C}")
+        if self.kernel not in ("linear", "rbf"):
+            raise InputError(f"kernel has to be one of linear, rbf, got {self.kernel!r}")
+        if isinstance(self.gamma, str):
+            if self.gamma not in ("scale", "auto"):
+                raise InputError(f"gamma has to be scale, auto or a number, got {self.gamma!r}")
+        elif not 0 < self.gamma < math.inf:
+            raise InputError(f"gamma has to be above 0, got {self.gamma}")
+
+    def resolve(self, X: Floats) -> SVC:
+        """Return an untrained copy whose gamma is the number that X (the clean set) makes of it."""
+        self.check_parameters()
+        model: SVC = clone(self)
+        if self.kernel == "rbf":
+            model.gamma = self._gamma_on(np.asarray(X, dtype=np.float64))
+        return model
+
+    def _gamma_on(self, X: Float64) -> float:
+        if self.kernel == "linear":
+            return 0.0
+        if self.gamma == "scale":
+            spread = float(X.var())
+            return 1.0 / (X.shape[1] * spread) if spread > 0 else 1.0
+        return 1.0 / X.shape[1] if self.gamma == "auto" else float(self.gamma)
+
+    # -- the derivative of training ------------------------------------------------------------
+
+    def poison_objective(
+        self,
+        X_train: Floats,
+        y_train: npt.NDArray[Any],
+        index: npt.NDArray[np.intp],
+        X_val: Floats,
+        y_val: npt.NDArray[Any],
+    ) -> Objective:
+        """Return the validation loss after training as a function of the training rows ``index``.
+
+        Parameters
+        ----------
+        X_train, y_train : ndarray of shape (n, d) and (n,)
+            The training set, poison included.
+        index : ndarray of int, shape (p,)
+            The rows that will move.
+        X_val, y_val : ndarray of shape (m, d) and (m,)
+            The labels have to occur in y_train.
+
+        Returns
+        -------
+        callable
+            ``objective(points)``, with points (p, d), returns the mean hinge loss
+            max(0, 1 - y f(x)) over the validation set after training with them in place of
+            X_train[index], and its derivative with respect to them (p, d), float64. What does not
+            change is kept from call to call, and training starts from the last solution.
+
+            Where a margin vector appears or goes, the loss has a kink, and the derivative is that
+            of one side; at a point that is no support vector it is 0.
+
+        References
+        ----------
+        Biggio, Nelson and Laskov, ICML 2012 (arXiv 1206.6389), section 3, with the row that is
+        missing there where a point is itself on the margin.
+        """
+        self.check_parameters()
+        classes, signs = signed(y_train)
+        y_val = np.asarray(y_val)
+        strange = ~np.isin(y_val, classes)
+        if strange.any():
+            raise InputError(f"y_val holds the label {y_val[strange][0]}, which y_train does not")
+        clean = np.setdiff1d(np.arange(len(signs)), index)
+        X_clean = np.asarray(X_train, dtype=np.float64)[clean]
+        gamma = self._gamma_on(X_clean)
+        rows = np.concatenate([X_clean, np.asarray(X_val, dtype=np.float64)])
+        return Objective(
+            rows, kernel_matrix(X_clean, rows, gamma), np.concatenate([signs[clean], signs[index]]),
+            np.where(y_val == classes[1], 1.0, -1.0), gamma, float(self.C), TOLERANCE, MAX_ROUNDS,
+        )  # fmt: skip
+
+    # -- the trained model -----------------------------------------------------------------------
+
+    def decision_function(self, X: Floats) -> Float64:
+        """Return f(x), shape (n,): above 0 for ``classes_[1]``, 1 on its margin."""
+        check_is_fitted(self, "dual_coef_")
+        X = validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        parts = map_chunks(lambda start, stop: self._decide(X[start:stop])[0], len(X), _CHUNK)
+        return np.concatenate(parts)
+
+    def _decide(self, X: Float64) -> tuple[Float64, Float64]:
+        """Return f (n,) and the kernel with the support vectors, (n, n_sv) or (n, 0)."""
+        out, bias = np.empty(len(X)), float(self.intercept_[0])
+        if self.kernel == "linear":
+            svm.linear_decision(X, self._coef, bias, out)
+            return out, np.empty((len(X), 0))
+        K = np.empty((len(X), len(self._squares)))
+        svm.rbf_decision(
+            X, self._columns, self._squares, self.dual_coef_[0], bias, self.gamma_, K, out
+        )
+        return out, K
+
+    def predict(self, X: Floats) -> npt.NDArray[Any]:
+        """Return the label of each row of X, shape (n,)."""
+        columns = (self.decision_function(X) > 0).astype(np.intp)
+        labels: npt.NDArray[Any] = self.classes_[columns]
+        return labels
+
+    def logits(self, X: Floats) -> Floats:
+        """Return (-f, f), shape (n, 2), in the float type of X."""
+        f = self.decision_function(X)
+        return np.stack([-f, f], axis=1).astype(_float_type(X))
+
+    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
+        """Return the logits (-f, f) and the pullback to X, in its float type."""
+        check_is_fitted(self, "dual_coef_")
+        kind = _float_type(X)
+        X = np.ascontiguousarray(X, dtype=np.float64)
+        if X.shape[1] != self.n_features_in_:
+            raise InputError(
+                f"X has {X.shape[1]} features, the model was trained on {self.n_features_in_}"
+            )
+        f, K = self._decide(X)
+
+        def pullback(dlogits: Floats) -> Floats:
+            scale = dlogits[:, 1].astype(np.float64) - dlogits[:, 0]
+            if self.kernel == "linear":
+                return (scale[:, np.newaxis] * self._coef).astype(kind)
+            out = np.empty_like(X)
+            svm.rbf_input_gradient(
+                X, self.support_vectors_, self.dual_coef_[0], self.gamma_, K, scale, out
+            )
+            return out.astype(kind)
+
+        return np.stack([-f, f], axis=1).astype(kind), pullback
+
+    def hidden(self, X: Floats) -> Floats:
+        """Return X itself: there is no hidden layer."""
+        return np.asarray(X)
+
+    @property
+    def coef_(self) -> Float64:
+        """The weights (1, d) of the linear kernel."""
+        check_is_fitted(self, "dual_coef_")
+        if self.kernel != "linear":
+            raise AttributeError("coef_ is there for the linear kernel only")
+        return self._coef[np.newaxis]
+
+    # -- in a file -------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the trained model to ``path``: a NumPy archive of plain arrays, without code."""
+        check_is_fitted(self, "dual_coef_")
+        if self.classes_.dtype.hasobject:
+            raise InputError(
+                "classes of type object cannot be saved; train on numbers or plain text"
+            )
+        with atomic_write(Path(path)) as stream:
+            np.savez(
+                stream, model=np.array("SVC"), parameters=np.array(json.dumps(self.get_params())),
+                classes=self.classes_, support=self.support_, vectors=self.support_vectors_,
+                dual=self.dual_coef_[0], bias=self.intercept_, gamma=np.array(self.gamma_),
+                training=np.array([self.kkt_violation_, self.n_iter_]),
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | Path) -> SVC:
+        """Read what `save` has written.
+
+        Raises
+        ------
+        InputError
+            If the file is absent or is not a saved SVC.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as file:
+                if str(file["model"]) != "SVC":
+                    raise InputError(f"{path} holds a {file['model']}, expected an SVC")
+                model = cls(**json.loads(str(file["parameters"])))
+                model.check_parameters()
+                model.classes_, model.support_ = file["classes"], file["support"]
+                vectors, dual, bias = file["vectors"], file["dual"], file["bias"]
+                model.gamma_ = float(file["gamma"])
+                model.kkt_violation_, model.n_iter_ = (
+                    float(file["training"][0]),
+                    int(file["training"][1]),
+                )
+        except FileNotFoundError:
+            raise InputError(f"there is no file {path}") from None
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is not a saved SVC ({error})") from None
+        if vectors.ndim != 2 or dual.shape != (len(vectors),) or bias.shape != (1,):
+            raise InputError(
+                f"{path}: support vectors {vectors.shape} and multipliers {dual.shape} do not fit"
+            )
+        model._set(vectors.astype(np.float64), dual.astype(np.float64), float(bias[0]))
+        return model
+
+
+def signed(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Float64]:
+    """Return the two classes and each label as -1.0 or 1.0.
+
+    Raises
+    ------
+    InputError
+        If there are not two.
+    """
+    check_classification_targets(y)
+    classes, columns = np.unique(y, return_inverse=True)
+    if len(classes) > 2:
+        raise InputError(
+            "Only binary classification is supported. The type of the target is "
+            f"{type_of_target(y)} ({len(classes)} classes); narrow the data to two of them, as "
+            "mnist[classes=7-1]"
+        )
+    if len(classes) < 2:
+        raise InputError(f"y has one class ({classes[0]!r}); training needs two")
+    return classes, np.where(columns == 1, 1.0, -1.0)
+
+
+def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:
+    """Return the kernel of each row of X with each of Z, (n, m); gamma 0 is the linear one.
+
+    In the calling thread: attacks ask for it from their own.
+    """
+    squares_x, squares_z = np.square(X).sum(axis=1), np.square(Z).sum(axis=1)
+    out = np.empty((len(X), len(Z)))
+    with one_blas_thread():
+        for start in range(0, len(X), _GRAM_CHUNK):
+            K = out[start : start + _GRAM_CHUNK]
+            np.matmul(X[start : start + _GRAM_CHUNK], Z.T, out=K)
+            if gamma > 0:
+                K *= -2.0
+                K += squares_x[start : start + _GRAM_CHUNK, np.newaxis] + squares_z
+                np.exp(-gamma * np.maximum(K, 0.0), out=K)
+    return out
+
+
+def _float_type(X: Floats) -> npt.DTypeLike:
+    return np.float32 if np.asarray(X).dtype == np.float32 else np.float64

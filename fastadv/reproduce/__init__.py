@@ -1,0 +1,1 @@
+"""Papers' experiments, run again: their setting, their figures, and ours beside them."""

@@ -1,0 +1,158 @@
+"""The figures of `biggio2012`: as a table, as JSON and Markdown, as drawings and as pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from fastadv.errors import InputError
+from fastadv.files import atomic_write
+from fastadv.protocols import Float64
+from fastadv.report.terminal_image import beside, captioned, image_text
+from fastadv.reproduce.biggio2012 import MOST_POINTS, PUBLISHED, Pair
+
+CAPTION = (
+    "Test error of a linear SVM in %, trained on 100 images and the points (C = 1): the mean over "
+    "{splits} splits and the standard deviation between them. Below each, the same number of "
+    "training images with the other label and left as they are. Published: of all three pairs; for "
+    "more than one point the paper has curves alone."
+)
+
+
+def cells(pairs: Sequence[Pair]) -> list[list[str]]:
+    """Return the rows of the table, their header first."""
+    rows = [["points", *(pair.title for pair in pairs), "published"]]
+    for points in range(MOST_POINTS + 1):
+        moved = [_spread(pair.error[:, points]) for pair in pairs]
+        rows.append([str(points), *moved, PUBLISHED.get(points, "")])
+        if points:
+            rows.append(["  flips", *(_spread(pair.flipped[:, points]) for pair in pairs), ""])
+    return rows
+
+
+def _spread(values: Float64) -> str:
+    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0.0:.1f}"
+
+
+def caption(pairs: Sequence[Pair]) -> str:
+    """Return what the numbers are."""
+    return CAPTION.format(splits=len(pairs[0].error))
+
+
+def table(pairs: Sequence[Pair]) -> Table:
+    """Return the test error against the number of points."""
+    header, *rows = cells(pairs)
+    out = Table(box=box.SIMPLE_HEAD, title="Biggio, Nelson and Laskov, ICML 2012: section 4.2")
+    out.caption, out.caption_justify = caption(pairs), "left"
+    for name in header:
+        out.add_column(name, justify="left" if name == "points" else "right")
+    for row in rows:
+        out.add_row(*row, style="dim" if row[0].strip() == "flips" else "")
+    return out
+
+
+def drawing(pairs: Sequence[Pair], *, color: bool) -> Text:
+    """Draw the first split's single point of each pair, where it started and where it ended."""
+    drawings = []
+    for pair in pairs:
+        label = pair.name.partition("-")[2]
+        start = captioned(image_text(pair.start, color=color), f"{pair.title}: as it started")
+        end = captioned(image_text(pair.end, color=color), f"added, labelled {label}")
+        drawings.append(Text.assemble(beside(start, end), "\n"))
+    return Text("\n").join(drawings)
+
+
+def save(pairs: Sequence[Pair], folder: Path) -> list[str]:
+    """Write the numbers as JSON and Markdown and the pictures as PNG; return the files' names.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made, or matplotlib is not there for the pictures.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder} ({error.strerror})") from None
+    texts = {"biggio2012.json": _json(pairs), "biggio2012.md": _markdown(pairs)}
+    for name, text in texts.items():
+        with atomic_write(folder / name) as stream:
+            stream.write(text.encode())
+    _pictures(pairs, folder)
+    return [*texts, "biggio2012-error.png", "biggio2012-points.png"]
+
+
+def _json(pairs: Sequence[Pair]) -> str:
+    document = {
+        "schema": 1,
+        "paper": "biggio2012",
+        "published": {str(points): text for points, text in PUBLISHED.items()},
+        "pairs": [
+            {
+                "pair": pair.title, "points": list(range(MOST_POINTS + 1)),
+                "error": np.round(pair.error, 6).tolist(),
+                "flipped": np.round(pair.flipped, 6).tolist(),
+            }
+            for pair in pairs
+        ],
+    }  # fmt: skip
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _markdown(pairs: Sequence[Pair]) -> str:
+    header, *rows = cells(pairs)
+    lines = [f"| {' | '.join(header)} |", f"| --- |{' ---: |' * (len(header) - 1)}"]
+    lines += [f"| {' | '.join(cell.strip() for cell in row)} |" for row in rows]
+    return "\n".join([*lines, "", caption(pairs)]) + "\n"
+
+
+def check_pictures() -> None:
+    """Raise InputError, in one line, unless pictures can be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "pictures need matplotlib: pip install 'fastadv[plot]' (or leave out --output)"
+        ) from None
+
+
+def _pictures(pairs: Sequence[Pair], folder: Path) -> None:
+    check_pictures()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(pairs), 3), layout="constrained")
+    for axes, pair in zip(
+        figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0], pairs, strict=True
+    ):
+        points = np.arange(MOST_POINTS + 1)
+        for values, name in ((pair.error, "optimised"), (pair.flipped, "flipped alone")):
+            spread = values.std(axis=0, ddof=1) if len(values) > 1 else 0.0
+            axes.errorbar(points, values.mean(axis=0), spread, marker="o", capsize=3, label=name)
+        axes.set(title=pair.title, xlabel="points added to 100", ylim=(0, None))
+    figure.axes[0].set_ylabel("test error in %")
+    figure.axes[0].legend(frameon=False)
+    _write(FigureCanvasAgg(figure), folder / "biggio2012-error.png")
+
+    figure = Figure(figsize=(2.2 * len(pairs), 4.6), layout="constrained")
+    for column, pair in enumerate(pairs):
+        label = pair.name.partition("-")[2]
+        for row, (image, name) in enumerate(
+            ((pair.start, f"{pair.title}: as it started"), (pair.end, f"added, labelled {label}"))
+        ):
+            axes = figure.add_subplot(2, len(pairs), row * len(pairs) + column + 1)
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+            axes.set_title(name, fontsize=9)
+            axes.axis("off")
+    _write(FigureCanvasAgg(figure), folder / "biggio2012-points.png")
+
+
+def _write(canvas: object, path: Path) -> None:
+    with atomic_write(path) as stream:
+        canvas.print_png(stream)  # type: ignore[attr-defined]

@@ -1,0 +1,62 @@
+"""Every paper by name: one line each, and nothing imported until it is run."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from fastadv.errors import InputError
+from fastadv.specs import closest
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper whose experiment can be run again.
+
+    Attributes
+    ----------
+    name, citation, experiment : str
+        As printed by ``fastadv reproduce``.
+    module : str
+        Has ``run(tell)``, where ``tell(what, done, total)`` is told how far it is. What it returns
+        is for ``table``, ``drawing`` and ``save`` of the module with ``_report`` behind its name.
+    """
+
+    name: str
+    citation: str
+    experiment: str
+    module: str
+
+    def load(self) -> Any:
+        """Import and return the module that runs the experiment."""
+        return importlib.import_module(self.module)
+
+    def load_report(self) -> Any:
+        """Import and return the module that shows it."""
+        return importlib.import_module(f"{self.module}_report")
+
+
+PAPERS = [
+    Paper(
+        "biggio2012",
+        "Biggio, Nelson and Laskov, Poisoning attacks against support vector machines, ICML 2012",
+        "MNIST 7v1, 9v8, 4v0: a linear SVM on 100 digits and 1 to 6 added ones",
+        "fastadv.reproduce.biggio2012",
+    ),
+]
+
+
+def find(name: str) -> Paper:
+    """Return the paper of a name.
+
+    Raises
+    ------
+    InputError
+        With the nearest known name.
+    """
+    for paper in PAPERS:
+        if paper.name == name:
+            return paper
+    known = [paper.name for paper in PAPERS]
+    raise InputError(f"no paper {name!r}{closest(name, known)} (known: {', '.join(known)})")

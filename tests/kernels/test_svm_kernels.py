@@ -1,0 +1,129 @@
+"""The SVM kernels against their twins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastadv.kernels import svm, svm_poison
+from fastadv.reference import svm as svm_twin
+from fastadv.reference import svm_poison as poison_twin
+
+RNG = np.random.default_rng(0)
+
+
+def clouds(n: int, d: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    x = RNG.normal(size=(n, d))
+    y = np.where(x[:, 0] + 0.6 * RNG.normal(size=n) > 0, 1.0, -1.0)
+    y[:2] = 1, -1
+    return x, y
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.7])
+@pytest.mark.parametrize("C", [1e-3, 0.3, 10.0])
+def test_solve_equals_its_twin(gamma: float, C: float) -> None:
+    x, y = clouds(25)
+    K, found = poison_twin.kernel(x, x, gamma), []
+    for module in (svm, svm_twin):
+        a, g = np.zeros(25), np.empty(25)
+        b, violation, _ = module.solve(K, y, C, 1e-10, 1000, a, g)
+        assert violation <= 1e-10
+        np.testing.assert_allclose(g, K @ a - y, atol=1e-12)
+        found.append((g, np.array(b), np.array(a @ K @ a / 2 - y @ a), np.array(a.sum())))
+    for ours, twin in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, twin, atol=1e-8)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.7])
+def test_solve_from_any_feasible_start_ends_in_the_same_place(gamma: float) -> None:
+    x, y = clouds(25)
+    K = poison_twin.kernel(x, x, gamma)
+    biases = []
+    for share in (0.0, 0.4, 1.0):
+        a, g = np.zeros(25), np.empty(25)
+        pairs = min((y > 0).sum(), (y < 0).sum())
+        a[np.flatnonzero(y > 0)[:pairs]] = share * 2.0
+        a[np.flatnonzero(y < 0)[:pairs]] = -share * 2.0
+        b, _, _ = svm.solve(K, y, 2.0, 1e-10, 1000, a, g)
+        biases.append((b, *g))
+    np.testing.assert_allclose(biases, np.tile(biases[0], (3, 1)), atol=1e-9)
+
+
+def test_solve_stops_at_its_last_round_and_says_what_is_left() -> None:
+    x, y = clouds(25)
+    a, g = np.zeros(25), np.empty(25)
+    _, violation, rounds = svm.solve(x @ x.T, y, 10.0, 1e-10, 1, a, g)
+    assert rounds == 1
+    assert violation == pytest.approx(svm_twin.worst_pair(y, 10.0, a, (x @ x.T) @ a - y)[2])
+    assert violation > 1e-10
+
+
+def test_the_margin_set_ends_up_independent() -> None:
+    """Of equal rows at most one is left free: so the derivative of the solution exists."""
+    x, y = clouds(8)
+    x, y = np.repeat(x, 3, axis=0), np.repeat(y, 3)
+    for gamma in (0.0, 0.7):
+        K = poison_twin.kernel(x, x, gamma)
+        a, g = np.zeros(24), np.empty(24)
+        svm.solve(K, y, 0.3, 1e-10, 1000, a, g)
+        rows = svm.free_rows(y, 0.3, a)
+        assert len(rows) > 1
+        assert svm.reduced_factor(K, rows)[1] == len(rows) - 1
+        assert len(np.unique(x[rows], axis=0)) == len(rows)
+
+
+@pytest.mark.parametrize("m", [1, 4, 9])
+def test_the_factor_is_that_of_the_reduced_kernel(m: int) -> None:
+    x, _ = clouds(m + 3, d=12)
+    K, rows = x @ x.T, np.arange(2, m + 3)
+    U, rank = svm.reduced_factor(K, rows)
+    assert rank == m
+    centred = x[rows[1:]] - x[rows[0]]
+    np.testing.assert_allclose(np.triu(U), np.linalg.cholesky(centred @ centred.T).T, atol=1e-12)
+    right = RNG.normal(size=m)
+    z = right.copy()
+    svm.solve_transposed(U, m, z)
+    svm.solve_upper(U, m, z)
+    np.testing.assert_allclose(centred @ centred.T @ z, right, atol=1e-9)
+
+
+def test_decisions_and_their_gradient_equal_their_twins() -> None:
+    x, support, dual = RNG.normal(size=(7, 5)), RNG.normal(size=(4, 5)), RNG.normal(size=4)
+    x[RNG.random(x.shape) < 0.3] = 0
+    scale, squares, found = RNG.normal(size=7), (support**2).sum(axis=1), []
+    for module in (svm, svm_twin):
+        linear, f, K, dx = np.empty(7), np.empty(7), np.empty((7, 4)), np.empty_like(x)
+        module.linear_decision(x, support[0], 0.3, linear)
+        columns = np.ascontiguousarray(support.T)
+        module.rbf_decision(x, columns, squares, dual, 0.3, 0.7, K, f)
+        module.rbf_input_gradient(x, support, dual, 0.7, K, scale, dx)
+        found.append((linear, f, K, dx))
+    for ours, twin in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.7])
+@pytest.mark.parametrize("C", [1e-3, 0.3, 10.0])
+@pytest.mark.parametrize("p", [1, 3])
+def test_poison_gradient_equals_its_twin(gamma: float, C: float, p: int) -> None:
+    n, m, d = 14, 20, 5
+    x, y = clouds(n + p, d)
+    val, y_val = clouds(m, d)
+    rows = np.vstack([x[:n], val])
+    K, K_val = poison_twin.kernel(x, x, gamma), poison_twin.kernel(x, val, gamma)
+    path = [x[n:], x[n:] + 0.1, x[n:] + np.eye(p, d)]
+    found = []
+    for module in (svm_poison, poison_twin):
+        state = [np.full((p, d), np.nan), K.copy(), K_val.copy()]
+        state += [np.zeros(n + p) for _ in range(3)] + [np.zeros(m), np.zeros(m), np.zeros(d)]
+        for points in path:
+            out = np.empty((p, d))
+            loss, violation, _ = module.poison_gradient(
+                rows, (rows**2).sum(axis=1), y, y_val, gamma, C, 1e-10, 1000, points, *state, out
+            )
+            assert violation <= 1e-10
+            found.append((np.array(loss), out, *(part.copy() for part in state[:3])))
+    half = len(path)
+    for step_ours, step_twin in zip(found[:half], found[half:], strict=True):
+        for ours, twin in zip(step_ours, step_twin, strict=True):
+            np.testing.assert_allclose(ours, twin, atol=1e-7)
