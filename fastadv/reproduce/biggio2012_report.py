@@ -14,6 +14,7 @@ from rich.text import Text
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.protocols import Float64
+from fastadv.report.pictures import check_pictures as check_pictures
 from fastadv.report.terminal_image import beside, captioned, image_text
 from fastadv.reproduce.biggio2012 import MOST_POINTS, PUBLISHED, Pair
 
@@ -110,16 +111,6 @@ def _markdown(pairs: Sequence[Pair]) -> str:
     lines = [f"| {' | '.join(header)} |", f"| --- |{' ---: |' * (len(header) - 1)}"]
     lines += [f"| {' | '.join(cell.strip() for cell in row)} |" for row in rows]
     return "\n".join([*lines, "", caption(pairs)]) + "\n"
-
-
-def check_pictures() -> None:
-    """Raise InputError, in one line, unless pictures can be drawn."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "pictures need matplotlib: pip install 'fastadv[plot]' (or leave out --output)"
-        ) from None
 
 
 def _pictures(pairs: Sequence[Pair], folder: Path) -> None:

@@ -44,6 +44,13 @@ PAPERS = [
         "MNIST 7v1, 9v8, 4v0: a linear SVM on 100 digits and 1 to 6 added ones",
         "fastadv.reproduce.biggio2012",
     ),
+    Paper(
+        "munoz2017",
+        "Munoz-Gonzalez et al., Towards poisoning of deep learning algorithms with back-gradient "
+        "optimization, AISec 2017",
+        "MNIST: softmax regression, any error and 8 as 3; a perceptron on 1 against 7",
+        "fastadv.reproduce.munoz2017",
+    ),
 ]
 
 
