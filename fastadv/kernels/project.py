@@ -70,6 +70,30 @@ def momentum_step(moved, weight, x_adv, previous):
 
 
 @exact_kernel
+def turn(x, gradient, away, low, high, momentum, heading):
+    """Make ``heading`` (n, d) momentum times itself plus the unit ascent direction. In place.
+
+    The direction is the gradient without what pushes against an active bound of the box; where
+    nothing of it is left, it is from ``x`` towards ``away``.
+    """
+    for i in range(x.shape[0]):
+        square, towards = 0.0, 0.0
+        for j in range(x.shape[1]):
+            g, d = gradient[i, j], away[i, j] - x[i, j]
+            stuck = (x[i, j] <= low and g < 0.0) or (x[i, j] >= high and g > 0.0)
+            square += 0.0 if stuck else g * g
+            towards += d * d
+        lost = square == 0.0
+        size = np.sqrt(towards if lost else square)
+        scale = 1.0 / size if size > 0.0 else 0.0
+        for j in range(x.shape[1]):
+            g = gradient[i, j]
+            stuck = (x[i, j] <= low and g < 0.0) or (x[i, j] >= high and g > 0.0)
+            along = away[i, j] - x[i, j] if lost else (0.0 if stuck else g)
+            heading[i, j] = momentum * heading[i, j] + scale * along
+
+
+@exact_kernel
 def distances(x, x_adv, linf, l2):
     """Fill ``linf`` and ``l2`` (n,) float64 with the size of the change of each row."""
     for i in range(x.shape[0]):

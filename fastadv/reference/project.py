@@ -39,6 +39,19 @@ def momentum_step(moved: Floats, weight: float, x_adv: Floats, previous: Floats)
     x_adv[:] = new
 
 
+def turn(
+    x: Floats, gradient: Floats, away: Floats, low: float, high: float, momentum: float,
+    heading: Floats,
+) -> None:  # fmt: skip
+    """Make ``heading`` momentum times itself plus the unit ascent direction."""
+    stuck = ((x <= low) & (gradient < 0)) | ((x >= high) & (gradient > 0))
+    along = np.where(stuck, 0.0, gradient)
+    along = np.where(along.any(axis=1, keepdims=True), along, away - x)
+    norm = np.linalg.norm(along, axis=1, keepdims=True)
+    heading *= momentum
+    heading += np.divide(along, norm, out=np.zeros_like(along), where=norm > 0)
+
+
 def distances(x: Floats, x_adv: Floats, linf: Floats, l2: Floats) -> None:
     """Fill ``linf`` and ``l2`` (n,) with the size of the change of each row."""
     linf[:] = np.abs(x_adv - x).max(axis=1)
