@@ -304,7 +304,7 @@ def ascend(
     for step in range(steps):
         feasible.turn(points, sign * gradient, _MOMENTUM, heading)
         moved = points.copy()
-        project.l2_step(heading, step_size * (1.0 - step / steps), moved)
+        project.l2_step(heading, np.full(len(moved), step_size * (1.0 - step / steps)), moved)
         points = feasible(moved)
         loss, gradient = objective(points)
         if sign * (loss - best_loss) > 0:
