@@ -111,10 +111,11 @@ def _derivative() -> None:
 
 
 def _svm() -> None:
+    from fastadv.attacks.poisoning.biggio import Biggio
     from fastadv.models.svm import SVC
 
     X, y = _data()
     for kernel in ("linear", "rbf"):
         logits, pullback = SVC(kernel=kernel).fit(X, y).vjp(X)
         pullback(logits)
-    SVC().poison_gradient(X, y, np.array([0]), X, y)
+    Biggio(points=1, steps=1).poison(SVC(), X, y, X, y, task=_TASK)

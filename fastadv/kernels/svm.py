@@ -17,7 +17,7 @@ from fastadv.kernels._jit import exact_kernel
 
 _SINGULAR = 1e-12  # a pivot that has lost this share of its diagonal is rounding
 _ROUNDING = 16 * 2.0**-52  # of a sum of terms of size 1, generously
-_FEWER = 0.1  # pairs are optimised until the violation has fallen to this share
+_FEWER, _PAIRS = 0.1, 10  # pairs are moved until the violation is this share, so many at most
 
 
 @exact_kernel
@@ -72,21 +72,25 @@ def worst_pair(y, C, a, g):
 @exact_kernel
 def _partner(K, y, C, a, g, i):
     """Return the partner of ``i`` that lowers the second-order model of the objective most."""
-    best, best_gain = -1, 0.0
+    best, best_square, best_curvature = -1, 0.0, 1.0
     for j in range(y.size):
         rise = g[j] - g[i]
         if rise > 0.0 and _can_shrink(a, y, C, j):
-            curvature = max(K[i, i] + K[j, j] - 2.0 * K[i, j], _SINGULAR * K[i, i], 1e-300)
-            gain = rise * rise / curvature
-            if gain > best_gain:
-                best, best_gain = j, gain
+            curvature = _curvature(K, i, j)
+            if rise * rise * best_curvature > best_square * curvature:
+                best, best_square, best_curvature = j, rise * rise, curvature
     return best
+
+
+@exact_kernel
+def _curvature(K, i, j):
+    return max(K[i, i] + K[j, j] - 2.0 * K[i, j], _SINGULAR * K[i, i], 1e-150)
 
 
 @exact_kernel
 def pair_step(K, y, C, a, g, i, j):
     """Move a_i up and a_j down to the best point within their bounds. ``a``, ``g`` are modified."""
-    curvature = max(K[i, i] + K[j, j] - 2.0 * K[i, j], _SINGULAR * K[i, i], 1e-300)
+    curvature = _curvature(K, i, j)
     room_i = (C if y[i] > 0.0 else 0.0) - a[i]
     room_j = a[j] + (0.0 if y[j] > 0.0 else C)
     step = min((g[j] - g[i]) / curvature, room_i, room_j)
@@ -169,48 +173,62 @@ def solve_upper(U, k, x):
 
 
 @exact_kernel
-def _newton_direction(K, g, rows, direction):
-    """Fill ``direction`` with a descent direction of sum 0; return how far it may be followed.
-
-    That is 1 for the Newton direction. Where the free rows depend on one another, the direction
-    is one of no curvature, to be followed up to a bound: so the margin set becomes independent.
-    """
-    step = direction[1:]
-    for i in range(step.size):
-        step[i] = g[rows[0]] - g[rows[i + 1]]
-    U, k = reduced_factor(K, rows)
-    length = 1.0
-    if k == step.size:
-        solve_transposed(U, k, step)
-        solve_upper(U, k, step)
-    else:
-        slope, length = step[k], np.inf
-        for i in range(k):
-            step[i] = -U[i, k]
-        solve_upper(U, k, step)
-        for i in range(k):
-            slope += step[i] * (g[rows[0]] - g[rows[i + 1]])
-        sign = 1.0 if slope >= 0.0 else -1.0
-        for i in range(step.size):
-            step[i] = sign * step[i] if i < k else 0.0
-        step[k] = sign
-    direction[0] = 0.0
-    for i in range(step.size):
-        direction[0] -= step[i]
-    return length
+def remove_row(U, m, r):
+    """Make the factor of m rows that of the m - 1 without row ``r`` (by Givens' rotations)."""
+    for i in range(m):
+        for j in range(max(i, r + 1), m):
+            U[i, j - 1] = U[i, j]
+    for k in range(r, m - 1):
+        # The column that has moved to k still has its diagonal below, in row k + 1.
+        upper, lower = U[k, k], U[k + 1, k]
+        size = np.sqrt(upper * upper + lower * lower)
+        cosine, sine = upper / size, lower / size
+        U[k, k] = size
+        for j in range(k + 1, m - 1):
+            upper, lower = U[k, j], U[k + 1, j]
+            U[k, j] = cosine * upper + sine * lower
+            U[k + 1, j] = cosine * lower - sine * upper
 
 
 @exact_kernel
-def newton_step(K, y, C, a, g):
-    """Minimise over the free multipliers, as far as their bounds allow. ``a``, ``g`` are modified.
+def _newton_direction(g, rows, U, direction):
+    """Fill ``direction`` with the step of sum 0 to the minimum over the free ``rows``."""
+    m = rows.size - 1
+    step = direction[1:]
+    for i in range(m):
+        step[i] = g[rows[0]] - g[rows[i + 1]]
+    solve_transposed(U, m, step)
+    solve_upper(U, m, step)
+    direction[0] = 0.0
+    for i in range(m):
+        direction[0] -= step[i]
 
-    Returns whether a bound stood in the way: one multiplier is then free no more.
+
+@exact_kernel
+def _flat_direction(g, rows, U, k, direction):
+    """Fill ``direction`` with one of sum 0 and no curvature, downhill, where row k + 1 depends."""
+    step = direction[1:]
+    for i in range(step.size):
+        step[i] = -U[i, k] if i < k else 0.0
+    solve_upper(U, k, step)
+    step[k] = 1.0
+    slope, total = 0.0, 0.0
+    for i in range(k + 1):
+        slope += step[i] * (g[rows[0]] - g[rows[i + 1]])
+        total += step[i]
+    direction[0] = -total
+    if slope < 0.0:
+        for i in range(direction.size):
+            direction[i] = -direction[i]
+
+
+@exact_kernel
+def _follow(K, y, C, a, g, rows, direction, length):
+    """Move the free ``rows`` along ``direction`` up to ``length``. ``a``, ``g`` are modified.
+
+    Returns which of them met its bound first, and holds it there; -1 if none did.
     """
-    rows = free_rows(y, C, a)
-    if rows.size < 2:
-        return False
-    direction = np.empty(rows.size)
-    length, blocking = _newton_direction(K, g, rows, direction), -1
+    blocking = -1
     for i in range(rows.size):
         r = rows[i]
         if direction[i] != 0.0:
@@ -227,7 +245,47 @@ def newton_step(K, y, C, a, g):
         if change != 0.0:
             for k in range(y.size):
                 g[k] += change * K[r, k]
-    return blocking >= 0
+    return blocking
+
+
+@exact_kernel
+def newton_step(K, y, C, a, g):
+    """Minimise over the free multipliers, which gets fewer by each that meets a bound on the way.
+
+    ``a`` and ``g`` are modified. Where free rows depend on one another, some are moved to a bound
+    at no cost: so the margin set becomes independent. Returns whether it has to be called again.
+    """
+    rows = free_rows(y, C, a)
+    m = rows.size - 1
+    if m < 1:
+        return False
+    _put_inmost_first(y, C, a, rows)
+    U, rank = reduced_factor(K, rows)
+    direction = np.empty(m + 1)
+    if rank < m:
+        _flat_direction(g, rows, U, rank, direction)
+        return _follow(K, y, C, a, g, rows, direction, np.inf) >= 0
+    while m > 0:
+        _newton_direction(g, rows[: m + 1], U, direction[: m + 1])
+        blocking = _follow(K, y, C, a, g, rows[: m + 1], direction[: m + 1], 1.0)
+        if blocking <= 0:
+            return blocking == 0
+        remove_row(U, m, blocking - 1)
+        for i in range(blocking, m):
+            rows[i] = rows[i + 1]
+        m -= 1
+    return False
+
+
+@exact_kernel
+def _put_inmost_first(y, C, a, rows):
+    """Swap to the front the row that is farthest from its bounds: it is unlikely to be removed."""
+    best, room = 0, -1.0
+    for i in range(rows.size):
+        alpha = a[rows[i]] * y[rows[i]]
+        if min(alpha, C - alpha) > room:
+            best, room = i, min(alpha, C - alpha)
+    rows[0], rows[best] = rows[best], rows[0]
 
 
 @exact_kernel
@@ -251,7 +309,7 @@ def solve(K, y, C, tolerance, max_rounds, a, g):
             return bias(y, C, a, g), violation, rounds
         rounds += 1
         goal = _FEWER * violation
-        for _ in range(y.size):
+        for _ in range(_PAIRS):
             pair_step(K, y, C, a, g, i, _partner(K, y, C, a, g, i))
             i, _, violation = worst_pair(y, C, a, g)
             if violation <= goal:

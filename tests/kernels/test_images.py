@@ -134,6 +134,12 @@ def test_projections_equal_their_twins_and_stay_inside() -> None:
     np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_array_equal(before, x)
     np.testing.assert_array_equal(before64, x)
+    x64, away = x.astype(float), np.full(x.shape, 0.5)
+    x64[:5, ::2] = np.arange(x64[:5, ::2].size).reshape(5, -1) % 2  # on either bound
+    headings = [np.ones_like(x64), np.ones_like(x64)]
+    for module, heading in zip((project, project_twin), headings, strict=True):
+        module.turn(x64, g.astype(float), away, 0.0, 1.0, 0.7, heading)
+    np.testing.assert_allclose(*headings, atol=1e-12)
     found, expected = np.empty((2, 20)), np.empty((2, 20))
     project.distances(x, far, *found)
     project_twin.distances(x.astype(float), far.astype(float), *expected)

@@ -80,6 +80,12 @@ def test_the_factor_is_that_of_the_reduced_kernel(m: int) -> None:
     assert rank == m
     centred = x[rows[1:]] - x[rows[0]]
     np.testing.assert_allclose(np.triu(U), np.linalg.cholesky(centred @ centred.T).T, atol=1e-12)
+    for r in {0, m // 2, m - 1} - {0 if m == 1 else -1}:
+        smaller, kept = U.copy(), np.delete(np.arange(m), r)
+        svm.remove_row(smaller, m, r)
+        smaller = np.triu(smaller[: m - 1, : m - 1])
+        reduced = (centred @ centred.T)[np.ix_(kept, kept)]
+        np.testing.assert_allclose(smaller.T @ smaller, reduced, atol=1e-12)
     right = RNG.normal(size=m)
     z = right.copy()
     svm.solve_transposed(U, m, z)

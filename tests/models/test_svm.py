@@ -175,6 +175,7 @@ def test_a_grid_says_at_once_that_ten_classes_are_too_many(tmp_path: Path) -> No
         run_grid(attacks=["pgd"], model="svm", samples=5, output=tmp_path)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("model", ["svm", "svm[kernel=rbf,C=2]"])
 def test_works_in_grids(model: str, tmp_path: Path) -> None:
     """Every kind of attack; a defense that needs batches is skipped with its reason."""
