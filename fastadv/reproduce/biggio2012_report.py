@@ -126,7 +126,8 @@ def _pictures(pairs: Sequence[Pair], folder: Path) -> None:
         for values, name in ((pair.error, "optimised"), (pair.flipped, "flipped alone")):
             spread = values.std(axis=0, ddof=1) if len(values) > 1 else 0.0
             axes.errorbar(points, values.mean(axis=0), spread, marker="o", capsize=3, label=name)
-        axes.set(title=pair.title, xlabel="points added to 100", ylim=(0, None))
+        axes.set(title=pair.title, xlabel="points added to 100")
+    figure.axes[0].set_ylim(bottom=0)
     figure.axes[0].set_ylabel("test error in %")
     figure.axes[0].legend(frameon=False)
     _write(FigureCanvasAgg(figure), folder / "biggio2012-error.png")
