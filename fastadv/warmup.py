@@ -80,9 +80,13 @@ def _attacks() -> None:
     for entry in ATTACKS:
         if entry.kind == "evasion":
             entry.load()().perturb(model, X, y, task=_TASK)
+    from fastadv.attacks.evasion.loss import dlr_ascent
     from fastadv.attacks.evasion.pgd import PGD
+    from fastadv.attacks.evasion.square import Square
 
     PGD(norm="l2", steps=1).perturb(model, X, y, task=_TASK)
+    Square(norm="l2", queries=2).perturb(model, X, y, task=_TASK)
+    dlr_ascent(np.eye(3, dtype=np.float32), np.arange(3), None)
 
 
 def _defenses() -> None:

@@ -152,12 +152,14 @@ def _bumps(task: Task, stream: Stream) -> Float32:
 
 @functools.cache
 def _bump(side: int) -> Float64:
-    """Return two pyramids side by side, one up and one down, (side, side), of norm 1 (eq. 2)."""
+    """Return two pyramids side by side, one up and one down, (side, side), of norm 1 (eq. 2).
+
+    Each has half of the whole, as in the paper's code, also where one is a pixel wider.
+    """
     half = side // 2
-    bump = np.concatenate([_pyramid(side, half), -_pyramid(side, side - half)], axis=1)
-    bump = np.ascontiguousarray(bump / np.linalg.norm(bump))
-    bump.setflags(write=False)
-    return bump
+    halves = [_pyramid(side, half), -_pyramid(side, side - half)]
+    bump = np.concatenate([part / np.linalg.norm(part) for part in halves if part.size], axis=1)
+    return np.ascontiguousarray(bump / np.linalg.norm(bump))
 
 
 def _pyramid(height: int, width: int) -> Float64:
