@@ -58,6 +58,7 @@ ATTACKS: list[Entry] = [
     Entry("pgd", "evasion", "projected gradient steps in an Linf or L2 ball", f"{_EVASION}.pgd:PGD"),
     Entry("stadv", "evasion", "a flow field that bends the image", f"{_EVASION}.stadv:StAdv"),
     Entry("label_flip", "poisoning", "added copies with wrong labels", f"{_POISONING}.label_flip:LabelFlip"),
+    Entry("backdoor", "poisoning", "added images with a patch that calls a label", f"{_POISONING}.backdoor:Backdoor"),
     Entry("biggio", "poisoning", "points found by the gradient through training", f"{_POISONING}.biggio:Biggio"),
 ]  # fmt: skip
 
