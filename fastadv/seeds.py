@@ -50,6 +50,10 @@ class Stream:
     key: int
     ids: npt.NDArray[np.uint64]
 
+    def rows(self, rows: npt.NDArray[np.intp]) -> Stream:
+        """Return the draws of some of the samples."""
+        return Stream(self.key, self.ids[rows])
+
     def uniform(
         self, draw: int, n_columns: int, low: float = 0.0, high: float = 1.0
     ) -> npt.NDArray[np.float32]:

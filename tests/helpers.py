@@ -22,10 +22,10 @@ def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np
     return X.astype(np.float32), y.astype(np.int64)
 
 
-def write_npz(path: object, n: int = 90) -> str:
+def write_npz(path: object, n: int = 90, task: Task = TASK) -> str:
     """A dataset file of such images."""
-    X, y = blobs(n)
-    X_test, y_test = blobs(45, seed=1)
-    shape = (-1, *TASK.image_shape[:2])
+    X, y = blobs(n, task=task)
+    X_test, y_test = blobs(45, seed=1, task=task)
+    shape = (-1, *task.image_shape[:2])
     np.savez(path, x_train=X.reshape(shape), y_train=y, x_test=X_test.reshape(shape), y_test=y_test)  # type: ignore[arg-type]
     return str(path)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fastadv.benchmarks.race import Race
 
-_PEERS = ("training",)
+_PEERS = ("training", "evasion")
 
 
 def _peers() -> list[Race]:

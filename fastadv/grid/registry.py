@@ -56,6 +56,10 @@ ATTACKS: list[Entry] = [
     Entry("noise", "evasion", "random noise of a budget, the control", f"{_EVASION}.noise:Noise"),
     Entry("fgsm", "evasion", "one step along the gradient's sign", f"{_EVASION}.fgsm:FGSM"),
     Entry("pgd", "evasion", "projected gradient steps in an Linf or L2 ball", f"{_EVASION}.pgd:PGD"),
+    Entry("apgd", "evasion", "projected steps that halve themselves", f"{_EVASION}.apgd:APGD"),
+    Entry("square", "evasion", "random windows, from logits alone", f"{_EVASION}.square:Square"),
+    Entry("deepfool", "evasion", "steps to the nearest boundary", f"{_EVASION}.deepfool:DeepFool"),
+    Entry("cw", "evasion", "the least L2 change of a confidence", f"{_EVASION}.cw:CW"),
     Entry("stadv", "evasion", "a flow field that bends the image", f"{_EVASION}.stadv:StAdv"),
     Entry("label_flip", "poisoning", "added copies with wrong labels", f"{_POISONING}.label_flip:LabelFlip"),
     Entry("backdoor", "poisoning", "added images with a patch that calls a label", f"{_POISONING}.backdoor:Backdoor"),
@@ -64,7 +68,7 @@ ATTACKS: list[Entry] = [
 
 DEFENSES: list[Entry] = [
     Entry("none", "defense", "no defense", "fastadv.grid.none:NoDefense"),
-    Entry("adv_training", "defense", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5]"}),
+    Entry("adv_training", "defense", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5,keep=last]"}),
     Entry("knn_relabel", "defense", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
     Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
     Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),

@@ -60,3 +60,47 @@ def margin(logits, labels, targets, margins, rivals):
         rivals[i] = rival
         difference = float(logits[i, anchor]) - float(logits[i, rival])
         margins[i] = difference if targets[i] < 0 else -difference
+
+
+@exact_kernel
+def largest(row, order):
+    """Fill ``order`` with the columns of the largest entries of ``row``, the largest first."""
+    for place in range(order.size):
+        best = -1
+        for j in range(row.size):
+            taken = False
+            for before in range(place):
+                taken |= order[before] == j
+            if not taken and (best < 0 or row[j] > row[best]):
+                best = j
+        order[place] = best
+
+
+@exact_kernel
+def dlr(logits, labels, targets, losses, dlogits):
+    """Fill ``losses`` (n,) float64 and ``dlogits`` (n, k): the difference of logits ratio.
+
+    With the logits in descending order Z_1, Z_2, ...: without a target (-1)
+    -(Z_y - max of the others) / (Z_1 - Z_3), with one -(Z_y - Z_t) / (Z_1 - (Z_3 + Z_4) / 2).
+    """
+    kind = logits.dtype.type
+    order = np.empty(4, np.int64)
+    for i in range(logits.shape[0]):
+        targeted = targets[i] >= 0
+        used = order[: 4 if targeted else 3]
+        largest(logits[i], used)
+        y = labels[i]
+        rival = targets[i] if targeted else runner_up(logits, i, y)
+        third, fourth = used[2], used[3] if targeted else used[2]
+        middle = 0.5 * (float(logits[i, third]) + float(logits[i, fourth]))
+        spread = float(logits[i, used[0]]) - middle
+        inverse = 1.0 / spread if spread > 0.0 else 0.0  # all tied: no direction is better
+        losses[i] = -(float(logits[i, y]) - float(logits[i, rival])) * inverse
+        for j in range(logits.shape[1]):
+            dlogits[i, j] = kind(0.0)
+        dlogits[i, y] -= kind(inverse)
+        dlogits[i, rival] += kind(inverse)
+        slope = losses[i] * inverse
+        dlogits[i, used[0]] -= kind(slope)
+        dlogits[i, third] += kind(0.5 * slope)
+        dlogits[i, fourth] += kind(0.5 * slope)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels._jit import exact_kernel, kernel
 
 
 @exact_kernel
@@ -15,7 +15,7 @@ def linf_project(x, eps, low, high, x_adv):
             x_adv[i, j] = min(max(x_adv[i, j], least), most)
 
 
-@exact_kernel
+@kernel
 def l2_project(x, eps, low, high, x_adv):
     """Bring ``x_adv`` into the ball around ``x`` and then into the box, which cannot leave it."""
     kind = x.dtype.type
@@ -33,27 +33,64 @@ def l2_project(x, eps, low, high, x_adv):
 
 
 @exact_kernel
-def linf_step(gradient, step, x_adv):
-    """Add ``step`` times the sign of the gradient. ``x_adv`` is modified in place."""
+def linf_step(gradient, steps, x_adv):
+    """Add ``steps`` (n,) times the sign of the gradient. ``x_adv`` is modified in place."""
     for i in range(x_adv.shape[0]):
-        for j in range(x_adv.shape[1]):
-            g = gradient[i, j]
-            if g > 0:
-                x_adv[i, j] += x_adv.dtype.type(step)
-            elif g < 0:
-                x_adv[i, j] -= x_adv.dtype.type(step)
+        step, zero = x_adv.dtype.type(steps[i]), x_adv.dtype.type(0.0)
+        for j in range(x_adv.shape[1]):  # two selects: a branch would keep it from vectorising
+            up = step if gradient[i, j] > 0 else zero
+            down = step if gradient[i, j] < 0 else zero
+            x_adv[i, j] += up - down
 
 
-@exact_kernel
-def l2_step(gradient, step, x_adv):
-    """Add ``step`` times the unit gradient; a zero gradient moves nothing. Modified in place."""
+@kernel
+def l2_step(gradient, steps, x_adv):
+    """Add ``steps`` (n,) times the unit gradient; a zero gradient moves nothing."""
     for i in range(x_adv.shape[0]):
         square = 0.0
         for j in range(x_adv.shape[1]):
             square += np.float64(gradient[i, j]) * np.float64(gradient[i, j])
-        scale = step / np.sqrt(square) if square > 0.0 else 0.0
+        scale = steps[i] / np.sqrt(square) if square > 0.0 else 0.0
         for j in range(x_adv.shape[1]):
             x_adv[i, j] += x_adv.dtype.type(scale * gradient[i, j])
+
+
+@exact_kernel
+def momentum_step(moved, weight, x_adv, previous):
+    """Go on from ``x_adv`` by ``weight`` toward ``moved``, by the rest as the last step went.
+
+    ``x_adv`` gets the new point and ``previous`` the old one.
+    """
+    onward, rest = x_adv.dtype.type(weight), x_adv.dtype.type(1.0 - weight)
+    for i in range(x_adv.shape[0]):
+        for j in range(x_adv.shape[1]):
+            here = x_adv[i, j]
+            x_adv[i, j] = here + onward * (moved[i, j] - here) + rest * (here - previous[i, j])
+            previous[i, j] = here
+
+
+@exact_kernel
+def turn(x, gradient, away, low, high, momentum, heading):
+    """Make ``heading`` (n, d) momentum times itself plus the unit ascent direction. In place.
+
+    The direction is the gradient without what pushes against an active bound of the box; where
+    nothing of it is left, it is from ``x`` towards ``away``.
+    """
+    for i in range(x.shape[0]):
+        square, towards = 0.0, 0.0
+        for j in range(x.shape[1]):
+            g, d = gradient[i, j], away[i, j] - x[i, j]
+            stuck = (x[i, j] <= low and g < 0.0) or (x[i, j] >= high and g > 0.0)
+            square += 0.0 if stuck else g * g
+            towards += d * d
+        lost = square == 0.0
+        size = np.sqrt(towards if lost else square)
+        scale = 1.0 / size if size > 0.0 else 0.0
+        for j in range(x.shape[1]):
+            g = gradient[i, j]
+            stuck = (x[i, j] <= low and g < 0.0) or (x[i, j] >= high and g > 0.0)
+            along = away[i, j] - x[i, j] if lost else (0.0 if stuck else g)
+            heading[i, j] = momentum * heading[i, j] + scale * along
 
 
 @exact_kernel

@@ -18,15 +18,14 @@ from fastadv.errors import DivergenceError, InputError
 from fastadv.files import atomic_write
 from fastadv.kernels import svm
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
-from fastadv.models.svm_objective import Objective
+from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Float64, Floats, Pullback, Task
-from fastadv.threads import map_chunks, one_blas_thread
+from fastadv.threads import map_chunks
 
 TOLERANCE = 1e-8  # of the optimality conditions, in units of the margin
 MAX_ROUNDS = 10_000  # one to ten are usual
 
 _CHUNK = 1024  # rows a thread takes at once when it predicts
-_GRAM_CHUNK = 256  # rows of the kernel matrix
 _MOST_ROWS = 16_384  # to train on: their kernel matrix takes 2 GiB
 
 
@@ -124,6 +123,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         """
         self.check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float64, order="C")
+        check_classification_targets(y)
         self.classes_, signs = signed(y)
         if len(X) > _MOST_ROWS:
             raise InputError(
@@ -231,7 +231,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         gamma = self._gamma_on(X_clean)
         rows = np.concatenate([X_clean, np.asarray(X_val, dtype=np.float64)])
         return Objective(
-            rows, kernel_matrix(X_clean, rows, gamma), np.concatenate([signs[clean], signs[index]]),
+            rows, np.concatenate([signs[clean], signs[index]]),
             np.where(y_val == classes[1], 1.0, -1.0), gamma, float(self.C), TOLERANCE, MAX_ROUNDS,
         )  # fmt: skip
 
@@ -363,7 +363,6 @@ def signed(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Float64]:
     InputError
         If there are not two.
     """
-    check_classification_targets(y)
     classes, columns = np.unique(y, return_inverse=True)
     if len(classes) > 2:
         raise InputError(
@@ -374,24 +373,6 @@ def signed(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Float64]:
     if len(classes) < 2:
         raise InputError(f"y has one class ({classes[0]!r}); training needs two")
     return classes, np.where(columns == 1, 1.0, -1.0)
-
-
-def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:
-    """Return the kernel of each row of X with each of Z, (n, m); gamma 0 is the linear one.
-
-    In the calling thread: attacks ask for it from their own.
-    """
-    squares_x, squares_z = np.square(X).sum(axis=1), np.square(Z).sum(axis=1)
-    out = np.empty((len(X), len(Z)))
-    with one_blas_thread():
-        for start in range(0, len(X), _GRAM_CHUNK):
-            K = out[start : start + _GRAM_CHUNK]
-            np.matmul(X[start : start + _GRAM_CHUNK], Z.T, out=K)
-            if gamma > 0:
-                K *= -2.0
-                K += squares_x[start : start + _GRAM_CHUNK, np.newaxis] + squares_z
-                np.exp(-gamma * np.maximum(K, 0.0), out=K)
-    return out
 
 
 def _float_type(X: Floats) -> npt.DTypeLike:

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from fastadv.errors import DivergenceError, InputError
 from fastadv.kernels import svm_poison
 from fastadv.protocols import Float64
+from fastadv.threads import one_blas_thread
+
+_CHUNK = 256  # rows of a kernel matrix that are filled at once
 
 
 class Objective:
@@ -17,8 +20,6 @@ class Objective:
     ----------
     rows : ndarray of shape (n + m, d)
         The clean training rows, then those of validation.
-    K : ndarray of shape (n, n + m)
-        The kernel of the clean rows with all of them.
     y : ndarray of shape (n + p,)
         1.0 or -1.0: of the clean rows, then of the points.
     y_val : ndarray of shape (m,)
@@ -29,7 +30,6 @@ class Objective:
     def __init__(
         self,
         rows: Float64,
-        K: Float64,
         y: Float64,
         y_val: Float64,
         gamma: float,
@@ -37,22 +37,24 @@ class Objective:
         tolerance: float,
         max_rounds: int,
     ) -> None:
-        n, size, m = len(K), len(y), len(y_val)
+        size, m = len(y), len(y_val)
+        n = len(rows) - m
         if size == n:
             raise InputError("index is empty; there is no row to move")
         self._all_rows, self._n_points = rows, size - n
         self._setting = y, y_val, gamma, C, tolerance, max_rounds
         self._max_rounds = max_rounds
-        K_all, K_val = np.empty((size, size)), np.empty((size, m))
-        K_all[:n, :n], K_val[:n] = K[:, :n], K[:, n:]
-        a, g, v = np.zeros((3, size))
-        self._solution = K_all, K_val, a, g, v, np.zeros(m)
         self._hold(np.flatnonzero(rows.any(axis=0)))
+        K, K_val = np.empty((size, size)), np.empty((size, m))
+        clean = kernel_matrix(self._rows[0][:n], self._rows[0], gamma)
+        K[:n, :n], K_val[:n] = clean[:, :n], clean[:, n:]
+        a, g, v = np.zeros((3, size))
+        self._solution = K, K_val, a, g, v, np.zeros(m)
 
     def _hold(self, columns: npt.NDArray[np.intp]) -> None:
         """Work on these columns; in the others all rows and points are 0, as at an image's rim."""
         self._columns = columns
-        rows = np.ascontiguousarray(self._all_rows[:, columns])
+        rows = self._all_rows.take(columns, axis=1)
         self._rows = rows, np.square(rows).sum(axis=1)
         self._last = np.full((self._n_points, len(columns)), np.nan)  # no points yet
         self._pull = np.zeros(len(self._setting[1])), np.zeros(len(columns))
@@ -77,3 +79,21 @@ class Objective:
             raise DivergenceError(f"the SVM's dual is off its optimum by {violation:.1e}: lower C")
         gradient[:, self._columns] = out
         return loss, gradient
+
+
+def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:
+    """Return the kernel of each row of X with each of Z, (n, m); gamma 0 is the linear one.
+
+    In the calling thread: attacks ask for it from their own.
+    """
+    squares_x, squares_z = np.square(X).sum(axis=1), np.square(Z).sum(axis=1)
+    out = np.empty((len(X), len(Z)))
+    with one_blas_thread():
+        for start in range(0, len(X), _CHUNK):
+            K = out[start : start + _CHUNK]
+            np.matmul(X[start : start + _CHUNK], Z.T, out=K)
+            if gamma > 0:
+                K *= -2.0
+                K += squares_x[start : start + _CHUNK, np.newaxis] + squares_z
+                np.exp(-gamma * np.maximum(K, 0.0), out=K)
+    return out

@@ -41,3 +41,25 @@ def margin(logits: Floats, labels: Ints, targets: Ints, margins: Floats, rivals:
         rivals[i] = runner_up(logits, i, anchor)
         difference = logits[i, anchor] - logits[i, rivals[i]]
         margins[i] = difference if targets[i] < 0 else -difference
+
+
+def largest(row: Floats, order: Ints) -> None:
+    """Fill ``order`` with the columns of the largest entries of ``row``, the largest first."""
+    order[:] = np.argsort(-row, kind="stable")[: len(order)]
+
+
+def dlr(logits: Floats, labels: Ints, targets: Ints, losses: Floats, dlogits: Floats) -> None:
+    """Fill ``losses`` (n,) and ``dlogits`` (n, k): the difference of logits ratio."""
+    one_hot = np.eye(logits.shape[1])
+    for i, (row, y, target) in enumerate(zip(logits, labels, targets, strict=True)):
+        order = np.empty(3 if target < 0 else 4, dtype=np.int64)
+        largest(row, order)
+        if target < 0:
+            numerator = one_hot[runner_up(logits, i, int(y))] - one_hot[y]
+            denominator = one_hot[order[0]] - one_hot[order[2]]
+        else:
+            numerator = one_hot[target] - one_hot[y]
+            denominator = one_hot[order[0]] - 0.5 * (one_hot[order[2]] + one_hot[order[3]])
+        spread = denominator @ row
+        losses[i] = numerator @ row / spread if spread > 0 else 0.0
+        dlogits[i] = (numerator - losses[i] * denominator) / spread if spread > 0 else 0.0

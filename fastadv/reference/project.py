@@ -21,15 +21,35 @@ def l2_project(x: Floats, eps: float, low: float, high: float, x_adv: Floats) ->
     x_adv[:] = np.clip(x + scale * change, low, high)
 
 
-def linf_step(gradient: Floats, step: float, x_adv: Floats) -> None:
-    """Add ``step`` times the sign of the gradient."""
-    x_adv += step * np.sign(gradient)
+def linf_step(gradient: Floats, steps: Floats, x_adv: Floats) -> None:
+    """Add ``steps`` (n,) times the sign of the gradient."""
+    x_adv += steps[:, None] * np.sign(gradient)
 
 
-def l2_step(gradient: Floats, step: float, x_adv: Floats) -> None:
-    """Add ``step`` times the unit gradient."""
+def l2_step(gradient: Floats, steps: Floats, x_adv: Floats) -> None:
+    """Add ``steps`` (n,) times the unit gradient."""
     norm = np.linalg.norm(gradient, axis=1, keepdims=True)
-    x_adv += step * np.divide(gradient, norm, out=np.zeros_like(gradient), where=norm > 0)
+    x_adv += steps[:, None] * np.divide(gradient, norm, out=np.zeros_like(gradient), where=norm > 0)
+
+
+def momentum_step(moved: Floats, weight: float, x_adv: Floats, previous: Floats) -> None:
+    """Go on by ``weight`` toward ``moved``, by the rest as the last step went."""
+    new = x_adv + weight * (moved - x_adv) + (1.0 - weight) * (x_adv - previous)
+    previous[:] = x_adv
+    x_adv[:] = new
+
+
+def turn(
+    x: Floats, gradient: Floats, away: Floats, low: float, high: float, momentum: float,
+    heading: Floats,
+) -> None:  # fmt: skip
+    """Make ``heading`` momentum times itself plus the unit ascent direction."""
+    stuck = ((x <= low) & (gradient < 0)) | ((x >= high) & (gradient > 0))
+    along = np.where(stuck, 0.0, gradient)
+    along = np.where(along.any(axis=1, keepdims=True), along, away - x)
+    norm = np.linalg.norm(along, axis=1, keepdims=True)
+    heading *= momentum
+    heading += np.divide(along, norm, out=np.zeros_like(along), where=norm > 0)
 
 
 def distances(x: Floats, x_adv: Floats, linf: Floats, l2: Floats) -> None:

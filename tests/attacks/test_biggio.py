@@ -80,7 +80,8 @@ def test_a_distance_from_the_start_is_kept(norm: str, order: float) -> None:
 
 def test_components_against_the_box_do_not_shorten_the_step() -> None:
     points = np.array([[0.0, 0.5, 1.0]])
-    direction = box(points).direction(points, np.array([[-30.0, 0.1, 5.0]]))
+    direction = np.zeros_like(points)
+    box(points).turn(points, np.array([[-30.0, 0.1, 5.0]]), 0.5, direction)
     np.testing.assert_array_equal(direction, [[0.0, 1.0, 0.0]])
 
 

@@ -90,3 +90,31 @@ def test_stadv_on_mnist() -> None:
     result = make_attack("stadv").perturb(model, ds.x_test[:500], ds.y_test[:500], task=ds.task)
     assert result.success.sum() >= 0.99 * (~result.misclassified).sum()
     assert np.median(result.distances["flow_loss"][result.success]) <= 27.0
+
+
+@pytest.mark.compiled
+def test_strength_on_mnist() -> None:
+    """Each attack as strong as its kind should be; the figures are for 300 images, seed 0."""
+    ds = load_dataset("mnist")
+    model = MLPClassifier().fit(ds.x_train, ds.y_train)
+    x, y = ds.x_test[:300], ds.y_test[:300]
+
+    def attacked(text: str) -> tuple[float, float]:
+        attack = make_attack(text)
+        result, threat = attack.perturb(model, x, y, task=ds.task), attack.threat()
+        distance = result.distances[threat.distance]
+        broken = result.success & (distance <= threat.budget * (1 + 1e-5))
+        needed = float(np.median(distance[result.success]))
+        return float(np.mean(~result.misclassified & ~broken)), needed
+
+    fgsm, pgd, apgd, square, strongest = (
+        attacked(text)[0] for text in ("fgsm", "pgd", "apgd", "square", "apgd[loss=dlr,targets=9]")
+    )
+    assert strongest <= apgd <= pgd < fgsm < 0.5
+    assert strongest <= square <= pgd + 0.05
+    (cw, cw_needs), (deepfool, deepfool_needs), (l2, _) = (
+        attacked(text) for text in ("cw", "deepfool", "apgd[norm=l2,eps=1]")
+    )
+    assert l2 <= cw + 0.02
+    assert cw <= deepfool <= cw + 0.08
+    assert cw_needs < deepfool_needs < 1.06 * cw_needs < 1.2

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastadv import threat
 from fastadv.kernels import project
-from fastadv.protocols import Float32, Floats, Task
+from fastadv.protocols import Float32, Float64, Floats, Task
 from fastadv.seeds import Stream
 
 Norm = Literal["linf", "l2"]
@@ -19,10 +19,14 @@ def threat_of(norm: Norm, eps: float) -> threat.Threat:
     return threat.linf(eps) if norm == "linf" else threat.l2(eps)
 
 
-def step(norm: Norm, gradient: Floats, size: float, x_adv: Float32) -> None:
-    """Move ``x_adv`` (n, d) up the gradient by ``size`` in the norm. Modified in place."""
+def step(norm: Norm, gradient: Floats, size: float | Float64, x_adv: Float32) -> None:
+    """Move ``x_adv`` (n, d) up the gradient by ``size`` in the norm. Modified in place.
+
+    ``size`` is one for all rows or one a row, (n,).
+    """
+    sizes = np.broadcast_to(np.asarray(size, dtype=np.float64), len(x_adv)).copy()
     take = project.linf_step if norm == "linf" else project.l2_step
-    take(gradient, size, x_adv)
+    take(gradient, sizes, x_adv)
 
 
 def project_onto(norm: Norm, x: Float32, eps: float, task: Task, x_adv: Float32) -> None:

@@ -1,11 +1,27 @@
-"""The cross-entropy as attackers climb it."""
+"""What attackers raise (cross-entropy, difference of logits ratio) and lower (the margin)."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
+from fastadv.errors import InputError
 from fastadv.kernels import loss
-from fastadv.protocols import Float64, Floats, Labels
+from fastadv.protocols import Float64, Floats, Labels, Mask
+
+Loss = Literal["ce", "dlr"]
+
+
+def ascent(name: Loss, logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, Floats]:
+    """Return what an attacker raises, (n,), and its derivative with respect to the logits (n, k).
+
+    Raises
+    ------
+    InputError
+        If the loss is ``dlr`` and the model has too few classes for it.
+    """
+    return (cross_entropy_ascent if name == "ce" else dlr_ascent)(logits, y, target)
 
 
 def cross_entropy_ascent(
@@ -18,3 +34,49 @@ def cross_entropy_ascent(
     losses, dlogits = np.empty(len(logits)), np.empty_like(logits)
     loss.cross_entropy(logits, y if target is None else target, losses, dlogits)
     return (losses, dlogits) if target is None else (-losses, -dlogits)
+
+
+def dlr_ascent(logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, Floats]:
+    """Return the difference of logits ratio (n,) and its derivative (n, k).
+
+    A difference of two logits over the spread of the largest ones, so that no scaling of the
+    logits can make its gradient vanish (Croce and Hein, ICML 2020, section 4).
+    """
+    least = dlr_least_classes(targeted=target is not None)
+    if logits.shape[1] < least:
+        raise InputError(
+            f"loss=dlr compares {least} logits and the model has {logits.shape[1]}; use loss=ce"
+        )
+    losses, dlogits = np.empty(len(logits)), np.empty_like(logits)
+    loss.dlr(logits, y, np.full(len(logits), -1) if target is None else target, losses, dlogits)
+    return losses, dlogits
+
+
+def margins(logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, Labels]:
+    """Return the margins (n,), negative where the attack has succeeded, and the rivals (n,).
+
+    Without a target Z_y - max of the others, with one max of the others - Z_t; the rival is the
+    class of that maximum.
+    """
+    found, rivals = np.empty(len(logits)), np.empty(len(logits), dtype=np.int64)
+    loss.margin(logits, y, np.full(len(y), -1) if target is None else target, found, rivals)
+    return found, rivals
+
+
+def hinge(logits: Floats, y: Labels, target: Labels | None, kappa: float) -> tuple[Mask, Floats]:
+    """Return where the margin is at most -kappa, and the gradient of max(margin, -kappa) (n, k).
+
+    A tie of two logits is no success, so that at kappa = 0 it is pushed on.
+    """
+    margin, rivals = margins(logits, y, target)
+    success = (margin < 0) & (margin <= -kappa)
+    dlogits, rows = np.zeros_like(logits), np.flatnonzero(~success)
+    raised, lowered = (y, rivals) if target is None else (rivals, target)
+    dlogits[rows, raised[rows]] = 1.0
+    dlogits[rows, lowered[rows]] = -1.0
+    return success, dlogits
+
+
+def dlr_least_classes(*, targeted: bool) -> int:
+    """Return how many classes a model needs for the difference of logits ratio."""
+    return 4 if targeted else 3

@@ -32,10 +32,11 @@ import numpy.typing as npt
 from fastadv import seeds, threat
 from fastadv.attacks.checks import require
 from fastadv.attacks.poisoning import base, full_scale
-from fastadv.attacks.poisoning.feasible import Feasible, away_from, unit
+from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.attacks.poisoning.label_flip import random_flips
 from fastadv.errors import InputError
+from fastadv.kernels import project
 from fastadv.protocols import (
     Float64,
     Floats,
@@ -301,9 +302,10 @@ def ascend(
     history = np.full(steps + 1, best_loss)
     heading = np.zeros_like(start)
     for step in range(steps):
-        heading = _MOMENTUM * heading + feasible.direction(points, sign * gradient)
-        length = step_size * (1.0 - step / steps)
-        points = feasible(points + length * unit(heading))
+        feasible.turn(points, sign * gradient, _MOMENTUM, heading)
+        moved = points.copy()
+        project.l2_step(heading, np.full(len(moved), step_size * (1.0 - step / steps)), moved)
+        points = feasible(moved)
         loss, gradient = objective(points)
         if sign * (loss - best_loss) > 0:
             best, best_loss = points, loss

@@ -59,29 +59,15 @@ class Feasible:
             bring(self.start, self.eps, low, high, inside)
         return inside.astype(np.float32).astype(np.float64)
 
-    def direction(self, points: Float64, gradient: Float64) -> Float64:
-        """Return the unit vector that each point moves along, (p, d).
+    def turn(self, points: Float64, gradient: Float64, momentum: float, heading: Float64) -> None:
+        """Turn ``heading`` (p, d): momentum times itself plus the unit vector of each point.
 
-        It is the gradient without the components that push against an active bound of the box,
+        That is the gradient without the components that push against an active bound of the box,
         dropped before the length is taken: on the zeros of MNIST the step would stall. A point
         whose gradient is zero (outside the support of an SVM, say) turns towards the images that
         its label is wrong for, where it is sure to matter again.
         """
-        low, high = self.bounds
-        stuck = ((points <= low) & (gradient < 0)) | ((points >= high) & (gradient > 0))
-        along = np.where(stuck, 0.0, gradient)
-        lost = ~along.any(axis=1)
-        if lost.any():
-            along[lost] = self.away[lost] - points[lost]
-        return unit(along)
-
-
-def unit(vectors: Float64) -> Float64:
-    """Return each row at length 1; a zero stays zero."""
-    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    length[length == 0] = 1.0
-    rows: Float64 = vectors / length[:, None]
-    return rows
+        kernels.turn(points, gradient, self.away, *self.bounds, momentum, heading)
 
 
 def away_from(X: Float64, y: Labels, labels: Labels) -> Float64:

@@ -7,4 +7,6 @@ NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
     "jax": (("jax",), "pip install jax"),
     "torch": (("torch",), "pip install torch --index-url https://download.pytorch.org/whl/cpu"),
     "scikit-learn": (("sklearn",), "pip install scikit-learn"),
+    "torchattacks": (("torch", "torchattacks"), "pip install torchattacks"),
+    "foolbox": (("torch", "foolbox"), "pip install torch foolbox"),
 }

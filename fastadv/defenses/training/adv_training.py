@@ -28,10 +28,13 @@ class AdversarialTraining:
         networks at eps 0.3 with 40 steps; a perceptron wants 0.1.
     epochs : int
         In place of the model's ``max_iter``.
+    batch_size : int
+        In place of the model's: two whole tiles of the kernels, one for each of two threads.
     """
 
     attack: EvasionAttack
     epochs: int = 8
+    batch_size: int = 128
 
     name: ClassVar[str] = "adv_training"
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2"
@@ -39,6 +42,8 @@ class AdversarialTraining:
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise InputError(f"epochs has to be at least 1, got {self.epochs}")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size has to be at least 1, got {self.batch_size}")
         if not isinstance(self.attack, EvasionAttack):
             raise InputError("attack has to be an evasion attack, such as pgd[eps=0.1,steps=5]")
 
@@ -68,5 +73,6 @@ class AdversarialTraining:
             map_chunks(attack, len(x), _CHUNK)
             return out
 
-        trained: Model = clone(model).set_params(max_iter=self.epochs).fit_perturbed(X, y, perturb)
+        hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
+        trained: Model = hardened.fit_perturbed(X, y, perturb)
         return trained

@@ -1,0 +1,43 @@
+"""Of all points that an attack visits, the best of each image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastadv.protocols import Float32, Float64, Floats, Labels, Mask
+
+_SUCCESS = 1e6  # counts for more than any loss
+
+
+class Best:
+    """For each image the point of highest loss, one that succeeds before any that does not.
+
+    Attributes
+    ----------
+    x_adv : ndarray of shape (n, d)
+        The points; at first the images themselves.
+    score : ndarray of float64, shape (n,)
+        The loss, with a premium for success.
+    """
+
+    def __init__(self, x: Float32) -> None:
+        self.x_adv = x.copy()
+        self.score: Float64 = np.full(len(x), -np.inf)
+
+    def offer(self, x_adv: Float32, losses: Float64, success: Mask) -> None:
+        """Keep the rows of ``x_adv`` that are better than what is kept."""
+        score = losses + np.where(success, _SUCCESS, 0.0)
+        better = score > self.score
+        self.x_adv[better], self.score[better] = x_adv[better], score[better]
+
+    @property
+    def success(self) -> Mask:
+        """Which images have a point that succeeds, shape (n,)."""
+        return self.score > _SUCCESS / 2
+
+
+def succeeds(logits: Floats, y: Labels, target: Labels | None) -> Mask:
+    """Return which rows are classified other than y, or as their target, shape (n,)."""
+    label = logits.argmax(axis=1)
+    success: Mask = label != y if target is None else label == target
+    return success

@@ -1,0 +1,171 @@
+"""Square Attack: random windows, kept if the margin falls (Andriushchenko et al., ECCV 2020)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastadv.attacks.checks import require
+from fastadv.attacks.evasion import ball
+from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.loss import margins
+from fastadv.kernels import square as kernels
+from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
+from fastadv.seeds import Stream
+from fastadv.threat import Threat
+
+# Of 10,000 queries those after which the windows get half the area (section 3.3 and its code).
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_TILES = 5  # a side, of the first change in L2
+
+
+@dataclass(frozen=True)
+class Square(Evasion):
+    """A black-box attack that sees nothing but logits: random search over square windows.
+
+    It needs no gradient, so that a model whose gradients are hidden is no safer from it: where it
+    does more harm than a white-box attack, that attack has failed.
+
+    Parameters
+    ----------
+    eps : float
+        The budget, in pixel values.
+    norm : {"linf", "l2"}
+    queries : int
+        Proposals an image, at most; images that are done ask no further. The paper's is 10,000, and
+        its schedule of window sizes is rescaled to any number.
+    area : float
+        The share of the image that the first windows cover, halved nine times on the way (the
+        paper's p; 0.8 on MNIST).
+    """
+
+    eps: float = 0.1
+    norm: ball.Norm = "linf"
+    queries: int = 2000
+    area: float = 0.8
+
+    name: ClassVar[str] = "square"
+    reference: ClassVar[str] = "Andriushchenko et al., ECCV 2020, arXiv 1912.00049, section 3"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        require(self.eps >= 0, "eps has to be at least 0", self.eps)
+        require(self.queries >= 1, "queries has to be at least 1", self.queries)
+        require(0 < self.area <= 1, "area has to be above 0 and at most 1", self.area)
+
+    def threat(self) -> Threat:
+        """Return the ball."""
+        return ball.threat_of(self.norm, self.eps)
+
+    def craft(
+        self,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
+    ) -> tuple[Floats, Details]:
+        """Propose and keep what lowers the margin; images that are done leave the batch."""
+        x = np.ascontiguousarray(x, dtype=np.float32)
+        out, rows, best = x.copy(), np.arange(len(x)), x.copy()
+        margin = margins(model.vjp(x)[0], y, target)[0]
+        for query in range(self.queries):
+            if query == 0 or (margin < 0).any():
+                out[rows] = best
+                left = np.flatnonzero(margin >= 0)
+                rows, x, y, best, margin = rows[left], x[left], y[left], best[left], margin[left]
+                target, stream = None if target is None else target[left], stream.rows(left)
+                if not len(rows):
+                    break
+            proposal = self._propose(query, x, best, task, stream)
+            found = margins(model.vjp(proposal)[0], y, target)[0]
+            better = (found < margin) if query > 0 else np.ones(len(x), dtype=bool)
+            best[better], margin[better] = proposal[better], found[better]
+        out[rows] = best
+        return out, {}
+
+    def _propose(
+        self, query: int, x: Float32, best: Float32, task: Task, stream: Stream
+    ) -> Float32:
+        """Return the points to try: a first random pattern, then changed windows."""
+        channels = task.image_shape[2]
+        if query == 0:
+            pattern = _stripes if self.norm == "linf" else _bumps
+            proposal = x + np.float32(self.eps) * pattern(task, stream)
+        else:
+            proposal, side = best.copy(), self._side(query, task)
+            if self.norm == "linf":
+                draws = stream.uniform(query, 2 + channels)
+                kernels.linf_window(
+                    x, self.eps, *task.bounds, task.image_shape, side, draws, proposal
+                )
+            else:
+                draws = stream.uniform(query, 5 + channels)
+                kernels.l2_window(x, self.eps, task.image_shape, _bump(side), draws, proposal)
+        ball.project_onto(self.norm, x, self.eps, task, proposal)
+        return proposal
+
+    def _side(self, query: int, task: Task) -> int:
+        """Return the side of the windows of this query, in pixels."""
+        height, width, _ = task.image_shape
+        halved = sum(query * 10000 > after * self.queries for after in _HALVINGS)
+        side = max(round(math.sqrt(self.area / 2**halved * height * width)), 1)
+        if self.norm == "l2":  # a bump has a middle and two halves
+            side = max(side + (side + 1) % 2, 3)
+        return min(side, height, width)
+
+
+def _stripes(task: Task, stream: Stream) -> Float32:
+    """Return a sign for each column and channel of each image, (n, d) (section 3.3)."""
+    height, width, channels = task.image_shape
+    signs = np.where(stream.uniform(0, width * channels) < 0.5, np.float32(1), np.float32(-1))
+    return np.tile(signs, (1, height))
+
+
+def _bumps(task: Task, stream: Stream) -> Float32:
+    """Return tiles of bumps of random sign, (n, d), of norm 1 (section 3.4)."""
+    height, width, channels = task.image_shape
+    side = max(min(height, width) // _TILES, 1)
+    down, across = height // side, width // side
+    first_row, first_column = (height - down * side) // 2, (width - across * side) // 2
+    draws = stream.uniform(0, down * across * (1 + channels)) < 0.5
+    draws = draws.reshape(-1, down, across, 1 + channels)
+    out = np.zeros((len(draws), height, width, channels))
+    bump = _bump(side)[:, :, None]
+    for i in range(down):
+        for j in range(across):
+            rows = slice(first_row + i * side, first_row + (i + 1) * side)
+            columns = slice(first_column + j * side, first_column + (j + 1) * side)
+            turned = draws[:, i, j, 0, None, None, None]
+            signs = np.where(draws[:, i, j, None, None, 1:], 1.0, -1.0)
+            out[:, rows, columns] = signs * np.where(turned, bump.swapaxes(0, 1), bump)
+    flat = out.reshape(len(draws), -1)
+    scaled: Float32 = (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+@functools.cache
+def _bump(side: int) -> Float64:
+    """Return two pyramids side by side, one up and one down, (side, side), of norm 1 (eq. 2)."""
+    half = side // 2
+    bump = np.concatenate([_pyramid(side, half), -_pyramid(side, side - half)], axis=1)
+    bump = np.ascontiguousarray(bump / np.linalg.norm(bump))
+    bump.setflags(write=False)
+    return bump
+
+
+def _pyramid(height: int, width: int) -> Float64:
+    """Return rings around the middle of a rectangle, each the higher the nearer to it (eq. 2)."""
+    n = height // 2
+    down = np.abs(np.arange(height) - height // 2)
+    across = np.abs(np.arange(width) - width // 2)
+    rings = n - np.maximum(down[:, None], across[None, :])  # the paper's M
+    heights = np.concatenate([[0.0], np.cumsum(1.0 / (n + 1.0 - np.arange(n + 1)) ** 2)])
+    pyramid: Float64 = heights[np.maximum(rings + 1, 0)]
+    return pyramid

@@ -1,0 +1,220 @@
+"""Evasion attacks beside those of torchattacks and Foolbox: one model, the same images and budgets.
+
+Both libraries get the perceptron as a ``torch.nn.Sequential`` of the same weights. An image counts
+as broken if the model gets it right, the attack returns an image of another label within the box
+and the budget, and that label is the one that *our* model gives: all are judged by the same eyes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastadv.benchmarks.peers import NEEDS
+from fastadv.benchmarks.race import Race, Runner, Work
+from fastadv.datasets import load_dataset
+from fastadv.grid.registry import make_attack, make_defense
+from fastadv.kernels import project
+from fastadv.models.mlp import MLPClassifier
+from fastadv.protocols import Floats, Labels, RobustTraining, Task
+from fastadv.threads import thread_count
+
+_WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
+
+Attacked = Callable[[], Floats]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Images to attack, and the spec of our attack, whose budget and parameters all share."""
+
+    attack: str
+    model: MLPClassifier
+    X: Floats
+    y: Labels
+    task: Task
+
+    def quality(self, x_adv: Floats) -> dict[str, float]:
+        """Return the accuracy within the budget, and the median distance of what succeeds at any.
+
+        The lower, the stronger the attack.
+        """
+        threat, (low, high) = make_attack(self.attack).threat(), self.task.bounds
+        x_adv = np.ascontiguousarray(x_adv, dtype=np.float32)
+        right = self.model.predict(self.X) == self.y
+        inside = (x_adv.min(axis=1) >= low) & (x_adv.max(axis=1) <= high)
+        success = right & inside & (self.model.predict(x_adv) != self.y)
+        linf, l2 = np.empty(len(x_adv)), np.empty(len(x_adv))
+        project.distances(self.X, x_adv, linf, l2)
+        distance = linf if threat.kind == "linf" else l2
+        broken = success & (distance <= threat.budget * _WITHIN)
+        out = {"accuracy": float(np.mean(right & ~broken))}
+        if success.any():
+            out[f"median {threat.kind}"] = float(np.median(distance[success]))
+        return out
+
+
+def fastadv(problem: Problem) -> Attacked:
+    """Return ours."""
+    attack, p = make_attack(problem.attack), problem
+
+    def attacked() -> Floats:
+        x_adv: Floats = attack.perturb(p.model, p.X, p.y, task=p.task).x_adv
+        return x_adv
+
+    return attacked
+
+
+def torchattacks(name: str, problem: Problem, **parameters: Any) -> Attacked:
+    """Return the attack ``name`` of torchattacks."""
+    import torch
+    import torchattacks
+
+    torch.set_num_threads(thread_count())
+    attack = getattr(torchattacks, name)(as_torch(problem.model), **parameters)
+    images, y = _as_images(problem), torch.from_numpy(problem.y)
+
+    def attacked() -> Floats:
+        torch.manual_seed(0)
+        return _as_rows(attack(images, y).detach())
+
+    return attacked
+
+
+def foolbox(name: str, problem: Problem, *, eps: float | None, **parameters: Any) -> Attacked:
+    """Return the attack ``name`` of Foolbox; ``eps`` is None for one of least change."""
+    import foolbox
+    import torch
+
+    torch.set_num_threads(thread_count())
+    network = as_torch(problem.model)
+    model = foolbox.PyTorchModel(network, bounds=problem.task.bounds, device="cpu")
+    attack = getattr(foolbox.attacks, name)(**parameters)
+    images, y = _as_images(problem), torch.from_numpy(problem.y)
+
+    def attacked() -> Floats:
+        torch.manual_seed(0)
+        raw, clipped, _ = attack(model, images, y, epsilons=eps)
+        return _as_rows(raw if eps is None else clipped)
+
+    return attacked
+
+
+def as_torch(model: MLPClassifier) -> Any:
+    """Return the perceptron as a ``torch.nn.Sequential`` of the same weights, for inference."""
+    import torch
+
+    nonlinear = {"logistic": torch.nn.Sigmoid, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
+    layers: list[Any] = [torch.nn.Flatten()]
+    for coef, intercept in zip(model.coefs_, model.intercepts_, strict=True):
+        layer = torch.nn.Linear(*coef.shape)
+        layer.weight.data = torch.from_numpy(coef.T.copy())
+        layer.bias.data = torch.from_numpy(intercept.copy())
+        layers += [layer, nonlinear[model.activation]()]
+    return torch.nn.Sequential(*layers[:-1]).eval()
+
+
+def _as_images(problem: Problem) -> Any:
+    """Return the images as a tensor (n, C, H, W)."""
+    import torch
+
+    images = problem.X.reshape(-1, *problem.task.image_shape).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(images))
+
+
+def _as_rows(images: Any) -> Floats:
+    rows: Floats = images.numpy().transpose(0, 2, 3, 1).reshape(len(images), -1)
+    return rows
+
+
+Peer = Callable[[Problem], Attacked]
+
+
+def _torchattacks(name: str, **parameters: Any) -> tuple[str, Peer]:
+    return "torchattacks", lambda problem: torchattacks(name, problem, **parameters)
+
+
+def _foolbox(name: str, eps: float | None = None, **parameters: Any) -> tuple[str, Peer]:
+    return "foolbox", lambda problem: foolbox(name, problem, eps=eps, **parameters)
+
+
+# By the spec of ours, the same attack with the same parameters elsewhere.
+PEERS: dict[str, tuple[tuple[str, Peer], ...]] = {
+    "fgsm[eps=0.1]": (
+        _torchattacks("FGSM", eps=0.1),
+        _foolbox("LinfFastGradientAttack", 0.1),
+    ),
+    "pgd[eps=0.1,steps=40]": (
+        _torchattacks("PGD", eps=0.1, alpha=0.1 / 16, steps=40),
+        _foolbox("LinfPGD", 0.1, rel_stepsize=1 / 16, steps=40),
+    ),
+    "pgd[eps=1,norm=l2,steps=40]": (
+        _torchattacks("PGDL2", eps=1.0, alpha=1 / 8, steps=40),
+        _foolbox("L2PGD", 1.0, rel_stepsize=1 / 8, steps=40),
+    ),
+    "apgd[eps=0.1]": (_torchattacks("APGD", eps=0.1, steps=100, loss="ce"),),
+    "apgd[eps=0.1,loss=dlr]": (_torchattacks("APGD", eps=0.1, steps=100, loss="dlr"),),
+    "apgd[eps=0.1,loss=dlr,targets=9]": (_torchattacks("APGDT", eps=0.1, steps=100),),
+    "apgd[eps=1,norm=l2]": (_torchattacks("APGD", norm="L2", eps=1.0, steps=100, loss="ce"),),
+    "square[eps=0.1,queries=1000]": (_torchattacks("Square", eps=0.1, n_queries=1000),),
+    "square[eps=1,norm=l2,queries=1000]": (
+        _torchattacks("Square", norm="L2", eps=1.0, n_queries=1000),
+    ),
+    "deepfool": (_foolbox("L2DeepFoolAttack", steps=50, candidates=None),),
+    "deepfool[norm=linf]": (_foolbox("LinfDeepFoolAttack", steps=50, candidates=None),),
+    "cw": (
+        _foolbox(
+            "L2CarliniWagnerAttack", binary_search_steps=6, steps=150, stepsize=0.1,
+            initial_const=1.0,
+        ),
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def problem(attack: str, defense: str = "none", samples: int = 1000) -> Problem:
+    """Return the first test images of MNIST against the default perceptron, defended or not."""
+    data = load_dataset("mnist")
+    X, y = data.x_test[:samples].copy(), data.y_test[:samples].copy()
+    return Problem(attack, _trained(defense), X, y, data.task)
+
+
+@functools.cache
+def _trained(defense: str) -> MLPClassifier:
+    data, made = load_dataset("mnist"), make_defense(defense)
+    if isinstance(made, RobustTraining):
+        model = made.fit(MLPClassifier(), data.x_train, data.y_train, task=data.task, seed=0)
+    else:
+        model = MLPClassifier().fit(data.x_train, data.y_train)
+    assert isinstance(model, MLPClassifier)
+    return model
+
+
+def _work(peer: Peer, attack: str, defense: str, samples: int) -> Work:
+    posed = problem(attack, defense, samples)
+    attacked = peer(posed)
+    return lambda: posed.quality(attacked())
+
+
+def races(defense: str = "none", samples: int = 1000) -> list[Race]:
+    """Return a race for each attack; nothing is trained before one is run.
+
+    Parameters
+    ----------
+    defense : str
+        A spec: how the model is trained.
+    samples : int
+        Test images.
+    """
+    out = []
+    for attack, peers in PEERS.items():
+        runners = []
+        for name, peer in (("fastadv", fastadv), *peers):
+            prepare = functools.partial(_work, peer, attack, defense, samples)
+            runners.append(Runner(name, prepare, *NEEDS.get(name, ())))
+        out.append(Race("peers", f"{samples} images, {attack}", tuple(runners)))
+    return out

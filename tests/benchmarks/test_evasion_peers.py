@@ -1,0 +1,38 @@
+"""The comparison with other libraries: what can be tested where they are not installed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import TASK, blobs
+
+from fastadv import MLPClassifier, make_attack
+from fastadv.benchmarks.peers import NEEDS, evasion
+
+X, Y = blobs()
+
+
+def test_races_name_what_they_need_and_train_nothing_yet() -> None:
+    evasion._trained.cache_clear()
+    races = evasion.races(samples=20)
+    assert evasion._trained.cache_info().currsize == 0
+    for race in races:
+        assert make_attack(race.name.partition(", ")[2])
+        ours, *peers = race.runners
+        assert (ours.name, ours.needs) == ("fastadv", ())
+        assert peers
+        assert all(peer.needs == NEEDS[peer.name][0] for peer in peers)
+
+
+def test_an_image_counts_if_it_is_within_box_and_budget() -> None:
+    model = MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
+    problem = evasion.Problem("pgd[eps=0.2]", model, X, Y, TASK)
+    clean, x_adv = float(np.mean(model.predict(X) == Y)), evasion.fastadv(problem)()
+    ours = problem.quality(x_adv)
+    assert ours["accuracy"] < clean
+    assert ours["median linf"] == pytest.approx(0.2, rel=1e-4)
+    assert problem.quality(X) == {"accuracy": clean}
+    assert problem.quality(x_adv + 1.0) == {"accuracy": clean}
+    beyond = problem.quality(make_attack("pgd[eps=0.4]").perturb(model, X, Y, task=TASK).x_adv)
+    assert beyond["accuracy"] > ours["accuracy"]
+    assert beyond["median linf"] == pytest.approx(0.4, rel=1e-4)
