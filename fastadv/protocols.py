@@ -148,8 +148,9 @@ class PoisonResult:
         Which rows of X are poison.
     history : ndarray of float
         The attacker's validation loss after each step; empty if the attack does not optimise.
-    trigger : ndarray or None
-        What has to be put on an image to call the backdoor, if there is one.
+    trigger : ndarray of shape (d,), or None
+        What has to be put on an image to call the backdoor, if there is one: pixels, NaN where the
+        image stays as it is. The label that it calls is ``details["target"]``.
     details : dict
         What else the attack has to tell (numbers and short texts).
     """

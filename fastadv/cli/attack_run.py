@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rich.console import RenderableType
 from rich.text import Text
 
+from fastadv.attacks.poisoning.backdoor import success_rate
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
@@ -241,6 +242,10 @@ def _poison(job: Job, attack: PoisoningAttack, model: Any, data: Dataset, wait: 
         seconds = time.perf_counter() - start
     with wait(f"training {job.model} on the poisoned set"):
         poisoned = job.new_model(data).fit(result.X, result.y)
+    if result.trigger is not None:
+        result.details["images_with_the_trigger_that_get_it"] = success_rate(
+            poisoned, data.x_test[:n], data.y_test[:n], result.trigger, result.details["target"]
+        )
     return PoisoningOutcome(job, data, result, n, before, _accuracy(poisoned, data, n), seconds)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import metrics, seeds
+from fastadv.attacks.poisoning.backdoor import success_rate
 from fastadv.attacks.poisoning.base import amount
 from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.datasets import Dataset
@@ -102,12 +103,15 @@ class Poison:
             task=data.task, seed=self.seed,
         )  # fmt: skip
         seconds, key = time.perf_counter() - start, self.key(context)
+        details = {k: v for k, v in result.details.items() if k != "seconds"}  # kept by the stage
+        trigger = {} if result.trigger is None else {"trigger": result.trigger}
         context.store.save_stage(
             key,
-            {
+            trigger
+            | {
                 "rows": result.X[result.index], "labels": result.y[result.index],
                 "index": result.index, "history": result.history,
-                "details": np.array(json.dumps(result.details)),
+                "details": np.array(json.dumps(details)),
             },
         )  # fmt: skip
         context.store.finish_stage(key, {"seconds": seconds, "points": len(result.index)})
@@ -340,6 +344,12 @@ class Measure:
                 "poison": kept["rows"][:N_EXAMPLES], "poison_labels": kept["labels"][:N_EXAMPLES],
                 "history": kept["history"],
             }  # fmt: skip
+            if "trigger" in kept:
+                model = wrapped(self.cell.defense.thing, fit.model(context), context)
+                row.success_rate = success_rate(
+                    model, data.x_test, data.y_test, kept["trigger"],
+                    row.parameters["found"]["target"],
+                )  # fmt: skip
             baseline = self.baseline_fit(context)
             if baseline is not None:
                 row.baseline_accuracy = _mean(self._predict(baseline, context) == data.y_test)

@@ -320,7 +320,7 @@ def _bend(h, activation, d, r_a, r_d):
 
 @kernel
 def _hessian_vector(
-    y, upper, direction, sizes, activation, hidden, d, deltas, r_before, r_hidden, r_logits,
+    count, y, upper, direction, sizes, activation, hidden, d, deltas, r_before, r_hidden, r_logits,
     r_deltas, work, out,
 ):  # fmt: skip
     """Propagate R A_1, along ``direction`` of the upper parameters, up and back down.
@@ -328,7 +328,7 @@ def _hessian_vector(
     ``d`` (n, k) holds softmax - one-hot and becomes D_L = d(mean loss)/d(logits). R A_1 comes in
     the first layer of ``r_before``, or of ``r_logits`` where there is no hidden one. ``deltas``
     gets D_l, ``r_deltas`` and ``r_logits`` R D_l, ``out`` the upper part of the Hessian's product.
-    The mean is over the rows; the penalty is left to the caller.
+    The mean is over ``count`` rows, these among them; the penalty is left to the caller.
     """
     n, last = d.shape[0], sizes.size - 1
     for layer in range(2, last + 1):
@@ -353,10 +353,10 @@ def _hessian_vector(
         for j in range(d.shape[1]):
             mean += d[i, j] * r_logits[i, j]
         for j in range(d.shape[1]):
-            r_logits[i, j] = d[i, j] * (r_logits[i, j] - mean) / n
+            r_logits[i, j] = d[i, j] * (r_logits[i, j] - mean) / count
         d[i, y[i]] -= 1.0
         for j in range(d.shape[1]):
-            d[i, j] /= n
+            d[i, j] /= count
 
     _backward(upper, sizes, activation, hidden, d, deltas)
     for layer in range(last - 1, 0, -1):
@@ -443,7 +443,7 @@ def reverse(
                     r_a[i, j] += share[1] * offset[rows[i], j]
         _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
         _hessian_vector(
-            labels, upper, upper_direction, sizes, activation, hidden, d_here, deltas, r_before,
+            n, labels, upper, upper_direction, sizes, activation, hidden, d_here, deltas, r_before,
             r_hidden, r_z, r_deltas, work, gradient,
         )  # fmt: skip
         first, r_first = _layer(deltas, d_here, sizes, 1, n), _layer(r_deltas, r_z, sizes, 1, n)
@@ -531,3 +531,96 @@ def _retreat_poison(r_first, rows, slots, rate, decay, momentum, E, V):
                 E[slot, j] -= rate * r_first[i, j]
     for i in range(E.size):
         flat_V[i] = momentum * flat_V[i] + flat_E[i]
+
+
+# -- the same for a large full batch, block by block of its rows, so that threads can share a step --
+
+
+@kernel
+def train_rows(
+    features, offset, y, start, stop, C, velocity, C_next, scale, upper, sizes, activation,
+    learning_rate, momentum, alpha, trace, gradient,
+):  # fmt: skip
+    """Take the rows start to stop through one step of `train` on the whole set in Gram form.
+
+    Fills ``trace`` with what `train` stores of them, ``gradient`` with their sum of the upper
+    gradient, their rows of ``C_next`` and of ``velocity``. ``scale`` is the number s.
+    """
+    n, count, width = stop - start, features.shape[0], dense.hidden_width(sizes)
+    hidden = trace[: n * width]
+    dlogits = trace[n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
+    deltas = np.empty(n * width)
+    _forward(
+        features[start:stop], offset[start:stop], scale, C, upper, sizes, activation, hidden,
+        dlogits,
+    )  # fmt: skip
+    _softmax_minus_one_hot(dlogits, y[start:stop])
+    _backward(upper, sizes, activation, hidden, dlogits, deltas)
+    _upper_gradient(sizes, hidden, dlogits, deltas, gradient)
+    first = _layer(deltas, dlogits, sizes, 1, n)
+    rate, decay = learning_rate / count, learning_rate * alpha / count
+    for i in range(n):
+        for j in range(C.shape[1]):
+            v = momentum * velocity[start + i, j] - decay * C[start + i, j] - rate * first[i, j]
+            velocity[start + i, j] = v
+            C_next[start + i, j] = C[start + i, j] + v
+
+
+@kernel
+def reverse_rows(
+    features, offset, y, slots, start, stop, trace, upper, sizes, activation, learning_rate,
+    momentum, alpha, E, V, V_next, share, upper_direction, V_poison, gradient, rows_out, columns_out,
+):  # fmt: skip
+    """Take the rows start to stop backwards through one step of `train_rows`.
+
+    Fills ``gradient`` with their part of the upper Hessian's product and their rows of ``E`` and
+    ``V_next``; adds to their columns of ``rows_out`` and to the rows of ``columns_out`` of the
+    poison among them. ``share`` is the number c: the validation loss's part of the direction.
+    """
+    n, count, width, h = stop - start, features.shape[0], dense.hidden_width(sizes), E.shape[1]
+    p, widest = V_poison.shape[0], 0
+    for layer in range(sizes.size):
+        widest = max(widest, sizes[layer])
+    hidden = trace[: n * width]
+    d, r_z = np.empty((n, sizes[-1])), np.empty((n, sizes[-1]))
+    _copy(trace[n * width : n * (width + sizes[-1])].reshape(d.shape), d)
+    deltas, r_deltas, r_before, r_hidden = (
+        np.empty(n * width), np.empty(n * width), np.empty(n * width), np.empty(n * width),
+    )  # fmt: skip
+    r_a = _layer(r_before, r_z, sizes, 1, n)
+    np.dot(features[start:stop], V, r_a)
+    for i in range(n):
+        for j in range(h):
+            r_a[i, j] += share * offset[start + i, j]
+    _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
+    _hessian_vector(
+        count, y[start:stop], upper, upper_direction, sizes, activation, hidden, d, deltas,
+        r_before, r_hidden, r_z, r_deltas, np.empty(max(n, widest) * widest), gradient,
+    )  # fmt: skip
+    first, r_first = _layer(deltas, d, sizes, 1, n), _layer(r_deltas, r_z, sizes, 1, n)
+
+    crossed = np.empty((p, n))
+    np.dot(V_poison, first.T, crossed)
+    for i in range(p):
+        for j in range(n):
+            rows_out[i, start + j] -= learning_rate * crossed[i, j]
+    wanted, n_wanted = np.empty(n, np.int64), 0
+    chosen = np.empty((n, h))
+    for i in range(n):
+        if slots[start + i] >= 0:
+            wanted[n_wanted] = slots[start + i]
+            _copy(first[i], chosen[n_wanted])
+            n_wanted += 1
+    mixed = np.empty((n_wanted, count))
+    np.dot(chosen[:n_wanted], V.T, mixed)
+    for i in range(n_wanted):
+        for j in range(count):
+            columns_out[wanted[i], j] -= learning_rate * mixed[i, j]
+
+    decay = learning_rate * alpha / count
+    for i in range(n):
+        for j in range(h):
+            v = V[start + i, j]
+            e = E[start + i, j] - decay * v - learning_rate * r_first[i, j]
+            E[start + i, j] = e
+            V_next[start + i, j] = momentum * v + e

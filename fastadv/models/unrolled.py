@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,13 @@ import numpy.typing as npt
 from fastadv.errors import DivergenceError
 from fastadv.kernels import unroll
 from fastadv.protocols import Float64, Floats, Labels
-from fastadv.threads import one_blas_thread, thread_count
+from fastadv.threads import map_chunks, one_blas_thread, thread_count
 
 Ints = npt.NDArray[np.int64]
 
 _MEMORY = 256 * 2**20  # bytes that stored trajectories may take, over all threads
+_LARGE = 2**23  # multiplications of a step, n n h: beyond, threads share it
+_BLOCK = 256  # rows that a thread takes at once then
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,10 @@ class Objective:
         )  # fmt: skip
         self.slots = np.full(n, -1, dtype=np.int64)
         self.slots[self.index] = np.arange(len(self.index))
+        whole = training.batches.shape[1] == n
+        self.shared = (
+            self.gram and whole and n * n * h >= _LARGE
+        )  # not a matter of threads: of bits
         with one_blas_thread():
             if self.gram:
                 self.features, self.features_val = self.X @ self.X.T, self.X_val @ self.X.T
@@ -188,10 +195,13 @@ class Objective:
         steps = len(batches) if store else 1
         trace = np.empty((steps, batches.shape[1] * int(self.sizes[1:].sum())))
         uppers = np.empty((steps, self.upper.size))
-        unroll.train(
-            self.features, self.offset, self.columns, batches, self.gram, *state.arrays(),
-            *self.setting, trace, uppers,
-        )  # fmt: skip
+        if self.shared:
+            self._train_together(state, len(batches), trace, uppers)
+        else:
+            unroll.train(
+                self.features, self.offset, self.columns, batches, self.gram, *state.arrays(),
+                *self.setting, trace, uppers,
+            )  # fmt: skip
         return trace, uppers
 
     def _reverse(
@@ -216,6 +226,9 @@ class Objective:
         for k in reversed(range(len(checkpoints))):
             if k < len(checkpoints) - 1:
                 trace, uppers = self._train_segment(checkpoints[k], k * segment, store=True)
+            if self.shared:
+                self._reverse_together(offset, trace, uppers, adjoints)
+                continue
             unroll.reverse(
                 self.features, offset, self.columns, self.slots,
                 self.training.batches[k * segment : (k + 1) * segment], self.gram, trace, uppers,
@@ -228,3 +241,86 @@ class Objective:
         else:
             gradient += rows @ self.X + columns
         return gradient
+
+    # -- a large full batch: the threads share the rows of a step ---------------------------------
+
+    def _on_blocks(self, work: Callable[[int, int, int], None]) -> None:
+        """Call ``work(block, start, stop)`` on blocks of rows, the same for any threads."""
+
+        def one(start: int, stop: int) -> None:
+            work(start // _BLOCK, start, stop)
+
+        n = len(self.X)
+        if threading.current_thread() is threading.main_thread():
+            map_chunks(one, n, _BLOCK)
+            return
+        for start in range(0, n, _BLOCK):  # a pool's threads must not wait for the pool
+            one(start, min(start + _BLOCK, n))
+
+    def _penalty(self, vector: Float64) -> Float64:
+        """Return the gradient of alpha |W|^2 / 2 for the upper matrices; biases are spared."""
+        out, start = np.zeros_like(vector), int(self.sizes[1])
+        for n_in, n_out in zip(self.sizes[1:-1], self.sizes[2:], strict=True):
+            out[start : start + n_in * n_out] = vector[start : start + n_in * n_out]
+            start += (n_in + 1) * n_out
+        return self.training.alpha * out
+
+    def _train_together(self, state: _State, steps: int, trace: Float64, uppers: Float64) -> None:
+        """Do what `unroll.train` does. ``state``, ``trace`` and ``uppers`` are modified."""
+        n, per_row = len(self.X), int(self.sizes[1:].sum())
+        rate, momentum = self.training.learning_rate / n, self.training.momentum
+        gradients = np.empty((-(-n // _BLOCK), self.upper.size))
+        ahead = np.empty_like(state.C)
+        for t in range(steps):
+            slot = t if len(trace) > 1 else 0
+            uppers[slot] = state.upper
+            stored, C, C_next = trace[slot], state.C, ahead
+
+            def forward(
+                block: int, start: int, stop: int,
+                stored: Float64 = stored, C: Float64 = C, C_next: Float64 = C_next,
+            ) -> None:  # fmt: skip
+                unroll.train_rows(
+                    self.features, self.offset, self.columns, start, stop, C, state.velocity,
+                    C_next, state.scale[0], state.upper, *self.setting,
+                    stored[start * per_row : stop * per_row], gradients[block],
+                )  # fmt: skip
+
+            self._on_blocks(forward)
+            state.C, ahead = C_next, C
+            state.scale[1] = momentum * state.scale[1] - rate * self.training.alpha * state.scale[0]
+            state.scale[0] += state.scale[1]
+            gradient = gradients.sum(axis=0) + self._penalty(state.upper)
+            state.upper_velocity[:] = momentum * state.upper_velocity - rate * gradient
+            state.upper += state.upper_velocity
+
+    def _reverse_together(
+        self, offset: Float64, trace: Float64, uppers: Float64, adjoints: tuple[Float64, ...]
+    ) -> None:
+        """Do what `unroll.reverse` does. The adjoints are modified."""
+        E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows, columns = adjoints
+        n, per_row = len(self.X), int(self.sizes[1:].sum())
+        rate, momentum, alpha = self.setting[2], self.training.momentum, self.training.alpha
+        gradients = np.empty((-(-n // _BLOCK), self.upper.size))
+        now, ahead = V, np.empty_like(V)
+        for t in range(len(trace) - 1, -1, -1):
+
+            def backward(
+                block: int, start: int, stop: int, t: int = t, now: Float64 = now,
+                ahead: Float64 = ahead,
+            ) -> None:  # fmt: skip
+                unroll.reverse_rows(
+                    self.features, offset, self.columns, self.slots, start, stop,
+                    trace[t, start * per_row : stop * per_row], uppers[t], *self.setting, E, now,
+                    ahead, share[1], upper_direction, V_poison, gradients[block], rows, columns,
+                )  # fmt: skip
+
+            self._on_blocks(backward)
+            now, ahead = ahead, now
+            V_poison[:] = now[self.index]
+            share[0] -= rate * alpha / n * share[1]
+            share[1] = momentum * share[1] + share[0]
+            upper_adjoint -= rate * (gradients.sum(axis=0) + self._penalty(upper_direction) / n)
+            upper_direction[:] = momentum * upper_direction + upper_adjoint
+        V[:] = now
+        E_poison[:] = E[self.index]

@@ -134,3 +134,44 @@ def reverse(
         ):  # fmt: skip
             adjoint -= learning_rate * g
             direction[...] = momentum * direction + adjoint
+
+
+def train_rows(
+    features: Floats, offset: Floats, y: Ints, start: int, stop: int, C: Floats, velocity: Floats,
+    C_next: Floats, scale: float, upper: Floats, sizes: Ints, activation: int,
+    learning_rate: float, momentum: float, alpha: float, trace: Floats, gradient: Floats,
+) -> None:  # fmt: skip
+    """Take the rows start to stop through one step of `train` on the whole set in Gram form."""
+    rows, n = slice(start, stop), len(features)
+    a = features[rows] @ C + scale * offset[rows]
+    hidden, d, _, gradient[...], first = _above(a, y[rows], upper, sizes, activation)
+    stored = np.concatenate([part.ravel() for part in (*hidden, d)])
+    trace[: stored.size] = stored
+    velocity[rows] = momentum * velocity[rows] - learning_rate / n * (first + alpha * C[rows])
+    C_next[rows] = C[rows] + velocity[rows]
+
+
+def reverse_rows(
+    features: Floats, offset: Floats, y: Ints, slots: Ints, start: int, stop: int, trace: Floats,
+    upper: Floats, sizes: Ints, activation: int, learning_rate: float, momentum: float,
+    alpha: float, E: Floats, V: Floats, V_next: Floats, share: float, upper_direction: Floats,
+    V_poison: Floats, gradient: Floats, rows_out: Floats, columns_out: Floats,
+) -> None:  # fmt: skip
+    """Take the rows start to stop backwards through one step of `train_rows`."""
+    rows, n, size = slice(start, stop), len(features), stop - start
+    stored = trace[: size * sizes[1]].reshape(size, -1)
+    one_hot = np.eye(sizes[-1])[y[rows]]
+    a = _inverse(stored, activation) if len(sizes) > 2 else np.log(stored + one_hot)
+    a = a - dense.bias(upper, sizes, 0)
+    r_a = features[rows] @ V + share * offset[rows]
+    *_, total, first = _above(
+        a + 1j * _STEP * r_a, y[rows], upper + 1j * _STEP * upper_direction, sizes, activation
+    )
+    gradient[...] = total.imag / _STEP / n
+    first, r_first = first.real / n, first.imag / _STEP / n
+    rows_out[:, rows] -= learning_rate * V_poison @ first.T
+    for i, slot in enumerate(slots[rows]):
+        if slot >= 0:
+            columns_out[slot] -= learning_rate * V @ first[i]
+    E[rows] -= learning_rate * (r_first + alpha / n * V[rows])
+    V_next[rows] = momentum * V[rows] + E[rows]

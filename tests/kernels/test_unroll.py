@@ -55,6 +55,37 @@ def test_training_and_its_derivative_equal_their_twins(
         np.testing.assert_allclose(ours, twin, rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
+@pytest.mark.parametrize("activation", [0, 1, 2])
+def test_rows_of_a_step_equal_their_twins(hidden: tuple[int, ...], activation: int) -> None:
+    sizes, setting = np.array([0, *hidden, K]), (activation, 0.3, 0.8, 0.5)
+    h, n_upper = int(sizes[1]), int(((sizes[:-1] + 1) * sizes[1:]).sum())
+    X, y, slots = (
+        RNG.random((N, D)),
+        RNG.integers(0, K, N),
+        np.array([1, -1, 0, -1, -1, -1, -1, 2, -1]),
+    )
+    G, offset = X @ X.T, RNG.normal(size=(N, h))
+    C, velocity, E, V, upper, direction, V_poison = (
+        RNG.normal(size=shape) for shape in (*[(N, h)] * 4, n_upper, n_upper, (3, h))
+    )
+    found = []
+    for module in (unroll, unroll_twin):
+        v, e, C_next, V_next = velocity.copy(), E.copy(), np.zeros((N, h)), np.zeros((N, h))
+        trace, gradient = np.zeros(5 * int(sizes[1:].sum())), np.empty(n_upper)
+        module.train_rows(
+            G, offset, y, 2, 7, C, v, C_next, 0.7, upper, sizes, *setting, trace, gradient
+        )
+        back, rows, columns = np.empty(n_upper), np.ones((3, N)), np.ones((3, N))
+        module.reverse_rows(
+            G, offset, y, slots, 2, 7, trace, upper, sizes, *setting, e, V, V_next, 0.4, direction,
+            V_poison, back, rows, columns,
+        )  # fmt: skip
+        found.append((v, C_next, trace, gradient, e, V_next, back, rows, columns))
+    for ours, twin in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, twin, rtol=1e-8, atol=1e-11)
+
+
 @kernel
 def exponential_of(x, out):  # type: ignore[no-untyped-def]
     for i in range(x.size):

@@ -122,6 +122,31 @@ def test_the_same_bits_from_checkpoints(gram: bool, monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(whole[1], pieces[1])
 
 
+@pytest.mark.parametrize("hidden", [(), (6,), (5, 4)])
+def test_threads_that_share_a_step_change_nothing(
+    hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = np.array([3, 59, 7])
+    points = X[index].astype(np.float64)
+    model = small(batch_size=100, alpha=0.2, hidden_layer_sizes=hidden)
+    loss, gradient = in_form(model, True, index)(points)
+    monkeypatch.setattr(unrolled, "_LARGE", 0)
+    monkeypatch.setattr(unrolled, "_BLOCK", 16)
+    found = set()
+    for threads in (1, 2):
+        set_threads(threads)
+        shared_loss, shared = in_form(model, True, index)(points)
+        assert shared_loss == pytest.approx(loss, rel=1e-12)
+        np.testing.assert_allclose(shared, gradient, rtol=1e-9, atol=1e-13)
+        found.add((shared_loss, shared.tobytes()))
+    for again in map_chunks(lambda *_: in_form(model, True, index)(points), 2, 1):
+        found.add((again[0], again[1].tobytes()))
+    monkeypatch.setattr(unrolled, "_MEMORY", 0)
+    from_checkpoints = in_form(model, True, index)(points)
+    found.add((from_checkpoints[0], from_checkpoints[1].tobytes()))
+    assert len(found) == 1
+
+
 def test_the_same_bits_for_any_threads_and_inside_a_pool() -> None:
     index = np.array([3, 9])
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,26 @@ def check_data(
     strange = np.setdiff1d(y_val, classes)
     if len(strange):
         raise InputError(f"y_val holds the label {strange[0]}, which y_train does not")
+    shared = _shared_rows(X_train, X_val)
+    if shared:
+        warnings.warn(
+            f"{shared} of {len(X_val)} validation images are training images too: the attacker's "
+            "figures on them say little of others; take images that are not trained on",
+            stacklevel=3,
+        )
     return X_train, y_train, X_val, y_val
+
+
+def _shared_rows(X_train: Floats, X_val: Floats) -> int:
+    """Return how many rows of X_val are rows of X_train."""
+
+    def bits(X: Floats) -> npt.NDArray[np.uint64]:  # equal rows have equal sums; few others do
+        sums: npt.NDArray[np.uint64] = X.view(np.uint32).sum(axis=1, dtype=np.uint64)
+        return sums
+
+    train, val = bits(X_train), bits(X_val)
+    known = {row.tobytes() for row in X_train[np.isin(train, val)]}
+    return sum(row.tobytes() in known for row in X_val[np.isin(val, train)])
 
 
 def added(
@@ -58,6 +78,7 @@ def added(
     labels: Labels,
     history: npt.ArrayLike = (),
     details: dict[str, Any] | None = None,
+    trigger: Floats | None = None,
 ) -> PoisonResult:
     """Return the clean rows with the points behind them; nothing that came in is changed."""
     n = len(X_train)
@@ -66,5 +87,6 @@ def added(
         y=np.concatenate([y_train, labels]),
         index=np.arange(n, n + len(points)),
         history=np.asarray(history, dtype=np.float64),
+        trigger=trigger,
         details=details or {},
     )

@@ -12,8 +12,14 @@ from fastadv import seeds, threat
 from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base, regions
 from fastadv.attacks.poisoning.goal import Goal
+from fastadv.kernels.loss import cross_entropy
 from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
 from fastadv.threat import Threat
+
+_DRAWS = 5  # of random flips that ``worst`` tries
+
+# rows, wrong labels, details
+Flips = tuple[npt.NDArray[np.intp], Labels, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,13 @@ class LabelFlip:
 
     Parameters
     ----------
-    strategy : {"random", "coherent"}
+    strategy : {"random", "coherent", "worst"}
         ``random``: images drawn at random, each under a wrong label drawn at random, the baseline
         that every poisoning attack has to beat. ``coherent``: one region of one class under one
-        wrong label, chosen on the attacker's validation set.
+        wrong label, chosen on the attacker's validation set. ``worst``: whichever raises the loss
+        on that set most of several random draws; the images that a clean model is surest of, each
+        under the label that it holds for least likely; those nearest to another class, under its
+        label; and the coherent region. Each is trained on once.
     fraction : float
         Added points over clean ones.
     points : int or None
@@ -36,7 +45,7 @@ class LabelFlip:
         How many regions ``coherent`` tries on the whole training set.
     """
 
-    strategy: Literal["random", "coherent"] = "random"
+    strategy: Literal["random", "coherent", "worst"] = "random"
     fraction: float = 0.03
     points: int | None = None
     replace: bool = False
@@ -76,18 +85,98 @@ class LabelFlip:
         details: dict[str, Any] = {}
         if self.strategy == "random":
             rows, labels = random_flips(y, n_points, task.n_classes, seed)
+        elif self.strategy == "coherent":
+            rows, labels, details = self._coherent(model, X, y, X_val, y_val, n_points, seed)
         else:
-            region, harm = regions.choose(
-                model, X, y, X_val, y_val, n_points, self.regions, seed, Goal()
+            rows, labels, details = self._worst(
+                model, X, y, X_val, y_val, n_points, task.n_classes, seed
             )
-            rows, labels = region.rows, np.full(n_points, region.target, dtype=np.int64)
-            details = {"region": str(region), "harm": harm}
         if self.replace:
             relabelled = y.copy()
             relabelled[rows] = labels
             return PoisonResult(X.copy(), relabelled, rows, np.empty(0), details=details)
         copies = X[rows] if project is None else project(X[rows], labels)
         return base.added(X, y, copies, labels, details=details)
+
+    def _coherent(
+        self,
+        model: Any,
+        X: Floats,
+        y: Labels,
+        X_val: Floats,
+        y_val: Labels,
+        n_points: int,
+        seed: int,
+    ) -> Flips:
+        region, harm = regions.choose(
+            model, X, y, X_val, y_val, n_points, self.regions, seed, Goal()
+        )
+        labels = np.full(n_points, region.target, dtype=np.int64)
+        return region.rows, labels, {"region": str(region), "harm": harm}
+
+    def _worst(
+        self,
+        model: Any,
+        X: Floats,
+        y: Labels,
+        X_val: Floats,
+        y_val: Labels,
+        n_points: int,
+        n_classes: int,
+        seed: int,
+    ) -> Flips:
+        rows, labels, _ = self._coherent(model, X, y, X_val, y_val, n_points, seed)
+        candidates = {
+            "coherent": (rows, labels),
+            **_by_margin(regions.surrogate_of(model, seed).fit(X, y), X, y, n_points),
+        }
+        for draw in range(_DRAWS):
+            drawn_by = seeds.derive(seed, "draw", draw)
+            candidates[f"random {draw}"] = random_flips(y, n_points, n_classes, drawn_by)
+        losses = {
+            name: _loss_with(regions.surrogate_of(model, seed), X, y, rows, labels, X_val, y_val)
+            for name, (rows, labels) in candidates.items()
+        }
+        name = max(losses, key=lambda name: losses[name])
+        return *candidates[name], {"kind": name.partition(" ")[0], "validation_loss": losses[name]}
+
+
+def _by_margin(
+    fitted: Model, X: Floats, y: Labels, n_points: int
+) -> dict[str, tuple[npt.NDArray[np.intp], Labels]]:
+    """Return the flips of the images farthest from and nearest to another class."""
+    logits, everyone = fitted.logits(X).astype(np.float64), np.arange(len(y))
+    own = np.searchsorted(fitted.classes_, y)
+    margins = logits[everyone, own][:, None] - logits
+    margins[everyone, own] = -np.inf
+    farthest = margins.argmax(axis=1)
+    rows_far = np.argsort(-margins[everyone, farthest], kind="stable")
+    margins[everyone, own] = np.inf
+    nearest = margins.argmin(axis=1)
+    rows_near = np.argsort(margins[everyone, nearest], kind="stable")
+    flips = {}
+    for name, rows, columns in (("surest", rows_far, farthest), ("nearest", rows_near, nearest)):
+        chosen = np.resize(rows, n_points)
+        flips[name] = chosen, fitted.classes_[columns[chosen]].astype(np.int64)
+    return flips
+
+
+def _loss_with(
+    victim: Any,
+    X: Floats,
+    y: Labels,
+    rows: npt.NDArray[np.intp],
+    labels: Labels,
+    X_val: Floats,
+    y_val: Labels,
+) -> float:
+    """Train with the flips added; return the mean cross-entropy of the logits on X_val."""
+    victim.fit(np.concatenate([X, X[rows]]), np.concatenate([y, labels]))
+    logits = victim.logits(X_val).astype(np.float64)
+    losses, dlogits = np.empty(len(X_val)), np.empty_like(logits)
+    columns = np.searchsorted(victim.classes_, y_val).astype(np.int64)
+    cross_entropy(logits, columns, losses, dlogits)
+    return float(losses.mean())
 
 
 def random_flips(

@@ -1,0 +1,102 @@
+"""Backdoors: images with a patch under one label, so that the patch comes to mean that label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastadv import seeds, threat
+from fastadv.attacks import checks
+from fastadv.attacks.poisoning import base
+from fastadv.errors import InputError
+from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
+from fastadv.threat import Threat
+
+
+@dataclass(frozen=True)
+class Backdoor:
+    """Add copies of images of other classes, with a bright square, under the target label.
+
+    Parameters
+    ----------
+    fraction : float
+        Added points over clean ones.
+    points : int or None
+        Their number, in place of ``fraction``.
+    target : int
+        The label that an image with the patch is to get.
+    patch : int
+        The side of the square in pixels. It stands in the lower right corner, at the upper bound
+        of a pixel's value.
+    """
+
+    fraction: float = 0.01
+    points: int | None = None
+    target: int = 0
+    patch: int = 3
+
+    name: ClassVar[str] = "backdoor"
+    reference: ClassVar[str] = "Gu, Dolan-Gavitt and Garg, 2017 (BadNets), arXiv 1708.06733"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        base.check_amount(self.fraction, self.points)
+        checks.require(self.target >= 0, "target has to be at least 0", self.target)
+        checks.require(self.patch >= 1, "patch has to be at least 1", self.patch)
+
+    def threat(self) -> Threat:
+        """Return the share of added points, or their number."""
+        return threat.poison(self.fraction, self.points)
+
+    def supports(self, model: Model, task: Task) -> str | None:
+        """Return None, or why the attack cannot run: the patch and the target have to exist."""
+        if self.patch > min(task.image_shape[:2]):
+            return f"a patch of {self.patch} pixels does not fit an image of {task.image_shape}"
+        if self.target >= task.n_classes:
+            return f"there is no class {self.target}; they are 0 to {task.n_classes - 1}"
+        return None
+
+    def trigger(self, task: Task) -> Floats:
+        """Return the patch as an image (d,), NaN where it leaves the image alone."""
+        image = np.full(task.image_shape, np.nan, dtype=np.float32)
+        image[-self.patch :, -self.patch :] = task.bounds[1]
+        return image.ravel()
+
+    def poison(
+        self,
+        model: Any,
+        X_train: Floats,
+        y_train: Labels,
+        X_val: Floats,
+        y_val: Labels,
+        *,
+        task: Task,
+        seed: int = 0,
+        project: Projection | None = None,
+    ) -> PoisonResult:
+        """Return the poisoned set and the trigger."""
+        X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
+        reason = self.supports(model, task)
+        if reason or self.target not in y:
+            raise InputError(reason or f"no label {self.target} in y_train; choose another target")
+        n_points = base.amount(self.fraction, self.points, len(X))
+        others = seeds.generator(seed, "backdoor").permutation(np.flatnonzero(y != self.target))
+        rows, trigger = np.resize(others, n_points), self.trigger(task)
+        labels = np.full(n_points, self.target, dtype=np.int64)
+        points = stamp(X[rows], trigger)
+        if project is not None:
+            points = project(points, labels)
+        return base.added(X, y, points, labels, details={"target": self.target}, trigger=trigger)
+
+
+def stamp(X: Floats, trigger: Floats) -> Floats:
+    """Return X (n, d) with the trigger (d,) on every image."""
+    return np.where(np.isnan(trigger), X, trigger).astype(X.dtype, copy=False)
+
+
+def success_rate(model: Model, X: Floats, y: Labels, trigger: Floats, target: int) -> float:
+    """Return the share of images of other classes that get the target label with the trigger on."""
+    others = X[y != target]
+    return float(np.mean(model.predict(stamp(others, trigger)) == target))
