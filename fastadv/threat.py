@@ -14,7 +14,7 @@ class Threat:
     Attributes
     ----------
     kind : str
-        ``linf``, ``l2``, ``flow``, ``poison`` or ``points``.
+        ``linf``, ``l2``, ``flow``, ``shift``, ``rotation_translation``, ``poison`` or ``points``.
     budget : float
         In the unit of the kind: pixel values, flow loss, added points over clean ones, or
         their number.
@@ -43,6 +43,11 @@ def l2(eps: float) -> Threat:
 def flow(budget: float) -> Threat:
     """Allow flows whose loss (one root a pixel, summed) is at most ``budget``."""
     return Threat("flow", budget, "flow_loss")
+
+
+def shift(pixels: float) -> Threat:
+    """Allow each pixel to be read up to ``pixels`` away along each axis."""
+    return Threat("shift", pixels, "shift")
 
 
 def poison(fraction: float, points: int | None = None) -> Threat:

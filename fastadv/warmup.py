@@ -83,6 +83,10 @@ def _attacks() -> None:
     from fastadv.attacks.evasion.pgd import PGD
 
     PGD(norm="l2", steps=1).perturb(model, X, y, task=_TASK)
+    from fastadv.attacks.evasion.stadv import StAdv
+
+    StAdv(tau=0.05, steps=1).perturb(model, X, y, task=_TASK)
+    StAdv(max_shift=0.5, steps=1).perturb(model, X, y, task=_TASK)
 
 
 def _defenses() -> None:
