@@ -20,14 +20,18 @@ class Threat:
         their number.
     distance : str or None
         The key in ``EvasionResult.distances`` that the budget bounds.
+    limits : tuple of float
+        What is printed in place of the budget, if that is a share of several limits.
     """
 
     kind: str
     budget: float
     distance: str | None = None
+    limits: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind}({self.budget:g})"
+        limits = self.limits or (self.budget,)
+        return f"{self.kind}({','.join(f'{limit:g}' for limit in limits)})"
 
 
 def linf(eps: float) -> Threat:
@@ -48,6 +52,11 @@ def flow(budget: float) -> Threat:
 def shift(pixels: float) -> Threat:
     """Allow each pixel to be read up to ``pixels`` away along each axis."""
     return Threat("shift", pixels, "shift")
+
+
+def rotation_translation(degrees: float, pixels: float) -> Threat:
+    """Allow a turn of up to ``degrees`` and then a shift of up to ``pixels`` along each axis."""
+    return Threat("rotation_translation", 1.0, "spatial", (degrees, pixels))
 
 
 def poison(fraction: float, points: int | None = None) -> Threat:

@@ -58,6 +58,18 @@ def mark_cells(x, height, width, n_channels, cells):
 
 
 @exact_kernel
+def keep_flows(flow, rows, better, best):
+    """Copy the flows of the images ``rows`` that got ``better`` into ``best``, in place."""
+    for k in range(rows.size):
+        if better[k]:
+            s = rows[k]
+            for c in range(2):
+                for i in range(flow.shape[2]):
+                    for j in range(flow.shape[3]):
+                        best[s, c, i, j] = flow[s, c, i, j]
+
+
+@exact_kernel
 def locate(flow, cell, down, right):
     """Find where each pixel reads: ``cell``, and how far ``down`` and ``right`` in it, in [0, 1].
 

@@ -107,12 +107,16 @@ def _sum(a):
 
 
 @kernel
-def _descend_dual(f, dual, size, width, out):
-    """Fill ``out`` with f - size D'p, for one component."""
+def _descend_dual(f, dual, size, width, slope, out):
+    """Fill ``out`` with f - size D'p, for one component; return its product with the slope."""
     right, down = dual[0, width:], dual[1, width:]
     left, above = dual[0, width - 1 :], dual[1]
+    total = f.dtype.type(0.0)
     for k in range(f.size):
-        out[k] = f[k] + size * (down[k] - above[k] + right[k] - left[k])
+        moved = f[k] + size * (down[k] - above[k] + right[k] - left[k])
+        out[k] = moved
+        total += slope[k] * moved
+    return total
 
 
 @kernel
@@ -170,9 +174,8 @@ def primal_dual(flow, dual, slope, excess, size, free, ceiling, n_steps, ahead, 
     square = _dot(gu, gu) + _dot(gv, gv) + free * (sum_u * sum_u + sum_v * sum_v)
     offset = excess - _dot(gu, u) - _dot(gv, v)
     for _ in range(n_steps):
-        _descend_dual(u, dual[:2], size, width, ahead_u)
-        _descend_dual(v, dual[2:], size, width, ahead_v)
-        violation = offset + _dot(gu, ahead_u) + _dot(gv, ahead_v)
+        violation = offset + _descend_dual(u, dual[:2], size, width, gu, ahead_u)
+        violation += _descend_dual(v, dual[2:], size, width, gv, ahead_v)
         along = zero
         if violation > zero and square > zero:
             along = min(violation / square, ceiling * size)

@@ -89,6 +89,11 @@ def add_pair_loss(
         dflow[:, :, *there] -= slope
 
 
+def keep_flows(flow: Floats, rows: Floats, better: Floats, best: Floats) -> None:
+    """Copy the flows of the images ``rows`` that got ``better`` into ``best``."""
+    best[rows[better]] = flow[rows[better]]
+
+
 def mark_cells(x: Floats, height: int, width: int, n_channels: int, cells: Floats) -> None:
     """Fill ``cells`` (n, H W) with the marks of the cell below and right of each pixel."""
     images = x.reshape(-1, height, width, n_channels)

@@ -33,6 +33,15 @@ def test_marks_equal_their_twin_and_mean_what_they_say(shape: tuple[int, int, in
     assert not np.any(cells[0] & flow.SLOPE)
 
 
+def test_the_better_flows_are_kept() -> None:
+    f = np.random.default_rng(0).normal(size=(5, 2, 3, 4))
+    found, expected = np.zeros_like(f), np.zeros_like(f)
+    rows, better = np.array([4, 0, 2]), np.array([True, False, True])
+    flow.keep_flows(f, rows, better, found)
+    flow_twin.keep_flows(f, rows, better, expected)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_search_equals_its_twin(shape: tuple[int, int, int], dtype: type) -> None:

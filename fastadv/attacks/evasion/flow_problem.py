@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.kernels import flow as flow_kernels
 from fastadv.kernels import loss
 from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
 
@@ -91,4 +92,4 @@ class BestFlows:
             surer = ~sure & np.isinf(self.loss[rows]) & (margins < self._margin[rows])
             self._margin[rows[surer]] = margins[surer]
             better |= surer
-        self.flow[rows[better]] = flow[rows[better]]
+        flow_kernels.keep_flows(flow, rows, better, self.flow)

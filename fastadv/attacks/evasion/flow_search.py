@@ -18,8 +18,8 @@ from fastadv.kernels import flow as flow_kernels
 from fastadv.kernels import flow_search as kernels
 from fastadv.protocols import Float32
 
-_SIZES = (0.04, 0.01)  # the primal step, in pixels, at the first and the last step
-_INNER = 4  # primal-dual steps for each evaluation of the model
+_SIZES = (0.08, 0.01)  # the primal step, in pixels, at the first and the last step
+_INNER = 6  # primal-dual steps for each evaluation of the model
 _MEMORY = 0.5  # of the averaged slope
 _BEYOND = 0.005  # how far past the boundary to aim, as a share of the clean margin
 _TRANSLATION = 1 / 8  # of the sum of all slopes: how much further a translation moves
