@@ -107,6 +107,14 @@ def _sum(a):
 
 
 @kernel
+def _steepest(a, constant):
+    top = a.dtype.type(0.0)
+    for k in range(a.size):
+        top = max(top, abs(a[k] + constant))
+    return top
+
+
+@kernel
 def _descend_dual(f, dual, size, width, slope, out):
     """Fill ``out`` with f - size D'p, for one component; return its product with the slope."""
     right, down = dual[0, width:], dual[1, width:]
@@ -145,7 +153,9 @@ def _ascend_dual(u, v, to_right, to_below, width, dual):
 
 
 @kernel
-def primal_dual(flow, dual, slope, excess, size, free, ceiling, n_steps, ahead, to_right, to_below):
+def primal_dual(
+    flow, dual, slope, excess, size, free, ceiling, reach, n_steps, ahead, to_right, to_below
+):
     """Take ``n_steps`` primal-dual steps for one image. ``flow`` and ``dual`` are modified.
 
     Parameters
@@ -161,6 +171,9 @@ def primal_dual(flow, dual, slope, excess, size, free, ceiling, n_steps, ahead, 
         How much further translations move; -1 / (H W) holds them.
     ceiling : float
         The largest multiplier: 1 / tau for a fixed tau, infinite for the constraint itself.
+    reach : float
+        How far, in pixels, one projection may move any component: a linear model holds no further,
+        and where the slope vanishes the projection onto it is nowhere.
     ahead : (2, (H + 1) W)
         Room to work in, its last row zeros.
     to_right, to_below : (H W,)
@@ -172,13 +185,15 @@ def primal_dual(flow, dual, slope, excess, size, free, ceiling, n_steps, ahead, 
     ahead_u, ahead_v = ahead[0, :n], ahead[1, :n]
     sum_u, sum_v = _sum(gu), _sum(gv)
     square = _dot(gu, gu) + _dot(gv, gv) + free * (sum_u * sum_u + sum_v * sum_v)
+    steepest = max(_steepest(gu, free * sum_u), _steepest(gv, free * sum_v))
+    longest = min(ceiling * size, reach / steepest)
     offset = excess - _dot(gu, u) - _dot(gv, v)
     for _ in range(n_steps):
         violation = offset + _descend_dual(u, dual[:2], size, width, gu, ahead_u)
         violation += _descend_dual(v, dual[2:], size, width, gv, ahead_v)
         along = zero
         if violation > zero and square > zero:
-            along = min(violation / square, ceiling * size)
+            along = min(violation / square, longest)
         _extrapolate(u, gu, along, along * free * sum_u, ahead_u)
         _extrapolate(v, gv, along, along * free * sum_v, ahead_v)
         _ascend_dual(ahead[0], ahead[1], to_right, to_below, width, dual)
@@ -186,7 +201,7 @@ def primal_dual(flow, dual, slope, excess, size, free, ceiling, n_steps, ahead, 
 
 @kernel
 def advance(
-    x, cells, n_channels, rows, dout, excess, size, free, ceiling, memory, n_steps,
+    x, cells, n_channels, rows, dout, excess, size, free, ceiling, reach, memory, n_steps,
     flow, dual, slope, x_adv, losses,
 ):  # fmt: skip
     """Take one step of the search for each image in ``rows``, while it is in the cache.
@@ -221,7 +236,7 @@ def advance(
         )
         primal_dual(
             flow[s].reshape(2, n), dual[s], slope[s].reshape(2, n), excess[k], size, free, ceiling,
-            n_steps, ahead, to_right, to_below,
+            reach, n_steps, ahead, to_right, to_below,
         )  # fmt: skip
         warp_image(x[s], cells[s], flow[s], n_channels, cell, down, right, found, x_adv[k])
         flow_loss(flow[s : s + 1], losses[k : k + 1])

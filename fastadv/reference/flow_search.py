@@ -60,16 +60,21 @@ def transposed(p: Floats) -> Floats:
 
 def primal_dual(
     f: Floats, p: Floats, g: Floats, excess: float, size: float, free: float, ceiling: float,
-    n_steps: int,
+    reach: float, n_steps: int,
 ) -> None:  # fmt: skip
     """Take steps for one image: ``f`` (2, H, W) and ``p`` (4, H, W) are modified."""
     start = f.copy()
     metric = g + free * g.sum(axis=(1, 2), keepdims=True)
     square = (g * metric).sum()
+    longest = reach / np.abs(metric).max() if square > 0 else 0.0
     for _ in range(n_steps):
         moved = f - size * transposed(p)
         violation = excess + (g * (moved - start)).sum()
-        along = min(violation / square, ceiling * size) if violation > 0 and square > 0 else 0.0
+        along = (
+            min(violation / square, ceiling * size, longest)
+            if violation > 0 and square > 0
+            else 0.0
+        )
         moved = moved - along * metric
         p += differences(2 * moved - f) / (8 * size)
         p /= np.maximum(np.sqrt((p**2).sum(axis=0)), 1)
@@ -78,14 +83,14 @@ def primal_dual(
 
 def advance(
     x: Floats, n_channels: int, rows: npt.NDArray[np.intp], dout: Floats, excess: Floats,
-    size: float, free: float, ceiling: float, memory: float, n_steps: int,
+    size: float, free: float, ceiling: float, reach: float, memory: float, n_steps: int,
     flow: Floats, dual: Floats, slope: Floats, x_adv: Floats, losses: Floats,
 ) -> None:  # fmt: skip
     """Take one step of the search for the images in ``rows``; ``dual`` is (n, 4, H, W)."""
     for k, s in enumerate(rows):
         one = slice(s, s + 1)
         slope_gradient(x[one], flow[one], n_channels, dout[k : k + 1], memory, slope[one])
-        primal_dual(flow[s], dual[s], slope[s], excess[k], size, free, ceiling, n_steps)
+        primal_dual(flow[s], dual[s], slope[s], excess[k], size, free, ceiling, reach, n_steps)
         flow_twin.warp(x[one], flow[one], n_channels, x_adv[k : k + 1])
         flow_twin.flow_loss(flow[one], losses[k : k + 1])
 

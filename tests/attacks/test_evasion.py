@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs
 
-from fastadv import MLPClassifier, make_attack
+from fastadv import MLPClassifier, load_dataset, make_attack
 from fastadv.protocols import Task
 
 X, Y = blobs()

@@ -63,10 +63,10 @@ def test_the_search_equals_its_twin(shape: tuple[int, int, int], dtype: type) ->
         free, ceiling = ((1 / 8, np.inf), (-1 / (height * width), 0.5))[step % 2]
         flow_search.advance(
             x, cells, channels, rows, dout, excess.astype(dtype), dtype(0.03), dtype(free),
-            dtype(ceiling), dtype(0.5), 3, f, dual, slope, out, losses,
+            dtype(ceiling), dtype(0.2), dtype(0.5), 3, f, dual, slope, out, losses,
         )  # fmt: skip
         twin.advance(
-            x.astype(float), channels, rows, dout.astype(float), excess, 0.03, free, ceiling, 0.5,
+            x.astype(float), channels, rows, dout.astype(float), excess, 0.03, free, ceiling, 0.2, 0.5,
             3, *state64, out64, losses64,
         )  # fmt: skip
         np.testing.assert_allclose(slope, state64[2], atol=20 * tolerance)
@@ -112,7 +112,7 @@ def test_primal_dual_steps_find_the_least_flow_of_a_linear_problem() -> None:
     right, below = np.zeros((height, width)), np.zeros((height, width))
     right[:, :-1] = below[:-1] = 1 / (8 * 0.1)
     flow_search.primal_dual(
-        f, dual, g.reshape(2, 12), 1.0, 0.1, 1 / 8, np.inf, 6000, np.zeros((2, 16)),
+        f, dual, g.reshape(2, 12), 1.0, 0.1, 1 / 8, np.inf, np.inf, 6000, np.zeros((2, 16)),
         right.ravel(), below.ravel(),
     )  # fmt: skip
     assert 1.0 + g.ravel() @ f.ravel() == pytest.approx(0.0, abs=1e-3)

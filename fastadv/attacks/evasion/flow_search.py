@@ -20,6 +20,7 @@ from fastadv.protocols import Float32
 
 _SIZES = (0.08, 0.01)  # the primal step, in pixels, at the first and the last step
 _INNER = 6  # primal-dual steps for each evaluation of the model
+_REACH = 1.0  # pixels that one of them may move a component by
 _MEMORY = 0.5  # of the averaged slope
 _BEYOND = 0.005  # how far past the boundary to aim, as a share of the clean margin
 _TRANSLATION = 1 / 8  # of the sum of all slopes: how much further a translation moves
@@ -71,7 +72,7 @@ def least_flow(
         kernels.advance(
             problem.x, cells, channels, rows, dout, excess.astype(np.float32),
             np.float32(_size(step, steps)), np.float32(free), np.float32(ceiling),
-            np.float32(_MEMORY if step else 0.0), _INNER,
+            np.float32(_REACH), np.float32(_MEMORY if step else 0.0), _INNER,
             flow, dual, slope, x_adv, losses,
         )  # fmt: skip
     return flow, best
