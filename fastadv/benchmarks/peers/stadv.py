@@ -26,7 +26,7 @@ from fastadv.protocols import Float32, Float64, Floats, Labels, Task
 from fastadv.threads import map_chunks, thread_count
 
 STEPS, RATE, TAU, START = 300, 0.02, 0.05, 0.01
-TORCH_BATCH, JAX_BATCH = 250, 100
+TORCH_BATCH, JAX_BATCH = 500, 100
 ROOT_EPS = 1e-8  # under the root of the flow loss
 
 # The steps after which ours is no worse than they are, with and without translations.
