@@ -10,7 +10,6 @@ from fastadv.benchmarks.race import Race
 _PEERS = ("training", "evasion", "stadv")
 
 
-
 def _peers() -> list[Race]:
     modules = [importlib.import_module(f"fastadv.benchmarks.peers.{name}") for name in _PEERS]
     return [race for module in modules for race in module.races()]

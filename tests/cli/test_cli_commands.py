@@ -202,6 +202,7 @@ def test_attack_on_images(program):
 
 @pytest.mark.compiled
 def test_attack_draws_flows(program):
+    pytest.importorskip("matplotlib")
     done = program(
         "attack", "stadv[translation=false]", "--dataset", SMALL, "--samples", "10",
         "--show", "2", "--plot", "adv.svg", "--output", "adv.npz",
