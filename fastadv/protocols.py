@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.errors import InputError
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
 
@@ -31,7 +32,8 @@ class Task:
     Parameters
     ----------
     image_shape : tuple of int
-        (height, width, channels); a row of X is an image of this shape in C order.
+        (height, width, channels); a row of X is an image of this shape in C order. (height, width)
+        stands for one channel.
     n_classes : int
         Labels run from 0 to ``n_classes - 1``.
     bounds : tuple of float
@@ -41,6 +43,13 @@ class Task:
     image_shape: tuple[int, int, int]
     n_classes: int
     bounds: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.image_shape)
+        if len(shape) not in (2, 3) or any(int(size) != size or size < 1 for size in shape):
+            raise InputError(f"image_shape has to be (height, width, channels), got {shape}")
+        height, width, channels = (*shape, 1)[:3]
+        object.__setattr__(self, "image_shape", (int(height), int(width), int(channels)))
 
     @property
     def n_features(self) -> int:

@@ -14,20 +14,24 @@ class Threat:
     Attributes
     ----------
     kind : str
-        ``linf``, ``l2``, ``flow``, ``poison`` or ``points``.
+        ``linf``, ``l2``, ``flow``, ``shift``, ``rotation_translation``, ``poison`` or ``points``.
     budget : float
         In the unit of the kind: pixel values, flow loss, added points over clean ones, or
         their number.
     distance : str or None
         The key in ``EvasionResult.distances`` that the budget bounds.
+    limits : tuple of float
+        What is printed in place of the budget, if that is a share of several limits.
     """
 
     kind: str
     budget: float
     distance: str | None = None
+    limits: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind}({self.budget:g})"
+        limits = self.limits or (self.budget,)
+        return f"{self.kind}({','.join(f'{limit:g}' for limit in limits)})"
 
 
 def linf(eps: float) -> Threat:
@@ -43,6 +47,16 @@ def l2(eps: float) -> Threat:
 def flow(budget: float) -> Threat:
     """Allow flows whose loss (one root a pixel, summed) is at most ``budget``."""
     return Threat("flow", budget, "flow_loss")
+
+
+def shift(pixels: float) -> Threat:
+    """Allow each pixel to be read up to ``pixels`` away along each axis."""
+    return Threat("shift", pixels, "shift")
+
+
+def rotation_translation(degrees: float, pixels: float) -> Threat:
+    """Allow a turn of up to ``degrees`` and then a shift of up to ``pixels`` along each axis."""
+    return Threat("rotation_translation", 1.0, "spatial", (degrees, pixels))
 
 
 def poison(fraction: float, points: int | None = None) -> Threat:

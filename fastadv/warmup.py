@@ -83,10 +83,13 @@ def _attacks() -> None:
     from fastadv.attacks.evasion.loss import dlr_ascent
     from fastadv.attacks.evasion.pgd import PGD
     from fastadv.attacks.evasion.square import Square
+    from fastadv.attacks.evasion.stadv import StAdv
 
     PGD(norm="l2", steps=1).perturb(model, X, y, task=_TASK)
     Square(norm="l2", queries=2).perturb(model, X, y, task=_TASK)
     dlr_ascent(np.eye(3, dtype=np.float32), np.arange(3), None)
+    StAdv(tau=0.05, steps=1).perturb(model, X, y, task=_TASK)
+    StAdv(max_shift=0.5, steps=1).perturb(model, X, y, task=_TASK)
 
 
 def _defenses() -> None:
@@ -122,4 +125,4 @@ def _svm() -> None:
     for kernel in ("linear", "rbf"):
         logits, pullback = SVC(kernel=kernel).fit(X, y).vjp(X)
         pullback(logits)
-    Biggio(points=1, steps=1).poison(SVC(), X, y, X, y, task=_TASK)
+    Biggio(points=1, steps=1).poison(SVC(), X, y, 1 - X, y, task=_TASK)

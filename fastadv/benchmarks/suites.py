@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fastadv.benchmarks.race import Race
 
-_PEERS = ("training", "evasion")
+_PEERS = ("training", "evasion", "stadv")
 
 
 def _peers() -> list[Race]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
 from fastadv.cli.specs import check_spec, names
 from fastadv.errors import InputError
+
+_PICTURES = (".png", ".pdf", ".svg")
 
 
 def _complete_attack(incomplete: str) -> list[str]:
@@ -41,6 +44,13 @@ def attack(
     show: Annotated[
         str, typer.Option(metavar="K", help="Draw K images, or poison points, in the terminal.")
     ] = "0",
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Draw images (4, or as many as --show) and their flows; needs fastadv\\[plot].",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -56,8 +66,11 @@ def attack(
         raise InputError("none is a grid's row of clean accuracies, not an attack")
     n_samples = None if samples is None else whole_number(samples, 1, "--samples")
     first_seed, n_shown = whole_number(seed, 0, "--seed"), whole_number(show, 0, "--show")
-    if output is not None:
-        _check_output(output)
+    for option, path in (("--output", output), ("--plot", plot)):
+        if path is not None:
+            _check_output(option, path)
+    if plot is not None:
+        _check_plot(plot)
     from fastadv.cli.progress import waiting
 
     messages = console.messages()
@@ -70,13 +83,23 @@ def attack(
     out.print(outcome.table)
     if n_shown:
         out.print(outcome.draw(n_shown, color=out.color_system in ("truecolor", "256")))
+    if plot is not None:
+        outcome.plot(plot, n_shown or 4)
+        console.say(f"picture in {plot}")
     if output is not None:
         outcome.save(output)
         console.say(f"arrays in {output}")
 
 
-def _check_output(path: Path) -> None:
+def _check_plot(path: Path) -> None:
+    if path.suffix not in _PICTURES:
+        raise InputError(f"--plot {path}: the name has to end in one of {', '.join(_PICTURES)}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("--plot needs matplotlib: pip install 'fastadv[plot]'")
+
+
+def _check_output(option: str, path: Path) -> None:
     if path.is_dir():
-        raise InputError(f"--output {path} is a folder; give the name of a file, such as adv.npz")
+        raise InputError(f"{option} {path} is a folder; give the name of a file, such as adv.npz")
     if not path.parent.is_dir():
-        raise InputError(f"--output {path}: there is no folder {path.parent}")
+        raise InputError(f"{option} {path}: there is no folder {path.parent}")

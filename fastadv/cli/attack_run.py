@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -31,13 +32,14 @@ from fastadv.protocols import (
     PoisoningAttack,
     PoisonResult,
 )
+from fastadv.report import plots
 from fastadv.report.attack_table import (
     EvasionSummary,
     PoisoningSummary,
     evasion_table,
     poisoning_table,
 )
-from fastadv.report.terminal_image import beside, captioned, image_text
+from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
 from fastadv.seeds import generator
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
@@ -75,6 +77,10 @@ class Outcome(ABC):
     @abstractmethod
     def draw(self, count: int, *, color: bool) -> Text:
         """Return drawings of the first ``count`` images."""
+
+    @abstractmethod
+    def plot(self, path: Path, count: int) -> None:
+        """Write a picture of the first ``count`` images."""
 
     @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -188,20 +194,50 @@ class EvasionOutcome(Outcome):
         return {k: float(np.median(v[success])) for k, v in self.result.distances.items()}
 
     def draw(self, count: int, *, color: bool) -> Text:
-        """Draw the first images that were right before, clean and adversarial side by side."""
+        """Draw the first images that were right before: clean, their flow if any, attacked."""
         rows = np.flatnonzero(~self.result.misclassified)[:count]
         return Text("\n").join(self._pair(row, color) for row in rows)
 
     def _pair(self, row: int, color: bool) -> Text:
         task = self.data.task
         drawings: list[Text] = []
-        images = (self.X[row], self.result.x_adv[row])
-        for word, image in zip(("clean", "attacked"), images, strict=True):
+        for caption, image in zip(self._captions(row), self._images(row), strict=True):
+            drawings.append(captioned(image_text(image, color=color, bounds=task.bounds), caption))
+        flow = self._flow(row)
+        if flow is not None:
+            longest = np.hypot(*flow).max()
+            drawing = captioned(flow_text(flow, color=color), f"flow: {longest:.1f} px at most")
+            drawings.insert(1, drawing)
+        return Text.assemble(functools.reduce(beside, drawings), "\n")
+
+    def _images(self, row: int) -> tuple[Floats, Floats]:
+        """Return the image before and after, (H, W, C)."""
+        shape = self.data.task.image_shape
+        return self.X[row].reshape(shape), self.result.x_adv[row].reshape(shape)
+
+    def _captions(self, row: int) -> tuple[str, str]:
+        """Return the predicted label and its confidence before and after."""
+        texts = []
+        for word, image in (("clean", self.X[row]), ("attacked", self.result.x_adv[row])):
             label, confidence = _label(self.model, image)
-            text = image_text(image.reshape(task.image_shape), color=color, bounds=task.bounds)
-            name = self.data.class_names[label]
-            drawings.append(captioned(text, f"{word}: {name} ({confidence:.1%})"))
-        return Text.assemble(beside(drawings[0], drawings[1]), "\n")
+            texts.append(f"{word}: {self.data.class_names[label]} ({confidence:.1%})")
+        return texts[0], texts[1]
+
+    def _flow(self, row: int) -> Floats | None:
+        """Return the flow (2, H, W) that made the image what it is, if there is one."""
+        flow = self.result.details.get("flow")
+        return flow[row] if flow is not None and self.result.success[row] else None
+
+    def plot(self, path: Path, count: int) -> None:
+        """Write a picture of the first images that were right before."""
+        rows = np.flatnonzero(~self.result.misclassified)[:count]
+        plots.attacked_images(
+            path,
+            images=[self._images(row) for row in rows],
+            captions=[self._captions(row) for row in rows],
+            flows=[self._flow(row) for row in rows],
+            bounds=self.data.task.bounds,
+        )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return images, labels, predictions, distances and details."""
@@ -294,6 +330,10 @@ class PoisoningOutcome(Outcome):
             drawing = image_text(image, color=color, bounds=task.bounds)
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
         return Text("\n").join(drawings)
+
+    def plot(self, path: Path, count: int) -> None:
+        """Refuse: poison points have no flow; ``--show`` draws them."""
+        raise InputError("--plot draws attacked images; see poison points with --show")
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the poison points, their labels and rows, and the attacker's loss."""

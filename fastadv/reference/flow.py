@@ -8,6 +8,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 ROOT_EPS = 1e-8
+INK, SLOPE, BORDER = 1, 2, 4
 
 
 def _sampling(flow: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -69,11 +70,42 @@ def add_flow_loss_gradient(flow: Floats, weights: Floats, dflow: Floats) -> None
     dflow[:, :, :, 1:] += (scale * right)[:, :, :, :-1]
 
 
-def adam_step(
-    flow: Floats, dflow: Floats, mean: Floats, square: Floats, step: int, rate: float
+def add_pair_loss(
+    flow: Floats, weights: Floats, diagonal: bool, losses: Floats, dflow: Floats
 ) -> None:
-    """Take step number ``step`` of Adam; ``flow``, ``mean`` and ``square`` are modified."""
-    mean[:] = 0.9 * mean + 0.1 * dflow
-    square[:] = 0.999 * square + 0.001 * dflow**2
-    unbiased = mean / (1 - 0.9**step), square / (1 - 0.999**step)
-    flow -= rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+    """Fill the flow loss with a root for each ordered pair, and add its weighted gradient."""
+    height, width = flow.shape[2:]
+    losses[:] = 0
+    adjacent, corners = [(0, 1), (1, 0), (0, -1), (-1, 0)], [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+    for below, aside in corners if diagonal else adjacent:
+        rows = np.arange(max(-below, 0), height - max(below, 0))[:, None]
+        columns = np.arange(max(-aside, 0), width - max(aside, 0))[None, :]
+        here, there = (rows, columns), (rows + below, columns + aside)
+        difference = flow[:, :, *here] - flow[:, :, *there]
+        root = np.sqrt((difference**2).sum(axis=1, keepdims=True) + ROOT_EPS)
+        losses += root.sum(axis=(1, 2, 3))
+        slope = weights[:, None, None, None] * difference / root
+        dflow[:, :, *here] += slope
+        dflow[:, :, *there] -= slope
+
+
+def keep_flows(flow: Floats, rows: Floats, better: Floats, best: Floats) -> None:
+    """Copy the flows of the images ``rows`` that got ``better`` into ``best``."""
+    best[rows[better]] = flow[rows[better]]
+
+
+def mark_cells(x: Floats, height: int, width: int, n_channels: int, cells: Floats) -> None:
+    """Fill ``cells`` (n, H W) with the marks of the cell below and right of each pixel."""
+    images = x.reshape(-1, height, width, n_channels)
+    for s, image in enumerate(images):
+        padded = np.pad(image, ((0, 1), (0, 1), (0, 0)), mode="edge")
+        corners = np.stack([padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]])
+        ink = (corners != 0).any(axis=(0, 3))
+        varied = np.pad((corners != corners[0]).any(axis=(0, 3)), 1)
+        slope = np.zeros((height, width), dtype=bool)
+        for i in range(3):
+            for j in range(3):
+                slope |= varied[i : i + height, j : j + width]
+        border = np.ones((height, width), dtype=bool)
+        border[1 : height - 2, 1 : width - 2] = False
+        cells[s] = (INK * ink + SLOPE * slope + BORDER * border).ravel()

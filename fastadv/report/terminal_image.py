@@ -80,6 +80,42 @@ def _in_shades(pixels: UInt8) -> Text:
     return Text("\n".join("".join(_SHADES[level] for level in row) for row in rows))
 
 
+_ARROWS = "→↗↑↖←↙↓↘"
+_TOO_SHORT = 0.25  # pixels: an arrow would say more than there is
+
+
+def flow_text(flow: npt.NDArray[Any], *, color: bool = True, max_width: int = 48) -> Text:
+    """Draw where the ink of an image goes: an arrow for each cell of two pixels.
+
+    Parameters
+    ----------
+    flow : ndarray of shape (2, H, W)
+        (du, dv): how far to the right and down each pixel reads; the ink goes the other way.
+    color : bool
+        Brighter for longer, up to the longest of this flow.
+    max_width : int
+        As of `image_text`.
+    """
+    step = -(-flow.shape[2] // max_width)
+    field = -np.asarray(flow, dtype=np.float64)[:, ::step, ::step]
+    if field.shape[1] % 2:
+        field = np.concatenate([field, field[:, -1:]], axis=1)
+    du, dv = (field[:, 0::2] + field[:, 1::2]) / 2
+    length = np.hypot(du, dv)
+    turn = np.rint(np.arctan2(-dv, du) / (np.pi / 4)).astype(int) % 8
+    shade = np.rint(80 + 175 * length / max(float(length.max(initial=0.0)), 1e-12)).astype(int)
+    lines = []
+    for row in range(len(length)):
+        line = Text()
+        for column in range(length.shape[1]):
+            drawn = length[row, column] >= _TOO_SHORT
+            arrow = _ARROWS[turn[row, column]] if drawn else " "
+            grey = (int(shade[row, column]),) * 3
+            line.append(arrow, Style.parse(_rgb(np.array(grey))) if color and drawn else "")
+        lines.append(line)
+    return Text("\n").join(lines)
+
+
 def beside(left: Text, right: Text, gap: int = 4) -> Text:
     """Put one drawing to the right of another."""
     left_lines, right_lines = left.split("\n"), right.split("\n")

@@ -51,6 +51,12 @@ PAPERS = [
         "MNIST: softmax regression, any error and 8 as 3; a perceptron on 1 against 7",
         "fastadv.reproduce.munoz2017",
     ),
+    Paper(
+        "stadv2018",
+        "Xiao et al., Spatially transformed adversarial examples, ICLR 2018",
+        "MNIST: success and flow of stAdv on perceptrons of three widths, as written and searched",
+        "fastadv.reproduce.stadv2018",
+    ),
 ]
 
 

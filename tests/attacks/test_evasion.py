@@ -7,8 +7,6 @@ import pytest
 from helpers import TASK, blobs
 
 from fastadv import MLPClassifier, load_dataset, make_attack
-from fastadv.errors import InputError
-from fastadv.kernels import flow as kernels
 from fastadv.protocols import Task
 
 X, Y = blobs()
@@ -60,36 +58,6 @@ def test_targets() -> None:
         assert np.all(labels != Y[result.success])
         if rule == "1":
             assert np.all(labels[Y[result.success] != 1] == 1)
-
-
-def test_stadv_returns_what_its_flow_says() -> None:
-    model = MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
-    result = make_attack("stadv[steps=40]").perturb(model, X, Y, task=TASK)
-    won = result.success
-    assert won.any()
-    flow = np.ascontiguousarray(result.details["flow"][won])
-    out, losses = np.empty_like(X[won]), np.empty(won.sum())
-    kernels.warp(X[won], flow, 1, out)
-    kernels.flow_loss(flow, losses)
-    np.testing.assert_array_equal(out, result.x_adv[won])
-    np.testing.assert_array_equal(losses, result.distances["flow_loss"][won])
-
-
-def test_stadv_parameters() -> None:
-    with pytest.raises(InputError, match="search=false needs a tau"):
-        make_attack("stadv[search=false]")
-    with pytest.raises(InputError, match="tau has to be at least 0"):
-        make_attack("stadv[tau=-1]")
-
-
-@pytest.mark.compiled
-def test_stadv_on_mnist() -> None:
-    """Success and flow: what fixed-tau Adam needs 300 steps for (27.5) is beaten with half."""
-    ds = load_dataset("mnist")
-    model = MLPClassifier().fit(ds.x_train, ds.y_train)
-    result = make_attack("stadv").perturb(model, ds.x_test[:500], ds.y_test[:500], task=ds.task)
-    assert result.success.sum() >= 0.99 * (~result.misclassified).sum()
-    assert np.median(result.distances["flow_loss"][result.success]) <= 27.0
 
 
 @pytest.mark.compiled

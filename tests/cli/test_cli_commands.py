@@ -201,6 +201,20 @@ def test_attack_on_images(program):
 
 
 @pytest.mark.compiled
+def test_attack_draws_flows(program):
+    pytest.importorskip("matplotlib")
+    done = program(
+        "attack", "stadv[translation=false]", "--dataset", SMALL, "--samples", "10",
+        "--show", "2", "--plot", "adv.svg", "--output", "adv.npz",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.out.count("flow: ") == 2
+    assert "<svg" in Path("adv.svg").read_text()
+    with np.load("adv.npz", allow_pickle=False) as kept:
+        assert kept["detail_flow"].shape == (10, 2, 28, 28)
+
+
+@pytest.mark.compiled
 def test_attack_counts_only_what_is_within_the_budget(program):
     common = ["--dataset", SMALL, "--samples", "20"]
     tight = program("attack", "stadv[steps=20,budget=0]", *common).out

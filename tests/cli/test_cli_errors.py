@@ -38,6 +38,8 @@ MISTAKES = [
     (["attack", "pgd", "--show", "-1"], "--show has to be at least 0, got -1"),
     (["attack", "pgd", "--output", "."], "is a folder"),
     (["attack", "pgd", "--output", "absent/x.npz"], "there is no folder absent"),
+    (["attack", "pgd", "--plot", "absent/x.png"], "there is no folder absent"),
+    (["attack", "pgd", "--plot", "x.jpg"], "has to end in one of .png, .pdf, .svg"),
     (["report", "absent"], "there is no folder absent"),
     (["report", ".", "--format", "tabel"], "'table', 'json', 'csv', 'markdown'"),
     (["data"], "Missing command"),
@@ -141,3 +143,10 @@ def test_ctrl_c_elsewhere(program, monkeypatch):
     monkeypatch.setattr(fastadv.datasets, "verify_mnist", stop)
     done = program("data", "verify")
     assert (done.code, done.err) == (130, "fastadv: stopped\n")
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(program, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    done = program("attack", "pgd", "--plot", "x.png")
+    assert done.code == 2
+    assert "pip install 'fastadv[plot]'" in done.err

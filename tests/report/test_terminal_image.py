@@ -5,7 +5,7 @@ import pytest
 from rich.text import Text
 
 from fastadv.report.attack_table import sparkline
-from fastadv.report.terminal_image import beside, captioned, image_text
+from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
 
 
 def colors(text):
@@ -84,3 +84,16 @@ def test_a_long_sparkline_keeps_its_ends():
     drawn = sparkline([float(i) for i in range(1000)])
     assert len(drawn) == 40
     assert (drawn[0], drawn[-1]) == ("▁", "█")
+
+
+def test_a_flow_is_drawn_where_the_ink_goes():
+    flow = np.zeros((2, 4, 3))
+    flow[0, :2, 0] = -2.0  # reads to the left: the ink goes right
+    flow[1, :2, 1] = 1.0  # reads below: the ink goes up
+    flow[:, 2:, 2] = 1.0
+    flow[:, 2:, 0] = 0.1
+    assert flow_text(flow, color=False).plain == "→↑ \n  ↖"
+    styled = flow_text(flow)
+    assert styled.plain == "→↑ \n  ↖"
+    assert colors(styled)[0][0] == "#ffffff"
+    assert flow_text(np.zeros((2, 3, 3))).plain == "   \n   "

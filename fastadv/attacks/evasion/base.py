@@ -40,7 +40,11 @@ class Evasion(ABC):
     name: ClassVar[str]
     reference: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset({"gradient"})
-    minimum_norm: ClassVar[bool] = False  # searches for the least change and may pass the budget
+
+    @property
+    def minimum_norm(self) -> bool:
+        """Whether the attack searches for the least change and may pass the budget."""
+        return False
 
     @abstractmethod
     def threat(self) -> Threat:
@@ -76,8 +80,9 @@ class Evasion(ABC):
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or the reason why the attack cannot run on ``model``."""
-        if "gradient" in self.needs and not hasattr(model, "vjp"):
-            return f"{self.name} needs the model's input gradient"
+        differentiable = hasattr(model, "vjp") or hasattr(model, "input_gradient")
+        if "gradient" in self.needs and not differentiable:
+            return f"{self.name} needs the model's input gradient (vjp or input_gradient)"
         return None
 
     def measure(self, x: Floats, x_adv: Floats, details: Details, task: Task) -> dict[str, Float64]:
@@ -119,8 +124,12 @@ class Evasion(ABC):
         Raises
         ------
         InputError
-            If the arrays do not fit the task, or a target is the true class.
+            If the model lacks what the attack needs, the arrays do not fit the task, or a target is
+            the true class.
         """
+        reason = self.supports(model, task)
+        if reason:
+            raise InputError(reason)
         X = checks.images(X, task).astype(np.float32, copy=False)
         y = checks.labels(y, len(X), task)
         columns = class_columns(model, y)
@@ -157,11 +166,12 @@ class Evasion(ABC):
         task: Task,
         stream: Stream,
     ) -> _Chunk:
-        wrong = model.model.vjp(x)[0].argmax(axis=1) != y
+        uncounted = Counted(model.model)
+        wrong = uncounted.logits(x).argmax(axis=1) != y
         if target is None:
-            target = self.choose_targets(model.model, x, y, task, stream)
+            target = self.choose_targets(uncounted, x, y, task, stream)
         x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)
-        found = model.model.vjp(x_adv)[0].argmax(axis=1)
+        found = uncounted.logits(x_adv).argmax(axis=1)
         success = ~wrong & ((found != y) if target is None else (found == target))
         distances = self.measure(x, x_adv, details, task)
         back = ~success
@@ -189,8 +199,8 @@ class Evasion(ABC):
 class Counted:
     """A model that counts the rows of its forward and backward passes."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Any) -> None:
+        self.model = model  # a Model, or one with logits and input_gradient alone
         self.classes_ = model.classes_
         self.forward = 0
         self.backward = 0
@@ -203,15 +213,24 @@ class Counted:
     def logits(self, X: Floats) -> Floats:
         """Return the logits, shape (n, k); computed in the calling thread."""
         self.forward += len(X)
-        return self.model.vjp(X)[0]
+        logits: Floats = (
+            self.model.vjp(X)[0] if hasattr(self.model, "vjp") else self.model.logits(X)
+        )
+        return logits
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
-        """Return the logits and the pullback."""
+        """Return the logits and the pullback, from ``input_gradient`` where there is no ``vjp``."""
         self.forward += len(X)
-        logits, pullback = self.model.vjp(X)
+        pullback: Pullback | None = None
+        if hasattr(self.model, "vjp"):
+            logits, pullback = self.model.vjp(X)
+        else:
+            logits = self.model.logits(X)
 
         def counted(dlogits: Floats) -> Floats:
             self.backward += len(dlogits)
+            if pullback is None:
+                return self.model.input_gradient(X, dlogits)  # type: ignore[no-any-return]
             return pullback(dlogits)
 
         return logits, counted

@@ -1,42 +1,41 @@
 """stAdv: a flow field that bends the image until the label changes (Xiao et al., ICLR 2018).
 
-For each image the attack minimises, over a flow f,
+For each image the paper minimises, over a flow f,
 
     max(margin(f), -kappa) + tau * L_flow(f)
 
-where the margin is Z_y - max of the other logits (with a target: max of the others - Z_t), and of
-all iterates that succeed the one of smallest flow loss is kept. No clipping: the warp takes convex
-combinations of pixels, so that the image never leaves its range.
+where the margin is Z_y - max of the other logits (with a target: max of the others - Z_t). No
+clipping: the warp takes convex combinations of pixels, so that the image never leaves its range.
 
 The paper fixes tau = 0.05 and kappa = 0. At that tau "do nothing" is the minimiser for many
 images, and kappa = 0 puts the minimiser on the decision boundary, where the last iterate is a coin
-flip. So by default tau is searched for each image while it descends: it rises as long as the image
-is adversarial and falls as long as it is not, and the path closes in on the boundary where it can
-be had for the least flow.
+flip. So by default tau is searched for each image, as the multiplier of the constraint that the
+image is adversarial, and of all evaluated flows that succeed the one of least loss is kept.
+
+The flow loss sees differences only: a translation of the whole image costs nothing. A perceptron
+is not invariant to it, so the flows of least loss are largely translations of one to two pixels.
+``translation=false`` holds the mean of the flow at 0, which leaves the deformation.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from fastadv import threat
 from fastadv.attacks.checks import require
+from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
 from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError
 from fastadv.kernels import flow as kernels
-from fastadv.kernels import loss
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
 
-_SEARCH_FROM = 0.1  # the tau that a search starts from
-_RAISE, _LOWER = 1.05, 0.9  # of tau, after an iterate that succeeds or fails
-_TAU_BOUNDS = (1e-4, 1e3)
-_RATE, _FIXED_RATE = 0.2, 0.05  # pixels a step: at the start of a search, and without one
+_OFF_THE_KINK = 0.01  # pixels: where L-BFGS starts, at whole numbers the warp has a kink
 
 
 @dataclass(frozen=True)
@@ -47,61 +46,94 @@ class StAdv(Evasion):
     ----------
     tau : float or None
         Weight of the flow loss, in logits per pixel of flow. None searches it for each image; the
-        paper's is 0.05.
+        paper's is 0.05. Without a search the paper's objective is minimised by L-BFGS, as there.
     kappa : float
-        Confidence: the margin, in logits, beyond which only the flow loss counts. The paper's is 0.
+        Confidence: the margin, in logits, that the wrong label leads by. The paper's is 0.
     steps : int
-        Adam steps an image. (The paper uses L-BFGS, without saying how many.)
+        Evaluations of the model an image. (The paper does not say how many.)
     search : bool or None
-        Search tau, from ``tau`` if that is given. None: search if ``tau`` is None.
+        Search tau, from ``tau`` as the least if that is given. None: search if ``tau`` is None.
     keep : {"best", "last"}
         Which iterate to return; ``last`` is the paper's.
-    target : {"none", "random", "runner_up"} or int
-        What to change the label into; the paper draws targets without saying how.
+    target : {"none", "random", "runner_up", "easiest"} or int
+        What to change the label into; the paper draws targets without saying how. ``easiest``
+        attacks once for every other class and keeps the least flow.
+    neighbors : {"adjacent", "diagonal"}
+        What the flow loss compares a pixel with when L-BFGS minimises it, a root for each ordered
+        pair as in the paper. The diagonal ones fall into two checkerboards that move on their own.
+    translation : bool
+        Whether the mean of the flow may move in a search.
     budget : float
         The flow loss up to which a change counts in a grid's accuracy; it does not change what is
         searched for, since the attack minimises the flow anyway.
-    init : float
-        The initial flow is drawn uniformly from [-init, init] pixels: at exactly 0 every pixel
-        sits on a kink of the warp.
+    max_shift : float or None
+        Pixels. If given, the attack is another one, as in most later work: the loss is maximised
+        in ``steps`` projected steps with |du| and |dv| at most this, whatever the flow loss.
+    init : float or None
+        The initial flow is drawn uniformly from [-init, init] pixels. None: 0, and 0.01 for
+        L-BFGS, for which every pixel would sit on a kink of the warp at 0.
 
     Notes
     -----
-    The paper's literal mode is ``stadv[tau=0.05,kappa=0,search=false,keep=last]``, with Adam in
-    place of L-BFGS.
+    The paper's literal mode is ``stadv[tau=0.05,kappa=0,search=false,keep=last]``.
     """
 
     tau: float | None = None
     kappa: float = 0.0
-    steps: int = 150
+    steps: int = 40
     search: bool | None = None
     keep: Literal["best", "last"] = "best"
-    target: int | Literal["none", "random", "runner_up"] = "none"
+    target: int | Literal["none", "random", "runner_up", "easiest"] = "none"
+    neighbors: Literal["adjacent", "diagonal"] = "adjacent"
+    translation: bool = True
     budget: float = 30.0
-    init: float = 0.01
+    max_shift: float | None = None
+    init: float | None = None
 
     name: ClassVar[str] = "stadv"
     reference: ClassVar[str] = "Xiao et al., ICLR 2018, arXiv 1801.02612, section 3"
-    minimum_norm: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(self.tau is None or self.tau >= 0, "tau has to be at least 0", self.tau)
         require(self.kappa >= 0, "kappa has to be at least 0", self.kappa)
         require(self.steps >= 1, "steps has to be at least 1", self.steps)
         require(self.budget >= 0, "budget has to be at least 0", self.budget)
-        require(self.init >= 0, "init has to be at least 0", self.init)
+        require(self.init is None or self.init >= 0, "init has to be at least 0", self.init)
+        require(
+            self.max_shift is None or self.max_shift >= 0,
+            "max_shift has to be at least 0",
+            self.max_shift,
+        )
         if self.tau is None and self.search is False:
             raise InputError("search=false needs a tau; the paper's is 0.05")
+        if self.max_shift is not None and (self.tau is not None or self.kappa):
+            raise InputError("max_shift bounds the flow itself: tau and kappa have no part in it")
+        if self.neighbors == "diagonal" and self._searching:
+            raise InputError("neighbors=diagonal is for a fixed tau: give one, such as tau=0.05")
+        if not self.translation and not self._searching:
+            raise InputError("translation=false is for a search: leave tau and max_shift out")
+
+    @property
+    def _searching(self) -> bool:
+        search = self.tau is None if self.search is None else self.search
+        return search and self.max_shift is None
+
+    @property
+    def minimum_norm(self) -> bool:
+        """Whether the attack may pass the budget of its threat."""
+        return self.max_shift is None
 
     def threat(self) -> Threat:
-        """Return the flow loss up to ``budget``."""
+        """Return the flow loss up to ``budget``, or shifts up to ``max_shift``."""
+        if self.max_shift is not None:
+            return threat.shift(self.max_shift)
         return threat.flow(self.budget)
 
     def choose_targets(
         self, model: Model, x: Floats, y: Labels, task: Task, stream: Stream
     ) -> Labels | None:
         """Return the target columns by the attack's rule, never the true class."""
-        if self.target == "none":
+        if self.target in ("none", "easiest"):
             return None
         if self.target == "random":
             shift = stream.uniform(1, 1, 1.0, float(task.n_classes))[:, 0].astype(np.int64)
@@ -127,76 +159,75 @@ class StAdv(Evasion):
         task: Task,
         stream: Stream,
     ) -> tuple[Floats, Details]:
-        """Descend from a tiny random flow; details: ``flow`` (n, 2, H, W), (du, dv) in pixels."""
+        """Bend the images; details: ``flow`` (n, 2, H, W), (du, dv) in pixels.
+
+        Where nothing succeeded it is the last flow that was tried.
+        """
         x = np.ascontiguousarray(x, dtype=np.float32)
-        n, (height, width, channels) = len(x), task.image_shape
-        searching = self.tau is None if self.search is None else self.search
-        tau = np.full(n, _SEARCH_FROM if self.tau is None else self.tau, dtype=np.float32)
-        flow = stream.uniform(0, 2 * height * width, -self.init, self.init)
-        flow = flow.reshape(n, 2, height, width)
-        mean, square, dflow = np.zeros_like(flow), np.zeros_like(flow), np.empty_like(flow)
+        problem = FlowProblem(model, x, y, target, task, self.kappa)
+        if target is None and self.target == "easiest":
+            flow = self._easiest(problem, stream)
+        else:
+            flow = self._bend(problem, stream)
         x_adv = np.empty_like(x)
-        best, best_loss = np.zeros_like(flow), np.full(n, np.inf)
-
-        for step in range(1, self.steps + 2):
-            kernels.warp(x, flow, channels, x_adv)
-            logits, pullback = model.vjp(x_adv)
-            margins, dlogits = self._margins(logits, y, target)
-            success = margins < 0
-            _keep_smallest(flow, success, best, best_loss)
-            if step > self.steps:
-                break
-            if searching:
-                tau = np.clip(tau * np.where(success, _RAISE, _LOWER), *_TAU_BOUNDS).astype(
-                    np.float32
-                )
-            kernels.warp_gradient(x, flow, channels, pullback(dlogits), dflow)
-            kernels.add_flow_loss_gradient(flow, tau, dflow)
-            kernels.adam_step(flow, dflow, mean, square, step, self._rate(step, searching))
-
-        flow = (
-            np.where(np.isfinite(best_loss)[:, None, None, None], best, flow)
-            if self.keep == "best"
-            else flow
-        )
-        kernels.warp(x, flow, channels, x_adv)
+        kernels.warp(x, flow, task.image_shape[2], x_adv)
         return x_adv, {"flow": flow}
 
-    def _margins(self, logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, Floats]:
-        """Return the margins (n,) and the gradient of max(margin, -kappa) at the logits (n, k)."""
-        n = len(logits)
-        margins, rivals = np.empty(n), np.empty(n, dtype=np.int64)
-        targets = np.full(n, -1) if target is None else target
-        loss.margin(logits, y, targets, margins, rivals)
-        dlogits = np.zeros_like(logits)
-        rows = np.flatnonzero(margins > -self.kappa if self.kappa else margins >= 0)
-        raised, lowered = (y, rivals) if target is None else (rivals, target)
-        dlogits[rows, raised[rows]] = 1.0
-        dlogits[rows, lowered[rows]] = -1.0
-        return margins, dlogits
+    def _bend(self, problem: FlowProblem, stream: Stream) -> Float32:
+        """Return the flow of each image."""
+        start = self._start(problem, stream)
+        if self.max_shift is not None:
+            return flow_bounded.largest_loss(problem, start, self.steps, self.max_shift)
+        if self._searching:
+            last, best = flow_search.least_flow(
+                problem, start, steps=self.steps, tau=self.tau, translation=self.translation
+            )
+        else:
+            tau, diagonal = self.tau or 0.0, self.neighbors == "diagonal"
+            last, best = flow_lbfgs.minimise(
+                problem, start, steps=self.steps, tau=tau, diagonal=diagonal
+            )
+        if self.keep == "last":
+            return last
+        return np.where(best.found[:, None, None, None], best.flow, last)
 
-    def _rate(self, step: int, searching: bool) -> float:
-        """Return the step size: along a cosine in a search, so that the path can settle."""
-        if not searching:
-            return _FIXED_RATE
-        return _RATE * (0.02 + 0.49 * (1.0 + math.cos(math.pi * step / self.steps)))
+    def _start(self, problem: FlowProblem, stream: Stream) -> Float32:
+        at_rest = self._searching or self.max_shift is not None
+        init = self.init if self.init is not None else 0.0 if at_rest else _OFF_THE_KINK
+        shape = problem.flow_shape
+        return stream.uniform(0, shape[1] * shape[2] * shape[3], -init, init).reshape(shape)
+
+    def _easiest(self, problem: FlowProblem, stream: Stream) -> Float32:
+        """Attack towards every other class and return the least flow that succeeds."""
+        n, n_classes = len(problem.x), problem.task.n_classes
+        kept, least = np.zeros(problem.flow_shape, dtype=np.float32), np.full(n, np.inf)
+        x_adv, losses = np.empty_like(problem.x), np.empty(n)
+        for ahead in range(1, n_classes):
+            aimed = replace(problem, target=(problem.y + ahead) % n_classes)
+            flow = self._bend(aimed, stream)
+            kernels.warp(problem.x, flow, problem.task.image_shape[2], x_adv)
+            kernels.flow_loss(flow, losses)
+            margins, _ = aimed.evaluate(x_adv, np.arange(n))
+            better = (losses < least) & ((margins < 0) | np.isinf(least))
+            kept[better] = flow[better]
+            least[better & (margins < 0)] = losses[better & (margins < 0)]
+        return kept
 
     def measure(self, x: Floats, x_adv: Floats, details: Details, task: Task) -> dict[str, Float64]:
-        """Return pixel distances, the flow loss, and the largest and mean shift in pixels."""
+        """Return pixel distances, the flow loss, and shifts in pixels.
+
+        ``flow_max`` and ``flow_mean`` are the largest and the mean length of a flow's vectors,
+        ``translation`` the length of their mean, ``shift`` the largest |du| or |dv|.
+        """
         out = super().measure(x, x_adv, details, task)
         flow: Float32 = details.get("flow", np.zeros((0, 2, *task.image_shape[:2]), np.float32))
         losses = np.empty(len(flow))
         kernels.flow_loss(flow, losses)
-        shift = np.hypot(flow[:, 0], flow[:, 1]).astype(np.float64)
+        exact = flow.astype(np.float64)
+        lengths = np.hypot(exact[:, 0], exact[:, 1])
         out["flow_loss"] = losses
-        out["flow_max"] = shift.max(axis=(1, 2), initial=0.0)
-        out["flow_mean"] = shift.mean(axis=(1, 2))
+        out["flow_max"] = lengths.max(axis=(1, 2), initial=0.0)
+        out["flow_mean"] = lengths.mean(axis=(1, 2))
+        out["translation"] = np.hypot(*exact.mean(axis=(2, 3)).T)
+        out["shift"] = np.abs(exact).max(axis=(1, 2, 3), initial=0.0)
         return out
-
-
-def _keep_smallest(flow: Float32, success: Floats, best: Float32, best_loss: Float64) -> None:
-    """Where an iterate succeeds with less flow than any before, keep it. Modified in place."""
-    losses = np.empty(len(flow))
-    kernels.flow_loss(flow, losses)
-    better = success & (losses < best_loss)
-    best[better], best_loss[better] = flow[better], losses[better]

@@ -1,0 +1,95 @@
+"""What the searches for a flow share: the margin of a batch, and the best flow seen so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.kernels import flow as flow_kernels
+from fastadv.kernels import loss
+from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class FlowProblem:
+    """Images (n, d) whose labels y are to change, into ``target`` if there is one.
+
+    ``kappa`` is the margin, in logits, that the wrong label has to lead by.
+    """
+
+    model: Model
+    x: Float32
+    y: Labels
+    target: Labels | None
+    task: Task
+    kappa: float
+
+    @property
+    def flow_shape(self) -> tuple[int, int, int, int]:
+        """(n, 2, H, W)."""
+        return (len(self.x), 2, *self.task.image_shape[:2])
+
+    def evaluate(self, x_adv: Float32, rows: Rows) -> tuple[Float64, Callable[[Mask], Float32]]:
+        """Return the margins of the images ``rows``, negative where the attack has succeeded.
+
+        Untargeted, the margin is Z_y - max of the others; with a target max of the others - Z_t.
+        The second value is a function of the rows that are wanted, a mask over ``rows``: it
+        returns d(margin)/d(image) of those.
+        """
+        logits, pullback = self.model.vjp(x_adv)
+        n, y = len(rows), self.y[rows]
+        target = np.full(n, -1) if self.target is None else self.target[rows]
+        margins, rivals = np.empty(n), np.empty(n, dtype=np.int64)
+        loss.margin(logits, y, target, margins, rivals)
+        raised, lowered = (y, rivals) if self.target is None else (rivals, target)
+
+        def gradient(wanted: Mask) -> Float32:
+            dlogits = np.zeros_like(logits)
+            every = np.arange(n)
+            dlogits[every, raised] = 1.0
+            dlogits[every, lowered] = -1.0
+            dx = pullback(dlogits)
+            return np.ascontiguousarray(dx if wanted.all() else dx[wanted], dtype=np.float32)
+
+        return margins, gradient
+
+
+class BestFlows:
+    """For each image the flow of least loss that succeeds, by ``kappa`` if one ever did.
+
+    Attributes
+    ----------
+    flow : ndarray of shape (n, 2, H, W)
+        Zero where nothing has succeeded.
+    loss : ndarray of shape (n,)
+        Infinite where nothing has succeeded with the confidence asked for.
+    found : ndarray of bool, shape (n,)
+    """
+
+    def __init__(self, problem: FlowProblem) -> None:
+        self._kappa = problem.kappa
+        self.flow: Float32 = np.zeros(problem.flow_shape, dtype=np.float32)
+        self.loss = np.full(len(problem.x), np.inf)
+        self._margin = np.zeros(len(problem.x))
+
+    @property
+    def found(self) -> Mask:
+        """Where something has succeeded, with or without the confidence asked for."""
+        found: Mask = np.isfinite(self.loss) | (self._margin < 0)
+        return found
+
+    def keep(self, rows: Rows, flow: Floats, margins: Float64, losses: Float64) -> None:
+        """Take note of iterates: ``flow`` is that of all images, the others of ``rows``."""
+        sure = (margins < 0) & (margins <= -self._kappa)
+        better = sure & (losses < self.loss[rows])
+        self.loss[rows[better]] = losses[better]
+        if self._kappa > 0:  # until one is sure, the surest
+            surer = ~sure & np.isinf(self.loss[rows]) & (margins < self._margin[rows])
+            self._margin[rows[surer]] = margins[surer]
+            better |= surer
+        flow_kernels.keep_flows(flow, rows, better, self.flow)
