@@ -62,16 +62,20 @@ def _compile(function, **options):
 
 
 def kernel(function):
-    """Compile a serial kernel that releases the GIL, with the safe part of fast-math."""
-    return _compile(function, nogil=True, fastmath=FASTMATH)
+    """Compile a serial kernel that releases the GIL, with the safe part of fast-math.
+
+    Kernels that call it get its code inlined. Called, it would be whichever copy of it the process
+    loaded first, and fast-math lets the copies of different callers round differently.
+    """
+    return _compile(function, nogil=True, fastmath=FASTMATH, forceinline=True)
 
 
 def exact_kernel(function):
     """Compile a serial kernel without fast-math: sums keep their order, guards their meaning."""
     # Said, not left out: a kernel that is compiled for a caller inherits what it does not say.
-    return _compile(function, nogil=True, fastmath=False)
+    return _compile(function, nogil=True, fastmath=False, forceinline=False)
 
 
 def parallel_kernel(function):
     """Compile a kernel with prange; only ever called from the main thread."""
-    return _compile(function, nogil=True, fastmath=FASTMATH, parallel=True)
+    return _compile(function, nogil=True, fastmath=FASTMATH, parallel=True, forceinline=False)

@@ -8,7 +8,7 @@ a block of rows are one vector too, layer after layer.
 import numpy as np
 
 from fastadv.kernels import exponential
-from fastadv.kernels._jit import exact_kernel, kernel
+from fastadv.kernels._jit import exact_kernel
 
 LOGISTIC, TANH, RELU = 0, 1, 2
 
@@ -17,7 +17,7 @@ LOGISTIC, TANH, RELU = 0, 1, 2
 TILE = 64
 
 
-@kernel
+@exact_kernel
 def layer_offset(sizes, layer):
     """Return where the matrix of ``layer`` starts in the parameter vector."""
     offset = 0
@@ -26,7 +26,7 @@ def layer_offset(sizes, layer):
     return offset
 
 
-@kernel
+@exact_kernel
 def weights(params, sizes, layer):
     """Return the matrix of ``layer``, (n_in, n_out): a view."""
     start = layer_offset(sizes, layer)
@@ -34,14 +34,14 @@ def weights(params, sizes, layer):
     return params[start : start + size].reshape((sizes[layer], sizes[layer + 1]))
 
 
-@kernel
+@exact_kernel
 def bias(params, sizes, layer):
     """Return the bias of ``layer``, (n_out,): a view."""
     start = layer_offset(sizes, layer) + sizes[layer] * sizes[layer + 1]
     return params[start : start + sizes[layer + 1]]
 
 
-@kernel
+@exact_kernel
 def hidden_layer(hidden, sizes, layer, n_rows):
     """Return the activations of hidden layer ``layer`` (1, 2, ...), (n_rows, width): a view."""
     start = 0
@@ -61,7 +61,7 @@ def _logistic(flat):
             flat[i] = one / (one + np.exp(-flat[i]))
 
 
-@kernel
+@exact_kernel
 def hidden_width(sizes):
     """Return the number of hidden units of all layers."""
     width = 0
@@ -70,7 +70,7 @@ def hidden_width(sizes):
     return width
 
 
-@kernel
+@exact_kernel
 def activate(a, activation):
     """Apply the activation function. ``a`` is modified in place."""
     flat = a.reshape(a.size)
@@ -84,7 +84,7 @@ def activate(a, activation):
             flat[i] = max(flat[i], flat.dtype.type(0.0))
 
 
-@kernel
+@exact_kernel
 def multiply_by_derivative(h, activation, d):
     """Multiply ``d`` by the activation's derivative, from its value ``h``. ``d`` is modified."""
     one = h.dtype.type(1.0)
@@ -101,7 +101,7 @@ def multiply_by_derivative(h, activation, d):
                 flat_d[i] = h.dtype.type(0.0)
 
 
-@kernel
+@exact_kernel
 def affine(x, w, b, out):
     """Fill ``out`` with x W + b."""
     np.dot(x, w, out)
@@ -110,7 +110,7 @@ def affine(x, w, b, out):
             out[i, j] += b[j]
 
 
-@kernel
+@exact_kernel
 def forward(X, params, sizes, activation, hidden, logits):
     """Compute activations and logits of one block of rows. ``hidden`` and ``logits`` are filled.
 
@@ -122,7 +122,7 @@ def forward(X, params, sizes, activation, hidden, logits):
     forward_above(params, sizes, activation, hidden, logits, 0, n)
 
 
-@kernel
+@exact_kernel
 def forward_above(params, sizes, activation, hidden, logits, start, stop):
     """Go on from the sums of the first layer, for the rows ``start`` to ``stop`` of a batch."""
     n, last = logits.shape[0], sizes.size - 2
@@ -134,13 +134,13 @@ def forward_above(params, sizes, activation, hidden, logits, start, stop):
         affine(h, w, b, above[start:stop])
 
 
-@kernel
+@exact_kernel
 def backward(params, sizes, activation, hidden, dlogits, deltas):
     """Propagate d(loss)/d(logits) to the hidden layers. ``deltas``, laid out as hidden, is filled."""
     backward_rows(params, sizes, activation, hidden, dlogits, deltas, 0, dlogits.shape[0])
 
 
-@kernel
+@exact_kernel
 def backward_rows(params, sizes, activation, hidden, dlogits, deltas, start, stop):
     """As `backward`, for the rows ``start`` to ``stop`` of a batch."""
     n, last = dlogits.shape[0], sizes.size - 2
@@ -152,7 +152,7 @@ def backward_rows(params, sizes, activation, hidden, dlogits, deltas, start, sto
         multiply_by_derivative(h, activation, d)
 
 
-@kernel
+@exact_kernel
 def _sum_rows(d, out):
     for j in range(out.size):
         out[j] = d.dtype.type(0.0)
@@ -161,7 +161,7 @@ def _sum_rows(d, out):
             out[j] += d[i, j]
 
 
-@kernel
+@exact_kernel
 def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
     """Gather the gradient of all parameters, summed over rows. ``gradient`` is filled."""
     n, last = X.shape[0], sizes.size - 2
@@ -178,7 +178,7 @@ def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
         _sum_rows(d, b)
 
 
-@kernel
+@exact_kernel
 def input_gradient(params, sizes, dlogits, deltas, out):
     """Propagate to the input, after `backward`. ``out`` (n, sizes[0]) is filled."""
     if sizes.size == 2:
@@ -188,7 +188,7 @@ def input_gradient(params, sizes, dlogits, deltas, out):
         np.dot(d, weights(params, sizes, 0).T, out)
 
 
-@kernel
+@exact_kernel
 def forward_tiles(X, params, sizes, activation, hidden, logits):
     """As `forward`, tile by tile; the number of rows is a multiple of TILE."""
     width = hidden.size // X.shape[0]
@@ -198,7 +198,7 @@ def forward_tiles(X, params, sizes, activation, hidden, logits):
         forward(X[start:stop], params, sizes, activation, block, logits[start:stop])
 
 
-@kernel
+@exact_kernel
 def input_gradient_tiles(params, sizes, activation, hidden, dlogits, out):
     """From d(loss)/d(logits) to d(loss)/dX, tile by tile. ``out`` is filled."""
     width = hidden.size // dlogits.shape[0]

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from fastadv.kernels._jit import kernel
+from fastadv.kernels._jit import exact_kernel
 
 QUERIES, POINTS = 128, 512  # rows of a tile: its product stays in the L2 cache
 GROUP = 128  # distances that are compared with the farthest neighbour at once
 
 
-@kernel
+@exact_kernel
 def _insert(index, distance, row, column, d):
     """Put point ``column`` in its place among the sorted neighbours of ``row``."""
     k = index.shape[1] - 1
@@ -18,7 +18,7 @@ def _insert(index, distance, row, column, d):
     index[row, k], distance[row, k] = column, d
 
 
-@kernel
+@exact_kernel
 def nearest(queries, points, start, stop, index, distance):
     """Fill the rows ``start`` to ``stop`` of ``index`` (n, k) with the nearest other points.
 

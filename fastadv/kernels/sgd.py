@@ -10,7 +10,7 @@ from numba import prange
 
 from fastadv.kernels import dense, sparse
 from fastadv.kernels._intrinsics import add_rows
-from fastadv.kernels._jit import kernel, parallel_kernel
+from fastadv.kernels._jit import exact_kernel, kernel, parallel_kernel
 from fastadv.kernels.loss import cross_entropy
 
 BLOCK, DENSE_BLOCK = 32, 64  # rows of a batch, at most; a dense product wants more of them
@@ -22,7 +22,7 @@ _TRANSPOSE, _FORWARD_BACKWARD, _STEP = 0, 1, 2  # the phases of training
 _PART_SIZE = 4096  # weights at least in a part of an upper layer
 
 
-@kernel
+@exact_kernel
 def _first_layer(X, values, columns, starts, rows, w, b, x, out):
     """Fill ``out`` with X[rows] W + b; and ``x`` with X[rows], if X is dense."""
     if starts.size > 0:
@@ -37,7 +37,7 @@ def _first_layer(X, values, columns, starts, rows, w, b, x, out):
     dense.affine(x, w, b, out)
 
 
-@kernel
+@exact_kernel
 def _forward_backward(
     X, values, columns, starts, y, rows, params, sizes, activation, block, n_blocks,
     x, labels, hidden, deltas, logits, dlogits, losses,
@@ -69,7 +69,7 @@ def _heavy_ball(gradient, scale, learning_rate, momentum, decay, w, v):
         w[j] += v[j]
 
 
-@kernel
+@exact_kernel
 def _step_dense(h, d, scale, learning_rate, momentum, decay, first, last, w, v, scratch):
     """Step the rows ``first`` to ``last`` of a matrix, whose gradient is h' d."""
     n, m, width = last - first, d.shape[1], h.shape[0]
@@ -83,7 +83,7 @@ def _step_dense(h, d, scale, learning_rate, momentum, decay, first, last, w, v, 
         _heavy_ball(gradient[q], scale, learning_rate, momentum, decay, w[first + q], v[first + q])
 
 
-@kernel
+@exact_kernel
 def _step_sparse(
     values, rows, starts, d, scale, learning_rate, momentum, decay, part, w, v, scratch
 ):
@@ -97,7 +97,7 @@ def _step_sparse(
             _heavy_ball(gradient, scale, learning_rate, momentum, decay, w[q], v[q])
 
 
-@kernel
+@exact_kernel
 def _step_bias(d, scale, learning_rate, momentum, w, v, scratch):
     gradient = scratch[: d.shape[1]]
     for j in range(gradient.size):
@@ -108,7 +108,7 @@ def _step_bias(d, scale, learning_rate, momentum, w, v, scratch):
     _heavy_ball(gradient, scale, learning_rate, momentum, scale * 0, w, v)
 
 
-@kernel
+@exact_kernel
 def _step_part(
     values, rows, starts, x, n, hidden, deltas, dlogits, params, velocity, sizes,
     learning_rate, momentum, alpha, part, scratch,
@@ -135,7 +135,7 @@ def _step_part(
             _step_bias(d, scale, learning_rate, momentum, b, vb, scratch)
 
 
-@kernel
+@exact_kernel
 def _scratch_size(sizes, batch_size):
     """Return the most numbers that a part of the weights needs."""
     most = 0
@@ -146,7 +146,7 @@ def _scratch_size(sizes, batch_size):
     return most
 
 
-@kernel
+@exact_kernel
 def _longest(starts):
     most = 0
     for i in range(starts.size - 1):
@@ -154,7 +154,7 @@ def _longest(starts):
     return most
 
 
-@kernel
+@exact_kernel
 def _total(values, n):
     total = 0.0
     for i in range(n):
@@ -186,7 +186,7 @@ def _side_by_side(
             )  # fmt: skip
 
 
-@kernel
+@exact_kernel
 def epoch(
     X, values, columns, starts, y, order, batch_size, params, velocity, sizes, activation,
     learning_rate, momentum, alpha,

@@ -4,10 +4,10 @@ A matrix in rows is three arrays: the non-zero ``values`` row after row, the col
 ``starts`` (n + 1,), where each row begins.
 """
 
-from fastadv.kernels._jit import kernel
+from fastadv.kernels._jit import exact_kernel
 
 
-@kernel
+@exact_kernel
 def count(X, starts):
     """Fill ``starts`` (n + 1,) with where each row of X begins among the non-zeros."""
     starts[0] = 0
@@ -18,7 +18,7 @@ def count(X, starts):
         starts[i + 1] = starts[i] + found
 
 
-@kernel
+@exact_kernel
 def compress(X, starts, values, columns):
     """Fill ``values`` and ``columns`` with the non-zeros of X, after `count`."""
     for i in range(X.shape[0]):
@@ -29,7 +29,7 @@ def compress(X, starts, values, columns):
                 place += 1
 
 
-@kernel
+@exact_kernel
 def transpose(values, columns, starts, rows, out_values, out_rows, out_starts):
     """Fill the last three with the chosen ``rows`` column after column.
 

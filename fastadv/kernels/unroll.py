@@ -24,12 +24,12 @@ features) and the adjoint of the row's share of C (see `fastadv.models.unrolled`
 import numpy as np
 
 from fastadv.kernels import dense
-from fastadv.kernels._jit import exact_kernel, kernel
+from fastadv.kernels._jit import exact_kernel
 from fastadv.kernels.exponential import exp64
 from fastadv.kernels.loss import cross_entropy
 
 
-@kernel
+@exact_kernel
 def _layer(hidden, logits, sizes, layer, n):
     """Return layer ``layer`` (1, ..., the logits last) of a block of n rows: a view."""
     if layer == sizes.size - 1:
@@ -37,7 +37,7 @@ def _layer(hidden, logits, sizes, layer, n):
     return dense.hidden_layer(hidden, sizes, layer, n)
 
 
-@kernel
+@exact_kernel
 def _activate(a, activation):
     flat = a.reshape(a.size)
     if activation == dense.LOGISTIC:
@@ -51,28 +51,28 @@ def _activate(a, activation):
             flat[i] = max(flat[i], 0.0)
 
 
-@kernel
+@exact_kernel
 def _add_rows(b, out):
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] += b[j]
 
 
-@kernel
+@exact_kernel
 def _copy(a, out):
     flat, flat_out = a.reshape(a.size), out.reshape(out.size)
     for i in range(flat.size):
         flat_out[i] = flat[i]
 
 
-@kernel
+@exact_kernel
 def _add_to(a, out):
     flat, flat_out = a.reshape(a.size), out.reshape(out.size)
     for i in range(flat.size):
         flat_out[i] += flat[i]
 
 
-@kernel
+@exact_kernel
 def _sum_rows(d, out):
     for j in range(out.size):
         out[j] = 0.0
@@ -81,7 +81,7 @@ def _sum_rows(d, out):
             out[j] += d[i, j]
 
 
-@kernel
+@exact_kernel
 def _forward(x, offset, scale, C, upper, sizes, activation, hidden, logits):
     """Fill the activations and logits of rows with features ``x``, and ``offset`` (none: 0 rows)."""
     n, last = x.shape[0], sizes.size - 1
@@ -119,7 +119,7 @@ def _softmax_minus_one_hot(z, y):
         z[i, y[i]] -= 1.0
 
 
-@kernel
+@exact_kernel
 def _backward(upper, sizes, activation, hidden, dlogits, deltas):
     """Fill ``deltas``, laid out as hidden, with D_l of the hidden layers."""
     n = dlogits.shape[0]
@@ -130,7 +130,7 @@ def _backward(upper, sizes, activation, hidden, dlogits, deltas):
         dense.multiply_by_derivative(dense.hidden_layer(hidden, sizes, layer, n), activation, d)
 
 
-@kernel
+@exact_kernel
 def _upper_gradient(sizes, hidden, dlogits, deltas, gradient):
     """Fill ``gradient`` with that of the upper parameters, summed over rows."""
     n = dlogits.shape[0]
@@ -142,7 +142,7 @@ def _upper_gradient(sizes, hidden, dlogits, deltas, gradient):
         _sum_rows(d, dense.bias(gradient, sizes, layer))
 
 
-@kernel
+@exact_kernel
 def _add_penalty(vector, sizes, factor, out):
     """Add ``factor`` times the matrices, not the biases, of ``vector``. ``out`` is modified."""
     if factor == 0.0:
@@ -153,7 +153,7 @@ def _add_penalty(vector, sizes, factor, out):
             out[i] += factor * vector[i]
 
 
-@kernel
+@exact_kernel
 def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gradient):
     """Return the mean cross-entropy; fill ``gradient`` (of upper) and ``first`` = D_1 (m, h)."""
     m = x.shape[0]
@@ -175,7 +175,7 @@ def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gra
     return total / m
 
 
-@kernel
+@exact_kernel
 def _batch(batches, t):
     n = batches.shape[1]
     while n > 0 and batches[t, n - 1] < 0:
@@ -183,14 +183,14 @@ def _batch(batches, t):
     return batches[t, :n]
 
 
-@kernel
+@exact_kernel
 def _gather(features, rows, x):
     for i in range(rows.size):
         for j in range(features.shape[1]):
             x[i, j] = features[rows[i], j]
 
 
-@kernel
+@exact_kernel
 def _find_places(rows, places):
     """Fill ``places[row]`` with the row's position in the batch, -1 where it is not in it."""
     for i in range(places.size):
@@ -199,7 +199,7 @@ def _find_places(rows, places):
         places[rows[i]] = i
 
 
-@kernel
+@exact_kernel
 def train(
     features, offset, y, batches, gram, C, velocity, scale, upper, upper_velocity, sizes,
     activation, learning_rate, momentum, alpha, trace, uppers,
@@ -274,14 +274,14 @@ def train(
             upper[i] += upper_velocity[i]
 
 
-@kernel
+@exact_kernel
 def _advance(gradient, rate, decay, momentum, w, velocity):
     for i in range(w.size):
         velocity[i] = momentum * velocity[i] - rate * gradient[i] - decay * w[i]
         w[i] += velocity[i]
 
 
-@kernel
+@exact_kernel
 def _advance_gram(first, places, rate, decay, momentum, C, velocity):
     for i in range(C.shape[0]):
         place = places[i]
@@ -297,7 +297,7 @@ def _advance_gram(first, places, rate, decay, momentum, C, velocity):
                 C[i, j] += v
 
 
-@kernel
+@exact_kernel
 def _relative_curvature(h, activation):
     """Return phi'' / phi' from the value of phi."""
     if activation == dense.LOGISTIC:
@@ -307,7 +307,7 @@ def _relative_curvature(h, activation):
     return 0.0
 
 
-@kernel
+@exact_kernel
 def _bend(h, activation, d, r_a, r_d):
     """Make R(D phi') of R D: times phi' where it stands, plus D phi'' / phi' R A. Modified."""
     dense.multiply_by_derivative(h, activation, r_d)
@@ -318,7 +318,7 @@ def _bend(h, activation, d, r_a, r_d):
             flat[i] += flat_d[i] * _relative_curvature(flat_h[i], activation) * flat_a[i]
 
 
-@kernel
+@exact_kernel
 def _hessian_vector(
     count, y, upper, direction, sizes, activation, hidden, d, deltas, r_before, r_hidden, r_logits,
     r_deltas, work, out,
@@ -389,7 +389,7 @@ def _hessian_vector(
         _add_to(other, w)
 
 
-@kernel
+@exact_kernel
 def reverse(
     features, offset, y, slots, batches, gram, trace, uppers, sizes, activation, learning_rate,
     momentum, alpha, E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows_out,
@@ -496,14 +496,14 @@ def reverse(
             upper_direction[i] = momentum * upper_direction[i] + upper_adjoint[i]
 
 
-@kernel
+@exact_kernel
 def _retreat(gradient, rate, decay, momentum, E, V):
     for i in range(E.size):
         E[i] -= rate * gradient[i] + decay * V[i]
         V[i] = momentum * V[i] + E[i]
 
 
-@kernel
+@exact_kernel
 def _retreat_gram(r_first, places, rate, decay, momentum, E, V):
     for i in range(E.shape[0]):
         place = places[i]
@@ -519,7 +519,7 @@ def _retreat_gram(r_first, places, rate, decay, momentum, E, V):
                 V[i, j] = momentum * V[i, j] + e
 
 
-@kernel
+@exact_kernel
 def _retreat_poison(r_first, rows, slots, rate, decay, momentum, E, V):
     flat_E, flat_V = E.reshape(E.size), V.reshape(V.size)
     for i in range(E.size):
@@ -536,7 +536,7 @@ def _retreat_poison(r_first, rows, slots, rate, decay, momentum, E, V):
 # -- the same for a large full batch, block by block of its rows, so that threads can share a step --
 
 
-@kernel
+@exact_kernel
 def train_rows(
     features, offset, y, start, stop, C, velocity, C_next, scale, upper, sizes, activation,
     learning_rate, momentum, alpha, trace, gradient,
@@ -566,7 +566,7 @@ def train_rows(
             C_next[start + i, j] = C[start + i, j] + v
 
 
-@kernel
+@exact_kernel
 def reverse_rows(
     features, offset, y, slots, start, stop, trace, upper, sizes, activation, learning_rate,
     momentum, alpha, E, V, V_next, share, upper_direction, V_poison, gradient, rows_out, columns_out,
