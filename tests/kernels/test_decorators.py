@@ -8,15 +8,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from numba.core.registry import CPUDispatcher
 
 import fastadv.kernels
 
-numba = pytest.importorskip("numba")
-
 
 def dispatchers(module: ModuleType) -> list[Any]:
-    kind = numba.core.registry.CPUDispatcher
-    return [thing for thing in vars(module).values() if isinstance(thing, kind)]
+    return [thing for thing in vars(module).values() if isinstance(thing, CPUDispatcher)]
 
 
 def modules() -> list[ModuleType]:
