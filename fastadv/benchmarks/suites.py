@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fastadv.benchmarks.race import Race
 
-_PEERS = ("training", "evasion", "stadv")
+_PEERS = ("training", "evasion", "stadv", "mlp_poisoning", "svm_poisoning")
 
 
 def _peers() -> list[Race]:

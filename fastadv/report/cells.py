@@ -79,9 +79,12 @@ def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _needed(row: Row) -> float | None:
+def _of_flow(distance: str) -> Callable[[Row], float | None]:
     # The attacks of this threat look for the smallest change, whatever the budget.
-    return row.distances.get("flow_loss") if (row.threat or "").startswith("flow(") else None
+    def value(row: Row) -> float | None:
+        return row.distances.get(distance) if (row.threat or "").startswith("flow(") else None
+
+    return value
 
 
 def _triggered(row: Row) -> float | None:
@@ -93,7 +96,16 @@ def _certified(row: Row) -> float | None:
 
 
 _EXTRAS = (
-    _Extra("needs", _needed, "needs: median flow loss of the attack's successes, at any budget"),
+    _Extra(
+        "needs",
+        _of_flow("flow_loss"),
+        "needs: median flow loss of the attack's successes, at any budget",
+    ),
+    _Extra(
+        "moves",
+        _of_flow("translation"),
+        "moves: their median translation in pixels, of which the flow loss sees nothing",
+    ),
     _Extra(
         "unaware",
         lambda row: _percent(row.oblivious_accuracy),

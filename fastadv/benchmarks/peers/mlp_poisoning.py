@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from fastadv.benchmarks.peers import NEEDS
+from fastadv.benchmarks.race import Race, Runner, Work
+from fastadv.datasets import load_dataset
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Float64, Labels, PoisonObjective
+from fastadv.threads import thread_count
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ def torch_objective(problem: Problem) -> PoisonObjective:
     import torch
     from torch.nn.functional import cross_entropy
 
+    torch.set_num_threads(thread_count())
     clean, y = torch.tensor(problem.X[: -problem.n_points]), torch.tensor(problem.y)
     X_val, y_val = torch.tensor(problem.X_val), torch.tensor(problem.y_val)
     initial = [torch.tensor(array) for layer in problem.initial_layers() for array in layer]
@@ -163,3 +169,45 @@ PEERS: dict[str, Callable[[Problem], PoisonObjective]] = {
     "jax, checkpointed": lambda problem: jax_objective(problem, checkpoint=True),
     "torch": torch_objective,
 }
+
+
+def _mnist_problem(dataset: str, hidden: int, steps: int, n_points: int) -> Problem:
+    data = load_dataset(dataset)
+    X, X_val = data.x_train.astype(np.float64), data.x_val.astype(np.float64)
+    return Problem(X, data.y_train, X_val, data.y_val, n_points, hidden, steps)
+
+
+# The data, the hidden units, the steps of training, and the poison rows among the training rows.
+_RACES = (
+    ("mnist[classes=7-1,train=101,val=400]", 10, 200, 1),
+    ("mnist[train=200,val=400]", 32, 100, 20),
+    ("mnist[train=1000,val=1000]", 128, 200, 50),
+)
+
+
+def _work(build: Callable[[Problem], PoisonObjective], problem: Problem, wanted: Float64) -> Work:
+    """Return one gradient; its quality is the cosine with the one that is ``wanted``."""
+    objective, points = build(problem), problem.points
+
+    def work() -> dict[str, float]:
+        loss, gradient = objective(points)
+        norms = np.linalg.norm(gradient) * np.linalg.norm(wanted)
+        return {"loss": loss, "cosine": float((gradient * wanted).sum() / norms)}
+
+    return work
+
+
+def races() -> list[Race]:
+    """Return a race for each size: one exact gradient of the loss after training, in float64."""
+    out = []
+    for dataset, hidden, steps, n_points in _RACES:
+        problem = _mnist_problem(dataset, hidden, steps, n_points)
+        _, wanted = fastadv_objective(problem)(problem.points)
+        runners = [Runner("fastadv", partial(_work, fastadv_objective, problem, wanted))]
+        runners += [
+            Runner(peer, partial(_work, build, problem, wanted), *NEEDS[peer.partition(",")[0]])
+            for peer, build in PEERS.items()
+        ]
+        name = f"poison gradient: {len(problem.X)} rows, {hidden} units, {steps} steps"
+        out.append(Race("peers", f"{name}, {n_points} points", tuple(runners)))
+    return out

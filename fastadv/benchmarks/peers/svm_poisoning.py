@@ -7,10 +7,15 @@ steps as `fastadv.attacks.poisoning.biggio.ascend`. Labels are 1.0 and -1.0, C i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from sklearn.svm import SVC
 
+from fastadv.attacks.poisoning import biggio
+from fastadv.benchmarks.race import Race, Runner, Work
+from fastadv.datasets import Dataset, load_dataset
+from fastadv.models import svm
 from fastadv.protocols import Float64
 
 # the point (d,) -> the mean hinge loss on validation rows after training with it, its gradient
@@ -106,3 +111,43 @@ def attack(
 
 
 PEERS = {"linear": linear_objective, "precomputed": precomputed_objective}
+
+_ATTACK = biggio.Biggio(points=1, labels="1", restarts=1, steps=50)
+
+
+def _fastadv(data: Dataset) -> Work:
+    """Return ours, as a user calls it."""
+
+    def work() -> dict[str, float]:
+        result = _ATTACK.poison(
+            svm.SVC(), data.x_train, data.y_train, data.x_val, data.y_val, task=data.task
+        )
+        return {"hinge loss": float(result.history[-1])}
+
+    return work
+
+
+def _peer(name: str, data: Dataset) -> Work:
+    """Return the loop around scikit-learn, from the image that ours starts from."""
+    ours = _ATTACK.poison(
+        svm.SVC(), data.x_train, data.y_train, data.x_val, data.y_val, task=data.task
+    )
+    X, X_val = data.x_train.astype(np.float64), data.x_val.astype(np.float64)
+    y, y_val = (np.where(labels == 1, 1.0, -1.0) for labels in (data.y_train, data.y_val))
+    steps = _ATTACK.steps or 0
+    start = X[ours.details["started_as"][0]]
+
+    def work() -> dict[str, float]:
+        objective = PEERS[name](X, y, 1.0, X_val, y_val)
+        _, loss = attack(objective, start, steps, biggio._STEP_SIZE, biggio._MOMENTUM)
+        return {"hinge loss": loss}
+
+    return work
+
+
+def races() -> list[Race]:
+    """Return the race of 50 steps of one point against a linear SVM on 100 images of 7 and 1."""
+    data = load_dataset("mnist[classes=7-1,train=100,val=500]")
+    runners = [Runner("fastadv", partial(_fastadv, data))]
+    runners += [Runner(f"scikit-learn, {name}", partial(_peer, name, data)) for name in PEERS]
+    return [Race("peers", "SVM, one poison point, 50 steps", tuple(runners))]
