@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from fastadv.grid.stages import Context, Measure, Stage, empty_row
 from fastadv.grid.store import Row, Store
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
 from fastadv.metrics import wilson_interval
+from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
 
@@ -152,7 +153,7 @@ def _run(
         else:
             wanted.append(Measure(cell))
     if wanted:
-        warm_up(told.compiling)
+        warm_up(told.compiling, _compiled(context.grid))
     plan = _plan(wanted, context)
     told.start(sum(stage.weight for stage in plan.values()), len(wanted), len(rows))
     run = run_inline if jobs == 1 and timeout is None else run_in_processes
@@ -174,6 +175,14 @@ def _run(
             assert done is not None  # it has just been written
             rows[key] = done
     return [rows[Measure(cell).key(context)] for cell in cells]
+
+
+def _compiled(grid: Grid) -> set[str]:
+    """Return the names of all that runs, the attacks that defenses train with among them."""
+    things = [choice.thing for choice in (*grid.attacks, *grid.defenses)]
+    nested = [getattr(thing, f.name) for thing in things for f in fields(thing)]
+    names = {thing.name for thing in (*things, *nested) if hasattr(thing, "name")}
+    return names | {Spec.parse(grid.model).name}
 
 
 def _keys(stages: Iterable[Stage], context: Context) -> list[str]:
