@@ -162,6 +162,8 @@ class PoisonResult:
         image stays as it is. The label that it calls is ``details["target"]``.
     details : dict
         What else the attack has to tell (numbers and short texts).
+    origin : ndarray of int, shape (p,), or None
+        The training rows that the poison started as: their labels are its true ones.
     """
 
     X: Floats
@@ -170,6 +172,7 @@ class PoisonResult:
     history: Float64
     trigger: Floats | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    origin: npt.NDArray[np.intp] | None = None
 
 
 Projection = Callable[[Floats, Labels], Floats]
@@ -252,7 +255,10 @@ class PoisoningAttack(Protocol):
 
 
 class Defense(Protocol):
-    """A frozen dataclass with one or more of ``sanitize``, ``fit``, ``wrap`` and ``certify``."""
+    """A frozen dataclass with one or more of ``sanitize``, ``fit``, ``wrap`` and ``certify``.
+
+    A sanitizer that asks a model has ``screen`` in place of ``sanitize``.
+    """
 
     name: ClassVar[str]
     reference: ClassVar[str]
@@ -264,6 +270,51 @@ class Sanitizer(Protocol):
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Return which rows to keep, shape (n,), and the labels to train on, shape (n,)."""
+        ...
+
+
+class Region(Protocol):
+    """The images that a sanitizer accepts under each label."""
+
+    def accepts(self, X: Floats, y: Labels) -> Mask:
+        """Return which rows stay, shape (n,)."""
+        ...
+
+    def project(self, X: Floats, y: Labels) -> Floats:
+        """Return X (n, d) brought inside, for an attacker who knows the region.
+
+        Runs in the calling thread.
+        """
+        ...
+
+
+@runtime_checkable
+class RegionSanitizer(Protocol):
+    """A sanitizer that keeps what lies in a region, which it can draw around trusted images.
+
+    ``trusted`` says whether it wants such images; without them it draws the region around what it
+    has to clean.
+    """
+
+    trusted: bool
+
+    def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
+        """Return which rows to keep by a region around the rows themselves, and the labels."""
+        ...
+
+    def region(self, X: Floats, y: Labels, *, task: Task) -> Region:
+        """Return the region around these images."""
+        ...
+
+
+@runtime_checkable
+class ModelSanitizer(Protocol):
+    """A defense that cleans the training set by what a model makes of it."""
+
+    def screen(
+        self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
+    ) -> tuple[Mask, Labels]:
+        """Return which rows to keep and their labels; ``model`` itself stays untrained."""
         ...
 
 

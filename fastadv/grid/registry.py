@@ -71,6 +71,8 @@ DEFENSES: list[Entry] = [
     Entry("none", "defense", "no defense", "fastadv.grid.none:NoDefense"),
     Entry("adv_training", "defense", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5,keep=last]"}),
     Entry("knn_relabel", "defense", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
+    Entry("outlier", "defense", "without training images far from their class", f"{_DEFENSES}.sanitizers.outlier:Outlier"),
+    Entry("sphere_slab", "defense", "a ball and a slab around each class's mean", f"{_DEFENSES}.sanitizers.sphere_slab:SphereSlab"),
     Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
     Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from fastadv.attacks.poisoning.base import amount
 from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
-from fastadv.grid import registry
+from fastadv.grid import cleaning, registry
 from fastadv.grid.none import NoAttack, NoDefense
 from fastadv.grid.spec import Cell, Choice, Grid, digest
 from fastadv.grid.store import Flag, Row, Store
@@ -35,12 +35,12 @@ from fastadv.protocols import (
     Model,
     PoisoningAttack,
     RobustTraining,
-    Sanitizer,
     Wrapper,
 )
 
 N_EXAMPLES = 16  # kept of each cell, to look at
 
+_NO_ROWS = np.empty(0, dtype=np.intp)
 _WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
 
 
@@ -105,9 +105,11 @@ class Poison:
         seconds, key = time.perf_counter() - start, self.key(context)
         details = {k: v for k, v in result.details.items() if k != "seconds"}  # kept by the stage
         trigger = {} if result.trigger is None else {"trigger": result.trigger}
+        origin = {} if result.origin is None else {"origin": result.origin}
         context.store.save_stage(
             key,
             trigger
+            | origin
             | {
                 "rows": result.X[result.index], "labels": result.y[result.index],
                 "index": result.index, "history": result.history,
@@ -127,6 +129,12 @@ class Poison:
             X, y = data.x_train.copy(), data.y_train.copy()
             X[index], y[index] = kept["rows"], kept["labels"]
         return X, y
+
+    def truth(self, context: Context) -> tuple[npt.NDArray[np.intp], Labels | None]:
+        """Return which rows are poison, and the labels of the images that they started as."""
+        kept = _kept(context, self)
+        origin = kept.get("origin")
+        return kept["index"], None if origin is None else context.dataset.y_train[origin]
 
 
 @dataclass(frozen=True)
@@ -162,9 +170,10 @@ class Fit:
         X, y = self.poison.training_set(context) if self.poison else (data.x_train, data.y_train)
         defense, model = self.defense.thing, context.new_model(self.seed)
         info: dict[str, Any] = {}
-        if isinstance(defense, Sanitizer):
-            keep, labels = defense.sanitize(X, y, task=data.task, seed=self.seed)
-            info = {"dropped": int((~keep).sum()), "relabelled": int((labels != y)[keep].sum())}
+        if cleaning.cleans(defense):
+            keep, labels = cleaning.sanitize(defense, model, X, y, data, self.seed)
+            poison, truth = self.poison.truth(context) if self.poison else (_NO_ROWS, None)
+            info["sanitized"] = cleaning.shares(keep, labels, y, poison, truth)
             X, y = X[keep], labels[keep]
         if isinstance(defense, RobustTraining):
             model = defense.fit(model, X, y, task=data.task, seed=self.seed)
@@ -245,7 +254,7 @@ def _kept(context: Context, stage: Stage) -> dict[str, npt.NDArray[Any]]:
 
 def training_part(defense: Any) -> str:
     """Return what of a defense bears on training, in canonical text."""
-    acts = isinstance(defense, Sanitizer | RobustTraining)
+    acts = cleaning.cleans(defense) or isinstance(defense, RobustTraining)
     return registry.canonical(defense if acts else NoDefense())
 
 
@@ -326,6 +335,8 @@ class Measure:
     ) -> dict[str, npt.NDArray[Any]]:
         """Fill the row of a poisoning attack, or of none, over all test images."""
         data, attacked = context.dataset, clean
+        clean_info = context.store.stage_info(self.clean_fit().key(context)) or {}
+        row.sanitized = clean_info.get("sanitized")
         samples: dict[str, npt.NDArray[Any]] = {}
         if row.kind == "poisoning":
             fit = self.poisoned_fit()
@@ -339,6 +350,7 @@ class Measure:
             row.seconds |= {
                 "poison": poison_info.get("seconds", 0.0), "fit": fit_info.get("seconds", 0.0)
             }  # fmt: skip
+            row.sanitized = fit_info.get("sanitized")
             row.parameters["found"] = json.loads(str(kept["details"]))
             samples = {
                 "poison": kept["rows"][:N_EXAMPLES], "poison_labels": kept["labels"][:N_EXAMPLES],

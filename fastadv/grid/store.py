@@ -55,6 +55,12 @@ class Row(msgspec.Struct, kw_only=True):
         Evasion: found at any distance, among the images that were right before.
     distances : dict
         Medians over successes.
+    sanitized : dict or None
+        What a sanitizer did to the set that ``attacked_accuracy`` was trained on: ``lost``, the
+        share of clean images that it dropped or gave another label; ``relabelled``, the share of
+        what it kept that got another label; ``caught``, the share of the poison that it dropped or
+        gave back the label of the image that it started as (absent without poison). Null for
+        other defenses and for evasion.
     """
 
     schema: int = SCHEMA
@@ -78,6 +84,7 @@ class Row(msgspec.Struct, kw_only=True):
     baseline_accuracy: float | None = None
     distances: dict[str, float] = {}
     poison: dict[str, float] | None = None
+    sanitized: dict[str, float] | None = None
     queries: dict[str, float] = {}
     seconds: dict[str, float] = {}
     flags: list[Flag] = []

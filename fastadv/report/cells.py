@@ -117,6 +117,16 @@ _EXTRAS = (
         "flips: accuracy with as many random label flips in place of the poison",
     ),
     _Extra("trigger", _triggered, "trigger: share of triggered images that get the target label"),
+    _Extra(
+        "caught",
+        lambda row: _percent((row.sanitized or {}).get("caught")),
+        "caught: share of the poison that was dropped or got its true label back",
+    ),
+    _Extra(
+        "lost",
+        lambda row: _percent((row.sanitized or {}).get("lost")),
+        "lost: share of the clean training images that were dropped or relabelled",
+    ),
     _Extra("proven", _certified, "proven: certified accuracy"),
 )
 

@@ -84,7 +84,7 @@ def run(tell: Tell = lambda *_: None, splits: int = SPLITS) -> list[Pair]:
                     )  # fmt: skip
                     errors[kind, split, points] = test_error(data, result.X, result.y)
                     if kind == 0 and points == 1 and split == 0:
-                        started_as = data.x_train[result.details["started_as"]]
+                        started_as = data.x_train[result.origin]
                         images = [row.reshape(28, 28) for row in (*started_as, result.X[-1])]
         out.append(Pair(name, errors[0], errors[1], *images))
     tell("", 1, 1)

@@ -19,7 +19,8 @@ def test_peer_does_the_same_work(name: str) -> None:
     ours = make_attack("biggio[points=1,labels=1,restarts=1,steps=30]").poison(
         SVC(), ds.x_train, ds.y_train, ds.x_val, ds.y_val, task=ds.task
     )
-    start = X[ours.details["started_as"][0]]
+    assert ours.origin is not None
+    start = X[ours.origin[0]]
     for point in (start, ours.X[-1].astype(np.float64)):
         rows, labels = np.vstack([X, point]), np.append(ds.y_train, 1)
         loss, gradient = SVC().poison_gradient(rows, labels, np.array([100]), X_val, ds.y_val)

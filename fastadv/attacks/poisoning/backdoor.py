@@ -88,7 +88,8 @@ class Backdoor:
         points = stamp(X[rows], trigger)
         if project is not None:
             points = project(points, labels)
-        return base.added(X, y, points, labels, details={"target": self.target}, trigger=trigger)
+        details = {"target": self.target}
+        return base.added(X, y, points, labels, (), details, trigger, rows)
 
 
 def stamp(X: Floats, trigger: Floats) -> Floats:

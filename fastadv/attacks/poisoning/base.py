@@ -79,6 +79,7 @@ def added(
     history: npt.ArrayLike = (),
     details: dict[str, Any] | None = None,
     trigger: Floats | None = None,
+    origin: npt.NDArray[np.intp] | None = None,
 ) -> PoisonResult:
     """Return the clean rows with the points behind them; nothing that came in is changed."""
     n = len(X_train)
@@ -89,4 +90,5 @@ def added(
         history=np.asarray(history, dtype=np.float64),
         trigger=trigger,
         details=details or {},
+        origin=origin,
     )

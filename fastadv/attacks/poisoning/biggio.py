@@ -172,17 +172,17 @@ class Biggio:
             return Feasible(task.bounds, start, labels, away, self.norm, self.eps, project)
 
         if len(X) <= self.subset_size:
-            points, labels, history, details = self._best_of_starts(
+            points, labels, history, details, origin = self._best_of_starts(
                 model, X, y, X_val, y_val, n_points, goal, label, room, seed
             )
         else:
-            points, labels, history, details = full_scale.craft(
+            points, labels, history, details, origin = full_scale.craft(
                 self._move, model, X, y, X_val, y_val, n_points, goal, label, room,
                 subset_size=self.subset_size, steps=self.steps or full_scale.STEPS,
                 step_size=self.step_size or full_scale.STEP_SIZE, tried=self.regions, seed=seed,
             )  # fmt: skip
         details["seconds"] = time.perf_counter() - began
-        return base.added(X, y, points, labels, history, details)
+        return base.added(X, y, points, labels, history, details, origin=origin)
 
     def _best_of_starts(
         self,
@@ -196,8 +196,8 @@ class Biggio:
         label: int | None,
         room: Callable[[Float64, Labels], Feasible],
         seed: int,
-    ) -> tuple[Float64, Labels, Float64, dict[str, Any]]:
-        """Ascend from several starts; return the points, labels and history of the best."""
+    ) -> tuple[Float64, Labels, Float64, dict[str, Any], npt.NDArray[np.intp]]:
+        """Ascend from several starts; return what `full_scale.craft` does, of the best."""
         ways = self._ways_to_label(np.unique(y), goal, label)
         starts = [
             (turn, way, *_flips(y, n_points, way, goal, seeds.derive(seed, "start", turn)))
@@ -212,7 +212,7 @@ class Biggio:
 
         if len(starts) > self.restarts:
             starts = sorted(starts, key=rank)[: self.restarts]
-        best: tuple[float, Float64, Labels, Float64, list[int]] | None = None
+        best: tuple[float, Float64, Labels, Float64, npt.NDArray[np.intp]] | None = None
         for _, _, rows, labels in starts:
             feasible = room(X[rows].astype(np.float64), labels)
             points, history = self._move(
@@ -220,15 +220,12 @@ class Biggio:
                 self.steps or _STEPS, self.step_size or _STEP_SIZE,
             )  # fmt: skip
             if best is None or goal.sign * history[-1] > best[0]:
-                best = (goal.sign * history[-1], points, labels, history, rows.tolist())
+                best = (goal.sign * history[-1], points, labels, history, rows)
         assert best is not None  # there is at least one restart
-        _, points, labels, history, started_as = best
+        _, points, labels, history, origin = best
         found = np.unique(labels)
-        details = {
-            "labels": str(found[0]) if len(found) == 1 else "mixed",
-            "started_as": started_as,  # rows of the training set
-        }
-        return points, labels, history, details
+        details = {"labels": str(found[0]) if len(found) == 1 else "mixed"}
+        return points, labels, history, details, origin
 
     def _ways_to_label(self, classes: Labels, goal: Goal, label: int | None) -> list[Way]:
         if label is not None:

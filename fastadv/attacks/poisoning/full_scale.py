@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastadv import seeds
 from fastadv.attacks.poisoning import regions
@@ -49,8 +50,8 @@ def craft(
     step_size: float,
     tried: int,
     seed: int,
-) -> tuple[Float64, Labels, Float64, dict[str, Any]]:
-    """Return the points, their labels, the mean history over the subsets, and details.
+) -> tuple[Float64, Labels, Float64, dict[str, Any], npt.NDArray[np.intp]]:
+    """Return the points, their labels, the mean history over the subsets, details and origins.
 
     The details name the region and say what harm the points did to surrogates trained on the whole
     set where they started and where they were moved to (see `Goal.harm`), and which were kept.
@@ -61,6 +62,10 @@ def craft(
     labels = np.full(n_points, region.target, dtype=np.int64)
     feasible = room(X[region.rows].astype(np.float64), labels)
     start = feasible(feasible.start)
+    if not np.array_equal(start, feasible.start):  # what was tried is not inside
+        start_harm = regions.harm(
+            model, X, y, start.astype(np.float32), region.target, X_val, y_val, seed, goal
+        )
     moved, history = _on_subsets(
         move, model, X, y, X_val, y_val, goal, start, feasible, region, subset_size, steps,
         step_size, seed,
@@ -72,7 +77,7 @@ def craft(
         "region": str(region), "harm_start": start_harm, "harm_moved": harm,
         "kept": "moved" if harm > start_harm else "start",
     }  # fmt: skip
-    return (moved if harm > start_harm else start), labels, history, details
+    return (moved if harm > start_harm else start), labels, history, details, region.rows
 
 
 def _on_subsets(

@@ -94,9 +94,11 @@ class LabelFlip:
         if self.replace:
             relabelled = y.copy()
             relabelled[rows] = labels
-            return PoisonResult(X.copy(), relabelled, rows, np.empty(0), details=details)
+            return PoisonResult(
+                X.copy(), relabelled, rows, np.empty(0), details=details, origin=rows
+            )
         copies = X[rows] if project is None else project(X[rows], labels)
-        return base.added(X, y, copies, labels, details=details)
+        return base.added(X, y, copies, labels, details=details, origin=rows)
 
     def _coherent(
         self,

@@ -7,12 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.defenses.sanitizers.neighbors import nearest_others
 from fastadv.errors import InputError
-from fastadv.kernels import neighbors as kernels
 from fastadv.protocols import Floats, Labels, Mask, Task
-from fastadv.threads import map_chunks, one_blas_thread
-
-_CHUNK = 1024  # images whose neighbours a thread looks for at once
+from fastadv.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,4 @@ class KNNRelabel:
 
             with one_blas_thread():
                 points = PCA(self.components, svd_solver="covariance_eigh").fit_transform(points)
-        n = len(points)
-        lengths = (points.astype(np.float64) ** 2).sum(axis=1, keepdims=True).astype(np.float32)
-        with_length = np.hstack([points, lengths])
-        queries = np.hstack([-2 * points, np.ones((n, 1), dtype=np.float32)])
-        index = np.empty((n, self.neighbors), dtype=np.int64)
-        distance = np.empty((n, self.neighbors), dtype=np.float32)
-        map_chunks(
-            lambda start, stop: kernels.nearest(queries, with_length, start, stop, index, distance),
-            n, _CHUNK,
-        )  # fmt: skip
-        return index
+        return nearest_others(points, self.neighbors)[0]
