@@ -11,7 +11,7 @@ from helpers import TASK, blobs
 from fastadv.errors import InputError
 from fastadv.grid import registry
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import RobustTraining, Sanitizer, Wrapper
+from fastadv.protocols import ModelSanitizer, RobustTraining, Sanitizer, Wrapper
 from fastadv.threads import set_threads
 
 X, Y = blobs()
@@ -134,6 +134,12 @@ def test_defense(name: str, model: MLPClassifier) -> None:
         keep, labels = defense.sanitize(x, y, task=TASK, seed=0)
         assert keep.shape == labels.shape == y.shape
         assert keep.any()
+    if isinstance(defense, ModelSanitizer):
+        keep, labels = defense.screen(untrained(), x, y, task=TASK, seed=0)
+        assert keep.shape == labels.shape == y.shape
+        again, _ = defense.screen(untrained(), x, y, task=TASK, seed=0)
+        np.testing.assert_array_equal(keep, again)
+        assert keep.mean() > 0.5
     if isinstance(defense, RobustTraining):
         trained = [defense.fit(untrained(), x, y, task=TASK, seed=0).logits(X) for _ in range(2)]
         np.testing.assert_array_equal(trained[0], trained[1])

@@ -73,6 +73,7 @@ DEFENSES: list[Entry] = [
     Entry("knn_relabel", "defense", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
     Entry("outlier", "defense", "without training images far from their class", f"{_DEFENSES}.sanitizers.outlier:Outlier"),
     Entry("sphere_slab", "defense", "a ball and a slab around each class's mean", f"{_DEFENSES}.sanitizers.sphere_slab:SphereSlab"),
+    Entry("loss_trim", "defense", "training on the rows of least loss", f"{_DEFENSES}.sanitizers.loss_trim:LossTrim"),
     Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
     Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
 ]  # fmt: skip

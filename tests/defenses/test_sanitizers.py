@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs, write_npz
 
-from fastadv import make_defense, run_grid
+from fastadv import MLPClassifier, make_defense, run_grid
+from fastadv.defenses.sanitizers.loss_trim import LossTrim
 from fastadv.defenses.sanitizers.outlier import Outlier
 from fastadv.defenses.sanitizers.sphere_slab import SphereSlab
 from fastadv.errors import InputError
@@ -102,7 +103,8 @@ def test_a_projection_onto_the_sphere_is_the_nearest_point() -> None:
     ("text", "message"),
     [
         ("outlier[neighbors=0]", "neighbors has to be"), ("outlier[keep=0]", "keep has to be"),
-        ("sphere_slab[keep=1.5]", "keep has to be"),
+        ("sphere_slab[keep=1.5]", "keep has to be"), ("loss_trim[fraction=0]", "fraction has to be"),
+        ("loss_trim[rounds=0]", "rounds has to be"), ("loss_trim[epochs=0]", "epochs has to be"),
     ],
 )  # fmt: skip
 def test_bad_parameters_are_one_line(text: str, message: str) -> None:
@@ -115,6 +117,41 @@ def test_too_few_images_of_a_class_are_one_line() -> None:
         Outlier().region(X_VAL[:12], Y_VAL[:12], task=TASK)
     with pytest.raises(InputError, match="1 class"):
         SphereSlab().region(X_VAL[:12], np.zeros(12, dtype=np.int64), task=TASK)
+
+
+def test_trimming_ends_at_a_fixed_point_without_the_flips() -> None:
+    class Losses:
+        """A model that knows the true labels and minds what is wrong."""
+
+        classes_ = np.arange(3)
+        max_iter = 10
+        fits = 0
+
+        def get_params(self, deep: bool = True) -> dict[str, object]:
+            return {}
+
+        def fit(self, X: np.ndarray, y: np.ndarray) -> Losses:
+            Losses.fits += 1
+            return self
+
+        def logits(self, X: np.ndarray) -> np.ndarray:
+            return np.eye(3)[[np.flatnonzero((x == X).all(axis=1))[0] % 3 for x in X]] * 5
+
+    y = Y.copy()
+    y[:6] = (y[:6] + 1) % 3
+    keep, labels = LossTrim(fraction=0.111).screen(Losses(), X, y, task=TASK, seed=0)
+    np.testing.assert_array_equal(labels, y)
+    assert np.flatnonzero(~keep).tolist() == [0, 1, 2, 3, 4, 5]
+    assert Losses.fits == 2
+
+
+def test_trimming_catches_flips_under_a_perceptron() -> None:
+    y = Y.copy()
+    y[[3, 17, 40]] = (y[[3, 17, 40]] + 1) % 3
+    model = MLPClassifier((6,), batch_size=16, max_iter=40)
+    keep, _ = LossTrim(fraction=0.06, epochs=40).screen(model, X, y, task=TASK, seed=0)
+    assert not keep[[3, 17, 40]].any()
+    assert keep.sum() == round(60 / 1.06)
 
 
 def test_shares_of_caught_and_lost() -> None:
