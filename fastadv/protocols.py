@@ -254,6 +254,24 @@ class PoisoningAttack(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What is proven of each image: no attack within the radius changes its label.
+
+    Attributes
+    ----------
+    label : ndarray of int64, shape (n,)
+        -1 where the defense abstains.
+    radius : ndarray of float64, shape (n,)
+    threat : str
+        What the radius measures.
+    """
+
+    label: Labels
+    radius: Float64
+    threat: str
+
+
 class Defense(Protocol):
     """A frozen dataclass with one or more of ``sanitize``, ``fit``, ``wrap`` and ``certify``.
 

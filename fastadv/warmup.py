@@ -21,7 +21,7 @@ import numpy as np
 
 from fastadv.errors import InputError
 from fastadv.kernels import _jit
-from fastadv.protocols import Sanitizer, Task, Wrapper
+from fastadv.protocols import RobustTraining, Sanitizer, Task, Wrapper
 from fastadv.seeds import Stream
 
 Tell = Callable[[str, int, int], None]
@@ -36,6 +36,7 @@ _VARIANTS = {
     "pgd": ("pgd[steps=1]", "pgd[norm=l2,steps=1]"),
     "apgd": ("apgd[steps=2]", "apgd[loss=dlr,steps=2]"),
     "square": ("square[queries=2]", "square[norm=l2,queries=2]"),
+    "outlier": ("outlier[neighbors=2]",),
     "stadv": ("stadv[steps=1]", "stadv[tau=0.05,steps=1]", "stadv[max_shift=0.5,steps=1]"),
 }
 
@@ -198,9 +199,11 @@ def _defense(name: str) -> None:
     from fastadv.grid.registry import make_defense
 
     X, y = _data()
-    defense = make_defense(name)
+    defense = make_defense(_VARIANTS.get(name, (name,))[0])
     if isinstance(defense, Sanitizer):
         defense.sanitize(X, y, task=_TASK, seed=0)
+    if isinstance(defense, RobustTraining):
+        defense.fit(_untrained(), X, y, task=_TASK, seed=0).predict(X)
     if isinstance(defense, Wrapper):
         logits, pullback = defense.wrap(_model(), task=_TASK).vjp(X)
         pullback(logits)

@@ -222,7 +222,9 @@ def _reason_to_skip(cell: Cell, context: Context) -> str | None:
         reason: str | None = thing.supports(model, task) if hasattr(thing, "supports") else None
         if reason is not None:
             return reason
-    return None
+    refuses = getattr(cell.defense.thing, "refuses", None)
+    refused: str | None = refuses(cell.attack.thing) if refuses else None
+    return refused
 
 
 def check_model(model: Any, spec: str, data: Dataset) -> None:

@@ -186,9 +186,9 @@ class Fit:
     def model(self, context: Context) -> Model:
         """Return the trained model, not wrapped."""
         name = registry.canonical(context.grid.make_model(self.seed)).partition("[")[0]
-        loaded: Model = (
-            registry.find("model", name).load().load(context.store.stage_path(self.key(context)))
-        )
+        # A defense that trains something else than the grid's model says what.
+        kind = getattr(self.defense.thing, "trains", None) or registry.find("model", name).load()
+        loaded: Model = kind.load(context.store.stage_path(self.key(context)))
         return loaded
 
 

@@ -1,0 +1,174 @@
+"""Many linear classifiers and their votes, with what the votes certify."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.errors import InputError
+from fastadv.files import atomic_write
+from fastadv.kernels import votes as kernels
+from fastadv.protocols import Float32, Floats, Labels, Pullback
+from fastadv.threads import map_chunks
+
+_TILE = 64  # rows of a product: the same bits for a row in any batch
+_MODELS = 256  # of which the logits of a tile are held at once
+_STEPS, _RATE = 200, 30.0  # of the small classifiers' descent, on images of length 1
+_CHUNK = 16  # classifiers that a thread trains at once
+
+
+class VotingModel:
+    """The plurality of linear classifiers without bias; of equal counts the lower class wins.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (d, m * k), float32
+        Classifier after classifier.
+    n_classes : int
+        k; the labels are 0 to k - 1.
+    n_train : int
+        Images that the classifiers were trained on, all together.
+    """
+
+    def __init__(self, weights: Float32, n_classes: int, n_train: int) -> None:
+        self.weights = np.ascontiguousarray(weights, dtype=np.float32)
+        self.n_train = n_train
+        self.classes_: npt.NDArray[Any] = np.arange(n_classes)
+
+    @property
+    def n_models(self) -> int:
+        """How many vote."""
+        return int(self.weights.shape[1]) // len(self.classes_)
+
+    def votes(self, X: Floats) -> Labels:
+        """Return how many classifiers vote for each class, (n, k), int64."""
+        X = self._checked(X)
+        return np.concatenate(
+            [self._no_votes(0), *map_chunks(lambda a, b: self._count(X[a:b]), len(X), _TILE)]
+        )
+
+    def _checked(self, X: Floats) -> Float32:
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        if X.ndim != 2 or X.shape[1] != len(self.weights):
+            raise InputError(
+                f"X has shape {X.shape}, the models were trained on {len(self.weights)} features"
+            )
+        return X
+
+    def _no_votes(self, n: int) -> Labels:
+        return np.zeros((n, len(self.classes_)), dtype=np.int64)
+
+    def _count(self, X: Float32) -> Labels:
+        """Return the votes on at most a tile of rows, in the calling thread."""
+        tile, votes = np.zeros((_TILE, X.shape[1]), dtype=np.float32), self._no_votes(len(X))
+        tile[: len(X)] = X
+        step = _MODELS * len(self.classes_)
+        for start in range(0, self.weights.shape[1], step):
+            logits = tile @ self.weights[:, start : start + step]
+            kernels.count_votes(logits[: len(X)], logits.shape[1] // len(self.classes_), votes)
+        return votes
+
+    def logits(self, X: Floats) -> Float32:
+        """Return the share of the votes for each class, (n, k), for attacks by logits alone."""
+        return (self.votes(X) / self.n_models).astype(np.float32)
+
+    def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
+        """Return the logits, in the calling thread, and a pullback that only says it cannot be.
+
+        The pullback raises InputError: a count of votes has no gradient.
+        """
+        X = self._checked(X)
+        tiles = [self._count(X[start : start + _TILE]) for start in range(0, len(X), _TILE)]
+
+        def pullback(_: Floats) -> Floats:
+            raise InputError("a count of votes has no gradient; take an attack that needs none")
+
+        votes = np.concatenate([self._no_votes(0), *tiles])
+        return (votes / self.n_models).astype(np.float32), pullback
+
+    def predict(self, X: Floats) -> npt.NDArray[Any]:
+        """Return the label with the most votes, (n,)."""
+        labels: npt.NDArray[Any] = self.classes_[self.votes(X).argmax(axis=1)]
+        return labels
+
+    def save(self, path: str | Path) -> None:
+        """Write the models to ``path``: a NumPy archive of plain arrays, without code."""
+        described = {"n_classes": len(self.classes_), "n_train": self.n_train}
+        with atomic_write(Path(path)) as stream:
+            np.savez(
+                stream, model=np.array("VotingModel"), described=np.array(json.dumps(described)),
+                weights=self.weights,
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: str | Path) -> VotingModel:
+        """Read what `save` has written.
+
+        Raises
+        ------
+        InputError
+            If the file is absent or is not a saved VotingModel.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as file:
+                if str(file["model"]) != "VotingModel":
+                    raise InputError(f"{path} holds a {file['model']}, expected a VotingModel")
+                described, weights = json.loads(str(file["described"])), file["weights"]
+            n_classes, n_train = int(described["n_classes"]), int(described["n_train"])
+        except FileNotFoundError:
+            raise InputError(f"there is no file {path}") from None
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is not a saved VotingModel ({error})") from None
+        if weights.ndim != 2 or n_classes < 2 or weights.shape[1] % n_classes:
+            raise InputError(f"{path}: weights {weights.shape} do not fit {n_classes} classes")
+        return cls(weights, n_classes, n_train)
+
+
+def fit_voters(
+    X: Floats,
+    y: Labels,
+    parts: Sequence[npt.NDArray[np.int64]],
+    n_classes: int,
+    prepare: Callable[[Float32], Float32],
+) -> VotingModel:
+    """Train a classifier on the rows of each part, each of them on nothing but its rows.
+
+    Softmax regression without bias, by 200 steps of full-batch descent at rate 30, on images that
+    are prepared and brought to length 1. No two classifiers share a random number, an order or a
+    rounding: the bits of each depend on its own rows in their order alone. One without rows votes
+    for class 0.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray of int
+        Numbers of rows; a row may be in several parts, and more than once in one.
+    prepare : callable
+        A symmetric linear map of images, (n, d) to (n, d): it is applied to the weights in place of
+        the images that are to be classified.
+    """
+    weights = np.zeros((X.shape[1], len(parts) * n_classes), dtype=np.float32)
+
+    def train(first: int, last: int) -> None:
+        for number in range(first, last):
+            rows = parts[number]
+            if len(rows) == 0:
+                continue
+            images = prepare(np.asarray(X[rows], dtype=np.float32)).astype(np.float64)
+            lengths = np.linalg.norm(images, axis=1, keepdims=True)
+            images /= np.where(lengths > 0, lengths, 1.0)
+            G = images @ images.T / len(rows)
+            A, Z, P = (np.empty((len(rows), n_classes)) for _ in range(3))
+            kernels.fit_softmax(G, y[rows], _STEPS, _RATE, A, Z, P)
+            columns = np.ascontiguousarray((images.T @ A / len(rows)).T, dtype=np.float32)
+            weights[:, number * n_classes : (number + 1) * n_classes] = prepare(columns).T
+
+    map_chunks(train, len(parts), _CHUNK)
+    return VotingModel(weights, n_classes, len(y))
