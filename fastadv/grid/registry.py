@@ -74,6 +74,7 @@ DEFENSES: list[Entry] = [
     Entry("outlier", "defense", "without training images far from their class", f"{_DEFENSES}.sanitizers.outlier:Outlier"),
     Entry("sphere_slab", "defense", "a ball and a slab around each class's mean", f"{_DEFENSES}.sanitizers.sphere_slab:SphereSlab"),
     Entry("loss_trim", "defense", "training on the rows of least loss", f"{_DEFENSES}.sanitizers.loss_trim:LossTrim"),
+    Entry("trigger_scan", "defense", "without classes' second populations, against backdoors", f"{_DEFENSES}.sanitizers.trigger_scan:TriggerScan"),
     Entry("dpa", "defense", "a vote of models on parts of the data, certified", f"{_DEFENSES}.training.dpa:DPA"),
     Entry("bagging", "defense", "a vote of models on random bags, certified", f"{_DEFENSES}.training.bagging:Bagging"),
     Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),

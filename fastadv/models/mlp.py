@@ -283,12 +283,22 @@ class MLPClassifier(
 
     def hidden(self, X: Floats) -> Float32:
         """Return the activations of the last hidden layer (n, width); without one, X itself."""
+        out = self.hidden_sums(X)
+        if len(self.coefs_) > 1:
+            dense.activate(out, ACTIVATIONS[self.activation])
+        return out
+
+    def hidden_sums(self, X: Floats) -> Float32:
+        """Return what the last hidden layer sums up, before its activation; without one, X."""
         check_is_fitted(self, "_params")
         out = np.ascontiguousarray(X, dtype=np.float32)
-        for coef, intercept in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
+        for layer, (coef, intercept) in enumerate(
+            zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True)
+        ):
+            if layer > 0:
+                dense.activate(out, ACTIVATIONS[self.activation])
             with one_blas_thread():
                 out = out @ coef + intercept
-            dense.activate(out, ACTIVATIONS[self.activation])
         return out
 
     def decision_function(self, X: Floats) -> Float32:

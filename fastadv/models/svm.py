@@ -294,6 +294,10 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         """Return X itself: there is no hidden layer."""
         return np.asarray(X)
 
+    def hidden_sums(self, X: Floats) -> Floats:
+        """Return X itself: there is no hidden layer."""
+        return np.asarray(X)
+
     @property
     def coef_(self) -> Float64:
         """The weights (1, d) of the linear kernel."""

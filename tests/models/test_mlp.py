@@ -120,3 +120,17 @@ def test_save_and_load(tmp_path: Path) -> None:
     for name, message in (("bad.npz", "not a saved"), ("none.npz", "there is no file")):
         with pytest.raises(InputError, match=message):
             MLPClassifier.load(tmp_path / name)
+
+
+def test_hidden_sums_are_what_the_activation_is_taken_of() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(5, 4), (4, 3), (3, 2)]
+    coefs = [rng.normal(size=shape) for shape in shapes]
+    biases = [rng.normal(size=shape[1]) for shape in shapes]
+    model = MLPClassifier.from_weights(coefs, biases, activation="tanh")
+    x = rng.random((7, 5)).astype(np.float32)
+    sums = np.tanh(x @ coefs[0] + biases[0]) @ coefs[1] + biases[1]
+    np.testing.assert_allclose(model.hidden_sums(x), sums, atol=1e-5)
+    np.testing.assert_allclose(model.hidden(x), np.tanh(sums), atol=1e-5)
+    linear = MLPClassifier.from_weights([np.eye(5)], [np.zeros(5)])
+    np.testing.assert_array_equal(linear.hidden(x), x)
