@@ -34,6 +34,7 @@ from fastadv.protocols import (
     Mask,
     Model,
     PoisoningAttack,
+    RegionSanitizer,
     RobustTraining,
     Wrapper,
 )
@@ -73,23 +74,29 @@ class Context:
 
 @dataclass(frozen=True)
 class Poison:
-    """Choose the poisoned rows; the training set itself is not stored again."""
+    """Choose the poisoned rows, inside what the sanitizer ``aware_of`` accepts if there is one.
+
+    The training set itself is not stored again.
+    """
 
     attack: Choice
     seed: int
+    aware_of: Choice | None = None
     weight: float = field(default=12.0, compare=False)
 
     def key(self, context: Context) -> str:
         """Return the hash of the inputs."""
         model = context.grid.make_model(self.seed)
+        aware = [self.aware_of.canonical] if self.aware_of else []
         return digest(
             "poison", context.dataset.fingerprint, registry.canonical(model),
-            self.attack.canonical, self.seed,
+            self.attack.canonical, self.seed, *aware,
         )  # fmt: skip
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
-        return f"{self.attack.text}: choosing the poison"
+        inside = f" inside {self.aware_of.text}" if self.aware_of else ""
+        return f"{self.attack.text}: choosing the poison{inside}"
 
     def needs(self, context: Context) -> list[Stage]:
         """Return the stages that have to be done before."""
@@ -98,9 +105,10 @@ class Poison:
     def run(self, context: Context) -> None:
         """Poison and keep the rows."""
         data, start = context.dataset, time.perf_counter()
+        known = cleaning.region_of(self.aware_of.thing, data) if self.aware_of else None
         result = self.attack.thing.poison(
             context.new_model(self.seed), data.x_train, data.y_train, data.x_val, data.y_val,
-            task=data.task, seed=self.seed,
+            task=data.task, seed=self.seed, project=known.project if known else None,
         )  # fmt: skip
         seconds, key = time.perf_counter() - start, self.key(context)
         details = {k: v for k, v in result.details.items() if k != "seconds"}  # kept by the stage
@@ -294,6 +302,7 @@ class Measure:
                 needed.append(Perturb(cell.attack, self.clean_fit(), aware=False))
         elif kind == "poisoning":
             needed.append(self.poisoned_fit())
+            needed += [self.poisoned_fit(aware=False)] if self.knows_region() else []
             baseline = self.baseline_fit(context)
             needed += [baseline] if baseline is not None else []
         return needed
@@ -302,9 +311,16 @@ class Measure:
         """Return the training without poison."""
         return Fit(self.cell.defense, None, self.cell.seed)
 
-    def poisoned_fit(self) -> Fit:
-        """Return the training on the attack's set."""
-        return Fit(self.cell.defense, Poison(self.cell.attack, self.cell.seed), self.cell.seed)
+    def knows_region(self) -> bool:
+        """Return whether the sanitizer has a region that an attacker can stay in."""
+        replaces = getattr(self.cell.attack.thing, "replace", False)  # moves no image
+        return isinstance(self.cell.defense.thing, RegionSanitizer) and not replaces
+
+    def poisoned_fit(self, aware: bool = True) -> Fit:
+        """Return the training on the attack's set; the attacker knows the sanitizer if aware."""
+        known = self.cell.defense if aware and self.knows_region() else None
+        poison = Poison(self.cell.attack, self.cell.seed, known)
+        return Fit(self.cell.defense, poison, self.cell.seed)
 
     def baseline_fit(self, context: Context) -> Fit | None:
         """Return the training on as many random flips; None for random flips themselves."""
@@ -362,6 +378,12 @@ class Measure:
                     model, data.x_test, data.y_test, kept["trigger"],
                     row.parameters["found"]["target"],
                 )  # fmt: skip
+            if self.knows_region():
+                unaware = self.poisoned_fit(aware=False)
+                row.oblivious_accuracy = _mean(self._predict(unaware, context) == data.y_test)
+                unaware_info = context.store.stage_info(unaware.key(context)) or {}
+                assert row.sanitized is not None
+                row.sanitized["caught_unaware"] = unaware_info["sanitized"]["caught"]
             baseline = self.baseline_fit(context)
             if baseline is not None:
                 row.baseline_accuracy = _mean(self._predict(baseline, context) == data.y_test)

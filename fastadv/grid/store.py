@@ -48,7 +48,8 @@ class Row(msgspec.Struct, kw_only=True):
         The figure to quote. Evasion: images still right under an attack that knows the defense.
         Poisoning: test accuracy after training on the poisoned set.
     oblivious_accuracy : float or None
-        Of a wrapped model, under an attack that does not know the wrapper.
+        Under an attack that does not know the defense: of a wrapped model, or after training on
+        poison that was not kept inside what a sanitizer accepts.
     baseline_accuracy : float or None
         Poisoning: with as many randomly relabelled copies in place of the poison.
     success_rate : float or None
@@ -59,8 +60,9 @@ class Row(msgspec.Struct, kw_only=True):
         What a sanitizer did to the set that ``attacked_accuracy`` was trained on: ``lost``, the
         share of clean images that it dropped or gave another label; ``relabelled``, the share of
         what it kept that got another label; ``caught``, the share of the poison that it dropped or
-        gave back the label of the image that it started as (absent without poison). Null for
-        other defenses and for evasion.
+        gave back the label of the image that it started as (absent without poison);
+        ``caught_unaware``, that share of the poison behind ``oblivious_accuracy``. Null for other
+        defenses and for evasion.
     """
 
     schema: int = SCHEMA

@@ -68,11 +68,15 @@ class Sheet:
 
 @dataclass(frozen=True)
 class _Extra:
-    """A figure beneath the accuracy: its label, its value, and what the caption says of it."""
+    """A figure beneath the accuracy: its label, its value, and what the caption says of it.
+
+    ``beside`` is a second figure behind a slash, where a row has it.
+    """
 
     label: str
     value: Callable[[Row], float | None]
     legend: str
+    beside: Callable[[Row], float | None] = lambda _: None
 
 
 def _percent(share: float | None) -> float | None:
@@ -120,7 +124,9 @@ _EXTRAS = (
     _Extra(
         "caught",
         lambda row: _percent((row.sanitized or {}).get("caught")),
-        "caught: share of the poison that was dropped or got its true label back",
+        "caught: share of the poison that was dropped or got its true label back (behind a slash, "
+        "of the unaware attack's)",
+        lambda row: _percent((row.sanitized or {}).get("caught_unaware")),
     ),
     _Extra(
         "lost",
@@ -247,12 +253,19 @@ def _figures(done: Sequence[Row], n_seeds: int, notes: _Notes) -> list[Line]:
             notes.flag(flag, row)
             lines[0] = Line(lines[0].text.removesuffix(" !") + " !")
     for extra in _EXTRAS:
-        values = [extra.value(row) for row in done]
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        if known:
+        figures = [_mean(done, extra.value), _mean(done, extra.beside)]
+        text = " / ".join(f"{figure:.1f}" for figure in figures if figure is not None)
+        if text:
             notes.use(extra)
-            lines.append(Line(f"{extra.label} {fmean(known):.1f}", "dim"))
+            lines.append(Line(f"{extra.label} {text}", "dim"))
     return lines
+
+
+def _mean(rows: Sequence[Row], value: Callable[[Row], float | None]) -> float | None:
+    """Return the mean over the rows that have a finite value; None if there is none."""
+    values = [value(row) for row in rows]
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return fmean(known) if known else None
 
 
 def _accuracy(row: Row) -> float:

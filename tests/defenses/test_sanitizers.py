@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs, write_npz
 
-from fastadv import MLPClassifier, make_defense, run_grid
+from fastadv import MLPClassifier, make_attack, make_defense, run_grid
 from fastadv.defenses.sanitizers.loss_trim import LossTrim
 from fastadv.defenses.sanitizers.outlier import Outlier
 from fastadv.defenses.sanitizers.sphere_slab import SphereSlab
@@ -191,11 +191,60 @@ def test_the_grid_says_what_was_caught_and_lost(tmp_path: Path) -> None:
         samples=20, dataset=dataset(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
     )  # fmt: skip
     found = {(row.kind, row.defense): row.sanitized for row in rows}
+    oblivious = {row.defense for row in rows if row.oblivious_accuracy is not None}
+    assert oblivious == {"sphere_slab"}  # for evasion, no sanitizer has anything to be unaware of
     assert found["poisoning", "none"] is None
     assert found["evasion", "sphere_slab"] is None
     assert set(found["none", "sphere_slab"] or {}) == {"lost", "relabelled"}
-    for defense in ("sphere_slab", "knn_relabel[neighbors=5]"):
-        shares = found["poisoning", defense]
-        assert shares is not None
-        assert shares["caught"] == 1.0  # flips between clusters that lie far apart
-        assert shares["lost"] < 0.3
+    inside, relabelled = (
+        found["poisoning", "sphere_slab"],
+        found["poisoning", "knn_relabel[neighbors=5]"],
+    )
+    assert inside is not None
+    assert relabelled is not None
+    assert inside["caught"] == 0.0  # points that are kept inside what it accepts
+    # flips between clusters that lie far apart
+    assert inside["caught_unaware"] == relabelled["caught"] == 1.0
+    assert max(inside["lost"], relabelled["lost"]) < 0.3
+
+
+def test_an_unaware_attack_is_the_same_attack_as_against_no_defense(tmp_path: Path) -> None:
+    """Its poison is chosen once, for every defense; the aware one's once for each region."""
+    out = tmp_path / "out"
+    rows = run_grid(
+        attacks=["label_flip[points=6]", "label_flip[points=6,replace=true]"],
+        defenses=["none", "outlier", "sphere_slab"], samples=20, output=out,
+        dataset=dataset(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
+    )  # fmt: skip
+    kept = [dict(np.load(path)) for path in (out / "stages").glob("*.npz")]
+    poisons = [arrays for arrays in kept if "rows" in arrays]
+    # The flips; those inside either region; and those in place, which move no image.
+    assert len(poisons) == 4
+    assert [row.oblivious_accuracy is None for row in rows[3:]] == [True, False, False] + [True] * 3
+
+
+@pytest.mark.compiled
+def test_gradients_through_training_stay_inside_too() -> None:
+    x, y = blobs(40)
+    region = make_defense("sphere_slab").region(X_VAL, Y_VAL, task=TASK)
+    attack, model = make_attack("biggio[points=4,steps=5]"), MLPClassifier((4,), max_iter=4)
+    found = [
+        attack.poison(model, x, y, X_VAL, Y_VAL, task=TASK, project=project)
+        for project in (None, region.project)
+    ]
+    inside = [region.accepts(f.X[f.index], f.y[f.index]).mean() for f in found]
+    assert inside[0] < 1
+    assert inside[1] == 1
+    assert found[1].history[-1] > found[1].history[0]
+
+
+def test_on_many_images_they_stay_inside_as_well() -> None:
+    x, y = blobs(150)
+    region = make_defense("outlier").region(X_VAL, Y_VAL, task=TASK)
+    attack = make_attack("biggio[points=12,steps=1,subset_size=60,regions=1]")
+    found = attack.poison(
+        MLPClassifier((4,), max_iter=2), x, y, X_VAL, Y_VAL, task=TASK, project=region.project
+    )
+    assert region.accepts(found.X[found.index], found.y[found.index]).all()
+    assert found.origin is not None
+    assert (y[found.origin] != found.y[found.index]).all()
