@@ -16,7 +16,7 @@ import pytest
 from helpers import TASK, write_npz
 
 from fastadv.errors import InputError
-from fastadv.grid import registry, run, stages
+from fastadv.grid import measure, registry, run, stages
 from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid, worst_rows
 from fastadv.grid.store import Row
@@ -111,7 +111,7 @@ def test_resume_runs_only_what_is_missing(
 ) -> None:
     first = small_grid(dataset, output=tmp_path / "out")
     ran: list[str] = []
-    for stage in (stages.Poison, stages.Fit, stages.Perturb, stages.Measure):
+    for stage in (stages.Poison, stages.Fit, stages.Perturb, measure.Measure):
         original = stage.run
         monkeypatch.setattr(
             stage, "run", lambda self, c, o=original: (ran.append(type(self).__name__), o(self, c))
