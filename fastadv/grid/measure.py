@@ -16,9 +16,20 @@ from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.grid import registry
 from fastadv.grid.none import NoAttack
 from fastadv.grid.spec import Cell, Choice, digest
-from fastadv.grid.stages import Context, Fit, Perturb, Poison, Stage, kept, kind_of, wrapped
+from fastadv.grid.stages import (
+    Certify,
+    Context,
+    Fit,
+    Perturb,
+    Poison,
+    Stage,
+    kept,
+    kind_of,
+    wrapped,
+)
 from fastadv.grid.store import Flag, Row
-from fastadv.protocols import Floats, Labels, Mask, Model, Wrapper
+from fastadv.protocols import Certifier, Floats, Labels, Mask, Model, Wrapper
+from fastadv.threat import Threat
 
 N_EXAMPLES = 16  # kept of each cell, to look at
 
@@ -56,7 +67,7 @@ class Measure:
             needed.append(self.poisoned_fit())
             baseline = self.baseline_fit(context)
             needed += [baseline] if baseline is not None else []
-        return needed
+        return needed + ([self.certify()] if self.certified_threat() is not None else [])
 
     def clean_fit(self) -> Fit:
         """Return the training without poison."""
@@ -65,6 +76,24 @@ class Measure:
     def poisoned_fit(self) -> Fit:
         """Return the training on the attack's set."""
         return Fit(self.cell.defense, Poison(self.cell.attack, self.cell.seed), self.cell.seed)
+
+    def certify(self) -> Certify:
+        """Return the proofs for the model that was trained without poison."""
+        return Certify(self.clean_fit())
+
+    def certified_threat(self) -> Threat | None:
+        """Return what the row's certified accuracy is for: the attack's threat model, or its own.
+
+        None if the defense proves nothing, or nothing about this kind of attack.
+        """
+        attack, defense = self.cell.attack.thing, self.cell.defense.thing
+        if not isinstance(defense, Certifier):
+            return None
+        own: Threat = defense.threat()
+        if isinstance(attack, NoAttack):
+            return own
+        threat: Threat = attack.threat()
+        return threat if threat.kind == own.kind else None
 
     def baseline_fit(self, context: Context) -> Fit | None:
         """Return the training on as many random flips; None for random flips themselves."""
@@ -88,6 +117,7 @@ class Measure:
             samples = self._measure_evasion(context, row, clean[context.test_rows], model)
         else:
             samples = self._measure_training(context, row, clean)
+        samples |= self._measure_certified(context, row)
         context.store.save_cell(row, samples)
 
     def _measure_training(
@@ -166,6 +196,24 @@ class Measure:
             "attacked": model.predict(found["x_adv"]), "robust": robust, "success": success,
             **distances, "examples": x[:N_EXAMPLES], "examples_adv": found["x_adv"][:N_EXAMPLES],
         }  # fmt: skip
+
+    def _measure_certified(self, context: Context, row: Row) -> dict[str, npt.NDArray[Any]]:
+        """Fill in what is proven at the budget of the row, over the images of evasion attacks."""
+        threat = self.certified_threat()
+        if threat is None:
+            return {}
+        stage, y = self.certify(), context.dataset.y_test[context.test_rows]
+        proven = stage.certificate(context)
+        # What counts as within the budget for an attack has to be covered by the proof.
+        budget = threat.budget if threat.distance is None else threat.budget * _WITHIN
+        certified = (proven.label == y) & (proven.radius >= budget)
+        low, high = metrics.wilson_interval(int(certified.sum()), len(y))
+        row.certified = {
+            "threat": str(threat), "accuracy": _mean(certified), "ci95": [low, high], "n": len(y),
+        }  # fmt: skip
+        info = context.store.stage_info(stage.key(context)) or {}
+        row.seconds["certify"] = info.get("seconds", 0.0)
+        return {"certified": certified, "certified_radius": proven.radius}
 
     def _oblivious(
         self, context: Context, stage: Perturb, model: Model, x: Floats, y: Labels

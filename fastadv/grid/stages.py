@@ -3,6 +3,7 @@
 poison      the poisoned rows of a training set          dataset, model, attack, seed
 fit         sanitize, then train                         dataset, model, defense, poison, seed
 perturb     attack the test images, through a wrapper    fit, wrapper, attack, samples, seed
+certify     prove what no attack can change              fit, defense, samples, seed
 
 What they keep becomes the row of a cell in `fastadv.grid.measure`.
 """
@@ -26,6 +27,7 @@ from fastadv.grid.none import NoDefense
 from fastadv.grid.spec import Choice, Grid, digest
 from fastadv.grid.store import Store
 from fastadv.protocols import (
+    Certificate,
     EvasionAttack,
     Floats,
     Labels,
@@ -252,6 +254,47 @@ class Perturb:
             },
         )
         context.store.finish_stage(key, {"seconds": seconds, "queries": result.queries})
+
+
+@dataclass(frozen=True)
+class Certify:
+    """Prove, for each test image that evasion attacks get, how far no attack can change it."""
+
+    fit: Fit
+    weight: float = field(default=3.0, compare=False)
+
+    def key(self, context: Context) -> str:
+        """Return the hash of the inputs."""
+        return digest(
+            "certify", self.fit.key(context), self.fit.defense.canonical, context.grid.samples,
+            self.fit.seed,
+        )  # fmt: skip
+
+    def label(self) -> str:
+        """Return what a user reads while it runs."""
+        return f"{self.fit.defense.text}: certifying"
+
+    def needs(self, context: Context) -> list[Stage]:
+        """Return the stages that have to be done before."""
+        return [self.fit]
+
+    def run(self, context: Context) -> None:
+        """Certify and keep what is proven."""
+        data, model, start = context.dataset, self.fit.model(context), time.perf_counter()
+        found = self.fit.defense.thing.certify(
+            model, data.x_test[context.test_rows], task=data.task, seed=self.fit.seed
+        )
+        seconds, key = time.perf_counter() - start, self.key(context)
+        context.store.save_stage(
+            key,
+            {"label": found.label, "radius": found.radius, "threat": np.array(found.threat)},
+        )
+        context.store.finish_stage(key, {"seconds": seconds})
+
+    def certificate(self, context: Context) -> Certificate:
+        """Return what is proven."""
+        arrays = kept(context, self)
+        return Certificate(arrays["label"], arrays["radius"], str(arrays["threat"]))
 
 
 def kept(context: Context, stage: Stage) -> dict[str, npt.NDArray[Any]]:
