@@ -10,7 +10,7 @@ import numpy as np
 
 from fastadv.errors import InputError
 from fastadv.kernels import _jit
-from fastadv.protocols import Sanitizer, Task, Wrapper
+from fastadv.protocols import Certifier, Model, RobustTraining, Sanitizer, Task, Wrapper
 from fastadv.seeds import Stream
 
 Tell = Callable[[str, int, int], None]
@@ -104,6 +104,11 @@ def _defenses() -> None:
         defense = entry.load()()
         if isinstance(defense, Sanitizer):
             defense.sanitize(X, y, task=_TASK, seed=0)
+        trained: Model = model
+        if isinstance(defense, RobustTraining):
+            trained = defense.fit(model, X, y, task=_TASK, seed=0)
+        if isinstance(defense, Certifier):
+            defense.certify(trained, X[:2], task=_TASK, seed=0)
         if isinstance(defense, Wrapper):
             logits, pullback = defense.wrap(model, task=_TASK).vjp(X)
             pullback(logits)

@@ -73,6 +73,7 @@ DEFENSES: list[Entry] = [
     Entry("knn_relabel", "defense", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
     Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
     Entry("mean", "defense", "a mean filter before the model", f"{_DEFENSES}.preprocessors.mean:Mean"),
+    Entry("interval", "defense", "training on interval bounds, certified in Linf", f"{_DEFENSES}.certified.interval:Interval"),
     Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
 ]  # fmt: skip
 
