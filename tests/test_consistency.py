@@ -23,6 +23,7 @@ FEWER = {
     "cw": "cw[steps=30,search_steps=3]",
     "stadv": "stadv[steps=20]",
     "adv_training": "adv_training[epochs=20,batch_size=16]",
+    "smoothing": "smoothing[sigma=0.1,n=1000]",
     "interval": "interval[epochs=60,batch_size=16,eps=0.05]",
 }
 ATTACKS = [entry.name for entry in registry.ATTACKS if entry.kind == "evasion"]

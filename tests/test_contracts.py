@@ -22,7 +22,11 @@ X_VAL, Y_VAL = blobs(30, seed=2)
 FEWER_STEPS = {"square": "square[queries=80]", "cw": "cw[steps=30,search_steps=3]"}
 
 
-FEWER_EPOCHS = {"adv_training": "adv_training[epochs=1]", "interval": "interval[epochs=2]"}
+FEWER_STEPS_OF_DEFENSES = {
+    "adv_training": "adv_training[epochs=1]",
+    "interval": "interval[epochs=2]",
+    "smoothing": "smoothing[n=200,draws=16]",
+}
 
 
 def evasion(name: str) -> Any:
@@ -130,7 +134,7 @@ class TestPoisoning:
 
 @pytest.mark.parametrize("name", names("defense", "defense"))
 def test_defense(name: str, model: MLPClassifier) -> None:
-    defense = registry.make_defense(FEWER_EPOCHS.get(name, name))
+    defense = registry.make_defense(FEWER_STEPS_OF_DEFENSES.get(name, name))
     x, y = X.copy(), Y.copy()
     if isinstance(defense, Sanitizer):
         keep, labels = defense.sanitize(x, y, task=TASK, seed=0)
