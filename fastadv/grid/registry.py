@@ -72,6 +72,9 @@ DEFENSES: list[Entry] = [
     Entry("adv_training", "defense", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5,keep=last]"}),
     Entry("knn_relabel", "defense", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
     Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
+    Entry("mean", "defense", "a mean filter before the model", f"{_DEFENSES}.preprocessors.mean:Mean"),
+    Entry("interval", "defense", "training on interval bounds, certified in Linf", f"{_DEFENSES}.certified.interval:Interval"),
+    Entry("smoothing", "defense", "the vote under Gaussian noise, certified in L2", f"{_DEFENSES}.certified.smoothing:Smoothing"),
     Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
 ]  # fmt: skip
 

@@ -17,8 +17,9 @@ import numpy as np
 import fastadv
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
+from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
-from fastadv.grid.stages import Context, Measure, Stage, empty_row
+from fastadv.grid.stages import Context, Stage
 from fastadv.grid.store import Row, Store
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
 from fastadv.metrics import wilson_interval

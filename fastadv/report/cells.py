@@ -117,7 +117,11 @@ _EXTRAS = (
         "flips: accuracy with as many random label flips in place of the poison",
     ),
     _Extra("trigger", _triggered, "trigger: share of triggered images that get the target label"),
-    _Extra("proven", _certified, "proven: certified accuracy"),
+    _Extra(
+        "proven",
+        _certified,
+        "proven: certified accuracy at the row's budget, over the images of evasion rows",
+    ),
 )
 
 
@@ -319,6 +323,13 @@ def _caption(rows: Sequence[Row], n_seeds: int, extras: Sequence[_Extra], has_wo
     if images:
         sentences.append(images)
     legends = [extra.legend for extra in _EXTRAS if extra in extras]
+    radii = _distinct(
+        f"{row.certified['threat']} for {row.defense}"
+        for row in rows
+        if row.kind == "none" and row.certified
+    )
+    if radii:
+        legends.append(f"proven in the clean row within {', '.join(radii)}")
     if has_worst:
         legends.append("worst: an image counts if it survives every attack of that threat model")
     sentences += ["; ".join(legends)] if legends else []

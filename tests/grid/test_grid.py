@@ -16,11 +16,14 @@ import pytest
 from helpers import TASK, write_npz
 
 from fastadv.errors import InputError
-from fastadv.grid import registry, run, stages
+from fastadv.grid import measure, registry, run, stages
 from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid, worst_rows
 from fastadv.grid.store import Row
 from fastadv.metrics import wilson_interval
+from fastadv.protocols import Certificate, Task
+from fastadv.report.cells import make_sheets
+from fastadv.threat import Threat, linf
 
 MODEL = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=4]"
 ATTACKS = ["pgd[steps=4]", "fgsm", "stadv[steps=6]", "label_flip[points=6]"]
@@ -111,7 +114,7 @@ def test_resume_runs_only_what_is_missing(
 ) -> None:
     first = small_grid(dataset, output=tmp_path / "out")
     ran: list[str] = []
-    for stage in (stages.Poison, stages.Fit, stages.Perturb, stages.Measure):
+    for stage in (stages.Poison, stages.Fit, stages.Perturb, measure.Measure):
         original = stage.run
         monkeypatch.setattr(
             stage, "run", lambda self, c, o=original: (ran.append(type(self).__name__), o(self, c))
@@ -178,6 +181,56 @@ def test_a_loss_that_needs_more_classes_is_skipped(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True)
+class Prover:
+    """Proves for every third image, abstains on every fifth, as far as ``radius``."""
+
+    radius: float = 0.1
+    name: ClassVar[str] = "prover"
+    reference: ClassVar[str] = "a test"
+
+    def threat(self) -> Threat:
+        return linf(self.radius)
+
+    def certify(self, model: Any, X: np.ndarray, *, task: Task, seed: int) -> Certificate:
+        label = model.predict(X)
+        label[::5] = -1
+        radius = np.where(np.arange(len(X)) % 3 == 0, self.radius * (1 + 1e-4), 0.0)
+        return Certificate(label, radius, "linf")
+
+
+def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Entry("prover", "defense", "a test", f"{__name__}:Prover")
+    monkeypatch.setattr(
+        Entry, "load", lambda self, o=Entry.load: Prover if self.name == "prover" else o(self)
+    )
+    monkeypatch.setitem(registry.REGISTRY, "defense", [*registry.DEFENSES, entry])
+    ran: list[int] = []
+    original = stages.Certify.run
+    monkeypatch.setattr(stages.Certify, "run", lambda self, c: (ran.append(1), original(self, c)))
+    attacks = ["fgsm", "fgsm[eps=0.05]", "fgsm[eps=0.2]", "noise[norm=l2]", "label_flip[points=6]"]
+    rows = small_grid(
+        dataset, attacks=attacks, defenses=["prover"], output=tmp_path / "o", samples=30
+    )
+    assert [row.status for row in rows] == ["ok"] * 6
+    assert len(ran) == 1
+    with np.load(tmp_path / "o" / "cells" / f"{rows[1].id}.npz") as file:
+        expected = (file["y"] == file["clean"]) & (np.arange(30) % 3 == 0) & (np.arange(30) % 5 > 0)
+        np.testing.assert_array_equal(file["certified"], expected)
+    assert expected.any()
+    found = [row.certified and (row.certified["threat"], row.certified["accuracy"]) for row in rows]
+    share = expected.mean()
+    assert found == [
+        ("linf(0.1)", share), ("linf(0.1)", share), ("linf(0.05)", share), ("linf(0.2)", 0.0),
+        None, None,
+    ]  # fmt: skip
+    sheet = make_sheets(rows)[0]
+    assert f"proven {100 * share:.1f}" in [line.text for line in sheet.rows[0].cells[0]]
+    assert "proven in the clean row within linf(0.1) for prover" in sheet.caption
+
+
+@dataclass(frozen=True)
 class Brittle:
     """Fails, or takes its time, or does not go with the model."""
 
@@ -187,8 +240,6 @@ class Brittle:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def threat(self) -> object:
-        from fastadv.threat import linf
-
         return linf(0.1)
 
     def supports(self, model: object, task: object) -> str | None:
