@@ -11,7 +11,7 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -82,7 +82,7 @@ class Lap(msgspec.Struct, kw_only=True):
     low: float | None = None
     high: float | None = None
     seconds: float | None = None
-    quality: dict[str, float] = field(default_factory=dict)
+    quality: dict[str, float] = {}
     reason: str | None = None
 
 

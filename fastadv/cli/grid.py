@@ -146,7 +146,7 @@ def _run(options: GridOptions, fresh: bool) -> list[Row]:
 
 
 def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:
-    from fastadv.grid.run import worst_rows
+    from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_json
     from fastadv.report.folder import read_grid, write_table
     from fastadv.report.table import grid_table

@@ -47,7 +47,7 @@ def report(
 
 
 def _print_table(folder: Path, rows: Sequence[Row], format: Format) -> None:
-    from fastadv.grid.run import worst_rows
+    from fastadv.grid.worst import worst_rows
     from fastadv.report.markdown import grid_markdown
     from fastadv.report.table import grid_table
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from fastadv.metrics import wilson_interval
 
 if TYPE_CHECKING:
-    from fastadv.grid.run import Worst
     from fastadv.grid.store import Flag, Row
+    from fastadv.grid.worst import Worst
 
 Tone = Literal["plain", "dim", "bad"]
 
@@ -167,7 +167,7 @@ def make_sheets(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> list[Sheet]
     rows : sequence of Row
         In the order in which attacks and defenses are to be shown.
     worst : sequence of Worst
-        From `fastadv.grid.run.worst_rows`. Shown where a threat model has more than one attack;
+        From `fastadv.grid.worst.worst_rows`. Shown where a threat model has more than one attack;
         left out if the rows are of several datasets or models.
     """
     groups: dict[tuple[str, str], list[Row]] = {}

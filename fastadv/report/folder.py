@@ -16,7 +16,7 @@ from fastadv.report.markdown import grid_markdown
 from fastadv.specs import Spec
 
 if TYPE_CHECKING:
-    from fastadv.grid.run import Worst
+    from fastadv.grid.worst import Worst
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from helpers import TASK, write_npz
 from fastadv.errors import InputError
 from fastadv.grid import measure, registry, run, stages
 from fastadv.grid.registry import Entry
-from fastadv.grid.run import run_grid, worst_rows
+from fastadv.grid.run import run_grid
 from fastadv.grid.store import Row
+from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval
 from fastadv.protocols import Certificate, Task
 from fastadv.report.cells import make_sheets
@@ -166,7 +167,9 @@ def test_attacks_of_one_budget_share_their_worst_case(dataset: str, tmp_path: Pa
     for row in rows[1:]:
         with np.load(out / "cells" / f"{row.id}.npz") as file:
             robust.append(file["robust"])
-    worst = {w.threat: w.accuracy for w in worst_rows(rows, out)}
+    found = {w.threat: w for w in worst_rows(rows, out)}
+    assert found["linf(0.1)"].attacks == tuple(balls)
+    worst = {threat: w.accuracy for threat, w in found.items()}
     assert worst == {
         "linf(0.1)": np.mean(np.all(robust[:4], axis=0)),
         "l2(0.3)": np.mean(np.all(robust[4:], axis=0)),

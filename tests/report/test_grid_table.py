@@ -8,8 +8,8 @@ import pytest
 from made_rows import DEFENSES, clean, evasion, full_grid, poisoning, stadv, undone
 from rich.console import Console
 
-from fastadv.grid.run import Worst
 from fastadv.grid.store import Flag
+from fastadv.grid.worst import Worst
 from fastadv.report.cells import make_sheets
 from fastadv.report.markdown import grid_markdown
 from fastadv.report.table import grid_table
@@ -153,7 +153,9 @@ def test_seeds_that_failed_are_counted_beside_the_mean_of_the_others():
 
 
 def worst(defense="none", threat="linf(0.1)", seed=0, accuracy=0.31):
-    return Worst(threat, defense, seed, 1000, accuracy, (accuracy - 0.03, accuracy + 0.03))
+    return Worst(
+        threat, defense, seed, 1000, accuracy, (accuracy - 0.03, accuracy + 0.03), ("pgd", "fgsm")
+    )
 
 
 def test_the_worst_row_stands_last_and_only_where_it_adds_something():
