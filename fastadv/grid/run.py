@@ -20,6 +20,7 @@ from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
 from fastadv.grid.stages import Context, Stage
 from fastadv.grid.store import Row, Store
+from fastadv.grid.trust import flagged
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
@@ -172,7 +173,7 @@ def _run(
             done = context.store.load_row(key)
             assert done is not None  # it has just been written
             rows[key] = done
-    return [rows[Measure(cell).key(context)] for cell in cells]
+    return flagged([rows[Measure(cell).key(context)] for cell in cells])
 
 
 def _keys(stages: Iterable[Stage], context: Context) -> list[str]:

@@ -31,6 +31,7 @@ class Flag(msgspec.Struct, frozen=True):
 
     name: str
     message: str
+    remedy: str = ""
 
 
 class Row(msgspec.Struct, kw_only=True):

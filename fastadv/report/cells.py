@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
+from fastadv.grid.trust import CONTROLS
 from fastadv.metrics import wilson_interval
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Tone = Literal["plain", "dim", "bad"]
 
-CONTROLS = {"noise"}  # attacks that show what chance does
 _NAMED_CELLS = 4  # how many cells a note names before it only counts the others
 
 
@@ -136,7 +136,8 @@ class _Notes:
         return f"[{self._reasons.index(text) + 1}]"
 
     def flag(self, flag: Flag, row: Row) -> None:
-        cells = self._flags.setdefault((flag.name, " ".join(flag.message.split())), [])
+        text = f"{flag.message}; {flag.remedy}" if flag.remedy else flag.message
+        cells = self._flags.setdefault((flag.name, " ".join(text.split())), [])
         cell = f"{row.attack} / {row.defense}"
         if cell not in cells:
             cells.append(cell)

@@ -113,12 +113,12 @@ def test_table_md(tmp_path):
 
 
 def test_json_is_one_document_of_the_schema():
-    row = evasion(flags=[Flag("a", "b")])
+    row = evasion(flags=[Flag("a", "b", "c")])
     document = json.loads(rows_json({"dataset": "mnist"}, [row]))
     assert document["schema"] == 1
     assert document["grid"] == {"dataset": "mnist"}
     assert document["rows"][0]["attacked_accuracy_ci95"] == [0.391, 0.452]
-    assert document["rows"][0]["flags"] == [{"name": "a", "message": "b"}]
+    assert document["rows"][0]["flags"] == [{"name": "a", "message": "b", "remedy": "c"}]
 
 
 def test_csv_has_a_column_for_every_figure():
