@@ -154,6 +154,6 @@ def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:
     worst = worst_rows(rows, folder)
     write_table(folder, rows, worst)
     if json:
-        console.print_text(rows_json(read_grid(folder), rows))
+        console.print_text(rows_json(read_grid(folder), rows, worst))
     else:
         console.output().print(grid_table(rows, worst))
