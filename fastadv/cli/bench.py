@@ -72,8 +72,15 @@ def _compare_strength(only: str, json: Path | None) -> None:
         from fastadv.benchmarks import strength
         from fastadv.grid.run import environment
         from fastadv.report.strength_table import strength_table
-    with waiting(console.messages(), "attacking with ours and with theirs: some minutes"):
-        matches = list(strength.matches(only=only))
+    matches: list[strength.Match] = []
+    coming = strength.matches(only=only)
+    while True:
+        last = f": {matches[-1].defense}, {matches[-1].attack}" if matches else ""
+        with waiting(console.messages(), f"{len(matches)} compared{last}"):
+            match = next(coming, None)
+        if match is None:
+            break
+        matches.append(match)
     console.output().print(strength_table(matches))
     _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
 

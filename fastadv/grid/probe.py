@@ -31,7 +31,8 @@ class Probe(msgspec.Struct, frozen=True):
         Of those that the model gets right, how many have no gradient of the cross-entropy, and how
         many none even of the difference between the two largest logits.
     randomised : bool
-        The logits of one image are not always the same.
+        The logits of one image are not always the same, or the model says that only its draws
+        make them so.
     floor_accuracy, floor_n, chance : float, int, float
         What PGD leaves of ``floor_n`` images at ``floor_eps``, where every image can become plain
         grey, and what a model that sees nothing but grey would get right; None without gradients.

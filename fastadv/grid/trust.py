@@ -112,8 +112,8 @@ def _randomised(cell: Attacked) -> Flag | None:
         return None
     return Flag(
         "randomised",
-        f"{cell.defense.text} answers at random: one gradient and one answer are a sample",
-        "average the gradient over draws, and count an image only if it survives several",
+        f"{cell.defense.text} answers at random: the attack met some draws, its users meet others",
+        "average the gradient over more draws, and count an image only if it survives several",
     )
 
 
