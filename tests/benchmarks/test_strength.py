@@ -52,6 +52,7 @@ def survivors(attack: str) -> np.ndarray:
     return posed.survives(evasion.fastadv(posed)())
 
 
+@pytest.mark.compiled
 @pytest.mark.usefixtures("libraries")
 def test_accuracies_attack_by_attack_and_together() -> None:
     found = list(strength.matches(("none",), len(X)))
@@ -81,6 +82,7 @@ def test_a_tenth_too_weak_is_told_and_three_tenths_are_allowed() -> None:
         assert match.too_weak == too_weak
 
 
+@pytest.mark.compiled
 @pytest.mark.usefixtures("libraries")
 def test_the_table_fits_and_names_what_is_absent() -> None:
     found = list(strength.matches(("none", "adv_training[epochs=2]"), len(X)))
@@ -95,6 +97,7 @@ def test_the_table_fits_and_names_what_is_absent() -> None:
     assert "gone: no_such_module is not installed: pip install it" in text
 
 
+@pytest.mark.compiled
 @pytest.mark.usefixtures("libraries")
 def test_the_command(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     file = f"{tmp_path}/out.json"
