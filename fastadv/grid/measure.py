@@ -15,6 +15,7 @@ from fastadv.attacks.poisoning.base import amount
 from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.grid import registry
 from fastadv.grid.none import NoAttack
+from fastadv.grid.probe import Look
 from fastadv.grid.spec import Cell, Choice, digest
 from fastadv.grid.stages import (
     Certify,
@@ -27,7 +28,8 @@ from fastadv.grid.stages import (
     kind_of,
     wrapped,
 )
-from fastadv.grid.store import Flag, Row
+from fastadv.grid.store import Row
+from fastadv.grid.trust import Attacked, cell_flags
 from fastadv.protocols import Certifier, Floats, Labels, Mask, Model, Wrapper
 from fastadv.threat import Threat
 
@@ -60,7 +62,7 @@ class Measure:
         cell, kind = self.cell, kind_of(self.cell.attack.thing)
         needed: list[Stage] = [self.clean_fit()]
         if kind == "evasion":
-            needed.append(Perturb(cell.attack, self.clean_fit(), aware=True))
+            needed += [Perturb(cell.attack, self.clean_fit(), aware=True), self.look()]
             if isinstance(cell.defense.thing, Wrapper):
                 needed.append(Perturb(cell.attack, self.clean_fit(), aware=False))
         elif kind == "poisoning":
@@ -76,6 +78,10 @@ class Measure:
     def poisoned_fit(self) -> Fit:
         """Return the training on the attack's set."""
         return Fit(self.cell.defense, Poison(self.cell.attack, self.cell.seed), self.cell.seed)
+
+    def look(self) -> Look:
+        """Return the look at the model that was trained without poison."""
+        return Look(self.clean_fit())
 
     def certify(self) -> Certify:
         """Return the proofs for the model that was trained without poison."""
@@ -187,7 +193,12 @@ class Measure:
             k: float(np.median(v[success])) for k, v in distances.items() if success.any()
         }
         row.queries, row.seconds["perturb"] = info.get("queries", {}), info.get("seconds", 0.0)
-        row.flags = _evasion_flags(self.cell, model, success & ~within, found["x_adv"], context)
+        row.flags = cell_flags(
+            Attacked(
+                self.cell.attack, self.cell.defense, model, data.task, success & ~within,
+                found["x_adv"], self.look().found(context),
+            )
+        )  # fmt: skip
         if isinstance(self.cell.defense.thing, Wrapper):
             unaware = Perturb(self.cell.attack, self.clean_fit(), aware=False)
             row.oblivious_accuracy = self._oblivious(context, unaware, model, x, y)
@@ -225,31 +236,6 @@ class Measure:
             beyond = found[f"distance_{threat.distance}"] > threat.budget * _WITHIN
             x_adv = np.where(beyond[:, None], x, x_adv)
         return _mean(model.predict(x_adv) == y)
-
-
-def _evasion_flags(
-    cell: Cell, model: Model, beyond: Mask, x_adv: Floats, context: Context
-) -> list[Flag]:
-    flags = []
-    if getattr(model, "gradient", "exact") == "identity" and "gradient" in cell.attack.thing.needs:
-        flags.append(
-            Flag(
-                "identity_gradient",
-                f"{cell.defense.text} has no useful gradient: attacked through the identity in its "
-                "place; a black-box attack may find more",
-            )
-        )
-    low, high = context.dataset.task.bounds
-    outside = bool(len(x_adv)) and (x_adv.min() < low or x_adv.max() > high)
-    if outside or (beyond.any() and not getattr(cell.attack.thing, "minimum_norm", False)):
-        flags.append(
-            Flag(
-                "outside_budget",
-                f"{cell.attack.text} returned images outside its budget or the pixel range; they "
-                "do not count, and the attack has a fault to be reported",
-            )
-        )
-    return flags
 
 
 def empty_row(cell: Cell, context: Context) -> Row:

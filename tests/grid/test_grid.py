@@ -18,8 +18,9 @@ from helpers import TASK, write_npz
 from fastadv.errors import InputError
 from fastadv.grid import measure, registry, run, stages
 from fastadv.grid.registry import Entry
-from fastadv.grid.run import run_grid, worst_rows
-from fastadv.grid.store import Row
+from fastadv.grid.run import run_grid
+from fastadv.grid.store import Row, Store
+from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval
 from fastadv.protocols import Certificate, Task
 from fastadv.report.cells import make_sheets
@@ -156,6 +157,35 @@ def test_worst_is_per_threat_and_per_sample(dataset: str, tmp_path: Path) -> Non
             assert worst[row.threat, row.defense].accuracy <= row.attacked_accuracy
 
 
+def test_the_worst_case_of_one_image_at_a_time(tmp_path: Path) -> None:
+    """Each attack breaks half of the images; together they leave what both of them left."""
+    ids, labels = np.arange(8, dtype=np.uint64), np.zeros(8, np.int64)
+    store = Store(tmp_path)
+
+    def cell(attack: str, right: str, status: str = "ok", **changes: Any) -> Row:
+        values = {"kind": "evasion", "threat": "linf(0.1)", "defense": "none", "seed": 0, **changes}
+        row = Row(id=attack, dataset="d", model="m", attack=attack, status=status, **values)
+        robust = np.array([letter == "1" for letter in right])
+        store.save_cell(row, {"sample_ids": ids, "y": labels, "robust": robust})
+        return row
+
+    rows = [
+        cell("pgd", "11110000"), cell("square", "00111110"), cell("cw", "", "failed"),
+        cell("apgd", "", "skipped"), cell("other", "10000000", threat="linf(0.2)"),
+        cell("median", "11000000", defense="median"), cell("seed", "11100000", seed=1),
+    ]  # fmt: skip
+    found = worst_rows(rows, tmp_path)
+    assert [(w.threat, w.defense, w.seed, w.accuracy) for w in found] == [
+        ("linf(0.1)", "none", 0, 0.25), ("linf(0.2)", "none", 0, 0.125),
+        ("linf(0.1)", "median", 0, 0.25), ("linf(0.1)", "none", 1, 0.375),
+    ]  # fmt: skip
+    assert found[0].attacks == ("pgd", "square")
+    assert found[0].missing == ("cw",)
+    assert found[0].ci95 == wilson_interval(2, 8)
+    store.save_cell(rows[1], {"sample_ids": ids + 1, "y": labels, "robust": labels == 0})
+    assert "none" not in [w.defense for w in worst_rows(rows[:2], tmp_path)]
+
+
 def test_attacks_of_one_budget_share_their_worst_case(dataset: str, tmp_path: Path) -> None:
     balls = ["fgsm", "pgd[steps=4]", "apgd[steps=8]", "square[queries=20]"]
     least = ["deepfool[budget=0.3]", "cw[budget=0.3,steps=20]", "pgd[norm=l2,eps=0.3,steps=4]"]
@@ -166,7 +196,9 @@ def test_attacks_of_one_budget_share_their_worst_case(dataset: str, tmp_path: Pa
     for row in rows[1:]:
         with np.load(out / "cells" / f"{row.id}.npz") as file:
             robust.append(file["robust"])
-    worst = {w.threat: w.accuracy for w in worst_rows(rows, out)}
+    found = {w.threat: w for w in worst_rows(rows, out)}
+    assert found["linf(0.1)"].attacks == tuple(balls)
+    worst = {threat: w.accuracy for threat, w in found.items()}
     assert worst == {
         "linf(0.1)": np.mean(np.all(robust[:4], axis=0)),
         "l2(0.3)": np.mean(np.all(robust[4:], axis=0)),

@@ -181,6 +181,7 @@ class SmoothedModel(DifferentiableModel):
     """
 
     gradient = "exact"
+    randomised = True  # the draws that attacks know are not those that its users will meet
 
     def __init__(self, model: Any, sigma: float, draws: int) -> None:
         self.model, self.draws = model, draws
