@@ -175,6 +175,26 @@ class PoisonResult:
     origin: npt.NDArray[np.intp] | None = None
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """What is proven of each image.
+
+    Attributes
+    ----------
+    label : ndarray of int64, shape (n,)
+        What the defended model says; -1 where it abstains.
+    radius : ndarray of float64, shape (n,)
+        It says the same of every image at a distance of at most this, or, against poisoning, after
+        at most so many changes of the training set; 0 where nothing is proven.
+    threat : str
+        The kind of the distance: ``linf``, ``l2``, ``points``.
+    """
+
+    label: Labels
+    radius: Float64
+    threat: str
+
+
 Projection = Callable[[Floats, Labels], Floats]
 
 
@@ -252,24 +272,6 @@ class PoisoningAttack(Protocol):
     ) -> PoisonResult:
         """Return the poisoned training set; the inputs are left alone."""
         ...
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What is proven of each image: no attack within the radius changes its label.
-
-    Attributes
-    ----------
-    label : ndarray of int64, shape (n,)
-        -1 where the defense abstains.
-    radius : ndarray of float64, shape (n,)
-    threat : str
-        What the radius measures.
-    """
-
-    label: Labels
-    radius: Float64
-    threat: str
 
 
 class Defense(Protocol):
@@ -351,4 +353,17 @@ class Wrapper(Protocol):
 
     def wrap(self, model: Model, *, task: Task) -> Model:
         """Return the model as its users would meet it."""
+        ...
+
+
+@runtime_checkable
+class Certifier(Protocol):
+    """A defense that proves for single images that no attack within a distance changes them."""
+
+    def threat(self) -> Threat:
+        """Return the distance and the radius that its certified accuracy is stated for."""
+        ...
+
+    def certify(self, model: Model, X: Floats, *, task: Task, seed: int) -> Certificate:
+        """Certify every row of X; ``model`` is as it was trained, without the wrapper."""
         ...

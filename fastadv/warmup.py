@@ -21,7 +21,7 @@ import numpy as np
 
 from fastadv.errors import InputError
 from fastadv.kernels import _jit
-from fastadv.protocols import RobustTraining, Sanitizer, Task, Wrapper
+from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Task, Wrapper
 from fastadv.seeds import Stream
 
 Tell = Callable[[str, int, int], None]
@@ -202,10 +202,13 @@ def _defense(name: str) -> None:
     defense = make_defense(_VARIANTS.get(name, (name,))[0])
     if isinstance(defense, Sanitizer):
         defense.sanitize(X, y, task=_TASK, seed=0)
+    model = _model()
     if isinstance(defense, RobustTraining):
-        defense.fit(_untrained(), X, y, task=_TASK, seed=0).predict(X)
+        model = defense.fit(_untrained(), X, y, task=_TASK, seed=0)
+    if isinstance(defense, Certifier):
+        defense.certify(model, X[:2], task=_TASK, seed=0)
     if isinstance(defense, Wrapper):
-        logits, pullback = defense.wrap(_model(), task=_TASK).vjp(X)
+        logits, pullback = defense.wrap(model, task=_TASK).vjp(X)
         pullback(logits)
 
 

@@ -11,7 +11,7 @@ from helpers import TASK, blobs
 from fastadv.errors import InputError
 from fastadv.grid import registry
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import ModelSanitizer, RobustTraining, Sanitizer, Wrapper
+from fastadv.protocols import Certifier, ModelSanitizer, RobustTraining, Sanitizer, Wrapper
 from fastadv.threads import set_threads
 
 X, Y = blobs()
@@ -20,6 +20,13 @@ X_VAL, Y_VAL = blobs(30, seed=2)
 
 # Of attacks that take many steps, a few: what is tested holds after each.
 FEWER_STEPS = {"square": "square[queries=80]", "cw": "cw[steps=30,search_steps=3]"}
+
+
+FEWER_STEPS_OF_DEFENSES = {
+    "adv_training": "adv_training[epochs=1]",
+    "interval": "interval[epochs=2]",
+    "smoothing": "smoothing[n=200,draws=16]",
+}
 
 
 def evasion(name: str) -> Any:
@@ -127,8 +134,7 @@ class TestPoisoning:
 
 @pytest.mark.parametrize("name", names("defense", "defense"))
 def test_defense(name: str, model: MLPClassifier) -> None:
-    nested = "[epochs=1]" if name == "adv_training" else ""
-    defense = registry.make_defense(name + nested)
+    defense = registry.make_defense(FEWER_STEPS_OF_DEFENSES.get(name, name))
     x, y = X.copy(), Y.copy()
     if isinstance(defense, Sanitizer):
         keep, labels = defense.sanitize(x, y, task=TASK, seed=0)
@@ -147,6 +153,22 @@ def test_defense(name: str, model: MLPClassifier) -> None:
         wrapped = defense.wrap(model, task=TASK)
         np.testing.assert_array_equal(wrapped.logits(X)[:7], wrapped.logits(X[:7]))
         assert wrapped.vjp(X)[1](np.ones((len(X), 3), np.float32)).shape == X.shape
+    if isinstance(defense, Certifier):
+        trained = model
+        if isinstance(defense, RobustTraining):
+            trained = defense.fit(untrained(), x, y, task=TASK, seed=0)
+        found = []
+        for n in (1, 2):
+            set_threads(n)
+            found.append(defense.certify(trained, x, task=TASK, seed=0))
+        assert found[0].threat == defense.threat().kind
+        assert found[0].label.dtype == np.int64
+        assert found[0].radius.dtype == np.float64
+        assert found[0].label.tobytes() == found[1].label.tobytes()
+        assert found[0].radius.tobytes() == found[1].radius.tobytes()
+        alone = defense.certify(trained, x[11:12], task=TASK, seed=0)
+        assert (alone.label[0], alone.radius[0]) == (found[0].label[11], found[0].radius[11])
+        assert len(defense.certify(trained, x[:0], task=TASK, seed=0).label) == 0
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
 

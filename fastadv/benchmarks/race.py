@@ -11,7 +11,7 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -45,8 +45,13 @@ class Runner:
 
     def absent(self) -> str | None:
         """Return None, or what to do so that it can run."""
-        missing = [name for name in self.needs if importlib.util.find_spec(name) is None]
-        return f"{', '.join(missing)} is not installed: {self.install}" if missing else None
+        return absent(self.needs, self.install)
+
+
+def absent(needs: tuple[str, ...], install: str) -> str | None:
+    """Return None, or which of the modules are not installed and the command that does it."""
+    missing = [name for name in needs if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} is not installed: {install}" if missing else None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Lap(msgspec.Struct, kw_only=True):
     low: float | None = None
     high: float | None = None
     seconds: float | None = None
-    quality: dict[str, float] = field(default_factory=dict)
+    quality: dict[str, float] = {}
     reason: str | None = None
 
 

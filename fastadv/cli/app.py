@@ -13,6 +13,7 @@ import fastadv
 from fastadv.cli import console, data
 from fastadv.cli.attack import attack
 from fastadv.cli.bench import bench
+from fastadv.cli.compare import compare
 from fastadv.cli.errors import INTERRUPTED, explain
 from fastadv.cli.grid import grid
 from fastadv.cli.list import list_
@@ -30,6 +31,7 @@ app.command()(grid)
 app.command()(attack)
 app.command()(bench)
 app.command()(report)
+app.command()(compare)
 app.command()(reproduce)
 app.command("list")(list_)
 app.add_typer(data.app, name="data")

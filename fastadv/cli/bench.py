@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,12 @@ from fastadv.cli.grid_options import whole_number
 from fastadv.errors import InputError
 from fastadv.specs import closest
 
+STRENGTH = "strength"  # a suite that times nothing
+
 
 def bench(
     suite: Annotated[
-        str, typer.Option(metavar="kernels|peers", help="What to measure.")
+        str, typer.Option(metavar="kernels|peers|strength", help="What to measure.")
     ] = "kernels",
     only: Annotated[
         str, typer.Option(metavar="TEXT", help="Only the work whose name contains this.")
@@ -25,10 +27,16 @@ def bench(
         Path | None, typer.Option("--json", metavar="FILE", help="Keep the figures.")
     ] = None,
 ) -> None:
-    """Measure speed, in turn with NumPy or with the libraries that are installed."""
+    """Measure speed, in turn with NumPy or with the libraries that are installed.
+
+    strength compares how much of 1,000 images survives our attacks and theirs, not the time.
+    """
     n_rounds = whole_number(rounds, 1, "--rounds")
     if json is not None and not json.absolute().parent.is_dir():
         raise InputError(f"--json {json}: there is no folder {json.parent}")
+    if suite == STRENGTH:
+        _compare_strength(only, json)
+        return
     messages = console.messages()
     from fastadv.cli.progress import waiting
 
@@ -36,8 +44,10 @@ def bench(
         from fastadv.benchmarks import race, suites
 
         if suite not in suites.SUITES:
-            hint = closest(suite, list(suites.SUITES))
-            raise InputError(f"no suite {suite!r}{hint} (known: {', '.join(suites.SUITES)})")
+            known = [*suites.SUITES, STRENGTH]
+            raise InputError(
+                f"no suite {suite!r}{closest(suite, known)} (known: {', '.join(known)})"
+            )
         races = [found for found in suites.SUITES[suite]() if only in found.name]
     if not races:
         raise InputError(f"--only {only}: no work of the suite {suite} has that in its name")
@@ -52,12 +62,36 @@ def bench(
 
     text = f"{machine['processor']}, {machine['threads']} threads"
     console.output().print(bench_table(laps, n_rounds, text))
-    if json is not None:
-        import msgspec
+    _keep(json, {"schema": 1, "rounds": n_rounds, "environment": machine, "laps": laps})
 
-        from fastadv.files import atomic_write
 
-        document = {"schema": 1, "rounds": n_rounds, "environment": machine, "laps": laps}
-        with atomic_write(json) as stream:
-            stream.write(msgspec.json.format(msgspec.json.encode(document)))
-        console.say(f"figures in {json}")
+def _compare_strength(only: str, json: Path | None) -> None:
+    from fastadv.cli.progress import waiting
+
+    with waiting(console.messages(), "loading"):
+        from fastadv.benchmarks import strength
+        from fastadv.grid.run import environment
+        from fastadv.report.strength_table import strength_table
+    matches: list[strength.Match] = []
+    coming = strength.matches(only=only)
+    while True:
+        last = f": {matches[-1].defense}, {matches[-1].attack}" if matches else ""
+        with waiting(console.messages(), f"{len(matches)} compared{last}"):
+            match = next(coming, None)
+        if match is None:
+            break
+        matches.append(match)
+    console.output().print(strength_table(matches))
+    _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
+
+
+def _keep(file: Path | None, document: dict[str, Any]) -> None:
+    if file is None:
+        return
+    import msgspec
+
+    from fastadv.files import atomic_write
+
+    with atomic_write(file) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(document)))
+    console.say(f"figures in {file}")

@@ -146,7 +146,7 @@ def _run(options: GridOptions, fresh: bool) -> list[Row]:
 
 
 def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:
-    from fastadv.grid.run import worst_rows
+    from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_json
     from fastadv.report.folder import read_grid, write_table
     from fastadv.report.table import grid_table
@@ -154,6 +154,6 @@ def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:
     worst = worst_rows(rows, folder)
     write_table(folder, rows, worst)
     if json:
-        console.print_text(rows_json(read_grid(folder), rows))
+        console.print_text(rows_json(read_grid(folder), rows, worst))
     else:
         console.output().print(grid_table(rows, worst))

@@ -32,6 +32,7 @@ def report(
     ] = Format.table,
 ) -> None:
     """Print the results of a grid that were kept."""
+    from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_csv, rows_json
     from fastadv.report.folder import read_folder
 
@@ -39,7 +40,7 @@ def report(
     for problem in found.problems:
         console.say(f"fastadv: {problem}")
     if format is Format.json:
-        console.print_text(rows_json(found.grid, found.rows))
+        console.print_text(rows_json(found.grid, found.rows, worst_rows(found.rows, folder)))
     elif format is Format.csv:
         console.print_text(rows_csv(found.rows))
     else:
@@ -47,7 +48,7 @@ def report(
 
 
 def _print_table(folder: Path, rows: Sequence[Row], format: Format) -> None:
-    from fastadv.grid.run import worst_rows
+    from fastadv.grid.worst import worst_rows
     from fastadv.report.markdown import grid_markdown
     from fastadv.report.table import grid_table
 

@@ -78,6 +78,9 @@ DEFENSES: list[Entry] = [
     Entry("dpa", "defense", "a vote of models on parts of the data, certified", f"{_DEFENSES}.training.dpa:DPA"),
     Entry("bagging", "defense", "a vote of models on random bags, certified", f"{_DEFENSES}.training.bagging:Bagging"),
     Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
+    Entry("mean", "defense", "a mean filter before the model", f"{_DEFENSES}.preprocessors.mean:Mean"),
+    Entry("interval", "defense", "training on interval bounds, certified in Linf", f"{_DEFENSES}.certified.interval:Interval"),
+    Entry("smoothing", "defense", "the vote under Gaussian noise, certified in L2", f"{_DEFENSES}.certified.smoothing:Smoothing"),
     Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
 ]  # fmt: skip
 

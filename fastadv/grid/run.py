@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +17,12 @@ import numpy as np
 import fastadv
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
+from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
-from fastadv.grid.stages import Context, Measure, Stage, empty_row
+from fastadv.grid.stages import Context, Stage
 from fastadv.grid.store import Row, Store
+from fastadv.grid.trust import flagged
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
-from fastadv.metrics import wilson_interval
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
@@ -174,7 +175,7 @@ def _run(
             done = context.store.load_row(key)
             assert done is not None  # it has just been written
             rows[key] = done
-    return [rows[Measure(cell).key(context)] for cell in cells]
+    return flagged([rows[Measure(cell).key(context)] for cell in cells])
 
 
 def _compiled(grid: Grid) -> set[str]:
@@ -268,40 +269,3 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor()
-
-
-@dataclass(frozen=True)
-class Worst:
-    """Accuracy when an image counts only if it survives every attack of one threat model."""
-
-    threat: str
-    defense: str
-    seed: int
-    n: int
-    accuracy: float
-    ci95: tuple[float, float]
-
-
-def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
-    """Return the per-sample worst case over the evasion attacks of each threat model.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-    folder : path
-        The grid's, with the samples of its cells.
-    """
-    store = Store(Path(folder))
-    groups: dict[tuple[str, str, int], np.ndarray] = {}
-    for row in rows:
-        if row.kind != "evasion" or row.status != "ok" or row.threat is None:
-            continue
-        samples = store.load_samples(row.id)
-        if samples is None:
-            continue
-        group = (row.threat, row.defense, row.seed)
-        groups[group] = groups.get(group, True) & samples["robust"]
-    return [
-        Worst(*group, len(r), float(r.mean()), wilson_interval(int(r.sum()), len(r)))
-        for group, r in groups.items()
-    ]

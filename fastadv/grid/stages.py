@@ -3,7 +3,9 @@
 poison      the poisoned rows of a training set          dataset, model, attack, seed
 fit         sanitize, then train                         dataset, model, defense, poison, seed
 perturb     attack the test images, through a wrapper    fit, wrapper, attack, samples, seed
-measure     the row of a cell                            everything
+certify     prove what no attack can change              fit, defense, samples, seed
+
+What they keep becomes the row of a cell in `fastadv.grid.measure`.
 """
 
 from __future__ import annotations
@@ -12,37 +14,30 @@ import functools
 import json
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import metrics, seeds
-from fastadv.attacks.poisoning.backdoor import success_rate
-from fastadv.attacks.poisoning.base import amount
-from fastadv.attacks.poisoning.label_flip import LabelFlip
+from fastadv import seeds
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
 from fastadv.grid import cleaning, registry
-from fastadv.grid.none import NoAttack, NoDefense
-from fastadv.grid.spec import Cell, Choice, Grid, digest
-from fastadv.grid.store import Flag, Row, Store
+from fastadv.grid.none import NoDefense
+from fastadv.grid.spec import Choice, Grid, digest
+from fastadv.grid.store import Store
 from fastadv.protocols import (
+    Certificate,
     EvasionAttack,
     Floats,
     Labels,
-    Mask,
     Model,
     PoisoningAttack,
-    RegionSanitizer,
     RobustTraining,
     Wrapper,
 )
 
-N_EXAMPLES = 16  # kept of each cell, to look at
-
 _NO_ROWS = np.empty(0, dtype=np.intp)
-_WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
 
 
 def kind_of(attack: Any) -> str:
@@ -70,6 +65,31 @@ class Context:
         """The test images for evasion attacks: any number is a prefix of any larger one."""
         order = seeds.generator(0, "test samples").permutation(len(self.dataset.x_test))
         return order[: self.grid.samples]
+
+
+class Stage(Protocol):
+    """A piece of work whose result is kept under ``key``."""
+
+    @property
+    def weight(self) -> float:
+        """About how many seconds it takes, for the progress bar."""
+        ...
+
+    def key(self, context: Context) -> str:
+        """Return the hash of the inputs."""
+        ...
+
+    def label(self) -> str:
+        """Return what a user reads while it runs."""
+        ...
+
+    def needs(self, context: Context) -> list[Stage]:
+        """Return the stages that have to be done before."""
+        ...
+
+    def run(self, context: Context) -> None:
+        """Do the work and keep what came of it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -128,21 +148,21 @@ class Poison:
 
     def training_set(self, context: Context) -> tuple[Floats, Labels]:
         """Return the poisoned training set."""
-        data, kept = context.dataset, _kept(context, self)
-        index, n_clean = kept["index"], len(data.x_train)
+        data, poison = context.dataset, kept(context, self)
+        index, n_clean = poison["index"], len(data.x_train)
         if len(index) and index.min() >= n_clean:
-            X = np.concatenate([data.x_train, kept["rows"]])
-            y = np.concatenate([data.y_train, kept["labels"]])
+            X = np.concatenate([data.x_train, poison["rows"]])
+            y = np.concatenate([data.y_train, poison["labels"]])
         else:
             X, y = data.x_train.copy(), data.y_train.copy()
-            X[index], y[index] = kept["rows"], kept["labels"]
+            X[index], y[index] = poison["rows"], poison["labels"]
         return X, y
 
     def truth(self, context: Context) -> tuple[npt.NDArray[np.intp], Labels | None]:
         """Return which rows are poison, and the labels of the images that they started as."""
-        kept = _kept(context, self)
-        origin = kept.get("origin")
-        return kept["index"], None if origin is None else context.dataset.y_train[origin]
+        poison = kept(context, self)
+        origin = poison.get("origin")
+        return poison["index"], None if origin is None else context.dataset.y_train[origin]
 
 
 @dataclass(frozen=True)
@@ -253,11 +273,53 @@ class Perturb:
         context.store.finish_stage(key, {"seconds": seconds, "queries": result.queries})
 
 
-def _kept(context: Context, stage: Stage) -> dict[str, npt.NDArray[Any]]:
-    kept = context.store.load_stage(stage.key(context))
-    if kept is None:
+@dataclass(frozen=True)
+class Certify:
+    """Prove, for each test image that evasion attacks get, how far no attack can change it."""
+
+    fit: Fit
+    weight: float = field(default=3.0, compare=False)
+
+    def key(self, context: Context) -> str:
+        """Return the hash of the inputs."""
+        return digest(
+            "certify", self.fit.key(context), self.fit.defense.canonical, context.grid.samples,
+            self.fit.seed,
+        )  # fmt: skip
+
+    def label(self) -> str:
+        """Return what a user reads while it runs."""
+        return f"{self.fit.defense.text}: certifying"
+
+    def needs(self, context: Context) -> list[Stage]:
+        """Return the stages that have to be done before."""
+        return [self.fit]
+
+    def run(self, context: Context) -> None:
+        """Certify and keep what is proven."""
+        data, model, start = context.dataset, self.fit.model(context), time.perf_counter()
+        found = self.fit.defense.thing.certify(
+            model, data.x_test[context.test_rows], task=data.task, seed=self.fit.seed
+        )
+        seconds, key = time.perf_counter() - start, self.key(context)
+        context.store.save_stage(
+            key,
+            {"label": found.label, "radius": found.radius, "threat": np.array(found.threat)},
+        )
+        context.store.finish_stage(key, {"seconds": seconds})
+
+    def certificate(self, context: Context) -> Certificate:
+        """Return what is proven."""
+        arrays = kept(context, self)
+        return Certificate(arrays["label"], arrays["radius"], str(arrays["threat"]))
+
+
+def kept(context: Context, stage: Stage) -> dict[str, npt.NDArray[Any]]:
+    """Return what a stage that is done has kept."""
+    arrays = context.store.load_stage(stage.key(context))
+    if arrays is None:
         raise InputError(f"{context.store.stage_path(stage.key(context))} has gone; run again")
-    return kept
+    return arrays
 
 
 def training_part(defense: Any) -> str:
@@ -271,231 +333,3 @@ def wrapped(defense: Any, model: Model, context: Context) -> Model:
     if isinstance(defense, Wrapper):
         return defense.wrap(model, task=context.dataset.task)
     return model
-
-
-@dataclass(frozen=True)
-class Measure:
-    """The row of a cell, from what its stages have kept."""
-
-    cell: Cell
-    weight: float = field(default=0.3, compare=False)
-
-    def key(self, context: Context) -> str:
-        """Return the cell's id."""
-        cell, model = self.cell, context.grid.make_model(self.cell.seed)
-        return digest(
-            "cell", context.dataset.fingerprint, registry.canonical(model), cell.attack.canonical,
-            cell.defense.canonical, cell.seed, context.grid.samples,
-        )  # fmt: skip
-
-    def label(self) -> str:
-        """Return what a user reads while it runs."""
-        return f"{self.cell.attack.text} against {self.cell.defense.text}: measuring"
-
-    def needs(self, context: Context) -> list[Stage]:
-        """Return the stages that have to be done before."""
-        cell, kind = self.cell, kind_of(self.cell.attack.thing)
-        needed: list[Stage] = [self.clean_fit()]
-        if kind == "evasion":
-            needed.append(Perturb(cell.attack, self.clean_fit(), aware=True))
-            if isinstance(cell.defense.thing, Wrapper):
-                needed.append(Perturb(cell.attack, self.clean_fit(), aware=False))
-        elif kind == "poisoning":
-            needed.append(self.poisoned_fit())
-            needed += [self.poisoned_fit(aware=False)] if self.knows_region() else []
-            baseline = self.baseline_fit(context)
-            needed += [baseline] if baseline is not None else []
-        return needed
-
-    def clean_fit(self) -> Fit:
-        """Return the training without poison."""
-        return Fit(self.cell.defense, None, self.cell.seed)
-
-    def knows_region(self) -> bool:
-        """Return whether the sanitizer has a region that an attacker can stay in."""
-        replaces = getattr(self.cell.attack.thing, "replace", False)  # moves no image
-        return isinstance(self.cell.defense.thing, RegionSanitizer) and not replaces
-
-    def poisoned_fit(self, aware: bool = True) -> Fit:
-        """Return the training on the attack's set; the attacker knows the sanitizer if aware."""
-        known = self.cell.defense if aware and self.knows_region() else None
-        poison = Poison(self.cell.attack, self.cell.seed, known)
-        return Fit(self.cell.defense, poison, self.cell.seed)
-
-    def baseline_fit(self, context: Context) -> Fit | None:
-        """Return the training on as many random flips; None for random flips themselves."""
-        attack = self.cell.attack.thing
-        if isinstance(attack, LabelFlip) and attack.strategy == "random":
-            return None
-        points = amount(attack.fraction, attack.points, len(context.dataset.x_train))
-        choice = Choice("random flips", LabelFlip(points=points))
-        return Fit(self.cell.defense, Poison(choice, self.cell.seed, weight=0.5), self.cell.seed)
-
-    def run(self, context: Context) -> None:
-        """Measure, and keep the samples and the row."""
-        row = empty_row(self.cell, context)
-        data = context.dataset
-        model = wrapped(self.cell.defense.thing, self.clean_fit().model(context), context)
-        clean = model.predict(data.x_test)
-        row.clean_accuracy = _mean(clean == data.y_test)
-        fit_info = context.store.stage_info(self.clean_fit().key(context)) or {}
-        row.seconds = {"fit": fit_info.get("seconds", 0.0), "compile": 0.0}
-        if row.kind == "evasion":
-            samples = self._measure_evasion(context, row, clean[context.test_rows], model)
-        else:
-            samples = self._measure_training(context, row, clean)
-        context.store.save_cell(row, samples)
-
-    def _measure_training(
-        self, context: Context, row: Row, clean: Labels
-    ) -> dict[str, npt.NDArray[Any]]:
-        """Fill the row of a poisoning attack, or of none, over all test images."""
-        data, attacked = context.dataset, clean
-        clean_info = context.store.stage_info(self.clean_fit().key(context)) or {}
-        row.sanitized = clean_info.get("sanitized")
-        samples: dict[str, npt.NDArray[Any]] = {}
-        if row.kind == "poisoning":
-            fit = self.poisoned_fit()
-            assert fit.poison is not None
-            attacked = self._predict(fit, context)
-            kept = _kept(context, fit.poison)
-            points = len(kept["index"])
-            row.poison = {"fraction": points / len(data.x_train), "points": float(points)}
-            poison_info = context.store.stage_info(fit.poison.key(context)) or {}
-            fit_info = context.store.stage_info(fit.key(context)) or {}
-            row.seconds |= {
-                "poison": poison_info.get("seconds", 0.0), "fit": fit_info.get("seconds", 0.0)
-            }  # fmt: skip
-            row.sanitized = fit_info.get("sanitized")
-            row.parameters["found"] = json.loads(str(kept["details"]))
-            samples = {
-                "poison": kept["rows"][:N_EXAMPLES], "poison_labels": kept["labels"][:N_EXAMPLES],
-                "history": kept["history"],
-            }  # fmt: skip
-            if "trigger" in kept:
-                model = wrapped(self.cell.defense.thing, fit.model(context), context)
-                row.success_rate = success_rate(
-                    model, data.x_test, data.y_test, kept["trigger"],
-                    row.parameters["found"]["target"],
-                )  # fmt: skip
-            if self.knows_region():
-                unaware = self.poisoned_fit(aware=False)
-                row.oblivious_accuracy = _mean(self._predict(unaware, context) == data.y_test)
-                unaware_info = context.store.stage_info(unaware.key(context)) or {}
-                assert row.sanitized is not None
-                row.sanitized["caught_unaware"] = unaware_info["sanitized"]["caught"]
-            baseline = self.baseline_fit(context)
-            if baseline is not None:
-                row.baseline_accuracy = _mean(self._predict(baseline, context) == data.y_test)
-        _fill_accuracy(row, attacked == data.y_test)
-        ids = seeds.sample_ids(data.x_test)
-        return samples | {
-            "sample_ids": ids, "y": data.y_test, "clean": clean, "attacked": attacked,
-            "robust": attacked == data.y_test,
-        }  # fmt: skip
-
-    def _predict(self, fit: Fit, context: Context) -> Labels:
-        model = wrapped(self.cell.defense.thing, fit.model(context), context)
-        return model.predict(context.dataset.x_test)
-
-    def _measure_evasion(
-        self, context: Context, row: Row, clean: Labels, model: Model
-    ) -> dict[str, npt.NDArray[Any]]:
-        """Fill the row of an evasion attack, over the test images that it got."""
-        data, rows, attack = context.dataset, context.test_rows, self.cell.attack.thing
-        x, y = data.x_test[rows], data.y_test[rows]
-        stage = Perturb(self.cell.attack, self.clean_fit(), aware=True)
-        kept, info = _kept(context, stage), context.store.stage_info(stage.key(context)) or {}
-        distances = {
-            k.removeprefix("distance_"): v for k, v in kept.items() if k.startswith("distance_")
-        }
-        success, threat = kept["success"], attack.threat()
-        within = np.ones(len(y), dtype=bool)
-        if threat.distance is not None:
-            within = distances[threat.distance] <= threat.budget * _WITHIN
-        robust = ~kept["misclassified"] & ~(success & within)
-        _fill_accuracy(row, robust)
-        right = ~kept["misclassified"]
-        row.success_rate = float(success.sum() / right.sum()) if right.any() else None
-        row.distances = {
-            k: float(np.median(v[success])) for k, v in distances.items() if success.any()
-        }
-        row.queries, row.seconds["perturb"] = info.get("queries", {}), info.get("seconds", 0.0)
-        row.flags = _evasion_flags(self.cell, model, success & ~within, kept["x_adv"], context)
-        if isinstance(self.cell.defense.thing, Wrapper):
-            unaware = Perturb(self.cell.attack, self.clean_fit(), aware=False)
-            row.oblivious_accuracy = self._oblivious(context, unaware, model, x, y)
-        return {
-            "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
-            "attacked": model.predict(kept["x_adv"]), "robust": robust, "success": success,
-            **distances, "examples": x[:N_EXAMPLES], "examples_adv": kept["x_adv"][:N_EXAMPLES],
-        }  # fmt: skip
-
-    def _oblivious(
-        self, context: Context, stage: Perturb, model: Model, x: Floats, y: Labels
-    ) -> float:
-        """Return the defended accuracy on what was crafted against the bare model, in budget."""
-        kept, threat = _kept(context, stage), self.cell.attack.thing.threat()
-        x_adv = kept["x_adv"]
-        if threat.distance is not None:
-            beyond = kept[f"distance_{threat.distance}"] > threat.budget * _WITHIN
-            x_adv = np.where(beyond[:, None], x, x_adv)
-        return _mean(model.predict(x_adv) == y)
-
-
-def _evasion_flags(
-    cell: Cell, model: Model, beyond: Mask, x_adv: Floats, context: Context
-) -> list[Flag]:
-    flags = []
-    if getattr(model, "gradient", "exact") == "identity" and "gradient" in cell.attack.thing.needs:
-        flags.append(
-            Flag(
-                "identity_gradient",
-                f"{cell.defense.text} has no useful gradient: attacked through the identity in its "
-                "place; a black-box attack may find more",
-            )
-        )
-    low, high = context.dataset.task.bounds
-    outside = bool(len(x_adv)) and (x_adv.min() < low or x_adv.max() > high)
-    if outside or (beyond.any() and not getattr(cell.attack.thing, "minimum_norm", False)):
-        flags.append(
-            Flag(
-                "outside_budget",
-                f"{cell.attack.text} returned images outside its budget or the pixel range; they "
-                "do not count, and the attack has a fault to be reported",
-            )
-        )
-    return flags
-
-
-Stage = Poison | Fit | Perturb | Measure
-
-
-def empty_row(cell: Cell, context: Context) -> Row:
-    """Return the row of a cell with what is known before it runs."""
-    attack, model = cell.attack.thing, context.grid.make_model(cell.seed)
-    return Row(
-        id=Measure(cell).key(context),
-        dataset=context.dataset.name,
-        model=context.grid.model,
-        attack=cell.attack.text,
-        defense=cell.defense.text,
-        seed=cell.seed,
-        kind=kind_of(attack),
-        threat=None if isinstance(attack, NoAttack) else str(attack.threat()),
-        parameters={
-            "attack": registry.parameters(attack),
-            "defense": registry.parameters(cell.defense.thing),
-            "model": registry.parameters(model),
-        },
-    )
-
-
-def _fill_accuracy(row: Row, right: Mask) -> None:
-    row.n = len(right)
-    row.attacked_accuracy = _mean(right)
-    row.attacked_accuracy_ci95 = metrics.wilson_interval(int(right.sum()), len(right))
-
-
-def _mean(right: Mask) -> float:
-    return float(np.mean(right))

@@ -31,6 +31,7 @@ class Flag(msgspec.Struct, frozen=True):
 
     name: str
     message: str
+    remedy: str = ""
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -147,7 +148,7 @@ class Store:
 
     def load_samples(self, cell_id: str) -> Arrays | None:
         """Return the samples of a finished cell; None if they are not there or not readable."""
-        return _load_arrays(self.folder / "cells" / f"{cell_id}.npz")
+        return read_samples(self.folder, cell_id)
 
     def stage_path(self, key: str) -> Path:
         """Return where the stage of this key keeps what it made."""
@@ -174,6 +175,11 @@ class Store:
             return None
         readable = isinstance(info, dict) and self.load_stage(key) is not None
         return info if readable else None
+
+
+def read_samples(folder: Path, cell_id: str) -> Arrays | None:
+    """Return the samples of a finished cell; None if they are not there or not readable."""
+    return _load_arrays(folder / "cells" / f"{cell_id}.npz")
 
 
 def _load_arrays(path: Path) -> Arrays | None:

@@ -45,3 +45,38 @@ def scatter(dout, source, dx):
             dx[s, k] = dx.dtype.type(0.0)
         for k in range(dout.shape[1]):
             dx[s, source[s, k]] += dout[s, k]
+
+
+@exact_kernel
+def mean(x, height, width, n_channels, size, out):
+    """Fill ``out`` (n, H W C) with the mean of the window of each pixel, as laid out in `median`."""
+    first, kind = -(size // 2), x.dtype.type
+    for s in range(x.shape[0]):
+        for i in range(height):
+            for j in range(width):
+                for c in range(n_channels):
+                    total = kind(0.0)
+                    for di in range(first, first + size):
+                        ii = min(max(i + di, 0), height - 1)
+                        for dj in range(first, first + size):
+                            jj = min(max(j + dj, 0), width - 1)
+                            total += x[s, (ii * width + jj) * n_channels + c]
+                    out[s, (i * width + j) * n_channels + c] = total / kind(size * size)
+
+
+@exact_kernel
+def spread(dout, height, width, n_channels, size, dx):
+    """Spread each ``dout`` evenly over its window: the gradient of `mean`. ``dx`` is filled."""
+    first, kind = -(size // 2), dx.dtype.type
+    for s in range(dout.shape[0]):
+        for k in range(dx.shape[1]):
+            dx[s, k] = kind(0.0)
+        for i in range(height):
+            for j in range(width):
+                for c in range(n_channels):
+                    share = dout[s, (i * width + j) * n_channels + c] / kind(size * size)
+                    for di in range(first, first + size):
+                        ii = min(max(i + di, 0), height - 1)
+                        for dj in range(first, first + size):
+                            jj = min(max(j + dj, 0), width - 1)
+                            dx[s, (ii * width + jj) * n_channels + c] += share

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,34 @@ Ints = npt.NDArray[np.int64]
 # (model, rows of the batch, their row numbers in X, their class columns) -> rows to train on
 Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 
+# (model, rows of the batch, their row numbers in X, their class columns, gradient to fill) ->
+# the batch's loss; both summed over its rows
+BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
+
 _CHUNK = 16 * dense.TILE  # rows a thread takes at once when it predicts
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
+
+
+class Network(NamedTuple):
+    """A perceptron as the kernels take it: every parameter in one vector, the layers' widths."""
+
+    params: Float32
+    sizes: Ints
+    activation: int
+
+    def forward(self, x: Float32) -> tuple[Float32, Float32]:
+        """Return the logits (n, k) and the hidden activations as the kernels lay them out."""
+        hidden = np.empty(len(x) * int(self.sizes[1:-1].sum()), dtype=np.float32)
+        logits = np.empty((len(x), int(self.sizes[-1])), dtype=np.float32)
+        dense.forward(x, self.params, self.sizes, self.activation, hidden, logits)
+        return logits, hidden
+
+    def backward(self, x: Float32, hidden: Float32, dlogits: Float32) -> Float32:
+        """Return the gradient of all parameters (P,), summed over the rows, after `forward`."""
+        deltas, out = np.empty_like(hidden), np.empty_like(self.params)
+        dense.backward(self.params, self.sizes, self.activation, hidden, dlogits, deltas)
+        dense.parameter_gradient(x, self.sizes, hidden, dlogits, deltas, out)
+        return out
 
 
 class MLPClassifier(
@@ -131,34 +157,84 @@ class MLPClassifier(
             ``perturb(model, x, rows, columns)`` gets the model as it stands, the batch (b, d), the
             rows' numbers in X and their class columns, and returns the batch to train on.
         """
+        X, columns, rng = self._start(X, y)
+        velocity = np.zeros_like(self._params)
+        rows = _Rows.of(X, self.batch_size) if perturb is None else _Rows(X)
+
+        def epoch(order: Ints) -> float:
+            if perturb is None:
+                return self._descend(rows, columns, order, velocity)
+            total = 0.0
+            for start in range(0, len(X), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
+                everything = np.arange(len(batch))
+                total += self._descend(_Rows(x), columns[batch], everything, velocity)
+            return total
+
+        return self._run(epoch, len(X), rng)
+
+    def fit_gradient(self, X: Floats, y: npt.NDArray[Any], gradient: BatchGradient) -> Self:
+        """Train as `fit` does, on any loss: ``gradient`` gives it and its gradient for each batch.
+
+        Parameters
+        ----------
+        gradient : callable
+            ``gradient(model, x, rows, columns, out)`` gets the model as it stands, the batch
+            (b, d), the rows' numbers in X and their class columns, fills ``out`` (P,) with the
+            gradient of all parameters, summed over the batch, and returns the loss, summed too.
+        """
+        X, columns, rng = self._start(X, y)
+        velocity, slope = np.zeros_like(self._params), np.empty_like(self._params)
+        rate, momentum = np.float32(self.learning_rate_init), np.float32(self.momentum)
+
+        def epoch(order: Ints) -> float:
+            total = 0.0
+            for start in range(0, len(X), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                total += gradient(self, X[batch], batch, columns[batch], slope)
+                if self.alpha:
+                    for k in range(len(self._sizes) - 1):
+                        weights = _matrix(self._params, self._sizes, k)
+                        _matrix(slope, self._sizes, k)[:] += np.float32(self.alpha) * weights
+                np.multiply(velocity, momentum, out=velocity)
+                np.multiply(slope, rate / np.float32(len(batch)), out=slope)
+                np.subtract(velocity, slope, out=velocity)
+                np.add(self._params, velocity, out=self._params)
+            return total
+
+        return self._run(epoch, len(X), rng)
+
+    def _start(
+        self, X: Floats, y: npt.NDArray[Any]
+    ) -> tuple[Float32, Labels, np.random.RandomState]:
+        """Check what came in and draw the initial weights."""
         self.check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         self.classes_, columns = np.unique(y, return_inverse=True)
-        columns = columns.astype(np.int64)
         if len(self.classes_) < 2:
             raise InputError(f"y has one class ({self.classes_[0]!r}); training needs at least two")
         rng = check_random_state(self.random_state)
         self._sizes = self._layer_sizes(X.shape[1], len(self.classes_))
         self._params = self._initial_parameters(rng, self._sizes).astype(np.float32)
-        velocity = np.zeros_like(self._params)
+        return X, columns.astype(np.int64), rng
+
+    def _run(self, epoch: Callable[[Ints], float], n: int, rng: np.random.RandomState) -> Self:
+        """Run the epochs; each is given its order of the rows and returns the sum of their losses.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss or a weight is no longer finite.
+        """
         self.loss_curve_ = []
-        rows = _Rows.of(X, self.batch_size) if perturb is None else _Rows(X)
-        for epoch in range(self.max_iter):
-            order = rng.permutation(len(X))
-            if perturb is None:
-                total = self._descend(rows, columns, order, velocity)
-            else:
-                total = 0.0
-                for start in range(0, len(X), self.batch_size):
-                    batch = order[start : start + self.batch_size]
-                    x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
-                    everything = np.arange(len(batch))
-                    total += self._descend(_Rows(x), columns[batch], everything, velocity)
-            self.loss_curve_.append(total / len(X))
+        for number in range(self.max_iter):
+            total = epoch(rng.permutation(n))
+            self.loss_curve_.append(total / n)
             if not math.isfinite(total) or not np.isfinite(self._params).all():
                 raise DivergenceError(
-                    f"training diverged in epoch {epoch + 1} of {self.max_iter}: "
+                    f"training diverged in epoch {number + 1} of {self.max_iter}: "
                     f"lower learning_rate_init (it is {self.learning_rate_init:g})"
                 )
         self.n_iter_ = self.max_iter
@@ -280,6 +356,11 @@ class MLPClassifier(
         columns = np.argmax(self.logits(X), axis=1)
         labels: npt.NDArray[Any] = self.classes_[columns]
         return labels
+
+    def network(self) -> Network:
+        """Return the parameters as they stand and the shape of the network; a view."""
+        check_is_fitted(self, "_params")
+        return Network(self._params, self._sizes, ACTIVATIONS[self.activation])
 
     def hidden(self, X: Floats) -> Float32:
         """Return the activations of the last hidden layer (n, width); without one, X itself."""

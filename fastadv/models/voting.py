@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.kernels import votes as kernels
-from fastadv.protocols import Float32, Floats, Labels, Pullback
+from fastadv.protocols import Float32, Floats, Labels
 from fastadv.threads import map_chunks
 
 _TILE = 64  # rows of a product: the same bits for a row in any batch
@@ -75,22 +75,14 @@ class VotingModel:
         return votes
 
     def logits(self, X: Floats) -> Float32:
-        """Return the share of the votes for each class, (n, k), for attacks by logits alone."""
-        return (self.votes(X) / self.n_models).astype(np.float32)
+        """Return the share of the votes for each class, (n, k), in the calling thread.
 
-    def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
-        """Return the logits, in the calling thread, and a pullback that only says it cannot be.
-
-        The pullback raises InputError: a count of votes has no gradient.
+        All that an attack can see: a count of votes has no gradient, so there is no ``vjp``.
         """
         X = self._checked(X)
         tiles = [self._count(X[start : start + _TILE]) for start in range(0, len(X), _TILE)]
-
-        def pullback(_: Floats) -> Floats:
-            raise InputError("a count of votes has no gradient; take an attack that needs none")
-
         votes = np.concatenate([self._no_votes(0), *tiles])
-        return (votes / self.n_models).astype(np.float32), pullback
+        return (votes / self.n_models).astype(np.float32)
 
     def predict(self, X: Floats) -> npt.NDArray[Any]:
         """Return the label with the most votes, (n,)."""

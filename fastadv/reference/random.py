@@ -44,3 +44,21 @@ def normal(key: int, ids: np.ndarray, draw: int, out: np.ndarray) -> None:
             out[i, j : j + 2] = [radius * math.cos(angle), radius * math.sin(angle)][
                 : out.shape[1] - j
             ]
+
+
+def log_unit(u: float) -> float:
+    """Return log(u)."""
+    return math.log(u)
+
+
+def gauss(key: int, ids: np.ndarray, draw: int, out: np.ndarray) -> None:
+    """Fill ``out`` (n, m) with standard normals, two to a number of 64 bits, half a row apart."""
+    half = (out.shape[1] + 1) // 2
+    for i, sample_id in enumerate(ids):
+        state = _state(int(key), int(sample_id), int(draw))
+        bits = [mix(state + j * _GOLDEN) for j in range(half)]
+        u = np.array([((b >> 32) + 0.5) * 2.0**-32 for b in bits])
+        angle = np.array([2 * math.pi * (b & 0xFFFFFFFF) * 2.0**-32 for b in bits]) - math.pi / 4
+        radius = np.sqrt(-2.0 * np.log(u))
+        pairs = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+        out[i] = pairs[: out.shape[1]]

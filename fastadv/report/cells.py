@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
+from fastadv.grid.trust import CONTROLS
 from fastadv.metrics import wilson_interval
 
 if TYPE_CHECKING:
-    from fastadv.grid.run import Worst
     from fastadv.grid.store import Flag, Row
+    from fastadv.grid.worst import Worst
 
 Tone = Literal["plain", "dim", "bad"]
 
-CONTROLS = {"noise"}  # attacks that show what chance does
 _NAMED_CELLS = 4  # how many cells a note names before it only counts the others
 
 
@@ -133,7 +133,11 @@ _EXTRAS = (
         lambda row: _percent((row.sanitized or {}).get("lost")),
         "lost: share of the clean training images that were dropped or relabelled",
     ),
-    _Extra("proven", _certified, "proven: certified accuracy"),
+    _Extra(
+        "proven",
+        _certified,
+        "proven: certified accuracy at the row's budget, over the images of evasion rows",
+    ),
 )
 
 
@@ -152,7 +156,8 @@ class _Notes:
         return f"[{self._reasons.index(text) + 1}]"
 
     def flag(self, flag: Flag, row: Row) -> None:
-        cells = self._flags.setdefault((flag.name, " ".join(flag.message.split())), [])
+        text = f"{flag.message}; {flag.remedy}" if flag.remedy else flag.message
+        cells = self._flags.setdefault((flag.name, " ".join(text.split())), [])
         cell = f"{row.attack} / {row.defense}"
         if cell not in cells:
             cells.append(cell)
@@ -183,7 +188,7 @@ def make_sheets(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> list[Sheet]
     rows : sequence of Row
         In the order in which attacks and defenses are to be shown.
     worst : sequence of Worst
-        From `fastadv.grid.run.worst_rows`. Shown where a threat model has more than one attack;
+        From `fastadv.grid.worst.worst_rows`. Shown where a threat model has more than one attack;
         left out if the rows are of several datasets or models.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
@@ -210,7 +215,7 @@ def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
     for attack in attacks:
         line = tuple(_cell(cells.get((attack, d), []), len(seeds), notes) for d in defenses)
         table.append(SheetRow(attack, _threat_of(attack, rows), line))
-    worst_rows = _worst_rows(rows, worst, defenses, len(seeds))
+    worst_rows = _worst_rows(rows, worst, defenses, len(seeds), notes)
     caption = _caption(rows, len(seeds), notes.extras, bool(worst_rows))
     return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, notes.all())
 
@@ -247,7 +252,8 @@ def _cell(rows: Sequence[Row], n_seeds: int, notes: _Notes) -> Cell:
 
 def _figures(done: Sequence[Row], n_seeds: int, notes: _Notes) -> list[Line]:
     accuracies = [_accuracy(row) for row in done]
-    lines = _accuracy_lines(accuracies, [_interval(row) for row in done], n_seeds)
+    intervals = [_interval(row) for row in done]
+    lines = _accuracy_lines(accuracies, intervals, min(row.n for row in done), n_seeds)
     for row in done:
         for flag in row.flags:
             notes.flag(flag, row)
@@ -285,22 +291,31 @@ def _interval(row: Row) -> tuple[float, float]:
 
 
 def _accuracy_lines(
-    accuracies: Sequence[float], intervals: Sequence[tuple[float, float]], n_seeds: int
+    accuracies: Sequence[float], intervals: Sequence[tuple[float, float]], n: int, n_seeds: int
 ) -> list[Line]:
-    mean = Line(f"{100 * fmean(accuracies):.1f}")
-    if n_seeds == 1:
-        low, high = intervals[-1]
-        return [mean, Line(f"{100 * low:.1f}-{100 * high:.1f}", "dim")]
-    if len(accuracies) == 1:
-        return [mean, Line("one seed", "dim")]
-    return [mean, Line(f"± {100 * stdev(accuracies):.1f}", "dim")]
+    """Return the accuracy and its interval, and over several seeds the mean, its own, the spread.
+
+    ``n`` are the test images, the same for every seed.
+    """
+    mean = fmean(accuracies)
+    several = len(accuracies) > 1 and n > 0 and not math.isnan(mean)
+    low, high = wilson_interval(mean * n, n) if several else intervals[-1]
+    lines = [Line(f"{100 * mean:.1f}"), Line(f"{100 * low:.1f}-{100 * high:.1f}", "dim")]
+    if n_seeds > 1:
+        spread = f"± {100 * stdev(accuracies):.1f}" if len(accuracies) > 1 else "one seed"
+        lines.append(Line(spread, "dim"))
+    return lines
 
 
 # -- the worst case -------------------------------------------------------------------------
 
 
 def _worst_rows(
-    rows: Sequence[Row], worst: Sequence[Worst], defenses: Sequence[str], n_seeds: int
+    rows: Sequence[Row],
+    worst: Sequence[Worst],
+    defenses: Sequence[str],
+    n_seeds: int,
+    notes: _Notes,
 ) -> list[SheetRow]:
     """Return a row for each threat with several attacks; with one it would repeat that attack's."""
     attacks: dict[str, set[str]] = {}
@@ -314,16 +329,24 @@ def _worst_rows(
     for threat in _distinct(case.threat for case in worst):
         names = attacks.get(threat, set())
         if len(names) > 1 and any(name.partition("[")[0] not in CONTROLS for name in names):
-            cells = tuple(_worst_cell(found.get((threat, d), []), n_seeds) for d in defenses)
+            cells = tuple(
+                _worst_cell(found.get((threat, d), []), names, n_seeds, notes) for d in defenses
+            )
             table.append(SheetRow("worst", threat, cells))
     return table
 
 
-def _worst_cell(cases: Sequence[Worst], n_seeds: int) -> Cell:
+def _worst_cell(cases: Sequence[Worst], names: set[str], n_seeds: int, notes: _Notes) -> Cell:
+    """Return the worst case, and a line if it stands on fewer attacks than others of its row."""
     if not cases:
         return (Line("-", "dim"),)
     accuracies, intervals = [case.accuracy for case in cases], [case.ci95 for case in cases]
-    return tuple(_accuracy_lines(accuracies, intervals, n_seeds))
+    lines = _accuracy_lines(accuracies, intervals, min(case.n for case in cases), n_seeds)
+    absent = sorted({name for case in cases for name in names - set(case.attacks)})
+    if absent:
+        reason = f"a worst case without {', '.join(absent)}, with which it could only be lower"
+        lines.append(Line(f"partial {notes.number(reason)}", "bad"))
+    return tuple(lines)
 
 
 # -- the caption ----------------------------------------------------------------------------
@@ -334,14 +357,21 @@ def _caption(rows: Sequence[Row], n_seeds: int, extras: Sequence[_Extra], has_wo
         figure = "accuracy in %, beneath it its 95 % Wilson interval over test images"
     else:
         figure = (
-            f"accuracy in %, the mean over {n_seeds} seeds, "
-            "beneath it ± the sample standard deviation over seeds"
+            f"accuracy in %, the mean over {n_seeds} seeds, beneath it the 95 % Wilson interval, "
+            "which counts each test image once, and ± the sample standard deviation over seeds"
         )
     sentences = [f"A row for each attack, a column for each defense; {figure}"]
     images = _images(rows)
     if images:
         sentences.append(images)
     legends = [extra.legend for extra in _EXTRAS if extra in extras]
+    radii = _distinct(
+        f"{row.certified['threat']} for {row.defense}"
+        for row in rows
+        if row.kind == "none" and row.certified
+    )
+    if radii:
+        legends.append(f"proven in the clean row within {', '.join(radii)}")
     if has_worst:
         legends.append("worst: an image counts if it survives every attack of that threat model")
     sentences += ["; ".join(legends)] if legends else []

@@ -11,6 +11,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from fastadv.grid.store import Row
+    from fastadv.grid.worst import Worst
 
 SCHEMA = 1
 
@@ -18,15 +19,17 @@ SCHEMA = 1
 _NESTED = ("distances", "queries", "seconds", "poison", "certified")
 
 
-def rows_json(grid: dict[str, Any], rows: Sequence[Row]) -> str:
-    """Return ``{"schema": 1, "grid": {...}, "rows": [...]}``.
+def rows_json(grid: dict[str, Any], rows: Sequence[Row], worst: Sequence[Worst]) -> str:
+    """Return ``{"schema": 1, "grid": {...}, "rows": [...], "worst": [...]}``.
 
     Parameters
     ----------
     grid : dict
         What was asked for, by the names of the flags.
+    worst : sequence of Worst
+        The worst case of each threat model, defense and seed.
     """
-    document = {"schema": SCHEMA, "grid": grid, "rows": rows}
+    document = {"schema": SCHEMA, "grid": grid, "rows": rows, "worst": worst}
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
 
 

@@ -12,11 +12,12 @@ import msgspec
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.grid.store import SCHEMA, Row
+from fastadv.grid.trust import flagged
 from fastadv.report.markdown import grid_markdown
 from fastadv.specs import Spec
 
 if TYPE_CHECKING:
-    from fastadv.grid.run import Worst
+    from fastadv.grid.worst import Worst
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read_folder(folder: Path) -> GridFolder:
         if row is not None and _belongs(row, grid):
             cell = row.dataset, row.model, row.attack, row.defense, row.seed
             latest[cell] = row  # of two versions of the package, the one that ran last
-    return GridFolder(grid, sorted(latest.values(), key=_order(grid)), problems)
+    return GridFolder(grid, flagged(sorted(latest.values(), key=_order(grid))), problems)
 
 
 def write_table(folder: Path, rows: Sequence[Row], worst: Sequence[Worst]) -> None:

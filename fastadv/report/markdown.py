@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 
 if TYPE_CHECKING:
-    from fastadv.grid.run import Worst
     from fastadv.grid.store import Row
+    from fastadv.grid.worst import Worst
 
 
 def grid_markdown(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> str:

@@ -17,8 +17,8 @@ from fastadv.report.cells import Cell, Line, Note, Sheet, SheetRow, Tone, make_s
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from fastadv.grid.run import Worst
     from fastadv.grid.store import Row
+    from fastadv.grid.worst import Worst
 
 _STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "bad": "red"}
 _HEADER_WIDTH = 22  # of the column of attacks; a longer spec goes on in the next line

@@ -58,7 +58,6 @@ def fake_grid(monkeypatch, tmp_path):
     grid = FakeGrid()
     module = types.ModuleType("fastadv.grid.run")
     module.run_grid = grid.run_grid
-    module.worst_rows = lambda _rows, _folder: []
     monkeypatch.setitem(sys.modules, "fastadv.grid.run", module)
     (tmp_path / "fastadv-results").mkdir()
     return grid

@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fastadv.benchmarks.race import Race, Runner, Work, run
@@ -36,6 +37,7 @@ def test_ratios_quality_and_what_is_not_installed() -> None:
     assert slow.quality == {"slept": 20}
     assert gone.ratio is None
     assert gone.reason == "no_such_module is not installed: pip install it"
+    assert json.loads(msgspec.json.encode(gone))["quality"] == {}
 
 
 @pytest.mark.compiled

@@ -86,7 +86,7 @@ def test_durations(text, seconds):
 def test_json_is_alone_on_standard_output(program):
     done = program("grid", "--attacks", "pgd", "--json")
     document = json.loads(done.out)
-    assert set(document) == {"schema", "grid", "rows"}
+    assert set(document) == {"schema", "grid", "rows", "worst"}
     assert document["rows"][0]["attack"] == "pgd"
     assert "results in" in done.err
 

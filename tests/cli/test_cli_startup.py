@@ -30,7 +30,7 @@ def run_light(*arguments, **environment):
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["list"], ["list", "attacks"], ["list", "datasets"], [],
-     ["grid", "--help"], ["attack", "--help"], ["report", "--help"], ["warmup", "--help"],
+     ["grid", "--help"], ["compare", "--help"], ["attack", "--help"], ["report", "--help"], ["warmup", "--help"],
      ["reproduce", "--help"], ["reproduce"],
      ["data", "--help"]],
 )  # fmt: skip

@@ -16,11 +16,15 @@ import pytest
 from helpers import TASK, write_npz
 
 from fastadv.errors import InputError
-from fastadv.grid import registry, run, stages
+from fastadv.grid import measure, registry, run, stages
 from fastadv.grid.registry import Entry
-from fastadv.grid.run import run_grid, worst_rows
-from fastadv.grid.store import Row
+from fastadv.grid.run import run_grid
+from fastadv.grid.store import Row, Store
+from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval
+from fastadv.protocols import Certificate, Task
+from fastadv.report.cells import make_sheets
+from fastadv.threat import Threat, linf
 
 MODEL = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=4]"
 ATTACKS = ["pgd[steps=4]", "fgsm", "stadv[steps=6]", "label_flip[points=6]"]
@@ -111,7 +115,7 @@ def test_resume_runs_only_what_is_missing(
 ) -> None:
     first = small_grid(dataset, output=tmp_path / "out")
     ran: list[str] = []
-    for stage in (stages.Poison, stages.Fit, stages.Perturb, stages.Measure):
+    for stage in (stages.Poison, stages.Fit, stages.Perturb, measure.Measure):
         original = stage.run
         monkeypatch.setattr(
             stage, "run", lambda self, c, o=original: (ran.append(type(self).__name__), o(self, c))
@@ -153,6 +157,35 @@ def test_worst_is_per_threat_and_per_sample(dataset: str, tmp_path: Path) -> Non
             assert worst[row.threat, row.defense].accuracy <= row.attacked_accuracy
 
 
+def test_the_worst_case_of_one_image_at_a_time(tmp_path: Path) -> None:
+    """Each attack breaks half of the images; together they leave what both of them left."""
+    ids, labels = np.arange(8, dtype=np.uint64), np.zeros(8, np.int64)
+    store = Store(tmp_path)
+
+    def cell(attack: str, right: str, status: str = "ok", **changes: Any) -> Row:
+        values = {"kind": "evasion", "threat": "linf(0.1)", "defense": "none", "seed": 0, **changes}
+        row = Row(id=attack, dataset="d", model="m", attack=attack, status=status, **values)
+        robust = np.array([letter == "1" for letter in right])
+        store.save_cell(row, {"sample_ids": ids, "y": labels, "robust": robust})
+        return row
+
+    rows = [
+        cell("pgd", "11110000"), cell("square", "00111110"), cell("cw", "", "failed"),
+        cell("apgd", "", "skipped"), cell("other", "10000000", threat="linf(0.2)"),
+        cell("median", "11000000", defense="median"), cell("seed", "11100000", seed=1),
+    ]  # fmt: skip
+    found = worst_rows(rows, tmp_path)
+    assert [(w.threat, w.defense, w.seed, w.accuracy) for w in found] == [
+        ("linf(0.1)", "none", 0, 0.25), ("linf(0.2)", "none", 0, 0.125),
+        ("linf(0.1)", "median", 0, 0.25), ("linf(0.1)", "none", 1, 0.375),
+    ]  # fmt: skip
+    assert found[0].attacks == ("pgd", "square")
+    assert found[0].missing == ("cw",)
+    assert found[0].ci95 == wilson_interval(2, 8)
+    store.save_cell(rows[1], {"sample_ids": ids + 1, "y": labels, "robust": labels == 0})
+    assert "none" not in [w.defense for w in worst_rows(rows[:2], tmp_path)]
+
+
 def test_attacks_of_one_budget_share_their_worst_case(dataset: str, tmp_path: Path) -> None:
     balls = ["fgsm", "pgd[steps=4]", "apgd[steps=8]", "square[queries=20]"]
     least = ["deepfool[budget=0.3]", "cw[budget=0.3,steps=20]", "pgd[norm=l2,eps=0.3,steps=4]"]
@@ -163,7 +196,9 @@ def test_attacks_of_one_budget_share_their_worst_case(dataset: str, tmp_path: Pa
     for row in rows[1:]:
         with np.load(out / "cells" / f"{row.id}.npz") as file:
             robust.append(file["robust"])
-    worst = {w.threat: w.accuracy for w in worst_rows(rows, out)}
+    found = {w.threat: w for w in worst_rows(rows, out)}
+    assert found["linf(0.1)"].attacks == tuple(balls)
+    worst = {threat: w.accuracy for threat, w in found.items()}
     assert worst == {
         "linf(0.1)": np.mean(np.all(robust[:4], axis=0)),
         "l2(0.3)": np.mean(np.all(robust[4:], axis=0)),
@@ -178,6 +213,56 @@ def test_a_loss_that_needs_more_classes_is_skipped(tmp_path: Path) -> None:
 
 
 @dataclass(frozen=True)
+class Prover:
+    """Proves for every third image, abstains on every fifth, as far as ``radius``."""
+
+    radius: float = 0.1
+    name: ClassVar[str] = "prover"
+    reference: ClassVar[str] = "a test"
+
+    def threat(self) -> Threat:
+        return linf(self.radius)
+
+    def certify(self, model: Any, X: np.ndarray, *, task: Task, seed: int) -> Certificate:
+        label = model.predict(X)
+        label[::5] = -1
+        radius = np.where(np.arange(len(X)) % 3 == 0, self.radius * (1 + 1e-4), 0.0)
+        return Certificate(label, radius, "linf")
+
+
+def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Entry("prover", "defense", "a test", f"{__name__}:Prover")
+    monkeypatch.setattr(
+        Entry, "load", lambda self, o=Entry.load: Prover if self.name == "prover" else o(self)
+    )
+    monkeypatch.setitem(registry.REGISTRY, "defense", [*registry.DEFENSES, entry])
+    ran: list[int] = []
+    original = stages.Certify.run
+    monkeypatch.setattr(stages.Certify, "run", lambda self, c: (ran.append(1), original(self, c)))
+    attacks = ["fgsm", "fgsm[eps=0.05]", "fgsm[eps=0.2]", "noise[norm=l2]", "label_flip[points=6]"]
+    rows = small_grid(
+        dataset, attacks=attacks, defenses=["prover"], output=tmp_path / "o", samples=30
+    )
+    assert [row.status for row in rows] == ["ok"] * 6
+    assert len(ran) == 1
+    with np.load(tmp_path / "o" / "cells" / f"{rows[1].id}.npz") as file:
+        expected = (file["y"] == file["clean"]) & (np.arange(30) % 3 == 0) & (np.arange(30) % 5 > 0)
+        np.testing.assert_array_equal(file["certified"], expected)
+    assert expected.any()
+    found = [row.certified and (row.certified["threat"], row.certified["accuracy"]) for row in rows]
+    share = expected.mean()
+    assert found == [
+        ("linf(0.1)", share), ("linf(0.1)", share), ("linf(0.05)", share), ("linf(0.2)", 0.0),
+        None, None,
+    ]  # fmt: skip
+    sheet = make_sheets(rows)[0]
+    assert f"proven {100 * share:.1f}" in [line.text for line in sheet.rows[0].cells[0]]
+    assert "proven in the clean row within linf(0.1) for prover" in sheet.caption
+
+
+@dataclass(frozen=True)
 class Brittle:
     """Fails, or takes its time, or does not go with the model."""
 
@@ -187,8 +272,6 @@ class Brittle:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def threat(self) -> object:
-        from fastadv.threat import linf
-
         return linf(0.1)
 
     def supports(self, model: object, task: object) -> str | None:

@@ -160,3 +160,25 @@ def test_median_equals_its_twin_and_scipy(size: int, shape: tuple[int, int, int]
     filters.scatter(g, source, dx)
     filters_twin.scatter(g, source, dx_twin)
     np.testing.assert_allclose(dx, dx_twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_mean_equals_its_twin_and_scipy(size: int, shape: tuple[int, int, int]) -> None:
+    x, _ = problem(shape, np.float64)
+    out, twin, g = (
+        np.empty_like(x),
+        np.empty_like(x),
+        np.random.default_rng(2).normal(size=x.shape),
+    )
+    filters.mean(x, *shape, size, out)
+    filters_twin.mean(x, *shape, size, twin)
+    np.testing.assert_allclose(out, twin, atol=1e-14)
+    expected = ndimage.uniform_filter(x.reshape(4, *shape), size=(1, size, size, 1), mode="nearest")
+    np.testing.assert_allclose(out.reshape(expected.shape), expected, atol=1e-14)
+    dx, dx_twin = np.empty_like(x), np.empty_like(x)
+    filters.spread(g, *shape, size, dx)
+    filters_twin.spread(g, *shape, size, dx_twin)
+    np.testing.assert_allclose(dx, dx_twin, atol=1e-14)
+    # linear, so that the gradient is exact for steps of any size
+    np.testing.assert_allclose((out * g).sum(axis=1), (x * dx).sum(axis=1), atol=1e-12)

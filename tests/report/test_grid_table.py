@@ -3,13 +3,16 @@ from __future__ import annotations
 import io
 import math
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_rows import DEFENSES, clean, evasion, full_grid, poisoning, stadv, undone
 from rich.console import Console
 
-from fastadv.grid.run import Worst
 from fastadv.grid.store import Flag
+from fastadv.grid.worst import Worst
+from fastadv.metrics import wilson_interval
 from fastadv.report.cells import make_sheets
 from fastadv.report.markdown import grid_markdown
 from fastadv.report.table import grid_table
@@ -133,27 +136,46 @@ def test_a_flag_of_many_cells_names_some_of_them():
 # -- several seeds --------------------------------------------------------------------------
 
 
-def test_several_seeds_give_mean_and_sample_deviation():
+def test_several_seeds_give_mean_interval_and_sample_deviation():
     rows = [evasion(seed=s, attacked_accuracy=a) for s, a in enumerate((0.4, 0.42, 0.44))]
-    assert cell(rows, "pgd", "none") == ["42.0", "± 2.0"]  # over n - 1; over n it would be 1.6
+    low, high = wilson_interval(420, 1000)  # each of the 1,000 images counts once, not three times
+    interval = f"{100 * low:.1f}-{100 * high:.1f}"
+    # over n - 1; over n the deviation would be 1.6
+    assert cell(rows, "pgd", "none") == ["42.0", interval, "± 2.0"]
     (sheet,) = make_sheets(rows)
     assert "mean over 3 seeds" in sheet.caption
     assert "sample standard deviation" in sheet.caption
-    assert "Wilson" not in sheet.caption
+    assert "counts each test image once" in sheet.caption
+
+
+def test_the_interval_of_a_mean_covers_what_models_of_many_seeds_would_show():
+    """Images differ in how many models get them right; the mean over all images is known."""
+    rng = np.random.default_rng(0)
+    image = rng.beta(0.5, 0.3, 100_000)  # the share of models that get each image right
+    covered = {"once": 0, "every seed": 0}
+    for _ in range(400):
+        right = rng.random((5, 300)) < rng.choice(image, 300)
+        for way, n in (("once", 300), ("every seed", 1500)):
+            low, high = wilson_interval(right.mean() * n, n)
+            covered[way] += low <= image.mean() <= high
+    assert covered["once"] >= 0.95 * 400
+    assert covered["every seed"] < 0.8 * 400
 
 
 def test_seeds_that_failed_are_counted_beside_the_mean_of_the_others():
     rows = [evasion(seed=0), evasion(seed=1), undone(evasion(seed=2), "failed", "x")]
-    assert cell(rows, "pgd", "none") == ["42.1", "± 0.0", "failed 1/3 [1]"]
+    assert cell(rows, "pgd", "none") == ["42.1", "39.1-45.2", "± 0.0", "failed 1/3 [1]"]
     rows = [evasion(seed=0), undone(evasion(seed=1), "failed", "x")]
-    assert cell(rows, "pgd", "none") == ["42.1", "one seed", "failed 1/2 [1]"]
+    assert cell(rows, "pgd", "none") == ["42.1", "39.1-45.2", "one seed", "failed 1/2 [1]"]
 
 
 # -- the worst case -------------------------------------------------------------------------
 
 
 def worst(defense="none", threat="linf(0.1)", seed=0, accuracy=0.31):
-    return Worst(threat, defense, seed, 1000, accuracy, (accuracy - 0.03, accuracy + 0.03))
+    return Worst(
+        threat, defense, seed, 1000, accuracy, (accuracy - 0.03, accuracy + 0.03), ("pgd", "fgsm")
+    )
 
 
 def test_the_worst_row_stands_last_and_only_where_it_adds_something():
@@ -188,10 +210,21 @@ def test_the_worst_row_has_a_dash_where_there_is_no_figure():
     assert cell(rows, "worst", "median", [worst()]) == ["-"]
 
 
+def test_a_worst_case_without_an_attack_of_its_row_says_so():
+    rows = [evasion(a, d) for a in ("pgd", "fgsm", "square") for d in ("none", "median")]
+    undone(rows[-1], "failed", "x")
+    full = replace(worst(), attacks=("pgd", "fgsm", "square"))
+    cases = [full, worst("median")]
+    assert cell(rows, "worst", "none", cases) == ["31.0", "28.0-34.0"]
+    assert cell(rows, "worst", "median", cases) == ["31.0", "28.0-34.0", "partial [2]"]
+    (sheet,) = make_sheets(rows, cases)
+    assert sheet.notes[1].text == "a worst case without square, with which it could only be lower"
+
+
 def test_the_worst_row_of_several_seeds():
     rows = [evasion(a, seed=s) for a in ("pgd", "fgsm") for s in (0, 1)]
     cases = [worst(seed=0, accuracy=0.3), worst(seed=1, accuracy=0.4)]
-    assert cell(rows, "worst", "none", cases) == ["35.0", "± 7.1"]
+    assert cell(rows, "worst", "none", cases) == ["35.0", "32.1-38.0", "± 7.1"]
 
 
 # -- the whole table ------------------------------------------------------------------------

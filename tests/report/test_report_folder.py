@@ -11,6 +11,7 @@ from made_rows import clean, evasion, poisoning, undone
 
 from fastadv.errors import InputError
 from fastadv.grid.store import Flag
+from fastadv.grid.worst import Worst
 from fastadv.report.export import rows_csv, rows_json
 from fastadv.report.folder import read_folder, write_table
 
@@ -113,12 +114,17 @@ def test_table_md(tmp_path):
 
 
 def test_json_is_one_document_of_the_schema():
-    row = evasion(flags=[Flag("a", "b")])
-    document = json.loads(rows_json({"dataset": "mnist"}, [row]))
+    row = evasion(flags=[Flag("a", "b", "c")])
+    worst = Worst("linf(0.1)", "none", 0, 1000, 0.4, (0.37, 0.43), ("pgd", "fgsm"), ("cw",))
+    document = json.loads(rows_json({"dataset": "mnist"}, [row], [worst]))
     assert document["schema"] == 1
     assert document["grid"] == {"dataset": "mnist"}
     assert document["rows"][0]["attacked_accuracy_ci95"] == [0.391, 0.452]
-    assert document["rows"][0]["flags"] == [{"name": "a", "message": "b"}]
+    assert document["rows"][0]["flags"] == [{"name": "a", "message": "b", "remedy": "c"}]
+    assert document["worst"] == [
+        {"threat": "linf(0.1)", "defense": "none", "seed": 0, "n": 1000, "accuracy": 0.4,
+         "ci95": [0.37, 0.43], "attacks": ["pgd", "fgsm"], "missing": ["cw"]}
+    ]  # fmt: skip
 
 
 def test_csv_has_a_column_for_every_figure():

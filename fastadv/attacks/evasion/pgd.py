@@ -48,6 +48,7 @@ class PGD(Evasion):
     keep: Literal["best", "last"] = "best"
 
     name: ClassVar[str] = "pgd"
+    loss: ClassVar[str] = "ce"  # what it climbs
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2.1"
 
     def __post_init__(self) -> None:

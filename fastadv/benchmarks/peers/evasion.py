@@ -20,8 +20,9 @@ from fastadv.datasets import load_dataset
 from fastadv.grid.registry import make_attack, make_defense
 from fastadv.kernels import project
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Floats, Labels, RobustTraining, Task
+from fastadv.protocols import Floats, Labels, Mask, RobustTraining, Task
 from fastadv.threads import thread_count
+from fastadv.threat import Threat
 
 _WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
 
@@ -38,24 +39,40 @@ class Problem:
     y: Labels
     task: Task
 
+    @property
+    def threat(self) -> Threat:
+        """What our attack is allowed."""
+        threat: Threat = make_attack(self.attack).threat()
+        return threat
+
     def quality(self, x_adv: Floats) -> dict[str, float]:
         """Return the accuracy within the budget, and the median distance of what succeeds at any.
 
         The lower, the stronger the attack.
         """
-        threat, (low, high) = make_attack(self.attack).threat(), self.task.bounds
+        success, distance = self._judge(x_adv)
+        out = {"accuracy": float(np.mean(self.survives(x_adv)))}
+        if success.any():
+            out[f"median {self.threat.kind}"] = float(np.median(distance[success]))
+        return out
+
+    def survives(self, x_adv: Floats) -> Mask:
+        """Return which images are right and stay so, within the budget, shape (n,)."""
+        success, distance = self._judge(x_adv)
+        broken = success & (distance <= self.threat.budget * _WITHIN)
+        right: Mask = (self.model.predict(self.X) == self.y) & ~broken
+        return right
+
+    def _judge(self, x_adv: Floats) -> tuple[Mask, Floats]:
+        """Return which images were right and are not, within the box, and how far they are."""
+        low, high = self.task.bounds
         x_adv = np.ascontiguousarray(x_adv, dtype=np.float32)
         right = self.model.predict(self.X) == self.y
         inside = (x_adv.min(axis=1) >= low) & (x_adv.max(axis=1) <= high)
-        success = right & inside & (self.model.predict(x_adv) != self.y)
+        success: Mask = right & inside & (self.model.predict(x_adv) != self.y)
         linf, l2 = np.empty(len(x_adv)), np.empty(len(x_adv))
         project.distances(self.X, x_adv, linf, l2)
-        distance = linf if threat.kind == "linf" else l2
-        broken = success & (distance <= threat.budget * _WITHIN)
-        out = {"accuracy": float(np.mean(right & ~broken))}
-        if success.any():
-            out[f"median {threat.kind}"] = float(np.median(distance[success]))
-        return out
+        return success, linf if self.threat.kind == "linf" else l2
 
 
 def fastadv(problem: Problem) -> Attacked:
@@ -175,6 +192,9 @@ PEERS: dict[str, tuple[tuple[str, Peer], ...]] = {
         ),
     ),
 }  # fmt: skip
+
+# Where AutoAttack, an ensemble without parameters, is run: by threat, an attack of ours with it.
+AUTO_ATTACK = {"linf(0.1)": "pgd[eps=0.1,steps=40]", "l2(1)": "pgd[eps=1,norm=l2,steps=40]"}
 
 
 @functools.cache

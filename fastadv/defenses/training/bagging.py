@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
-from fastadv import seeds
+from fastadv import seeds, threat
 from fastadv.defenses.training import voters
 from fastadv.errors import InputError
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
+from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,15 @@ class Bagging:
         together (Clopper and Pearson, alpha over the classes each).
     blur : float
         Of the Gaussian through which the classifiers see the images, in pixels.
+    budget : int
+        The added images that the certified accuracy is stated for, where no attack gives a number.
     """
 
     models: int = 1000
     images: int = 50
     alpha: float = 0.001
     blur: float = 1.5
+    budget: int = 270
 
     name: ClassVar[str] = "bagging"
     reference: ClassVar[str] = "Jia, Cao and Gong, AAAI 2021, arXiv 2008.04495, theorem 1"
@@ -62,6 +66,12 @@ class Bagging:
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha has to be in (0, 1), got {self.alpha}")
         voters.check_blur(self.blur)
+        if self.budget < 1:
+            raise InputError(f"budget has to be at least 1, got {self.budget}")
+
+    def threat(self) -> Threat:
+        """Return the number of added images that the certified accuracy is stated for."""
+        return threat.poison(0.0, self.budget)
 
     def refuses(self, attack: Any) -> str | None:
         """Return None, or why the attack cannot run against the defense."""
@@ -73,11 +83,11 @@ class Bagging:
         parts = [rng.integers(0, len(X), self.images) for _ in range(self.models)]
         return fit_voters(X, y, parts, task.n_classes, voters.blurring(self.blur, task))
 
-    def certify(self, model: VotingModel, X: Floats, *, task: Task, seed: int) -> Certificate:
+    def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the labels, -1 where the votes do not tell, and the insertions they withstand."""
         label, gap = self._gap(model.votes(X))
         radius = insertions(gap, model.n_train, self.images)
-        return Certificate(np.where(gap > 0, label, -1), radius, "insertions")
+        return Certificate(np.where(gap > 0, label, -1), radius, "points")
 
     def _gap(self, votes: npt.NDArray[np.int64]) -> tuple[Labels, Float64]:
         """Return the winner of each row of votes (n, k), and p_l - p_u."""

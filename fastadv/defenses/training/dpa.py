@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import seeds
+from fastadv import seeds, threat
 from fastadv.defenses.training import voters
 from fastadv.errors import InputError
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
+from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class DPA:
         not hang on the training set, whose size the attacker changes.
     blur : float
         Of the Gaussian through which the classifiers see the images, in pixels.
+    budget : int
+        The added images that the certified accuracy is stated for, where no attack gives a number.
 
     Notes
     -----
@@ -44,6 +47,7 @@ class DPA:
 
     partitions: int = 1200
     blur: float = 1.5
+    budget: int = 270
 
     name: ClassVar[str] = "dpa"
     reference: ClassVar[str] = "Levine and Feizi, ICLR 2021, arXiv 2006.14768, section 3.1"
@@ -53,6 +57,12 @@ class DPA:
         if self.partitions < 1:
             raise InputError(f"partitions has to be at least 1, got {self.partitions}")
         voters.check_blur(self.blur)
+        if self.budget < 1:
+            raise InputError(f"budget has to be at least 1, got {self.budget}")
+
+    def threat(self) -> Threat:
+        """Return the number of added images that the certified accuracy is stated for."""
+        return threat.poison(0.0, self.budget)
 
     def refuses(self, attack: Any) -> str | None:
         """Return None, or why the attack cannot run against the defense."""
@@ -67,10 +77,10 @@ class DPA:
         parts = np.split(order, ends)
         return fit_voters(X, y, parts, task.n_classes, voters.blurring(self.blur, task))
 
-    def certify(self, model: VotingModel, X: Floats, *, task: Task, seed: int) -> Certificate:
+    def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the label of each image and the units of poison that cannot change it."""
         label, radius = plurality(model.votes(X))
-        return Certificate(label, radius, "insertions")
+        return Certificate(label, radius, "points")
 
 
 def plurality(votes: npt.NDArray[np.int64]) -> tuple[Labels, Float64]:

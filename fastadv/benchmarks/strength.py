@@ -1,0 +1,159 @@
+"""How strong our attacks are beside those of other libraries; the time does not count.
+
+The same model, images and budget for all, judged by the same eyes (`fastadv.benchmarks.peers`). At
+the end of each threat model stands the worst case: an image counts for a library if it survives all
+of its attacks, and AutoAttack (Croce and Hein, ICML 2020) is met by all of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from fastadv.benchmarks.peers import NEEDS, evasion
+from fastadv.benchmarks.race import absent
+from fastadv.errors import InputError
+from fastadv.grid.registry import make_attack
+from fastadv.protocols import Floats, Mask
+
+TOLERANCE = 0.003  # by which ours may be weaker
+DEFENSES = ("none", "adv_training")
+WORST = "worst"
+
+
+class Match(msgspec.Struct, kw_only=True):
+    """One attack of ours and the same one of a library, or the worst cases of both.
+
+    Attributes
+    ----------
+    attack : str
+        The spec of ours; ``worst`` over all of a threat model.
+    threat : str
+    library : str
+    n : int
+        Test images.
+    ours, theirs : float
+        Accuracy under the attack, within the budget: the lower, the stronger.
+    median_ours, median_theirs : float or None
+        The median distance of successes at any budget, for attacks that look for the least.
+    reason : str or None
+        Why there is no figure of theirs.
+    """
+
+    defense: str
+    attack: str
+    threat: str
+    library: str
+    n: int = 0
+    ours: float | None = None
+    theirs: float | None = None
+    median_ours: float | None = None
+    median_theirs: float | None = None
+    reason: str | None = None
+
+    @property
+    def weaker(self) -> float | None:
+        """By how much more of the images survive ours; None without both figures."""
+        return None if self.ours is None or self.theirs is None else self.ours - self.theirs
+
+    @property
+    def too_weak(self) -> bool:
+        """Whether that is more than we allow ourselves."""
+        return self.weaker is not None and self.weaker > TOLERANCE + 1e-9
+
+
+def matches(
+    defenses: Sequence[str] = DEFENSES, samples: int = 1000, only: str = ""
+) -> Iterator[Match]:
+    """Yield a match for each attack and library, then the worst cases, defense by defense.
+
+    Parameters
+    ----------
+    only : str
+        Only attacks whose spec contains this.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    attacks = [attack for attack in evasion.PEERS if only in attack]
+    if not attacks:
+        raise InputError(f"--only {only}: no attack that other libraries have contains that")
+    for defense in defenses:
+        survived: dict[str, dict[str, list[Mask]]] = {}  # by threat and library
+        for attack in attacks:
+            threat = str(make_attack(attack).threat())
+            for match, masks in _attack(attack, threat, defense, samples):
+                yield match
+                for library, mask in masks.items():
+                    survived.setdefault(threat, {}).setdefault(library, []).append(mask)
+        for threat, libraries in survived.items():
+            yield from _worst(defense, threat, libraries, samples)
+            if not only and threat in evasion.AUTO_ATTACK:  # it is met by all of ours
+                yield _beside_auto_attack(defense, threat, libraries["fastadv"], samples)
+
+
+def _attack(
+    attack: str, threat: str, defense: str, samples: int
+) -> Iterator[tuple[Match, dict[str, Mask]]]:
+    posed = evasion.problem(attack, defense, samples)
+    x_adv = evasion.fastadv(posed)()
+    ours, mine = posed.quality(x_adv), posed.survives(x_adv)
+    distance = f"median {posed.threat.kind}"
+    least = make_attack(attack).minimum_norm
+    first = {"fastadv": mine}
+    for library, peer in evasion.PEERS[attack]:
+        match = Match(
+            defense=defense, attack=attack, threat=threat, library=library, n=samples,
+            ours=ours["accuracy"], median_ours=ours.get(distance) if least else None,
+            reason=_absent(library),
+        )  # fmt: skip
+        masks, first = first, {}  # ours counts once
+        if match.reason is None:
+            their_x = peer(posed)()
+            theirs = posed.quality(their_x)
+            match.theirs = theirs["accuracy"]
+            match.median_theirs = theirs.get(distance) if least else None
+            masks = masks | {library: posed.survives(their_x)}
+        yield match, masks
+
+
+def _absent(library: str) -> str | None:
+    return absent(*NEEDS[library])
+
+
+def _worst(
+    defense: str, threat: str, libraries: dict[str, list[Mask]], samples: int
+) -> Iterator[Match]:
+    for library, masks in libraries.items():
+        if library != "fastadv":
+            yield Match(
+                defense=defense, attack=WORST, threat=threat, library=library, n=samples,
+                ours=_all(libraries["fastadv"]), theirs=_all(masks),
+            )  # fmt: skip
+
+
+def _beside_auto_attack(defense: str, threat: str, ours: list[Mask], samples: int) -> Match:
+    match = Match(
+        defense=defense, attack=WORST, threat=threat, library="AutoAttack", n=samples,
+        ours=_all(ours), reason=_absent("torchattacks"),
+    )  # fmt: skip
+    if match.reason is None:
+        posed = evasion.problem(evasion.AUTO_ATTACK[threat], defense, samples)
+        match.theirs = float(np.mean(posed.survives(_auto_attack(posed))))
+    return match
+
+
+def _all(masks: list[Mask]) -> float:
+    return float(np.mean(np.all(masks, axis=0)))
+
+
+def _auto_attack(posed: evasion.Problem) -> Floats:
+    norm = {"linf": "Linf", "l2": "L2"}[posed.threat.kind]
+    return evasion.torchattacks(
+        "AutoAttack", posed, norm=norm, eps=posed.threat.budget, version="standard",
+        n_classes=posed.task.n_classes, seed=0,
+    )()  # fmt: skip

@@ -1,0 +1,118 @@
+"""``fastadv compare``: two grids or two benchmarks, what changed, and whether that is chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastadv.cli import console
+from fastadv.cli.errors import FAILED
+from fastadv.errors import InputError
+
+if TYPE_CHECKING:
+    from fastadv.report.compare import Side
+
+
+def compare(
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="The --output of a grid, DIR:DEFENSE for one defense, or a bench file"
+        ),
+    ],
+    after: Annotated[str, typer.Argument(metavar="B", help="The same kind, to compare with A")],
+    fail_under: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="Exit 1 if an accuracy under attack in B is below X: 75 or 75% or 0.75",
+        ),
+    ] = None,
+    fail_on_regression: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-regression",
+            help="Exit 1 if B is significantly worse in a cell, or slower by over 25 %.",
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on standard output.")
+    ] = False,
+) -> None:
+    """Compare two grids cell by cell, two defenses (A:none A:median), or two bench files.
+
+    Cells are compared on the same test images, with McNemar's exact test. --fail-under looks at
+    every attack and worst case, and fails on a cell that has no figure because it failed.
+    """
+    floor = None if fail_under is None else parse_share(fail_under)
+    if Path(before).is_file() != Path(after).is_file():
+        raise InputError(f"{before} and {after}: one is a file; give two grids or two bench files")
+    if Path(before).is_file():
+        failures = _compare_bench(before, after, floor, fail_on_regression, json)
+    else:
+        failures = _compare_grids(before, after, floor, fail_on_regression, json)
+    for line in failures:
+        console.say(f"fastadv: {line}")
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+def parse_share(text: str) -> float:
+    """Return the share that ``75``, ``75%`` or ``0.75`` means; up to 1 a bare number is a share.
+
+    Raises
+    ------
+    InputError
+        If it is none between 0 and 1.
+    """
+    bare = text.strip().removesuffix("%").strip()
+    try:
+        value = float(bare)
+    except ValueError:
+        value = -1.0
+    share = value if value <= 1 and "%" not in text else value / 100
+    if not 0 <= share <= 1:
+        raise InputError(f"--fail-under is an accuracy such as 75, 75% or 0.75, got {text!r}")
+    return share
+
+
+def _compare_grids(
+    before: str, after: str, floor: float | None, gate: bool, json: bool
+) -> list[str]:
+    from fastadv.report import compare, compare_table
+
+    sides = compare.read_side(before), compare.read_side(after)
+    comparison = compare.compare_grids(*sides)
+    failures = [] if floor is None else _below(sides[1], floor)
+    failures += compare.regressions(comparison) if gate else []
+    if json:
+        console.print_text(compare_table.compare_json(comparison, failures))
+    else:
+        console.output().print(compare_table.compare_table(comparison))
+    return failures
+
+
+def _below(side: Side, floor: float) -> list[str]:
+    from fastadv.grid.worst import worst_rows
+    from fastadv.report import compare
+
+    return compare.below(side.rows, worst_rows(side.rows, side.folder), floor)
+
+
+def _compare_bench(
+    before: str, after: str, floor: float | None, gate: bool, json: bool
+) -> list[str]:
+    from fastadv.report import compare_bench, compare_table
+
+    if floor is not None:
+        raise InputError("--fail-under is for grids: a bench file has no accuracy under attack")
+    files = compare_bench.read_bench(Path(before)), compare_bench.read_bench(Path(after))
+    comparison = compare_bench.compare_bench(*files, before, after)
+    failures = compare_bench.slower(comparison) if gate else []
+    if json:
+        console.print_text(compare_table.compare_json(comparison, failures))
+    else:
+        console.output().print(compare_table.bench_compare_table(comparison))
+    return failures

@@ -1,0 +1,1 @@
+"""Defenses that prove what no attack within a distance can change."""

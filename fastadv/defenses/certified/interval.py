@@ -1,0 +1,167 @@
+"""Interval bounds: training on the worst case and certified Linf radii (Gowal et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import clone
+
+from fastadv import threat
+from fastadv.errors import InputError
+from fastadv.kernels import dense, loss
+from fastadv.kernels import interval as kernels
+from fastadv.models.mlp import Network
+from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task
+from fastadv.threads import map_chunks
+from fastadv.threat import Threat
+
+_BLOCK = 64  # rows of a batch that a thread takes
+_UNIT = 2.0**-24  # the rounding unit of float32, in which the network runs
+_BISECTIONS = 20  # of the radius, over the whole range of a pixel
+_MARGIN = 1.0 + 2e-5  # over eps, so that what float32 rounds to just beyond eps is covered
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Training on the loss of the worst logits that interval bounds allow, and their certificate.
+
+    The certificate holds for images within the radius in Linf and within the range of a pixel, and
+    for the network as it runs, in float32: its rounding errors are part of the bounds.
+
+    Parameters
+    ----------
+    eps : float
+        The radius that the certified accuracy is stated for, and the one that is trained for.
+    kappa : float
+        Weight of the clean image's cross-entropy at the end of the schedule; the paper's is 0.5.
+    ramp : float
+        Over this share of the steps eps grows from 0 and the clean weight falls from 1, linearly.
+    epochs : int
+        In place of the model's ``max_iter``. The paper trains 100 epochs, with Adam.
+    batch_size : int
+        In place of the model's. The model's learning rate is kept, and falls to 0 over the last
+        third of the steps.
+    """
+
+    eps: float = 0.1
+    kappa: float = 0.3
+    ramp: float = 0.4
+    epochs: int = 15
+    batch_size: int = 128
+
+    name: ClassVar[str] = "interval"
+    reference: ClassVar[str] = "Gowal et al. 2018, arXiv 1810.12715, section 3"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eps <= 1:
+            raise InputError(f"eps has to be from 0 to 1, got {self.eps}")
+        if not 0 <= self.kappa <= 1:
+            raise InputError(f"kappa has to be from 0 to 1, got {self.kappa}")
+        if not 0 <= self.ramp <= 1:
+            raise InputError(f"ramp has to be from 0 to 1, got {self.ramp}")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} has to be at least 1, got {getattr(self, name)}")
+
+    def supports(self, model: Model, task: Task) -> str | None:
+        """Return None, or why the defense cannot train and bound the model."""
+        return None if hasattr(model, "network") else "interval bounds need a perceptron (mlp)"
+
+    def threat(self) -> Threat:
+        """Return the ball that the certified accuracy is stated for."""
+        return threat.linf(self.eps)
+
+    def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
+        """Return a clone of ``model``, trained on the worst case of each image."""
+        step, n_steps = 0, self.epochs * -(-len(X) // self.batch_size)
+
+        def gradient(model: Any, x: Float32, _rows: Labels, columns: Labels, out: Float32) -> float:
+            nonlocal step
+            network = model.network()
+            grown = min(step / max(self.ramp * n_steps, 1.0), 1.0)
+            rate = min(3.0 * (1.0 - step / n_steps), 1.0)
+            step += 1
+            clean = 1.0 - (1.0 - self.kappa) * grown
+            absolute = np.abs(network.params)
+
+            def block(start: int, stop: int) -> tuple[Float32, float]:
+                n, part, labels = stop - start, x[start:stop], columns[start:stop]
+                losses, worst = np.empty(n), np.empty(n)
+                logits, hidden = network.forward(part)
+                dlogits = np.empty_like(logits)
+                loss.cross_entropy(logits, labels, losses, dlogits)
+                dlogits *= np.float32(rate * clean)
+                slope = network.backward(part, hidden, dlogits)
+                kernels.worst_case(
+                    part, labels, np.full(n, self.eps * grown), *task.bounds, network.params,
+                    absolute, network.sizes, network.activation, rate * (1.0 - clean), slope, worst,
+                )  # fmt: skip
+                return slope, float(clean * losses.sum() + (1.0 - clean) * worst.sum())
+
+            blocks = map_chunks(block, len(x), _BLOCK)
+            out[:] = blocks[0][0]
+            for slope, _ in blocks[1:]:
+                out += slope
+            return sum(total for _, total in blocks)
+
+        hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
+        trained: Model = hardened.fit_gradient(X, y, gradient)
+        return trained
+
+    def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
+        """Certify every row of X; the radii are found by bisection, and are all proven.
+
+        Parameters
+        ----------
+        model : MLPClassifier
+        X : ndarray of shape (n, d)
+
+        Returns
+        -------
+        Certificate
+            The threat is ``linf``; no image is abstained on, its radius may be 0.
+        """
+        bounds = _Bounds(model.network(), task)
+        columns, radius = np.zeros(len(X), dtype=np.int64), np.zeros(len(X))
+
+        def certify(start: int, stop: int) -> None:
+            # A whole tile, padded: a smaller product may round otherwise.
+            n, x = stop - start, np.zeros((dense.TILE, X.shape[1]), dtype=np.float32)
+            x[:n] = X[start:stop]
+            found = model.vjp(x)[0].argmax(axis=1)
+            columns[start:stop] = found[:n]
+            radius[start:stop] = bounds.radii(x, found, self.eps * _MARGIN)[:n]
+
+        map_chunks(certify, len(X), dense.TILE)
+        return Certificate(np.asarray(model.classes_)[columns].astype(np.int64), radius, "linf")
+
+
+class _Bounds:
+    """What interval bounds prove of a network, in float64 and for its arithmetic in float32."""
+
+    def __init__(self, network: Network, task: Task) -> None:
+        self.network, self.bounds = network, task.bounds
+        self.params = network.params.astype(np.float64)
+        self.absolute = np.abs(self.params)
+
+    def margins(self, x: Float32, columns: Labels, eps: Float64) -> Float64:
+        """Return the least difference of the class's logit to any other within eps (n,)."""
+        out = np.empty(len(x))
+        kernels.worst_margins(
+            x, eps, columns, *self.bounds, self.params, self.absolute, self.network.sizes,
+            self.network.activation, _UNIT, out,
+        )  # fmt: skip
+        return out
+
+    def radii(self, x: Float32, columns: Labels, first: float) -> Float64:
+        """Return proven radii (n,); ``first`` is tried first, so that it is met exactly."""
+        low, high = self.bounds
+        proven, refuted = np.zeros(len(x)), np.full(len(x), high - low)
+        trial = np.full(len(x), min(first, high - low))
+        for _ in range(_BISECTIONS):
+            holds = self.margins(x, columns, trial) > 0
+            proven[holds], refuted[~holds] = trial[holds], trial[~holds]
+            trial = (proven + refuted) / 2
+        return proven

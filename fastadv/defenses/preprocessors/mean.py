@@ -1,0 +1,50 @@
+"""A mean filter before the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastadv.defenses.preprocessors.base import PreprocessedModel
+from fastadv.errors import InputError
+from fastadv.kernels import filters
+from fastadv.protocols import Floats, Model, Pullback, Task
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Blur by the mean of a window whose border is repeated; linear, its gradient exact.
+
+    Parameters
+    ----------
+    size : int
+        Side of the window; the paper takes 3.
+    """
+
+    size: int = 3
+
+    name: ClassVar[str] = "mean"
+    reference: ClassVar[str] = "Li and Li, ICCV 2017, arXiv 1612.07767"
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise InputError(f"size has to be at least 2, got {self.size}")
+
+    def wrap(self, model: Model, *, task: Task) -> Model:
+        """Return ``model`` behind the filter."""
+        window = (*task.image_shape, self.size)
+
+        def transform(X: Floats) -> tuple[Floats, Pullback]:
+            out = np.empty_like(X)
+            filters.mean(X, *window, out)
+
+            def pullback(dout: Floats) -> Floats:
+                dx = np.empty_like(X)
+                filters.spread(np.ascontiguousarray(dout), *window, dx)
+                return dx
+
+            return out, pullback
+
+        return PreprocessedModel(model, transform, "exact")

@@ -1,0 +1,298 @@
+"""The row of a cell, from what its stages have kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv import metrics, seeds
+from fastadv.attacks.poisoning.backdoor import success_rate
+from fastadv.attacks.poisoning.base import amount
+from fastadv.attacks.poisoning.label_flip import LabelFlip
+from fastadv.grid import registry
+from fastadv.grid.none import NoAttack
+from fastadv.grid.probe import Look
+from fastadv.grid.spec import Cell, Choice, digest
+from fastadv.grid.stages import (
+    Certify,
+    Context,
+    Fit,
+    Perturb,
+    Poison,
+    Stage,
+    kept,
+    kind_of,
+    wrapped,
+)
+from fastadv.grid.store import Row
+from fastadv.grid.trust import Attacked, cell_flags
+from fastadv.protocols import (
+    Certifier,
+    Floats,
+    Labels,
+    Mask,
+    Model,
+    RegionSanitizer,
+    Wrapper,
+)
+from fastadv.threat import Threat
+
+N_EXAMPLES = 16  # kept of each cell, to look at
+
+_WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The row of a cell, from what its stages have kept."""
+
+    cell: Cell
+    weight: float = field(default=0.3, compare=False)
+
+    def key(self, context: Context) -> str:
+        """Return the cell's id."""
+        cell, model = self.cell, context.grid.make_model(self.cell.seed)
+        return digest(
+            "cell", context.dataset.fingerprint, registry.canonical(model), cell.attack.canonical,
+            cell.defense.canonical, cell.seed, context.grid.samples,
+        )  # fmt: skip
+
+    def label(self) -> str:
+        """Return what a user reads while it runs."""
+        return f"{self.cell.attack.text} against {self.cell.defense.text}: measuring"
+
+    def needs(self, context: Context) -> list[Stage]:
+        """Return the stages that have to be done before."""
+        cell, kind = self.cell, kind_of(self.cell.attack.thing)
+        needed: list[Stage] = [self.clean_fit()]
+        if kind == "evasion":
+            needed += [Perturb(cell.attack, self.clean_fit(), aware=True), self.look()]
+            if isinstance(cell.defense.thing, Wrapper):
+                needed.append(Perturb(cell.attack, self.clean_fit(), aware=False))
+        elif kind == "poisoning":
+            needed.append(self.poisoned_fit())
+            needed += [self.poisoned_fit(aware=False)] if self.knows_region() else []
+            baseline = self.baseline_fit(context)
+            needed += [baseline] if baseline is not None else []
+        return needed + ([self.certify()] if self.certified_threat() is not None else [])
+
+    def clean_fit(self) -> Fit:
+        """Return the training without poison."""
+        return Fit(self.cell.defense, None, self.cell.seed)
+
+    def knows_region(self) -> bool:
+        """Return whether the sanitizer has a region that an attacker can stay in."""
+        replaces = getattr(self.cell.attack.thing, "replace", False)  # moves no image
+        return isinstance(self.cell.defense.thing, RegionSanitizer) and not replaces
+
+    def poisoned_fit(self, aware: bool = True) -> Fit:
+        """Return the training on the attack's set; the attacker knows the sanitizer if aware."""
+        known = self.cell.defense if aware and self.knows_region() else None
+        poison = Poison(self.cell.attack, self.cell.seed, known)
+        return Fit(self.cell.defense, poison, self.cell.seed)
+
+    def look(self) -> Look:
+        """Return the look at the model that was trained without poison."""
+        return Look(self.clean_fit())
+
+    def certify(self) -> Certify:
+        """Return the proofs for the model that was trained without poison."""
+        return Certify(self.clean_fit())
+
+    def certified_threat(self) -> Threat | None:
+        """Return what the row's certified accuracy is for: the attack's threat model, or its own.
+
+        None if the defense proves nothing, or nothing about this kind of attack.
+        """
+        attack, defense = self.cell.attack.thing, self.cell.defense.thing
+        if not isinstance(defense, Certifier):
+            return None
+        own: Threat = defense.threat()
+        if isinstance(attack, NoAttack):
+            return own
+        threat: Threat = attack.threat()
+        return threat if threat.kind == own.kind else None
+
+    def baseline_fit(self, context: Context) -> Fit | None:
+        """Return the training on as many random flips; None for random flips themselves."""
+        attack = self.cell.attack.thing
+        if isinstance(attack, LabelFlip) and attack.strategy == "random":
+            return None
+        points = amount(attack.fraction, attack.points, len(context.dataset.x_train))
+        choice = Choice("random flips", LabelFlip(points=points))
+        return Fit(self.cell.defense, Poison(choice, self.cell.seed, weight=0.5), self.cell.seed)
+
+    def run(self, context: Context) -> None:
+        """Measure, and keep the samples and the row."""
+        row = empty_row(self.cell, context)
+        data = context.dataset
+        model = wrapped(self.cell.defense.thing, self.clean_fit().model(context), context)
+        clean = model.predict(data.x_test)
+        row.clean_accuracy = _mean(clean == data.y_test)
+        fit_info = context.store.stage_info(self.clean_fit().key(context)) or {}
+        row.seconds = {"fit": fit_info.get("seconds", 0.0), "compile": 0.0}
+        if row.kind == "evasion":
+            samples = self._measure_evasion(context, row, clean[context.test_rows], model)
+        else:
+            samples = self._measure_training(context, row, clean)
+        samples |= self._measure_certified(context, row)
+        context.store.save_cell(row, samples)
+
+    def _measure_training(
+        self, context: Context, row: Row, clean: Labels
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Fill the row of a poisoning attack, or of none, over all test images."""
+        data, attacked = context.dataset, clean
+        clean_info = context.store.stage_info(self.clean_fit().key(context)) or {}
+        row.sanitized = clean_info.get("sanitized")
+        samples: dict[str, npt.NDArray[Any]] = {}
+        if row.kind == "poisoning":
+            fit = self.poisoned_fit()
+            assert fit.poison is not None
+            attacked = self._predict(fit, context)
+            poison = kept(context, fit.poison)
+            points = len(poison["index"])
+            row.poison = {"fraction": points / len(data.x_train), "points": float(points)}
+            poison_info = context.store.stage_info(fit.poison.key(context)) or {}
+            fit_info = context.store.stage_info(fit.key(context)) or {}
+            row.seconds |= {
+                "poison": poison_info.get("seconds", 0.0), "fit": fit_info.get("seconds", 0.0)
+            }  # fmt: skip
+            row.sanitized = fit_info.get("sanitized")
+            row.parameters["found"] = json.loads(str(poison["details"]))
+            samples = {
+                "poison": poison["rows"][:N_EXAMPLES],
+                "poison_labels": poison["labels"][:N_EXAMPLES],
+                "history": poison["history"],
+            }
+            if "trigger" in poison:
+                model = wrapped(self.cell.defense.thing, fit.model(context), context)
+                row.success_rate = success_rate(
+                    model, data.x_test, data.y_test, poison["trigger"],
+                    row.parameters["found"]["target"],
+                )  # fmt: skip
+            if self.knows_region():
+                self._measure_unaware(context, row)
+            baseline = self.baseline_fit(context)
+            if baseline is not None:
+                row.baseline_accuracy = _mean(self._predict(baseline, context) == data.y_test)
+        _fill_accuracy(row, attacked == data.y_test)
+        ids = seeds.sample_ids(data.x_test)
+        return samples | {
+            "sample_ids": ids, "y": data.y_test, "clean": clean, "attacked": attacked,
+            "robust": attacked == data.y_test,
+        }  # fmt: skip
+
+    def _measure_unaware(self, context: Context, row: Row) -> None:
+        """Fill in what the poison does, and how it fares, that is not kept inside the region."""
+        fit = self.poisoned_fit(aware=False)
+        row.oblivious_accuracy = _mean(self._predict(fit, context) == context.dataset.y_test)
+        info = context.store.stage_info(fit.key(context)) or {}
+        row.sanitized = {
+            **(row.sanitized or {}), "caught_unaware": info["sanitized"]["caught"]
+        }  # fmt: skip
+
+    def _predict(self, fit: Fit, context: Context) -> Labels:
+        model = wrapped(self.cell.defense.thing, fit.model(context), context)
+        return model.predict(context.dataset.x_test)
+
+    def _measure_evasion(
+        self, context: Context, row: Row, clean: Labels, model: Model
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Fill the row of an evasion attack, over the test images that it got."""
+        data, rows, attack = context.dataset, context.test_rows, self.cell.attack.thing
+        x, y = data.x_test[rows], data.y_test[rows]
+        stage = Perturb(self.cell.attack, self.clean_fit(), aware=True)
+        found, info = kept(context, stage), context.store.stage_info(stage.key(context)) or {}
+        distances = {
+            k.removeprefix("distance_"): v for k, v in found.items() if k.startswith("distance_")
+        }
+        success, threat = found["success"], attack.threat()
+        within = np.ones(len(y), dtype=bool)
+        if threat.distance is not None:
+            within = distances[threat.distance] <= threat.budget * _WITHIN
+        robust = ~found["misclassified"] & ~(success & within)
+        _fill_accuracy(row, robust)
+        right = ~found["misclassified"]
+        row.success_rate = float(success.sum() / right.sum()) if right.any() else None
+        row.distances = {
+            k: float(np.median(v[success])) for k, v in distances.items() if success.any()
+        }
+        row.queries, row.seconds["perturb"] = info.get("queries", {}), info.get("seconds", 0.0)
+        row.flags = cell_flags(
+            Attacked(
+                self.cell.attack, self.cell.defense, model, data.task, success & ~within,
+                found["x_adv"], self.look().found(context),
+            )
+        )  # fmt: skip
+        if isinstance(self.cell.defense.thing, Wrapper):
+            unaware = Perturb(self.cell.attack, self.clean_fit(), aware=False)
+            row.oblivious_accuracy = self._oblivious(context, unaware, model, x, y)
+        return {
+            "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
+            "attacked": model.predict(found["x_adv"]), "robust": robust, "success": success,
+            **distances, "examples": x[:N_EXAMPLES], "examples_adv": found["x_adv"][:N_EXAMPLES],
+        }  # fmt: skip
+
+    def _measure_certified(self, context: Context, row: Row) -> dict[str, npt.NDArray[Any]]:
+        """Fill in what is proven at the budget of the row, over the images of evasion attacks."""
+        threat = self.certified_threat()
+        if threat is None:
+            return {}
+        stage, y = self.certify(), context.dataset.y_test[context.test_rows]
+        proven = stage.certificate(context)
+        # What counts as within the budget for an attack has to be covered by the proof.
+        budget = threat.budget if threat.distance is None else threat.budget * _WITHIN
+        certified = (proven.label == y) & (proven.radius >= budget)
+        low, high = metrics.wilson_interval(int(certified.sum()), len(y))
+        row.certified = {
+            "threat": str(threat), "accuracy": _mean(certified), "ci95": [low, high], "n": len(y),
+        }  # fmt: skip
+        info = context.store.stage_info(stage.key(context)) or {}
+        row.seconds["certify"] = info.get("seconds", 0.0)
+        return {"certified": certified, "certified_radius": proven.radius}
+
+    def _oblivious(
+        self, context: Context, stage: Perturb, model: Model, x: Floats, y: Labels
+    ) -> float:
+        """Return the defended accuracy on what was crafted against the bare model, in budget."""
+        found, threat = kept(context, stage), self.cell.attack.thing.threat()
+        x_adv = found["x_adv"]
+        if threat.distance is not None:
+            beyond = found[f"distance_{threat.distance}"] > threat.budget * _WITHIN
+            x_adv = np.where(beyond[:, None], x, x_adv)
+        return _mean(model.predict(x_adv) == y)
+
+
+def empty_row(cell: Cell, context: Context) -> Row:
+    """Return the row of a cell with what is known before it runs."""
+    attack, model = cell.attack.thing, context.grid.make_model(cell.seed)
+    return Row(
+        id=Measure(cell).key(context),
+        dataset=context.dataset.name,
+        model=context.grid.model,
+        attack=cell.attack.text,
+        defense=cell.defense.text,
+        seed=cell.seed,
+        kind=kind_of(attack),
+        threat=None if isinstance(attack, NoAttack) else str(attack.threat()),
+        parameters={
+            "attack": registry.parameters(attack),
+            "defense": registry.parameters(cell.defense.thing),
+            "model": registry.parameters(model),
+        },
+    )
+
+
+def _fill_accuracy(row: Row, right: Mask) -> None:
+    row.n = len(right)
+    row.attacked_accuracy = _mean(right)
+    row.attacked_accuracy_ci95 = metrics.wilson_interval(int(right.sum()), len(right))
+
+
+def _mean(right: Mask) -> float:
+    return float(np.mean(right))

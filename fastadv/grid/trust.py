@@ -1,0 +1,253 @@
+"""What says that a figure is not to be taken as it stands: flags, each with its remedy.
+
+Most of them are the checks of Carlini et al., On Evaluating Adversarial Robustness (2019): what
+holds for every model under an attack that works, and fails where gradients mislead.
+
+- Of one cell (`cell_flags`): what its attack was given, what it returned, and what `probe` shows of
+  the defended model.
+- Of several cells (`flagged`): what they say about one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fastadv.grid.store import Flag, Row
+from fastadv.metrics import wilson_interval
+from fastadv.protocols import Floats, Mask, Model, Task
+
+if TYPE_CHECKING:
+    from fastadv.grid.probe import Probe
+    from fastadv.grid.spec import Choice
+
+CONTROLS = {"noise"}  # attacks that show what chance does
+
+_MARGIN = 0.002  # by how much an accuracy has to be off before it is told
+
+
+# -- one cell -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A cell as its flags see it.
+
+    Attributes
+    ----------
+    model : Model
+        As it was attacked.
+    beyond : ndarray of bool, shape (n,)
+        Where a success lies outside the budget.
+    x_adv : ndarray of shape (n, d)
+    """
+
+    attack: Choice
+    defense: Choice
+    model: Model
+    task: Task
+    beyond: Mask
+    x_adv: Floats
+    probe: Probe
+
+
+def cell_flags(cell: Attacked) -> list[Flag]:
+    """Return what is to be said of one cell alone."""
+    found = [_identity(cell), _zero(cell), _floor(cell), _randomised(cell), _outside(cell)]
+    return [flag for flag in found if flag is not None]
+
+
+def _climbs(cell: Attacked) -> bool:
+    return "gradient" in cell.attack.thing.needs
+
+
+def _identity(cell: Attacked) -> Flag | None:
+    if getattr(cell.model, "gradient", "exact") != "identity" or not _climbs(cell):
+        return None
+    return Flag(
+        "identity_gradient",
+        f"{cell.defense.text} has no useful gradient: attacked through the identity in its place",
+        "a black-box attack may find more",
+    )
+
+
+def _zero(cell: Attacked) -> Flag | None:
+    of_loss = getattr(cell.attack.thing, "loss", None) == "ce"
+    count = cell.probe.zero_loss_gradients if of_loss else cell.probe.zero_gradients
+    if not count or not _climbs(cell):
+        return None
+    what = "the cross-entropy" if of_loss else "the margin"
+    if cell.probe.zero_gradients < count:
+        remedy = "attack the logits, which still have one: apgd[loss=dlr], deepfool"
+    else:
+        remedy = "no step leads away from them; add a black-box attack such as square"
+    return Flag(
+        "zero_gradient",
+        f"{what} of {cell.defense.text} has no gradient at {count:,} of {cell.probe.n:,} images",
+        remedy,
+    )
+
+
+def _floor(cell: Attacked) -> Flag | None:
+    probe = cell.probe
+    if probe.floor_accuracy is None or not _climbs(cell):
+        return None
+    right = round(probe.floor_accuracy * probe.floor_n)
+    if wilson_interval(right, probe.floor_n)[0] <= probe.chance:
+        return None
+    return Flag(
+        "unreachable_floor",
+        f"at eps {probe.floor_eps:g}, where every image can become plain grey, PGD leaves "
+        f"{cell.defense.text} {100 * probe.floor_accuracy:.0f} %, above chance: its gradients "
+        "mislead",
+        "more steps and restarts, apgd[loss=dlr], and a black-box attack such as square",
+    )
+
+
+def _randomised(cell: Attacked) -> Flag | None:
+    if not cell.probe.randomised:
+        return None
+    return Flag(
+        "randomised",
+        f"{cell.defense.text} answers at random: the attack met some draws, its users meet others",
+        "average the gradient over more draws, and count an image only if it survives several",
+    )
+
+
+def _outside(cell: Attacked) -> Flag | None:
+    low, high = cell.task.bounds
+    outside = bool(len(cell.x_adv)) and (cell.x_adv.min() < low or cell.x_adv.max() > high)
+    allowed = getattr(cell.attack.thing, "minimum_norm", False)
+    if not outside and (allowed or not cell.beyond.any()):
+        return None
+    return Flag(
+        "outside_budget",
+        f"{cell.attack.text} returned images outside its budget or the pixel range; they do not "
+        "count",
+        "the attack has a fault to be reported",
+    )
+
+
+# -- several cells --------------------------------------------------------------------------
+
+Found = Iterator[tuple[Row, Flag]]
+
+
+def flagged(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of a grid with the flags that several of its cells give one another.
+
+    The rows that came are left alone, and what they store: another attack in the grid, and these
+    flags are others.
+    """
+    models: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row.kind == "evasion" and row.status == "ok" and row.attacked_accuracy is not None:
+            model = (row.dataset, row.model, row.defense, str(row.seed))
+            models.setdefault(model, []).append(row)
+    added: dict[str, list[Flag]] = {}
+    checks: tuple[Callable[[Sequence[Row]], Found], ...] = (_black_box, _rising, _noise)
+    for group in models.values():
+        for check in checks:
+            for row, flag in check(group):
+                added.setdefault(row.id, []).append(flag)
+    return [
+        msgspec.structs.replace(row, flags=[*row.flags, *added[row.id]]) if row.id in added else row
+        for row in rows
+    ]
+
+
+def _accuracy(row: Row) -> float:
+    return row.attacked_accuracy or 0.0
+
+
+def _percent(row: Row) -> str:
+    return f"{100 * _accuracy(row):.1f}"
+
+
+def _control(row: Row) -> bool:
+    return row.attack.partition("[")[0] in CONTROLS
+
+
+def _by_threat(rows: Sequence[Row]) -> list[list[Row]]:
+    threats: dict[str | None, list[Row]] = {}
+    for row in rows:
+        threats.setdefault(row.threat, []).append(row)
+    return list(threats.values())
+
+
+def _exceeds(a: float, b: float) -> bool:
+    """Return whether a is above b by more than the margin, and not by rounding."""
+    return a - b > _MARGIN + 1e-9
+
+
+def _black_box(rows: Sequence[Row]) -> Found:
+    """Find a black-box attack that beats the strongest white-box one of its threat model."""
+    for group in _by_threat(rows):
+        attacks = [row for row in group if not _control(row) and "backward" in row.queries]
+        white = [row for row in attacks if row.queries["backward"] > 0]
+        black = [row for row in attacks if row.queries["backward"] == 0]
+        if not white or not black:
+            continue
+        best, other = min(white, key=_accuracy), min(black, key=_accuracy)
+        if _exceeds(_accuracy(best), _accuracy(other)):
+            yield (
+                best,
+                Flag(
+                    "black_box_wins",
+                    f"{other.attack}, without gradients, leaves {_percent(other)}, "
+                    f"this {_percent(best)}",
+                    "the gradients mislead or the steps are too few: more steps and restarts, "
+                    "apgd; until then quote the worst row",
+                ),
+            )
+
+
+def _rising(rows: Sequence[Row]) -> Found:
+    """Find an accuracy that is higher at a larger budget of the same attack."""
+    attacks: dict[str, list[tuple[float, Row]]] = {}
+    for row in rows:
+        parameters = dict(row.parameters.get("attack", {}))
+        budgets = [parameters.pop(name) for name in ("eps", "budget") if name in parameters]
+        if len(budgets) == 1 and isinstance(budgets[0], int | float):
+            same = f"{row.attack.partition('[')[0]} {sorted(parameters.items())}"
+            attacks.setdefault(same, []).append((budgets[0], row))
+    for cells in attacks.values():
+        cells.sort(key=lambda cell: cell[0])
+        for k, (budget, row) in enumerate(cells):
+            smaller = [other for eps, other in cells[:k] if eps < budget]
+            if not smaller:
+                continue
+            best = min(smaller, key=_accuracy)
+            if _exceeds(_accuracy(row), _accuracy(best)):
+                yield (
+                    row,
+                    Flag(
+                        "rises_with_budget",
+                        f"the smaller {best.threat} leaves {_percent(best)}, this {row.threat} "
+                        f"{_percent(row)}: the attack fails at the larger budget",
+                        "more steps, a smaller step, apgd",
+                    ),
+                )
+
+
+def _noise(rows: Sequence[Row]) -> Found:
+    """Find an attack that is no better than noise of its budget."""
+    for group in _by_threat(rows):
+        controls = [row for row in group if _control(row)]
+        if not controls:
+            continue
+        noise = min(controls, key=_accuracy)
+        for row in group:
+            if not _control(row) and not _exceeds(_accuracy(noise), _accuracy(row)):
+                yield (
+                    row,
+                    Flag(
+                        "no_better_than_noise",
+                        f"random {noise.attack} leaves {_percent(noise)}, this {_percent(row)}",
+                        "the attack does nothing, or the budget is so large that chance will do: "
+                        "more steps, or a smaller budget",
+                    ),
+                )

@@ -1,0 +1,76 @@
+"""The worst case: an image counts only if it survives every attack of one threat model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fastadv.grid.store import Row, read_samples
+from fastadv.metrics import wilson_interval
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst case of one threat model, defense and seed.
+
+    Attributes
+    ----------
+    accuracy : float
+        The share of images that are right and that none of ``attacks`` turned.
+    attacks : tuple of str
+        Those that count.
+    missing : tuple of str
+        Those that failed or took too long; with them the accuracy could only be lower.
+    """
+
+    threat: str
+    defense: str
+    seed: int
+    n: int
+    accuracy: float
+    ci95: tuple[float, float]
+    attacks: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+
+
+def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
+    """Return the worst case over the evasion attacks of each threat model, sample by sample.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    folder : path
+        The grid's, with the samples of its cells.
+
+    Returns
+    -------
+    list of Worst
+        In the order of the rows; none where the attacks were measured on different images.
+    """
+    groups: dict[tuple[str, str, int], list[Row]] = {}
+    for row in rows:
+        if row.kind == "evasion" and row.status != "skipped" and row.threat is not None:
+            groups.setdefault((row.threat, row.defense, row.seed), []).append(row)
+    found = (_worst(group, Path(folder)) for group in groups.values())
+    return [worst for worst in found if worst is not None]
+
+
+def _worst(rows: Sequence[Row], folder: Path) -> Worst | None:
+    """Return the worst case of one group."""
+    samples = {row.attack: read_samples(folder, row.id) for row in rows if row.status == "ok"}
+    kept = {attack: arrays for attack, arrays in samples.items() if arrays is not None}
+    if not kept:
+        return None
+    first, *others = kept.values()
+    if any(not np.array_equal(first["sample_ids"], other["sample_ids"]) for other in others):
+        return None
+    robust = np.all([arrays["robust"] for arrays in kept.values()], axis=0)
+    n, right = len(robust), int(robust.sum())
+    missing = tuple(row.attack for row in rows if row.attack not in kept)
+    return Worst(
+        rows[0].threat or "", rows[0].defense, rows[0].seed, n, right / n,
+        wilson_interval(right, n), tuple(kept), missing,
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Ours beside made-up libraries that are stronger, weaker, cheat, or are not installed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from helpers import TASK, blobs
+from rich.console import Console
+
+from fastadv import MLPClassifier, make_attack
+from fastadv.benchmarks import strength
+from fastadv.benchmarks.peers import NEEDS, evasion
+from fastadv.cli.app import main
+from fastadv.report.strength_table import strength_table
+
+X, Y = blobs(120)
+FGSM, CW = "fgsm[eps=0.1]", "cw[budget=0.3,steps=10,search_steps=1]"
+
+
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library whose FGSM is PGD, one that steps out of the budget, one that is not there."""
+    model = MLPClassifier((6,), batch_size=16, max_iter=12).fit(X, Y)
+
+    def by(attack: str) -> Callable[[evasion.Problem], evasion.Attacked]:
+        made = make_attack(attack)
+        return lambda p: lambda: made.perturb(p.model, p.X, p.y, task=TASK).x_adv
+
+    monkeypatch.setattr(
+        evasion, "problem", lambda attack, *_: evasion.Problem(attack, model, X, Y, TASK)
+    )
+    strong, cheat, gone = by("pgd[eps=0.1,restarts=3]"), by("pgd[eps=0.5]"), by("noise")
+    monkeypatch.setattr(
+        evasion,
+        "PEERS",
+        {
+            FGSM: (("strong", strong), ("cheat", cheat), ("gone", gone)),
+            "pgd[eps=0.1]": (("strong", by("pgd[eps=0.1]")),),
+            CW: (("strong", by(CW)),),
+        },
+    )
+    for name in ("strong", "cheat"):
+        monkeypatch.setitem(NEEDS, name, ((), ""))
+    monkeypatch.setitem(NEEDS, "gone", (("no_such_module",), "pip install it"))
+
+
+def survivors(attack: str) -> np.ndarray:
+    posed = evasion.problem(attack)
+    return posed.survives(evasion.fastadv(posed)())
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("libraries")
+def test_accuracies_attack_by_attack_and_together() -> None:
+    found = list(strength.matches(("none",), len(X)))
+    table = {(m.attack, m.threat, m.library): m for m in found}
+    strong = table[FGSM, "linf(0.1)", "strong"]
+    assert strong.ours == survivors(FGSM).mean()
+    assert strong.theirs == survivors("pgd[eps=0.1,restarts=3]").mean()
+    assert strong.weaker == strong.ours - strong.theirs
+    cheat = table[FGSM, "linf(0.1)", "cheat"]  # beyond the budget nothing counts
+    assert cheat.theirs is not None
+    assert cheat.theirs > survivors("pgd[eps=0.5]").mean()
+    gone = table[FGSM, "linf(0.1)", "gone"]
+    assert (gone.theirs, gone.weaker, gone.too_weak) == (None, None, False)
+    assert gone.reason == "no_such_module is not installed: pip install it"
+    together = table["worst", "linf(0.1)", "strong"]
+    assert together.ours == (survivors(FGSM) & survivors("pgd[eps=0.1]")).mean()
+    assert table["worst", "l2(0.3)", "strong"].weaker == 0
+    same = table[CW, "l2(0.3)", "strong"]
+    assert same.median_ours is not None
+    assert same.median_ours == same.median_theirs
+
+
+def test_a_tenth_too_weak_is_told_and_three_tenths_are_allowed() -> None:
+    match = strength.Match(defense="none", attack="a", threat="t", library="l", n=1000)
+    for ours, too_weak in ((0.503, False), (0.504, True), (0.4, False)):
+        match.ours, match.theirs = ours, 0.5
+        assert match.too_weak == too_weak
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("libraries")
+def test_the_table_fits_and_names_what_is_absent() -> None:
+    found = list(strength.matches(("none", "adv_training[epochs=2]"), len(X)))
+    found[0].ours = 0.9
+    found[0].theirs = 0.5
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(strength_table(found))
+    text = stream.getvalue()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "+40.0" in text
+    assert text.count("too weak") == 1 + sum(m.too_weak for m in found[1:])
+    assert "gone: no_such_module is not installed: pip install it" in text
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("libraries")
+def test_the_command(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+    file = f"{tmp_path}/out.json"
+    assert main(["bench", "--suite", "strength", "--only", "pgd", "--json", file]) == 0
+    assert "worst" in capsys.readouterr().out
+    assert main(["bench", "--suite", "strength", "--only", "stadv"]) == 2
+    assert "no attack that other libraries have" in capsys.readouterr().err

@@ -1,0 +1,98 @@
+"""Certificates against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import TASK, blobs
+from scipy import stats
+
+from fastadv.defenses.certified.interval import Interval
+from fastadv.defenses.certified.smoothing import Smoothing
+from fastadv.errors import InputError
+from fastadv.models.mlp import MLPClassifier
+
+X, Y = blobs(40)
+
+
+def linear_model(n_classes: int = 2) -> tuple[MLPClassifier, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    w, b = rng.normal(size=(20, n_classes)), rng.normal(size=n_classes)
+    b -= X.mean(axis=0) @ w  # so that both sides of the boundary are met
+    return MLPClassifier.from_weights([w], [b]), w, b
+
+
+def test_interval_radius_of_a_linear_model_is_exact() -> None:
+    model, w, b = linear_model()
+    found = Interval(eps=0.02).certify(model, X, task=TASK, seed=0)
+    normal = w[:, 1] - w[:, 0]
+    margin = X @ normal + b[1] - b[0]
+    np.testing.assert_array_equal(found.label, (margin > 0).astype(int))
+    toward = -np.sign(margin)[:, None] * np.sign(normal)
+
+    def after(eps: np.ndarray) -> np.ndarray:  # the margin at the worst corner of the box
+        corner = np.clip(X.astype(float) + eps[:, None] * toward, 0, 1)
+        return np.sign(margin) * (corner @ normal + b[1] - b[0])
+
+    inside = found.radius > 0
+    assert inside.mean() > 0.9
+    assert np.all(after(found.radius)[inside] > 0)
+    assert np.all(after(found.radius + 1e-4) < 1e-4)
+
+
+def test_smoothing_radius_of_a_linear_model_within_its_confidence() -> None:
+    # The vote of a linear model under noise is the model itself: p is the normal distribution
+    # function of margin / (sigma |w|), and the radius its distance to the boundary (the paper's
+    # proposition 3). Clopper and Pearson's two bounds hold it, each but for a chance of alpha.
+    model, w, b = linear_model()
+    defense = Smoothing(sigma=0.3, n=1000, alpha=0.001)
+    found = defense.certify(model, X, task=TASK, seed=0)
+    normal = w[:, 1] - w[:, 0]
+    distance = np.abs(X @ normal + b[1] - b[0]) / np.linalg.norm(normal)
+    p = stats.norm.cdf(distance / 0.3)
+    label = (X @ normal + b[1] - b[0] > 0).astype(int)
+    sure = found.label >= 0
+    np.testing.assert_array_equal(found.label[sure], label[sure])
+    assert np.all(found.radius <= distance)
+    # As many votes as p says less 4 standard deviations would have certified at least this.
+    few = np.floor(1000 * p - 4 * np.sqrt(1000 * p * (1 - p)) - 1).clip(1)
+    least = 0.3 * stats.norm.ppf(np.maximum(stats.beta.ppf(0.001, few, 1001 - few), 0.5))
+    assert np.all(found.radius >= least)
+    assert sure.mean() > 0.5
+    assert not sure.all()  # near the boundary it abstains
+    assert np.all((found.radius > 0) == sure)
+
+
+def test_the_vote_is_that_of_noise_on_the_pixels() -> None:
+    model = MLPClassifier((7, 5), batch_size=10, max_iter=5).fit(X, Y)
+    voted = Smoothing(sigma=0.3, draws=4000).wrap(model, task=TASK).vjp(X[:5])[0]
+    noise = np.random.default_rng(0).normal(0, 0.3, (4000, 20)).astype(np.float32)
+    for x, logits in zip(X[:5], voted, strict=True):
+        shares = model.predict_proba(x + noise)
+        error = shares.std(axis=0) * np.sqrt(2 / 4000)
+        assert np.all(np.abs(np.exp(logits) - shares.mean(axis=0)) < 5 * error + 1e-6)
+
+
+def test_smoothing_of_more_units_than_pixels_and_of_none() -> None:
+    for width in ((40,), ()):
+        model = MLPClassifier(width, batch_size=10, max_iter=3).fit(X, Y)
+        defense = Smoothing(n=200, draws=16)
+        assert defense.certify(model, X, task=TASK, seed=0).radius.max() > 0
+        logits, pullback = defense.wrap(model, task=TASK).vjp(X)
+        assert np.all(np.isfinite(pullback(np.ones_like(logits))))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Interval(eps=-0.1), "eps has to be from 0 to 1"),
+        (lambda: Interval(kappa=2), "kappa has to be from 0 to 1"),
+        (lambda: Interval(epochs=0), "epochs has to be at least 1"),
+        (lambda: Smoothing(sigma=0), "sigma has to be above 0"),
+        (lambda: Smoothing(alpha=1), "alpha has to be above 0 and below 1"),
+        (lambda: Smoothing(draws=0), "draws has to be at least 1"),
+    ],
+)
+def test_bad_parameters_are_one_line(make: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()  # type: ignore[operator]

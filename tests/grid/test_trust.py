@@ -1,0 +1,266 @@
+"""Each trust flag on a case that earns it, and on one that does not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+import pytest
+from helpers import TASK, blobs, write_npz
+
+from fastadv import MLPClassifier, make_attack, make_defense
+from fastadv.cli.app import main
+from fastadv.grid import registry
+from fastadv.grid.probe import Probe, probe
+from fastadv.grid.registry import Entry
+from fastadv.grid.run import run_grid
+from fastadv.grid.spec import Choice
+from fastadv.grid.store import Row
+from fastadv.grid.trust import Attacked, cell_flags, flagged
+from fastadv.protocols import Floats, Model, Pullback, Task
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
+from made_rows import clean, evasion, poisoning, undone
+
+X, Y = blobs(120)
+
+
+class Behind:
+    """A model whose logits are multiplied, or noisy, and whose gradient is multiplied."""
+
+    def __init__(self, model: Model, scale: float = 1, gradient: float = 1, noise: float = 0):
+        self.model, self.classes_ = model, model.classes_
+        self.scale, self.slope, self.noise = scale, gradient, noise
+        self.rng = np.random.default_rng(0)
+
+    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
+        logits, pullback = self.model.vjp(X)
+        noisy = self.scale * logits + self.noise * self.rng.random(logits.shape)
+        factor = self.scale * self.slope
+        return noisy.astype(np.float32), lambda d: factor * pullback(d)
+
+    def logits(self, X: Floats) -> Floats:
+        return self.vjp(X)[0]
+
+    def predict(self, X: Floats) -> Any:
+        return self.logits(X).argmax(axis=1)
+
+
+@pytest.fixture(scope="module")
+def model() -> MLPClassifier:
+    return MLPClassifier((6,), batch_size=16, max_iter=12).fit(X, Y)
+
+
+def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any) -> list[str]:
+    """The flags of one cell, all of whose results are within the box."""
+    made = Choice(attack, make_attack(attack))
+    known = {"beyond": np.zeros(len(X), bool), "x_adv": X, "probe": probe(model, X, Y, TASK, 0)}
+    cell = Attacked(
+        attack=made,
+        defense=Choice(defense, make_defense(defense)),
+        model=model,
+        task=TASK,
+        **{**known, **changes},
+    )
+    found = cell_flags(cell)
+    assert all(flag.message and flag.remedy for flag in found)
+    return [flag.name for flag in found]
+
+
+def test_an_honest_model_has_no_flag(model: MLPClassifier) -> None:
+    for attack in ("pgd", "apgd[loss=dlr]", "deepfool", "square"):
+        assert names(model, attack) == []
+    found = probe(model, X, Y, TASK, 0)
+    assert found.floor_accuracy is not None
+    assert found.floor_accuracy <= found.chance
+
+
+def test_gradients_that_are_zero(model: MLPClassifier) -> None:
+    masked = Behind(model, gradient=0)
+    right = int((model.predict(X) == Y).sum())
+    found = probe(masked, X, Y, TASK, 0)
+    assert (found.zero_gradients, found.zero_loss_gradients) == (right, right)
+    assert "zero_gradient" in names(masked, "pgd")
+    assert "zero_gradient" in names(masked, "deepfool")
+    assert "zero_gradient" not in names(masked, "square")
+
+
+def test_gradients_that_only_the_loss_loses(model: MLPClassifier) -> None:
+    """Logits times a million: the softmax is one-hot, but the logits still have their slope."""
+    steep = Behind(model, scale=1e6)
+    found = probe(steep, X, Y, TASK, 0)
+    assert found.zero_loss_gradients > 0
+    assert found.zero_gradients == 0
+    for attack in ("pgd", "fgsm", "apgd[loss=ce]"):
+        assert "zero_gradient" in names(steep, attack)
+    for attack in ("apgd[loss=dlr]", "deepfool", "cw", "square"):
+        assert "zero_gradient" not in names(steep, attack)
+
+
+def test_a_gradient_that_is_not_a_number_is_none(model: MLPClassifier) -> None:
+    assert probe(Behind(model, gradient=np.nan), X, Y, TASK, 0).zero_gradients > 0
+
+
+def test_a_budget_that_pgd_does_not_use(model: MLPClassifier) -> None:
+    misleading = Behind(model, gradient=-1)
+    found = probe(misleading, X, Y, TASK, 0)
+    assert found.floor_accuracy is not None
+    assert found.floor_accuracy > found.chance + 0.2
+    assert names(misleading, "pgd") == ["unreachable_floor"]
+    assert names(misleading, "square") == []
+
+
+def test_an_answer_at_random(model: MLPClassifier) -> None:
+    noisy = Behind(model, noise=1e-3)
+    assert names(noisy, "pgd") == ["randomised"]
+    assert names(noisy, "square") == ["randomised"]
+    declared = Behind(model)
+    declared.randomised = True  # type: ignore[attr-defined]
+    assert probe(declared, X, Y, TASK, 0).randomised
+
+
+def test_a_model_without_gradients_is_probed_all_the_same(model: MLPClassifier) -> None:
+    votes = SimpleNamespace(logits=model.logits, predict=model.predict, classes_=model.classes_)
+    assert probe(votes, X, Y, TASK, 0) == Probe(len(X))
+    assert names(votes, "square") == []
+
+
+def test_a_preprocessor_that_is_attacked_through_the_identity(model: MLPClassifier) -> None:
+    steps = make_defense("bit_depth[bits=8]").wrap(model, task=TASK)
+    assert names(steps, "pgd", "bit_depth[bits=8]") == ["identity_gradient"]
+    assert names(steps, "square", "bit_depth[bits=8]") == []
+    assert names(make_defense("median").wrap(model, task=TASK), "pgd", "median") == []
+
+
+def test_images_outside_the_budget_or_the_box(model: MLPClassifier) -> None:
+    beyond = np.arange(len(X)) == 3
+    assert names(model, "pgd", beyond=beyond) == ["outside_budget"]
+    assert names(model, "deepfool", beyond=beyond) == []
+    assert names(model, "deepfool", x_adv=X + 1) == ["outside_budget"]
+
+
+# -- several cells --------------------------------------------------------------------------
+
+
+def found(*rows: Row) -> list[tuple[str, str]]:
+    """(attack, flag) of what the rows say about one another; none of them is changed."""
+    before = msgspec.json.encode(rows)
+    out = flagged(rows)
+    assert msgspec.json.encode(rows) == before
+    assert [row.id for row in out] == [row.id for row in rows]
+    assert all(flag.message and flag.remedy for row in out for flag in row.flags)
+    return [(row.attack, flag.name) for row in out for flag in row.flags]
+
+
+def white(attack: str, accuracy: float, **changes: Any) -> Row:
+    queries = {"forward": 40.0, "backward": 40.0}
+    return evasion(attack, attacked_accuracy=accuracy, queries=queries, **changes)
+
+
+def black(attack: str, accuracy: float, **changes: Any) -> Row:
+    queries = {"forward": 40.0, "backward": 0.0}
+    return evasion(attack, attacked_accuracy=accuracy, queries=queries, **changes)
+
+
+def test_a_black_box_that_beats_the_strongest_white_box() -> None:
+    weak, best, square = white("fgsm", 0.5), white("pgd", 0.4), black("square", 0.39)
+    assert found(weak, best, square) == [("pgd", "black_box_wins")]
+    assert found(weak, best, black("square", 0.45)) == []
+    assert found(best, black("square", 0.398)) == []  # exactly 0.2 points
+    assert found(best, black("square", 0.397)) == [("pgd", "black_box_wins")]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"defense": "median"}, {"threat": "linf(0.2)"}, {"seed": 1}, {"model": "svm"}]
+)
+def test_only_cells_of_one_model_and_threat_are_compared(changes: dict[str, Any]) -> None:
+    assert found(white("pgd", 0.4), black("square", 0.1, **changes)) == []
+
+
+def test_noise_is_no_black_box_attack_but_a_control() -> None:
+    assert found(white("pgd", 0.4), black("noise", 0.97)) == []
+    assert found(white("pgd", 0.97), black("square", 0.9), black("noise", 0.97)) == [
+        ("pgd", "black_box_wins"), ("pgd", "no_better_than_noise"),
+    ]  # fmt: skip
+    assert found(white("pgd", 0.969), black("noise[draws=3]", 0.97)) == [
+        ("pgd", "no_better_than_noise")
+    ]
+
+
+def budgets(name: str, parameter: str, *accuracies: float, **others: Any) -> list[Row]:
+    return [
+        white(
+            f"{name}[{parameter}={k}]", accuracy, threat=f"linf({k})",
+            parameters={"attack": {parameter: float(k), **others}},
+        )
+        for k, accuracy in enumerate(accuracies, start=1)
+    ]  # fmt: skip
+
+
+def test_an_accuracy_that_rises_with_the_budget() -> None:
+    assert found(*budgets("fgsm", "eps", 0.5, 0.3, 0.4)) == [("fgsm[eps=3]", "rises_with_budget")]
+    assert found(*reversed(budgets("cw", "budget", 0.5, 0.3, 0.31))) == [
+        ("cw[budget=3]", "rises_with_budget")
+    ]
+    assert found(*budgets("fgsm", "eps", 0.5, 0.3, 0.3)) == []
+
+
+def test_only_the_same_attack_is_followed_along_its_budgets() -> None:
+    few, many = budgets("pgd", "eps", 0.2, steps=40), budgets("pgd", "eps", 0.9, 0.4, steps=1)
+    many[0].id = "another"
+    assert found(*few, *many) == []
+    other_norm = budgets("pgd", "eps", 0.9, 0.4, steps=40, norm="l2")
+    assert found(*few, other_norm[1]) == []
+
+
+def test_rows_without_a_figure_say_nothing() -> None:
+    assert found(undone(white("pgd", 0.5), "failed", "x"), black("square", 0.3), clean()) == []
+    assert found(poisoning(), poisoning("label_flip", attacked_accuracy=0.99)) == []
+
+
+# -- a whole grid ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A wrapper with a gradient of zero, which says that it is exact."""
+
+    name: ClassVar[str] = "masked"
+    reference: ClassVar[str] = "a test"
+
+    def wrap(self, model: Model, *, task: Task) -> Model:
+        return Behind(model, gradient=0)
+
+
+def test_flags_of_a_grid_are_shown_and_leave_what_is_kept_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = Entry("masked", "defense", "a test", "nowhere:Masked")
+    monkeypatch.setattr(
+        Entry, "load", lambda self, o=Entry.load: Masked if self.name == "masked" else o(self)
+    )
+    monkeypatch.setitem(registry.REGISTRY, "defense", [*registry.DEFENSES, entry])
+    dataset, out = write_npz(tmp_path / "small.npz"), tmp_path / "out"
+    rows = run_grid(
+        attacks=["pgd[eps=0.3,steps=4]", "square[eps=0.3,queries=60]", "noise[eps=0.3,draws=5]"],
+        defenses=["none", "masked"], dataset=dataset, samples=30, output=out,
+        model="mlp[hidden_layer_sizes=6,batch_size=16,max_iter=12]",
+    )  # fmt: skip
+    flags = {(row.attack.partition("[")[0], row.defense): row.flags for row in rows if row.flags}
+    told = [flag.name for flag in flags.pop(("pgd", "masked"))]
+    assert told == ["zero_gradient", "unreachable_floor", "black_box_wins", "no_better_than_noise"]
+    assert flags == {}
+    pgd = next(row for row in rows if row.defense == "masked" and row.attack.startswith("pgd"))
+    kept = json.loads((out / "cells" / f"{pgd.id}.json").read_text())
+    assert [flag["name"] for flag in kept["flags"]] == ["zero_gradient", "unreachable_floor"]
+    assert kept["attacked_accuracy"] == pgd.attacked_accuracy
+    for form in ("table", "markdown", "json", "csv"):
+        assert main(["report", str(out), "--format", form]) == 0
+        shown = capsys.readouterr().out.replace("\\_", "_")
+        assert all(name in shown for name in told), form

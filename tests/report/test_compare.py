@@ -1,0 +1,300 @@
+"""Two folders of made-up cells, and two made-up bench files, beside each other."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import msgspec
+import numpy as np
+import pytest
+from made_rows import clean, evasion, poisoning, undone
+from rich.console import Console
+
+from fastadv.benchmarks.race import Lap
+from fastadv.cli.app import main
+from fastadv.cli.compare import parse_share
+from fastadv.errors import InputError
+from fastadv.metrics import mcnemar_exact
+from fastadv.report.compare import compare_grids, read_side, regressions
+from fastadv.report.compare_table import compare_table
+
+
+def keep(folder, *cells):
+    """Write cells: rows, or rows with (sample ids, labels, which are right)."""
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    for cell in cells:
+        row, samples = cell if isinstance(cell, tuple) else (cell, None)
+        row.id += f"-{folder.name}"  # another version of the package has other ids
+        if samples is not None:
+            ids, right = np.asarray(samples[0], np.uint64), np.asarray(samples[-1], bool)
+            y = np.asarray(samples[1]) if len(samples) == 3 else ids.astype(np.int64) % 10
+            np.savez(folder / "cells" / f"{row.id}.npz", sample_ids=ids, y=y, robust=right)
+            row.n, row.attacked_accuracy = len(ids), float(right.mean())
+        (folder / "cells" / f"{row.id}.json").write_bytes(msgspec.json.encode(row))
+    axes = [cell[0] if isinstance(cell, tuple) else cell for cell in cells]
+    grid = {
+        "attacks": sorted({row.attack for row in axes}),
+        "defenses": sorted({row.defense for row in axes}),
+    }
+    environment = {"fastadv": f"0.1 of {folder.name}", "cores": 2}
+    (folder / "grid.json").write_text(json.dumps({"grid": grid, "environment": environment}))
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "a", tmp_path / "b"
+
+
+def compared(a="a", b="b"):
+    return compare_grids(read_side(a), read_side(b))
+
+
+def right(n, n_wrong):
+    return np.arange(n) >= n_wrong
+
+
+def test_one_cell_is_tested_image_by_image(folders):
+    ids, before, after = np.arange(100), right(100, 10), np.arange(100) % 3 > 0
+    keep(folders[0], (evasion(), (ids, before)))
+    keep(folders[1], (evasion(), (ids, after)))
+    (pair,) = compared().pairs
+    assert (pair.before, pair.after) == (0.9, after.mean())
+    assert pair.difference == after.mean() - 0.9
+    lost, won = sum(before & ~after), sum(~before & after)
+    assert (pair.lost, pair.won, pair.n) == (lost, won, 100)
+    assert pair.p_value == mcnemar_exact(lost, won)
+    assert pair.worse
+    assert regressions(compared()) == ["pgd / none, seed 0: 90.0 before, 66.0 after"]
+    (turned,) = compared("b", "a").pairs
+    assert turned.significant
+    assert not turned.worse
+
+
+def test_the_same_grid_differs_in_nothing(folders):
+    keep(folders[0], (evasion(), (range(50), right(50, 9))), (clean(), (range(9), right(9, 1))))
+    for pair in compared("a", "a").pairs:
+        assert (pair.difference, pair.p_value, pair.significant) == (0.0, 1.0, False)
+
+
+def test_images_are_known_by_their_ids_in_any_order_and_number(folders):
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(80)
+    keep(folders[0], (evasion(), (ids, ids % 4 > 0)))
+    keep(folders[1], (evasion(), (np.arange(60), np.arange(60) % 4 > 1)))
+    comparison = compared()
+    (pair,) = comparison.pairs
+    assert (pair.n, pair.before, pair.after, pair.lost, pair.won) == (60, 0.75, 0.5, 15, 0)
+    assert (
+        "evasion rows: compared on the 60 test images that both have, of 80 before and 60 after"
+        in comparison.notes
+    )
+
+
+def test_an_image_that_is_there_twice_counts_once_where_the_images_differ(folders):
+    keep(folders[0], (evasion(), ([1, 1, 2], [1, 1, 0])))
+    keep(folders[1], (evasion(), ([2, 1], [0, 1])))
+    (pair,) = compared().pairs
+    assert (pair.n, pair.before, pair.after) == (2, 0.5, 0.5)
+
+
+def test_many_cells_do_not_make_chance_significant(folders):
+    """6 images lost and none won is p = 0.03 for one cell, and nothing among twenty."""
+    ids, attacks = np.arange(100), [f"pgd[steps={k}]" for k in range(1, 21)]
+    keep(folders[0], *[(evasion(a), (ids, right(100, 0))) for a in attacks])
+    keep(
+        folders[1],
+        *[(evasion(a), (ids, right(100, 6 if a == attacks[0] else 0))) for a in attacks],
+    )
+    assert [p.p_value for p in compared().pairs if p.attack == attacks[0]] == [0.03125]
+    assert regressions(compared()) == []
+    keep(folders[0] / "one", (evasion(attacks[0]), (ids, right(100, 0))))
+    keep(folders[1] / "one", (evasion(attacks[0]), (ids, right(100, 6))))
+    assert len(regressions(compared("a/one", "b/one"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "samples", "problem"),
+    [
+        ({"threat": "linf(0.2)"}, (range(9), right(9, 1)), "threat linf(0.1) before, linf(0.2)"),
+        ({}, (range(10, 19), right(9, 1)), "not one test image in common"),
+        ({}, (range(9), [3] * 9, right(9, 1)), "the same images have other labels"),
+        ({}, None, "the samples of after cannot be read"),
+    ],
+)
+def test_what_cannot_be_tested_says_why_and_does_not_pass(folders, changes, samples, problem):
+    keep(folders[0], (evasion(), (range(9), right(9, 1))))
+    row = evasion(**changes)
+    keep(folders[1], row if samples is None else (row, samples))
+    (pair,) = compared().pairs
+    assert problem in pair.problem
+    assert (pair.p_value, pair.difference, pair.significant) == (None, None, False)
+    assert problem in regressions(compared())[0]
+
+
+def test_a_cell_that_failed_is_a_regression_and_one_that_came_back_is_none(folders):
+    whole = (poisoning(), (range(9), right(9, 1)))
+    keep(folders[0], whole)
+    keep(folders[1], undone(poisoning(), "failed", "x"))
+    assert regressions(compared()) == ["biggio / none, seed 0: not tested (failed after)"]
+    assert regressions(compared("b", "a")) == []
+
+
+def test_what_else_is_not_the_same_is_told(folders):
+    one = {"parameters": {"attack": {"steps": 40, "eps": 0.1}}}
+    two = {"parameters": {"attack": {"steps": 100, "eps": 0.1}}, "model": "svm"}
+    cells = (range(9), right(9, 1))
+    keep(folders[0], (evasion(**one), cells), (evasion("fgsm"), cells))
+    keep(folders[1], (evasion(**two), cells), (evasion("cw", **two), cells))
+    assert compared().notes == (
+        "model: mlp before, svm after",
+        "fastadv: 0.1 of a before, 0.1 of b after",
+        "pgd: steps 40 before, 100 after",
+        "only in a: fgsm / none",
+        "only in b: cw / none",
+    )
+
+
+def test_two_defenses_of_one_grid(folders):
+    ids = np.arange(100)
+    keep(
+        folders[0], (evasion(), (ids, right(100, 60))), (evasion(defense="median"), (ids, ids > 9))
+    )
+    (pair,) = compared("a:none", "a:median").pairs
+    assert (pair.defense, pair.before, pair.after) == ("none -> median", 0.4, 0.9)
+    with pytest.raises(InputError, match=r"a has no defense medain \(it has median, none\)"):
+        compared("a:none", "a:medain")
+
+
+def test_grids_with_nothing_in_common(folders):
+    keep(folders[0], (evasion(), (range(9), right(9, 1))))
+    keep(folders[1], (evasion("cw"), (range(9), right(9, 1))))
+    with pytest.raises(InputError, match="no cell in common"):
+        compared()
+
+
+def test_the_table_fits(folders):
+    long = "stadv[tau=0.05,kappa=0,search=false,keep=last]"
+    training = "adv_training[attack=pgd[eps=0.1,steps=5],epochs=20]"
+    cells = [
+        (evasion(long, d, seed), (np.arange(200) + seed, right(200, 50)))
+        for d in ("none", training)
+        for seed in (0, 1)
+    ]
+    keep(folders[0], *cells)
+    keep(folders[1], *[(row, (ids, right(200, 90))) for row, (ids, _) in cells[:3]], cells[3][0])
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(compare_table(compared()))
+    assert max(map(len, stream.getvalue().splitlines())) <= 100
+    assert "-20.0" in stream.getvalue()
+    assert "worse" in stream.getvalue()
+    assert "seed" in stream.getvalue()
+
+
+# -- the command ----------------------------------------------------------------------------
+
+
+def test_exit_codes_for_ci(folders, capsys):
+    ids = np.arange(100)
+    keep(folders[0], (evasion(), (ids, right(100, 10))), (clean(), (ids, ids > 98)))
+    keep(folders[1], (evasion(), (ids, right(100, 60))), (clean(), (ids, ids > 98)))
+    assert main(["compare", "a", "b"]) == 0
+    assert main(["compare", "a", "b", "--fail-under", "40"]) == 0
+    assert main(["compare", "b", "a", "--fail-on-regression"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "a", "b", "--fail-under", "0.41", "--fail-on-regression"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        "fastadv: pgd / none, seed 0: 40.0 is below 41",
+        "fastadv: pgd / none, seed 0: 90.0 before, 40.0 after",
+    ]
+    assert "-50.0" in printed.out
+
+
+def test_a_worst_case_and_a_failed_cell_count_for_the_floor(folders, capsys):
+    ids = np.arange(100)
+    keep(
+        folders[0], (evasion(), (ids, ids < 60)), (evasion("fgsm"), (ids, ids >= 40)),
+        undone(evasion("cw"), "failed", "x"), undone(evasion("apgd"), "skipped", "x"),
+    )  # fmt: skip
+    assert main(["compare", "a", "a", "--fail-under", "50%"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "fastadv: cw / none, seed 0: no figure (failed)",
+        "fastadv: worst of linf(0.1) / none, seed 0: 20.0 is below 50",
+    ]
+
+
+def test_json_has_the_verdicts(folders, capsys):
+    keep(folders[0], (evasion(), (range(50), right(50, 5))))
+    keep(folders[1], (evasion(), (range(50), right(50, 30))))
+    assert main(["compare", "a", "b", "--json", "--fail-on-regression"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 1
+    assert document["kind"] == "grid"
+    (pair,) = document["pairs"]
+    assert (pair["before"], pair["after"], pair["significant"]) == (0.9, 0.4, True)
+    assert pair["difference"] == pytest.approx(-0.5)
+    assert len(document["failures"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("75", 0.75), ("75%", 0.75), ("0.75", 0.75), ("1", 1.0), ("0.5%", 0.005), (" 40 % ", 0.4)],
+)
+def test_a_floor_in_percent_or_as_a_share(text, share):
+    assert parse_share(text) == share
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a", "nope"], "there is no folder nope"),
+        (["a", "a", "--fail-under", "400"], "--fail-under is an accuracy such as 75"),
+        (["a", "a", "--fail-under", "nan"], "--fail-under is an accuracy such as 75"),
+        (["a", "a", "--fail-under", "high"], "--fail-under is an accuracy such as 75"),
+        (["a", "a/grid.json"], "one is a file"),
+        (["a/grid.json", "a/grid.json"], "is no file of fastadv bench --json"),
+        (["a"], "Missing argument 'B'"),
+    ],
+)
+def test_wrong_usage_is_one_line(folders, capsys, arguments, message):
+    keep(folders[0], (evasion(), (range(9), right(9, 1))))
+    assert main(["compare", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+# -- bench files ----------------------------------------------------------------------------
+
+
+def bench(path, accuracy=0.9, **ratios):
+    """Write a bench file: how many times faster than each peer; 0 where it did not run."""
+    ours = Lap(
+        suite="peers", race="training", runner="fastadv", ratio=1.0, low=1.0, high=1.0,
+        seconds=1.0, quality={"accuracy": accuracy},
+    )  # fmt: skip
+    laps = [
+        Lap(suite="peers", race="training", runner=k, ratio=v or None, low=v, high=v, seconds=v)
+        for k, v in ratios.items()
+    ]
+    document = {"schema": 1, "rounds": 5, "environment": {"cores": 2}, "laps": [ours, *laps]}
+    path.write_bytes(msgspec.json.encode(document))
+
+
+def test_ratios_worse_by_a_quarter_fail(folders, capsys):
+    a, b = folders
+    bench(a, torch=4.0, jax=2.0, sklearn=5.0, gone=3.0)
+    bench(b, accuracy=0.8, torch=3.1, jax=1.4, sklearn=9.0, gone=0)
+    assert main(["compare", "a", "b"]) == 0
+    out = capsys.readouterr().out
+    assert "-22 %" in out
+    assert "+80 %" in out
+    assert "accuracy 0.9 -> 0.8" in out
+    assert main(["compare", "a", "b", "--fail-on-regression"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "fastadv: training, jax: 2x before, 1.4x after (-30 %)",
+        "fastadv: training, gone: did not run after",
+    ]
+    assert main(["compare", "a", "b", "--fail-under", "50"]) == 2
+    assert "--fail-under is for grids" in capsys.readouterr().err
