@@ -78,7 +78,7 @@ class Measure:
             needed += [self.poisoned_fit(aware=False)] if self.knows_region() else []
             baseline = self.baseline_fit(context)
             needed += [baseline] if baseline is not None else []
-        return needed + ([self.certify()] if self.certified_threat() is not None else [])
+        return needed + ([self.certify()] if self.certified_threat(context) is not None else [])
 
     def clean_fit(self) -> Fit:
         """Return the training without poison."""
@@ -103,7 +103,7 @@ class Measure:
         """Return the proofs for the model that was trained without poison."""
         return Certify(self.clean_fit())
 
-    def certified_threat(self) -> Threat | None:
+    def certified_threat(self, context: Context) -> Threat | None:
         """Return what the row's certified accuracy is for: the attack's threat model, or its own.
 
         None if the defense proves nothing, or nothing about this kind of attack.
@@ -115,6 +115,9 @@ class Measure:
         if isinstance(attack, NoAttack):
             return own
         threat: Threat = attack.threat()
+        if threat.kind == "poison" and own.kind == "points":  # a share, of a number that is known
+            n_clean = len(context.dataset.x_train)
+            threat = Threat(own.kind, amount(attack.fraction, attack.points, n_clean))
         return threat if threat.kind == own.kind else None
 
     def baseline_fit(self, context: Context) -> Fit | None:
@@ -240,7 +243,7 @@ class Measure:
 
     def _measure_certified(self, context: Context, row: Row) -> dict[str, npt.NDArray[Any]]:
         """Fill in what is proven at the budget of the row, over the images of evasion attacks."""
-        threat = self.certified_threat()
+        threat = self.certified_threat(context)
         if threat is None:
             return {}
         stage, y = self.certify(), context.dataset.y_test[context.test_rows]

@@ -222,6 +222,20 @@ def test_in_a_grid_gradients_are_refused_and_the_rest_runs(tmp_path: Path) -> No
     assert "votes of 8 models, and a count has no gradient" in (rows[2].reason or "")
     assert rows[0].clean_accuracy is not None
     assert rows[0].clean_accuracy > 0.8
+    threats = [(row.certified or {}).get("threat") for row in rows]
+    assert threats == ["points(270)"] * 2 + [None] * 6 + ["points(6)"] * 2
+
+
+def test_a_share_of_poison_is_certified_as_its_number(tmp_path: Path) -> None:
+    rows = run_grid(
+        attacks=["label_flip[fraction=0.04]"], defenses=["dpa[partitions=8,blur=0]"], samples=20,
+        dataset=write_npz(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
+    )  # fmt: skip
+    certified = rows[1].certified
+    assert certified is not None
+    assert rows[1].poison is not None
+    assert certified["threat"] == f"points({rows[1].poison['points']:g})"
+    assert 0 < certified["accuracy"] <= rows[1].clean_accuracy
 
 
 @pytest.mark.parametrize(
