@@ -61,6 +61,14 @@ def test_a_poisoning_cell_has_the_random_flips():
     assert cell([poisoning()], "biggio", "none") == ["95.0", "94.6-95.4", "flips 97.6"]
 
 
+def test_a_sanitizer_has_what_it_caught_of_either_attack_and_what_it_lost():
+    shares = {"caught": 0.0, "caught_unaware": 0.83, "lost": 0.05, "relabelled": 0.0}
+    row = poisoning(defense="outlier", sanitized=shares, oblivious_accuracy=0.97)
+    assert cell([row], "biggio", "outlier")[-3:] == ["flips 97.6", "caught 0.0 / 83.0", "lost 5.0"]
+    row = poisoning(defense="loss_trim", sanitized={"caught": 0.9, "lost": 0.02})
+    assert cell([row], "biggio", "loss_trim")[-2:] == ["caught 90.0", "lost 2.0"]
+
+
 def test_an_evasion_success_rate_is_not_taken_for_a_backdoors():
     assert len(cell([evasion(success_rate=0.9)], "pgd", "none")) == 2
     assert "trigger 90.0" in cell([poisoning(success_rate=0.9)], "biggio", "none")
