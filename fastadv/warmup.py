@@ -1,10 +1,21 @@
-"""Compiling every kernel ahead, so that no attack is slow the first time it runs."""
+"""Compiling kernels ahead, so that no attack is slow the first time it runs.
+
+Numba compiles on one core. So a second process compiles half of the groups, into a folder of its
+own since two processes may not write one cache, and what it has made is moved over in the end.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,42 +26,108 @@ from fastadv.seeds import Stream
 
 Tell = Callable[[str, int, int], None]
 
-_TASK = Task(image_shape=(4, 4, 1), n_classes=2)
+_TASK = Task(image_shape=(4, 4, 1), n_classes=3)
+
+# Half of the work, by time, of what a grid or everything needs.
+_APART = ("training's derivative", "stadv")
+
+# Of attacks that run other kernels under other parameters, the specs that run them all.
+_VARIANTS = {
+    "pgd": ("pgd[steps=1]", "pgd[norm=l2,steps=1]"),
+    "apgd": ("apgd[steps=2]", "apgd[loss=dlr,steps=2]"),
+    "square": ("square[queries=2]", "square[norm=l2,queries=2]"),
+    "stadv": ("stadv[steps=1]", "stadv[tau=0.05,steps=1]", "stadv[max_shift=0.5,steps=1]"),
+}
 
 
-def _marker() -> Path:
-    return _jit.CACHE_FOLDER / "warm"
+def is_warm(names: Collection[str] | None = None) -> bool:
+    """Return whether the machine code is on disk (see `warm_up`), or is not wanted at all."""
+    return not _missing(names)
 
 
-def is_warm() -> bool:
-    """Return whether the machine code of all kernels is on disk, or is not wanted at all."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0") or _marker().exists()
-
-
-def warm_up(tell: Tell = lambda *_: None) -> None:
-    """Compile every kernel for the types that the package uses, once a machine.
+def warm_up(tell: Tell = lambda *_: None, names: Collection[str] | None = None) -> None:
+    """Compile kernels for the types that the package uses, once a machine.
 
     Parameters
     ----------
     tell : callable
         Called as ``tell(name, done, total)`` before each group of kernels.
+    names : collection of str, optional
+        The models, attacks and defenses that are about to run, by their registered names; without
+        it everything is compiled.
     """
-    if is_warm():
+    missing = _missing(names)
+    apart = [name for name in _APART if name in missing]
+    here = [name for name in missing if name not in apart]
+    with _compiling_apart(apart if here else []):
+        for done, name in enumerate(here or apart):
+            tell(name, done, len(missing))
+            missing[name]()
+        if here and apart:
+            tell(" and ".join(apart), len(here), len(missing))
+    for name in missing:
+        _mark(name)
+    if missing:
+        tell("", len(missing), len(missing))
+
+
+def compile_groups(names: Collection[str]) -> None:
+    """Compile the groups of these names, whether they have been compiled or not."""
+    groups = _groups(None)
+    for name in names:
+        groups[name]()
+
+
+@contextmanager
+def _compiling_apart(names: Collection[str]) -> Iterator[None]:
+    """Let another process compile these groups meanwhile; in the end wait for it."""
+    if not names:
+        yield
         return
-    groups: list[tuple[str, Callable[[], None]]] = [
-        ("training", _training),
-        ("attacks", _attacks),
-        ("defenses", _defenses),
-        ("training's derivative", _derivative),
-        ("the support vector machine", _svm),
-    ]
-    for done, (name, compile_group) in enumerate(groups):
-        tell(name, done, len(groups))
-        compile_group()
-    tell("", len(groups), len(groups))
+    code = "import sys; from fastadv.warmup import compile_groups; compile_groups(sys.argv[1:])"
+    with tempfile.TemporaryDirectory(prefix="fastadv-") as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, *names], env=environment, stderr=subprocess.PIPE
+        )
+        try:
+            yield
+            _, errors = child.communicate()
+        finally:
+            child.kill()
+        if child.returncode:
+            last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+            raise RuntimeError(f"compiling {', '.join(names)} failed: {last}")
+        _adopt(Path(folder) / "fastadv" / _jit.CACHE_FOLDER.name)
+
+
+def _adopt(folder: Path) -> None:
+    """Move the machine code in ``folder`` to ours, but for that of functions that ours has."""
+    for index in sorted(folder.rglob("*.nbi")):
+        home = _jit.CACHE_FOLDER / index.parent.relative_to(folder)
+        if (home / index.name).exists():
+            continue
+        home.mkdir(parents=True, exist_ok=True)
+        for code in index.parent.glob(f"{index.stem}.*.nbc"):
+            shutil.move(code, home / code.name)
+        shutil.move(index, home / index.name)  # last: it vouches for the code
+
+
+def _missing(names: Collection[str] | None) -> dict[str, Callable[[], None]]:
+    """Return the groups that are not compiled yet, by name."""
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return {}
+    return {name: run for name, run in _groups(names).items() if not _marker(name).exists()}
+
+
+def _marker(name: str) -> Path:
+    return _jit.CACHE_FOLDER / f"{name.replace(' ', '-')}.warm"
+
+
+def _mark(name: str) -> None:
     try:
-        _marker().parent.mkdir(parents=True, exist_ok=True)
-        _marker().touch()
+        _marker(name).parent.mkdir(parents=True, exist_ok=True)
+        _marker(name).touch()
     except OSError as error:
         raise InputError(
             f"cannot keep compiled kernels in {_jit.CACHE_FOLDER} ({error.strerror}); "
@@ -58,68 +135,85 @@ def warm_up(tell: Tell = lambda *_: None) -> None:
         ) from None
 
 
+def _groups(names: Collection[str] | None) -> dict[str, Callable[[], None]]:
+    """Return what there is to compile, in the order that tells most of the waiting."""
+    from fastadv.grid.registry import ATTACKS, DEFENSES
+
+    def wanted(name: str) -> bool:
+        return names is None or name in names
+
+    groups: dict[str, Callable[[], None]] = {"training": _training}
+    if wanted("biggio") and wanted("mlp"):
+        groups["training's derivative"] = _derivative
+    if wanted("svm"):
+        groups["support vector machines"] = _svm
+    for entry in ATTACKS:
+        if entry.kind == "evasion" and wanted(entry.name):
+            groups[entry.name] = functools.partial(_attack, entry.name)
+    for entry in DEFENSES:
+        if not entry.nested and wanted(entry.name) and entry.name != "none":
+            groups[entry.name] = functools.partial(_defense, entry.name)
+    return groups
+
+
 def _data() -> tuple[np.ndarray, np.ndarray]:
     X = Stream(0, np.arange(12, dtype=np.uint64)).uniform(0, _TASK.n_features)
-    return X, np.arange(12) % 2
+    return X, np.arange(12) % 3
+
+
+def _untrained() -> Any:
+    from fastadv.models.mlp import MLPClassifier
+
+    return MLPClassifier((3,), max_iter=1, learning_rate_init=0.01)
+
+
+def _model() -> Any:
+    """Return a model for which nothing has to be compiled that trains it."""
+    from fastadv.models.mlp import MLPClassifier
+
+    sizes = _TASK.n_features, 3, _TASK.n_classes
+    weights = [np.eye(*shape, dtype=np.float32) for shape in zip(sizes, sizes[1:], strict=False)]
+    return MLPClassifier.from_weights(weights, [np.zeros(n, np.float32) for n in sizes[1:]])
 
 
 def _training() -> None:
-    from fastadv.models.mlp import MLPClassifier
-
     X, y = _data()
-    MLPClassifier((3,), max_iter=1, learning_rate_init=0.01).fit(X, y).predict_proba(X)
-
-
-def _attacks() -> None:
-    from fastadv.grid.registry import ATTACKS
-    from fastadv.models.mlp import MLPClassifier
-
-    X, y = _data()
-    model = MLPClassifier((3,), max_iter=1, learning_rate_init=0.01).fit(X, y)
+    model = _untrained().fit(X, y)
+    model.predict_proba(X), model.hidden(X)
+    logits, pullback = model.vjp(X)
+    pullback(logits)
     Stream(0, np.arange(2, dtype=np.uint64)).normal(0, 3)
-    for entry in ATTACKS:
-        if entry.kind == "evasion":
-            entry.load()().perturb(model, X, y, task=_TASK)
-    from fastadv.attacks.evasion.loss import dlr_ascent
-    from fastadv.attacks.evasion.pgd import PGD
-    from fastadv.attacks.evasion.square import Square
-    from fastadv.attacks.evasion.stadv import StAdv
-
-    PGD(norm="l2", steps=1).perturb(model, X, y, task=_TASK)
-    Square(norm="l2", queries=2).perturb(model, X, y, task=_TASK)
-    dlr_ascent(np.eye(3, dtype=np.float32), np.arange(3), None)
-    StAdv(tau=0.05, steps=1).perturb(model, X, y, task=_TASK)
-    StAdv(max_shift=0.5, steps=1).perturb(model, X, y, task=_TASK)
 
 
-def _defenses() -> None:
-    from fastadv.grid.registry import DEFENSES
-    from fastadv.models.mlp import MLPClassifier
+def _attack(name: str) -> None:
+    from fastadv.grid.registry import make_attack
 
     X, y = _data()
-    model = MLPClassifier((3,), max_iter=1, learning_rate_init=0.01).fit(X, y)
-    for entry in DEFENSES:
-        if entry.nested:
-            continue
-        defense = entry.load()()
-        if isinstance(defense, Sanitizer):
-            defense.sanitize(X, y, task=_TASK, seed=0)
-        trained: Model = model
-        if isinstance(defense, RobustTraining):
-            trained = defense.fit(model, X, y, task=_TASK, seed=0)
-        if isinstance(defense, Certifier):
-            defense.certify(trained, X[:2], task=_TASK, seed=0)
-        if isinstance(defense, Wrapper):
-            logits, pullback = defense.wrap(model, task=_TASK).vjp(X)
-            pullback(logits)
+    model = _model()
+    for text in _VARIANTS.get(name, (name,)):
+        make_attack(text).perturb(model, X, y, task=_TASK)
+
+
+def _defense(name: str) -> None:
+    from fastadv.grid.registry import make_defense
+
+    X, y = _data()
+    defense = make_defense(name)
+    if isinstance(defense, Sanitizer):
+        defense.sanitize(X, y, task=_TASK, seed=0)
+    model: Model = _model()
+    if isinstance(defense, RobustTraining):
+        model = defense.fit(_untrained(), X, y, task=_TASK, seed=0)
+    if isinstance(defense, Certifier):
+        defense.certify(model, X[:2], task=_TASK, seed=0)
+    if isinstance(defense, Wrapper):
+        logits, pullback = defense.wrap(model, task=_TASK).vjp(X)
+        pullback(logits)
 
 
 def _derivative() -> None:
-    from fastadv.models.mlp import MLPClassifier
-
     X, y = _data()
-    MLPClassifier((3,), max_iter=1).poison_gradient(X, y, np.array([0]), X, y)
-    MLPClassifier((3,), max_iter=1).fit(X, y).hidden(X)
+    _untrained().poison_gradient(X, y, np.array([0]), X, y)
 
 
 def _svm() -> None:
@@ -127,6 +221,7 @@ def _svm() -> None:
     from fastadv.models.svm import SVC
 
     X, y = _data()
+    y = y % 2
     for kernel in ("linear", "rbf"):
         logits, pullback = SVC(kernel=kernel).fit(X, y).vjp(X)
         pullback(logits)

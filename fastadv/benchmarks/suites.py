@@ -21,4 +21,21 @@ def _kernels() -> list[Race]:
     return kernels.races()
 
 
-SUITES: dict[str, Callable[[], list[Race]]] = {"kernels": _kernels, "peers": _peers}
+def _training() -> list[Race]:
+    from fastadv.benchmarks import training
+
+    return training.races()
+
+
+def _attacks() -> list[Race]:
+    from fastadv.benchmarks import attacks
+
+    return attacks.races()
+
+
+SUITES: dict[str, Callable[[], list[Race]]] = {
+    "kernels": _kernels,
+    "training": _training,
+    "attacks": _attacks,
+    "peers": _peers,
+}

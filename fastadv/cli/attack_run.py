@@ -115,9 +115,10 @@ def run(job: Job, wait: Wait) -> Outcome:
         raise InputError(f"{job.attack} cannot attack {job.model} on {job.dataset}: {reason}")
     if job.samples is not None and job.samples > len(data.x_test):
         raise InputError(f"--samples {job.samples}: {data.name} has {len(data.x_test)} test images")
-    if not is_warm():
+    names = {Spec.parse(job.attack).name, Spec.parse(job.model).name}
+    if not is_warm(names):
         with wait("first run: compiling the kernels"):
-            warm_up()
+            warm_up(names=names)
     with wait(f"training {job.model} on {len(data.x_train):,} images"):
         model.fit(data.x_train, data.y_train)
     if find("attack", Spec.parse(job.attack).name).kind == "poisoning":

@@ -40,13 +40,12 @@ def reproduce(
     messages = console.messages()
     with waiting(messages, "loading"):
         module, report = chosen.load(), chosen.load_report()
-        from fastadv.warmup import is_warm, warm_up
+        from fastadv.warmup import warm_up
     if output is not None:
         report.check_pictures()
     bar = GridBar(messages)
     try:
-        if not is_warm():
-            warm_up(bar.compiling)
+        warm_up(bar.compiling, chosen.runs)
         outcome = module.run(bar.count)
     finally:
         bar.stop()

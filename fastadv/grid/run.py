@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +19,11 @@ from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
-from fastadv.grid.stages import Context, Stage
+from fastadv.grid.stages import Context, Stage, kind_of
 from fastadv.grid.store import Row, Store
 from fastadv.grid.trust import flagged
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
+from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
 
@@ -152,7 +154,7 @@ def _run(
         else:
             wanted.append(Measure(cell))
     if wanted:
-        warm_up(told.compiling)
+        warm_up(told.compiling, _compiled(context.grid))
     plan = _plan(wanted, context)
     told.start(sum(stage.weight for stage in plan.values()), len(wanted), len(rows))
     run = run_inline if jobs == 1 and timeout is None else run_in_processes
@@ -174,6 +176,16 @@ def _run(
             assert done is not None  # it has just been written
             rows[key] = done
     return flagged([rows[Measure(cell).key(context)] for cell in cells])
+
+
+def _compiled(grid: Grid) -> set[str]:
+    """Return the names of all that runs, the attacks that defenses train with among them."""
+    things = [choice.thing for choice in (*grid.attacks, *grid.defenses)]
+    nested = [getattr(thing, f.name) for thing in things for f in fields(thing)]
+    names = {thing.name for thing in (*things, *nested) if hasattr(thing, "name")}
+    if any(kind_of(choice.thing) == "evasion" for choice in grid.attacks):
+        names.add("pgd")  # that looks at each defended model
+    return names | {Spec.parse(grid.model).name}
 
 
 def _keys(stages: Iterable[Stage], context: Context) -> list[str]:

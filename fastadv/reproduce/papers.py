@@ -21,12 +21,15 @@ class Paper:
     module : str
         Has ``run(tell)``, where ``tell(what, done, total)`` is told how far it is. What it returns
         is for ``table``, ``drawing`` and ``save`` of the module with ``_report`` behind its name.
+    runs : tuple of str
+        The models and attacks whose code has to be compiled.
     """
 
     name: str
     citation: str
     experiment: str
     module: str
+    runs: tuple[str, ...]
 
     def load(self) -> Any:
         """Import and return the module that runs the experiment."""
@@ -43,6 +46,7 @@ PAPERS = [
         "Biggio, Nelson and Laskov, Poisoning attacks against support vector machines, ICML 2012",
         "MNIST 7v1, 9v8, 4v0: a linear SVM on 100 digits and 1 to 6 added ones",
         "fastadv.reproduce.biggio2012",
+        ("svm", "biggio"),
     ),
     Paper(
         "munoz2017",
@@ -50,12 +54,14 @@ PAPERS = [
         "optimization, AISec 2017",
         "MNIST: softmax regression, any error and 8 as 3; a perceptron on 1 against 7",
         "fastadv.reproduce.munoz2017",
+        ("mlp", "biggio"),
     ),
     Paper(
         "stadv2018",
         "Xiao et al., Spatially transformed adversarial examples, ICLR 2018",
         "MNIST: success and flow of stAdv on perceptrons of three widths, as written and searched",
         "fastadv.reproduce.stadv2018",
+        ("mlp", "stadv"),
     ),
 ]
 

@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.attacks.evasion.stadv import StAdv
+from fastadv.benchmarks import limits
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.kernels import dense, flow
+from fastadv.kernels import flow
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Float32, Float64, Floats, Labels, Task
-from fastadv.threads import map_chunks, thread_count
+from fastadv.threads import thread_count
 
 STEPS, RATE, TAU, START = 300, 0.02, 0.05, 0.01
 TORCH_BATCH, JAX_BATCH = 500, 100
@@ -86,29 +87,6 @@ def fastadv(problem: Problem, attack: StAdv) -> Work:
         result = attack.perturb(problem.model, problem.X, problem.y, task=problem.task)
         distances = (result.distances[key] for key in ("flow_loss", "flow_max", "flow_mean"))
         return _summary(result.success, *distances)
-
-    return work
-
-
-def products(problem: Problem, attack: StAdv) -> Work:
-    """Return what no attack by ``attack.steps`` gradients can do without.
-
-    Those are the two products with the largest matrix for each evaluation, in the tiles and the
-    threads that ours works in.
-    """
-    w, tile = problem.weights[0], dense.TILE
-    tiles = -(-len(problem.X) // tile) * (attack.steps + 1)
-
-    def multiply(start: int, stop: int) -> None:
-        hidden = np.empty((tile, w.shape[1]), dtype=np.float32)
-        back = np.empty((tile, w.shape[0]), dtype=np.float32)
-        for _ in range(start, stop):
-            np.dot(problem.X[:tile], w, out=hidden)
-            np.dot(hidden, w.T, out=back)
-
-    def work() -> dict[str, float]:
-        map_chunks(multiply, tiles, 16)
-        return {}
 
     return work
 
@@ -243,6 +221,8 @@ def races() -> list[Race]:
         runners += [
             Runner(peer, partial(prepare, problem), *NEEDS[peer]) for peer, prepare in PEERS.items()
         ]
-        runners.append(Runner("its BLAS products", partial(products, problem, attack)))
+        passes = attack.steps + 1
+        bare = partial(limits.attack_products, problem.weights[::2], problem.X, passes, passes)
+        runners.append(Runner(limits.NAME, bare))
         out.append(Race("peers", f"{name}, 1,000 digits", tuple(runners)))
     return out

@@ -171,17 +171,21 @@ def sklearn(problem: Problem) -> Work:
 PEERS: dict[str, Callable[[Problem], Work]] = {"jax": jax, "torch": torch, "scikit-learn": sklearn}
 
 
-def races() -> list[Race]:
-    """Return the races: the default perceptron, other batches, a deeper one."""
+def mnist_problems() -> dict[str, Problem]:
+    """Return the default perceptron, other batches and a deeper one, by name."""
     data = load_dataset("mnist")
-    shapes = {
+    return {
         "784-128-10, batch 100": Problem(data),
         "784-128-10, batch 32": Problem(data, batch_size=32, learning_rate=0.2),
         "784-128-10, batch 1000": Problem(data, batch_size=1000, learning_rate=1.0),
         "784-512-256-10, batch 100": Problem(data, (512, 256)),
     }
+
+
+def races() -> list[Race]:
+    """Return a race for each problem."""
     out = []
-    for name, problem in shapes.items():
+    for name, problem in mnist_problems().items():
         runners = [Runner("fastadv", partial(fastadv, problem))]
         runners += [
             Runner(peer, partial(prepare, problem), *NEEDS[peer]) for peer, prepare in PEERS.items()
