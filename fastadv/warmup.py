@@ -21,7 +21,7 @@ import numpy as np
 
 from fastadv.errors import InputError
 from fastadv.kernels import _jit
-from fastadv.protocols import Certifier, Model, RobustTraining, Sanitizer, Task, Wrapper
+from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Task, Wrapper
 from fastadv.seeds import Stream
 
 Tell = Callable[[str, int, int], None]
@@ -201,7 +201,7 @@ def _defense(name: str) -> None:
     defense = make_defense(name)
     if isinstance(defense, Sanitizer):
         defense.sanitize(X, y, task=_TASK, seed=0)
-    model: Model = _model()
+    model = _model()
     if isinstance(defense, RobustTraining):
         model = defense.fit(_untrained(), X, y, task=_TASK, seed=0)
     if isinstance(defense, Certifier):

@@ -84,12 +84,13 @@ def test_an_empty_budget_changes_nothing(
     attack: str, defense: str, trained: dict[str, tuple[Any, Model, Model]]
 ) -> None:
     model = trained[defense][2]
-    made = attack_of(attack, eps=0, budget=0)
+    made = attack_of(attack, eps=0, budget=0, rotation=0, translation=0)
     result = made.perturb(model, X_TEST, Y_TEST, task=TASK)
-    distance = made.threat().distance
-    assert made.threat().budget == 0
-    assert distance is not None
-    robust = ~result.misclassified & ~(result.success & (result.distances[distance] <= 0))
+    threat = made.threat()
+    assert not any(threat.limits or [threat.budget])
+    assert threat.distance is not None
+    within = result.distances[threat.distance] <= threat.budget
+    robust = ~result.misclassified & ~(result.success & within)
     np.testing.assert_array_equal(robust, model.predict(X_TEST) == Y_TEST)
 
 

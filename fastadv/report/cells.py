@@ -117,7 +117,11 @@ _EXTRAS = (
         "flips: accuracy with as many random label flips in place of the poison",
     ),
     _Extra("trigger", _triggered, "trigger: share of triggered images that get the target label"),
-    _Extra("proven", _certified, "proven: share that no attack of the row's budget can change"),
+    _Extra(
+        "proven",
+        _certified,
+        "proven: certified accuracy at the row's budget, over the images of evasion rows",
+    ),
 )
 
 

@@ -1,20 +1,23 @@
-"""Adversarial training: each batch is attacked before its step (Madry et al., ICLR 2018)."""
+"""Adversarial training (Madry et al., ICLR 2018) and TRADES (Zhang et al., ICML 2019)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import clone
 
 from fastadv import seeds
 from fastadv.errors import InputError
-from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Task
+from fastadv.kernels import loss as kernels
+from fastadv.models.mlp import BatchGradient
+from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
 from fastadv.threads import map_chunks
 
 _CHUNK = 64  # of a batch that each thread attacks
+_LEAST = np.float32(1e-30)  # of a probability, before its logarithm
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,20 @@ class AdversarialTraining:
         In place of the model's ``max_iter``.
     batch_size : int
         In place of the model's: two whole tiles of the kernels, one for each of two threads.
+    loss : {"ce", "trades"}
+        The cross-entropy of the attacked image; or that of the clean one and ``beta`` times the
+        divergence KL(p(x) || p(x')) of the two predictions, which the attack then maximises in
+        place of the cross-entropy (Zhang et al., ICML 2019, arXiv 1901.08573, section 3.3; there
+        the attack starts beside x, here anywhere in its ball).
+    beta : float
+        Of ``trades``; the paper's 1/lambda, 6 in its strongest models.
     """
 
     attack: EvasionAttack
     epochs: int = 8
     batch_size: int = 128
+    loss: Literal["ce", "trades"] = "ce"
+    beta: float = 6.0
 
     name: ClassVar[str] = "adv_training"
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2"
@@ -46,6 +58,10 @@ class AdversarialTraining:
             raise InputError(f"batch_size has to be at least 1, got {self.batch_size}")
         if not isinstance(self.attack, EvasionAttack):
             raise InputError("attack has to be an evasion attack, such as pgd[eps=0.1,steps=5]")
+        if not self.beta >= 0:
+            raise InputError(f"beta has to be at least 0, got {self.beta}")
+        if self.loss == "trades" and self.attack.name != "pgd":
+            raise InputError(f"loss=trades steps by pgd, got attack={self.attack.name}")
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the defense cannot train the model: it has to learn in batches."""
@@ -55,6 +71,10 @@ class AdversarialTraining:
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
         """Return a clone of ``model``, trained on attacked batches."""
+        hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
+        if self.loss == "trades":
+            trades: Model = hardened.fit_gradient(X, y, self._trades(task, seed))
+            return trades
         step = 0
 
         def perturb(model: Any, x: Float32, rows: Labels, columns: Labels) -> Float32:
@@ -73,6 +93,69 @@ class AdversarialTraining:
             map_chunks(attack, len(x), _CHUNK)
             return out
 
-        hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
         trained: Model = hardened.fit_perturbed(X, y, perturb)
         return trained
+
+    def _trades(self, task: Task, seed: int) -> BatchGradient:
+        """Return the loss and gradient of a batch: clean cross-entropy and divergence."""
+        step = 0
+
+        def gradient(model: Any, x: Float32, rows: Labels, columns: Labels, out: Float32) -> float:
+            nonlocal step
+            step += 1
+            key, ids = seeds.derive(seed, "adv_training", step), rows.astype(np.uint64)
+            network = model.network()
+
+            def block(start: int, stop: int) -> tuple[Float32, float]:
+                part, labels = x[start:stop], columns[start:stop]
+                logits, hidden = network.forward(part)
+                losses, dlogits = np.empty(len(part)), np.empty_like(logits)
+                kernels.cross_entropy(logits, labels, losses, dlogits)
+                p = np.empty_like(logits)
+                kernels.softmax(logits, p)
+                x_adv, _ = self.attack.craft(
+                    _Divergent(model, p), part, labels, None,
+                    task=task, stream=Stream(key, ids[start:stop]),
+                )  # fmt: skip
+                x_adv = np.ascontiguousarray(x_adv, dtype=np.float32)
+                logits_adv, hidden_adv = network.forward(x_adv)
+                q = np.empty_like(p)
+                kernels.softmax(logits_adv, q)
+                ratio = np.log(np.maximum(p, _LEAST)) - np.log(np.maximum(q, _LEAST))
+                divergence = (p * ratio).sum(axis=1, keepdims=True)
+                beta = np.float32(self.beta)
+                dlogits += beta * p * (ratio - divergence)
+                slope = network.backward(part, hidden, dlogits)
+                slope += network.backward(x_adv, hidden_adv, beta * (q - p))
+                return slope, float(losses.sum() + self.beta * divergence.sum())
+
+            blocks = map_chunks(block, len(x), _CHUNK)
+            out[:] = blocks[0][0]
+            for slope, _ in blocks[1:]:
+                out += slope
+            return sum(total for _, total in blocks)
+
+        return gradient
+
+
+class _Divergent:
+    """``model`` to an attack that climbs: up KL(p || softmax), whatever loss the attack has."""
+
+    def __init__(self, model: Any, p: Float32) -> None:
+        self.model, self.p, self.classes_ = model, p, model.classes_
+
+    def predict(self, X: Floats) -> Labels:
+        """Return the labels of the model."""
+        labels: Labels = self.model.predict(X)
+        return labels
+
+    def logits(self, X: Floats) -> Floats:
+        """Return the logits of the model."""
+        return self.vjp(X)[0]
+
+    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
+        """Return the logits and the pullback of the divergence in place of the attack's loss."""
+        logits, pullback = self.model.vjp(X)
+        q = np.empty_like(logits)
+        kernels.softmax(logits, q)
+        return logits, lambda _: pullback(q - self.p)
