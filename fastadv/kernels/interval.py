@@ -125,6 +125,7 @@ def worst_logits(c, r, w, b, labels, gamma, worst):
     """Fill ``worst`` (n, k) with the largest Z_j - Z_y over the box c, r; w is (k, width).
 
     The difference of two logits is bounded as one product, W_j - W_y, not by their own bounds.
+    ``gamma`` is how far rounding may take a logit, over the sum of the sizes of its terms.
     """
     kind = c.dtype.type
     for i in range(c.shape[0]):
