@@ -29,7 +29,7 @@ from fastadv.grid.stages import (
     wrapped,
 )
 from fastadv.grid.store import Row
-from fastadv.grid.trust import Attacked, cell_flags
+from fastadv.grid.trust import Attacked, broken_certificate, cell_flags
 from fastadv.protocols import (
     Certifier,
     Floats,
@@ -143,6 +143,10 @@ class Measure:
         else:
             samples = self._measure_training(context, row, clean)
         samples |= self._measure_certified(context, row)
+        if row.kind == "evasion" and row.certified:
+            count = int((samples["certified"] & ~samples["robust"]).sum())
+            broken = broken_certificate(self.cell.attack, self.cell.defense, count)
+            row.flags += [] if broken is None else [broken]
         context.store.save_cell(row, samples)
 
     def _measure_training(

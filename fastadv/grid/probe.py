@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from fastadv.attacks.evasion.base import CHUNK, Counted
-from fastadv.attacks.evasion.loss import cross_entropy_ascent, margins
+from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.attacks.evasion.pgd import PGD
 from fastadv.grid.spec import digest
 from fastadv.grid.stages import Context, Fit, Stage, kept, wrapped
@@ -29,7 +29,7 @@ class Probe(msgspec.Struct, frozen=True):
         Images that were looked at.
     zero_loss_gradients, zero_gradients : int
         Of those that the model gets right, how many have no gradient of the cross-entropy, and how
-        many none even of the difference between the two largest logits.
+        many none even of the margin, the difference to the largest of the other logits.
     randomised : bool
         The logits of one image are not always the same, or the model says that only its draws
         make them so.
@@ -85,9 +85,9 @@ def _zero_gradients(model: Counted, x: Floats, y: Labels) -> tuple[int, int]:
     logits, pullback = model.vjp(x)
     right = logits.argmax(axis=1) == y
     of_loss = pullback(cross_entropy_ascent(logits, y, None)[1])
-    between, rows = np.zeros_like(logits), np.arange(len(y))
-    between[rows, y] = -1.0
-    between[rows, margins(logits, y, None)[1]] = 1.0
+    others, between, rows = logits.copy(), np.zeros_like(logits), np.arange(len(y))
+    others[rows, y] = -np.inf
+    between[rows, y], between[rows, others.argmax(axis=1)] = -1.0, 1.0
     nothing = [~(np.abs(g).max(axis=1) > 0) & right for g in (of_loss, pullback(between))]
     return int(nothing[0].sum()), int(nothing[1].sum())
 

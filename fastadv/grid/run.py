@@ -19,7 +19,7 @@ from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
-from fastadv.grid.stages import Context, Stage
+from fastadv.grid.stages import Context, Stage, kind_of
 from fastadv.grid.store import Row, Store
 from fastadv.grid.trust import flagged
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
@@ -183,6 +183,8 @@ def _compiled(grid: Grid) -> set[str]:
     things = [choice.thing for choice in (*grid.attacks, *grid.defenses)]
     nested = [getattr(thing, f.name) for thing in things for f in fields(thing)]
     names = {thing.name for thing in (*things, *nested) if hasattr(thing, "name")}
+    if any(kind_of(choice.thing) == "evasion" for choice in grid.attacks):
+        names.add("pgd")  # that looks at each defended model
     return names | {Spec.parse(grid.model).name}
 
 

@@ -131,6 +131,18 @@ def _outside(cell: Attacked) -> Flag | None:
     )
 
 
+def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | None:
+    """Return what is to be said where ``count`` images that were certified have been changed."""
+    if not count:
+        return None
+    return Flag(
+        "broken_certificate",
+        f"{attack.text} changed {count:,} images that {defense.text} had certified",
+        "the proof or the distance has a fault to be reported; of a certificate by votes each may "
+        "be wrong with its alpha",
+    )
+
+
 # -- several cells --------------------------------------------------------------------------
 
 Found = Iterator[tuple[Row, Flag]]

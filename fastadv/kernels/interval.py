@@ -110,10 +110,22 @@ def propagate(params, absolute, sizes, activation, unit, lower, upper, centre, r
 
 
 @exact_kernel
+def _last_matrix(params, sizes):
+    """Return the matrix of the last layer, a row a class, (k, width)."""
+    w = dense.weights(params, sizes, sizes.size - 2)
+    out = np.empty((w.shape[1], w.shape[0]), w.dtype)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = w[j, i]
+    return out
+
+
+@exact_kernel
 def worst_logits(c, r, w, b, labels, gamma, worst):
     """Fill ``worst`` (n, k) with the largest Z_j - Z_y over the box c, r; w is (k, width).
 
     The difference of two logits is bounded as one product, W_j - W_y, not by their own bounds.
+    ``gamma`` is how far rounding may take a logit, over the sum of the sizes of its terms.
     """
     kind = c.dtype.type
     for i in range(c.shape[0]):
@@ -136,7 +148,7 @@ def worst_margins(x, eps, labels, low, high, params, absolute, sizes, activation
     lower, upper, centre, radius = vectors[0], vectors[1], vectors[2], vectors[3]
     input_box(x, eps, low, high, inputs(lower, sizes, 0, n), inputs(upper, sizes, 0, n))
     propagate(params, absolute, sizes, activation, unit, lower, upper, centre, radius)
-    w = np.ascontiguousarray(dense.weights(params, sizes, last).T)
+    w = _last_matrix(params, sizes)
     worst = np.empty((n, sizes[-1]), params.dtype)
     c, r = inputs(centre, sizes, last, n), inputs(radius, sizes, last, n)
     gamma = _rounding(sizes[last], unit)
@@ -150,12 +162,13 @@ def worst_margins(x, eps, labels, low, high, params, absolute, sizes, activation
 
 
 @kernel
-def _last_layer_gradient(c, r, w, labels, d, dw, db, dc, dr):
-    """From d(loss)/d(worst) (n, k) to the last layer, added to dw and db, and to its input.
+def _last_layer_gradient(c, r, w, labels, weight, d, dw, db, dc, dr):
+    """From ``weight`` times d(loss)/d(worst) (n, k) to the last layer, added to dw and db, and below.
 
-    w and dw are (k, width).
+    w is (k, width), dw (width, k).
     """
     kind = c.dtype.type
+    rows = np.zeros_like(w)  # of dw, side by side as w's
     for i in range(c.shape[0]):
         y = labels[i]
         for h in range(c.shape[1]):
@@ -163,17 +176,20 @@ def _last_layer_gradient(c, r, w, labels, d, dw, db, dc, dr):
         for j in range(w.shape[0]):
             if j == y:
                 continue
-            g = d[i, j]
+            g = kind(weight) * d[i, j]
             db[j] += g
             db[y] -= g
             for h in range(c.shape[1]):
                 differ = w[j, h] - w[y, h]
                 sign = kind(1.0) if differ > 0 else kind(-1.0)
                 change = g * (c[i, h] + r[i, h] * sign)
-                dw[j, h] += change
-                dw[y, h] -= change
+                rows[j, h] += change
+                rows[y, h] -= change
                 dc[i, h] += g * differ
                 dr[i, h] += g * abs(differ)
+    for h in range(dw.shape[0]):
+        for j in range(dw.shape[1]):
+            dw[h, j] += rows[j, h]
 
 
 @kernel
@@ -210,19 +226,13 @@ def worst_case(
     input_box(x, eps, low, high, inputs(lower, sizes, 0, n), inputs(upper, sizes, 0, n))
     propagate(params, absolute, sizes, activation, 0.0, lower, upper, centre, radius)
     c, r = inputs(centre, sizes, last, n), inputs(radius, sizes, last, n)
-    w = np.ascontiguousarray(dense.weights(params, sizes, last).T)
+    w = _last_matrix(params, sizes)
     worst, d = np.empty((n, sizes[-1]), kind), np.empty((n, sizes[-1]), kind)
     worst_logits(c, r, w, dense.bias(params, sizes, last), labels, 0.0, worst)
     cross_entropy(worst, labels, losses, d)
-    for i in range(n):
-        for j in range(d.shape[1]):
-            d[i, j] *= kind.type(weight)
-    dc, dr, dw = np.empty_like(c), np.empty_like(c), np.zeros_like(w)
-    _last_layer_gradient(c, r, w, labels, d, dw, dense.bias(gradient, sizes, last), dc, dr)
-    into = dense.weights(gradient, sizes, last)
-    for i in range(into.shape[0]):
-        for j in range(into.shape[1]):
-            into[i, j] += dw[j, i]
+    dc, dr = np.empty((n, sizes[last]), kind), np.empty((n, sizes[last]), kind)
+    dw, db = dense.weights(gradient, sizes, last), dense.bias(gradient, sizes, last)
+    _last_layer_gradient(c, r, w, labels, weight, d, dw, db, dc, dr)
     for layer in range(last - 1, -1, -1):
         lo, hi = inputs(lower, sizes, layer + 1, n), inputs(upper, sizes, layer + 1, n)
         _to_ends(dc, dr)

@@ -13,16 +13,18 @@ from rich.text import Text
 
 from fastadv.report.compare import LEVEL, Comparison, Pair
 from fastadv.report.compare_bench import ALLOWED, BenchComparison, RatioPair
+from fastadv.report.table import wrap
 
 SCHEMA = 1
+_WIDTH = 24  # of the columns of specs; a longer one goes on in the next line
 
 
 def compare_table(comparison: Comparison) -> RenderableType:
     """Return a line for each cell, and what else is not the same."""
     table = Table(box=box.SIMPLE_HEAD, title=_title(comparison), title_justify="left")
     several_seeds = len({pair.seed for pair in comparison.pairs}) > 1
-    table.add_column("attack", overflow="fold", max_width=26)
-    table.add_column("defense", overflow="fold", max_width=24)
+    table.add_column("attack", overflow="fold")
+    table.add_column("defense", overflow="fold")
     if several_seeds:
         table.add_column("seed", justify="right")
     for name in ("before", "after", "differ", "lost/won", "p"):
@@ -30,7 +32,8 @@ def compare_table(comparison: Comparison) -> RenderableType:
     table.add_column("", overflow="fold")
     for pair in comparison.pairs:
         seed = [str(pair.seed)] if several_seeds else []
-        table.add_row(Text(pair.attack), Text(pair.defense), *seed, *_figures(pair), _verdict(pair))
+        names = ["\n".join(wrap(spec, _WIDTH)) for spec in (pair.attack, pair.defense)]
+        table.add_row(*map(Text, names), *seed, *_figures(pair), _verdict(pair))
     counts = sorted({pair.n for pair in comparison.pairs if pair.p_value is not None})
     images = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{(counts or [0])[0]:,}"
     legend = (

@@ -10,6 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fastadv.benchmarks.strength import TOLERANCE, WORST, Match
+from fastadv.report.table import wrap
+
+_WIDTH = 26  # of the column of attacks; a longer spec goes on in the next line
 
 
 def strength_table(matches: Sequence[Match]) -> RenderableType:
@@ -44,7 +47,7 @@ def _table(defense: str, matches: Sequence[Match]) -> Table:
         difference = "" if match.weaker is None else f"{100 * match.weaker:+.1f}"
         verdict = Text("too weak", style="red") if match.too_weak else Text("")
         table.add_row(
-            Text(match.attack), match.threat, match.library,
+            Text("\n".join(wrap(match.attack, _WIDTH))), match.threat, match.library,
             _figure(match.ours, match.median_ours), _figure(match.theirs, match.median_theirs),
             difference, verdict,
         )  # fmt: skip

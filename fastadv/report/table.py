@@ -68,7 +68,7 @@ def _split_columns(sheet: Sheet, width: int) -> list[list[int]]:
     tables: list[list[int]] = [[]]
     left = free
     for column, name in enumerate(sheet.defenses):
-        texts = _wrap(name, _COLUMN_WIDTH) + [
+        texts = wrap(name, _COLUMN_WIDTH) + [
             line.text for row in sheet.rows for line in row.cells[column]
         ]
         needs = max(map(cell_len, texts)) + _AROUND
@@ -84,7 +84,7 @@ def _table(sheet: Sheet, columns: list[int]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_lines=False, pad_edge=True, header_style="bold")
     table.add_column("attack", overflow="fold")
     for column in columns:
-        name = "\n".join(_wrap(sheet.defenses[column], _COLUMN_WIDTH))
+        name = "\n".join(wrap(sheet.defenses[column], _COLUMN_WIDTH))
         table.add_column(Text(name), justify="right", overflow="fold", vertical="top")
     for number, row in enumerate(sheet.rows):
         last = number + 1 == len(sheet.rows)
@@ -102,7 +102,7 @@ def _closes(rows: Sequence[SheetRow], number: int) -> bool:
 
 
 def _header(row: SheetRow) -> Text:
-    text = Text("\n".join(_wrap(row.attack, _HEADER_WIDTH)), style="bold")
+    text = Text("\n".join(wrap(row.attack, _HEADER_WIDTH)), style="bold")
     if row.threat:
         text.append("\n" + row.threat, style="not bold dim")
     return text
@@ -116,7 +116,7 @@ def _styled(line: Line) -> Text:
     return Text(line.text, style=_STYLES[line.tone])
 
 
-def _wrap(spec: str, width: int) -> list[str]:
+def wrap(spec: str, width: int) -> list[str]:
     """Break a spec into lines: after a comma or an opening bracket, else where it has to be."""
     lines = [""]
     for part in re.findall(r"[^,\[]+[,\[]?|[,\[]", spec):

@@ -257,6 +257,13 @@ def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
         ("linf(0.1)", share), ("linf(0.1)", share), ("linf(0.05)", share), ("linf(0.2)", 0.0),
         None, None,
     ]  # fmt: skip
+    flagged = set()  # what it says is not true, and an attack shows it
+    for row in rows[1:4]:
+        with np.load(tmp_path / "o" / "cells" / f"{row.id}.npz") as file:
+            broken = bool((file["certified"] & ~file["robust"]).any())
+        assert broken == ("broken_certificate" in [flag.name for flag in row.flags])
+        flagged.add(broken)
+    assert flagged == {False, True}
     sheet = make_sheets(rows)[0]
     assert f"proven {100 * share:.1f}" in [line.text for line in sheet.rows[0].cells[0]]
     assert "proven in the clean row within linf(0.1) for prover" in sheet.caption

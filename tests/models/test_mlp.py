@@ -8,6 +8,7 @@ from helpers import blobs
 
 from fastadv import MLPClassifier, load_dataset
 from fastadv.errors import DivergenceError, InputError
+from fastadv.kernels import loss
 from fastadv.threads import set_threads
 
 X, Y = blobs()
@@ -71,6 +72,27 @@ def test_same_bits_for_any_threads_and_any_batch() -> None:
     together = model.logits(X)
     for i in (0, 17, 59):
         np.testing.assert_array_equal(model.logits(X[i : i + 1])[0], together[i])
+
+
+@pytest.mark.parametrize("hidden", [(), (6, 5)])
+def test_any_loss_trains_as_the_cross_entropy_does(hidden: tuple[int, ...]) -> None:
+    def cross_entropy(
+        model: MLPClassifier, x: np.ndarray, rows: np.ndarray, columns: np.ndarray, out: np.ndarray
+    ) -> float:
+        np.testing.assert_array_equal(x, X[rows])
+        np.testing.assert_array_equal(columns, Y[rows])
+        logits, stored = model.network().forward(x)
+        losses, dlogits = np.empty(len(x)), np.empty_like(logits)
+        loss.cross_entropy(logits, columns, losses, dlogits)
+        out[:] = model.network().backward(x, stored, dlogits)
+        return float(losses.sum())
+
+    settings = {"hidden_layer_sizes": hidden, "learning_rate_init": 0.1, "alpha": 0.02}
+    usual, by_gradient = small(**settings).fit(X, Y), small(**settings)
+    by_gradient.fit_gradient(X, Y, cross_entropy)
+    for a, b in zip(by_gradient.coefs_, usual.coefs_, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+    np.testing.assert_allclose(by_gradient.loss_curve_, usual.loss_curve_, rtol=1e-5)
 
 
 def test_l2_penalty_shrinks_the_weights() -> None:
