@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.benchmarks.strength import TOLERANCE, WORST, Match
+from fastadv.benchmarks.strength import SEARCHES, TOLERANCE, WORST, Match
 from fastadv.report.table import wrap
 
 _WIDTH = 26  # of the column of attacks; a longer spec goes on in the next line
@@ -25,7 +25,8 @@ def strength_table(matches: Sequence[Match]) -> RenderableType:
         f"Accuracy in % under attack on the same {images} images, model and budget: the lower, the "
         "stronger. Beneath it, for attacks that look for the least change, the median distance of "
         f"what succeeds at any budget. worst: an image counts if it survives every attack of that "
-        f"threat model. Ours may be weaker by {100 * TOLERANCE:g} points."
+        f"threat model. Of random searches the mean over {SEARCHES} seeds. Ours may be weaker by "
+        f"{100 * TOLERANCE:g} points."
     )
     absent = sorted({f"{m.library}: {m.reason}" for m in matches if m.reason is not None})
     return Group(*parts, Text(legend, style="dim"), *map(Text, absent))

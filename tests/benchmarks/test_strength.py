@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fastadv.cli.app import main
 from fastadv.report.strength_table import strength_table
 
 X, Y = blobs(120)
+SQUARE = "square[eps=0.15,queries=6]"
 FGSM, CW = "fgsm[eps=0.1]", "cw[budget=0.3,steps=10,search_steps=1]"
 
 
@@ -27,7 +29,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def by(attack: str) -> Callable[[evasion.Problem], evasion.Attacked]:
         made = make_attack(attack)
-        return lambda p: lambda: made.perturb(p.model, p.X, p.y, task=TASK).x_adv
+        return lambda p: lambda: made.perturb(p.model, p.X, p.y, task=TASK, seed=p.seed).x_adv
 
     monkeypatch.setattr(
         evasion, "problem", lambda attack, *_: evasion.Problem(attack, model, X, Y, TASK)
@@ -40,6 +42,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
             FGSM: (("strong", strong), ("cheat", cheat), ("gone", gone)),
             "pgd[eps=0.1]": (("strong", by("pgd[eps=0.1]")),),
             CW: (("strong", by(CW)),),
+            SQUARE: (("strong", by(SQUARE)),),
         },
     )
     for name in ("strong", "cheat"):
@@ -47,8 +50,8 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NEEDS, "gone", (("no_such_module",), "pip install it"))
 
 
-def survivors(attack: str) -> np.ndarray:
-    posed = evasion.problem(attack)
+def survivors(attack: str, seed: int = 0) -> np.ndarray:
+    posed = replace(evasion.problem(attack), seed=seed)
     return posed.survives(evasion.fastadv(posed)())
 
 
@@ -71,6 +74,11 @@ def test_accuracies_attack_by_attack_and_together() -> None:
     assert together.ours == (survivors(FGSM) & survivors("pgd[eps=0.1]")).mean()
     assert table["worst", "l2(0.3)", "strong"].weaker == 0
     same = table[CW, "l2(0.3)", "strong"]
+    searched = table[SQUARE, "linf(0.15)", "strong"]
+    seeds = [survivors(SQUARE, seed).mean() for seed in range(strength.SEARCHES)]
+    assert len(set(seeds)) > 1
+    assert searched.ours == searched.theirs == pytest.approx(np.mean(seeds))
+    assert table["worst", "linf(0.15)", "strong"].ours == seeds[0]
     assert same.median_ours is not None
     assert same.median_ours == same.median_theirs
 

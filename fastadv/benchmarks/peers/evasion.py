@@ -38,6 +38,7 @@ class Problem:
     X: Floats
     y: Labels
     task: Task
+    seed: int = 0
 
     @property
     def threat(self) -> Threat:
@@ -80,7 +81,7 @@ def fastadv(problem: Problem) -> Attacked:
     attack, p = make_attack(problem.attack), problem
 
     def attacked() -> Floats:
-        x_adv: Floats = attack.perturb(p.model, p.X, p.y, task=p.task).x_adv
+        x_adv: Floats = attack.perturb(p.model, p.X, p.y, task=p.task, seed=p.seed).x_adv
         return x_adv
 
     return attacked
@@ -93,10 +94,12 @@ def torchattacks(name: str, problem: Problem, **parameters: Any) -> Attacked:
 
     torch.set_num_threads(thread_count())
     attack = getattr(torchattacks, name)(as_torch(problem.model), **parameters)
+    if hasattr(attack, "seed"):  # of its own, which it sets before it draws
+        attack.seed = problem.seed
     images, y = _as_images(problem), torch.from_numpy(problem.y)
 
     def attacked() -> Floats:
-        torch.manual_seed(0)
+        torch.manual_seed(problem.seed)
         return _as_rows(attack(images, y).detach())
 
     return attacked
@@ -114,7 +117,7 @@ def foolbox(name: str, problem: Problem, *, eps: float | None, **parameters: Any
     images, y = _as_images(problem), torch.from_numpy(problem.y)
 
     def attacked() -> Floats:
-        torch.manual_seed(0)
+        torch.manual_seed(problem.seed)
         raw, clipped, _ = attack(model, images, y, epsilons=eps)
         return _as_rows(raw if eps is None else clipped)
 
