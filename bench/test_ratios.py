@@ -42,12 +42,8 @@ def attack_cases() -> dict[str, tuple[Call, Call]]:
         bare = limits.attack_products(weights, x, queries["forward"], queries["backward"])
         return lambda: attack.perturb(model, x, y, task=task), bare
 
-    return {
-        "pgd": case("pgd[steps=3]"),
-        "apgd": case("apgd[steps=3]"),
-        "deepfool": case("deepfool[steps=3]"),
-        "stadv": case("stadv[steps=3]"),
-    }
+    # Of a few milliseconds, so that the best of many runs is one that nothing has interrupted.
+    return {"pgd": case("pgd[steps=3]"), "apgd": case("apgd[steps=3]")}
 
 
 CASES = cases() | attack_cases()

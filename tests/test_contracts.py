@@ -24,6 +24,7 @@ FEWER_STEPS = {"square": "square[queries=80]", "cw": "cw[steps=30,search_steps=3
 
 FEWER_STEPS_OF_DEFENSES = {
     "adv_training": "adv_training[epochs=1]",
+    "bagging": "bagging[models=30,images=20]",
     "interval": "interval[epochs=2]",
     "smoothing": "smoothing[n=200,draws=16]",
 }
