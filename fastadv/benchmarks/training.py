@@ -63,7 +63,7 @@ def races() -> list[Race]:
     return [
         Race(
             "training",
-            f"2 epochs, {name}",
+            f"{problem.epochs} epochs, {name}",
             (
                 Runner("fastadv", functools.partial(fastadv, problem)),
                 Runner("numpy", functools.partial(numpy, problem)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
 
 _CHUNK = 16 * dense.TILE  # rows a thread takes at once when it predicts
+_ROWS = 4096  # that a thread compresses at a time
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
 
 
@@ -547,5 +549,12 @@ class _Rows:
         if starts[-1] > _SPARSE * X.size or not fits:
             return cls(X)
         values, columns = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.uint16)
-        sparse.compress(X, starts, values, columns)
+
+        def compress(first: int, last: int) -> None:
+            sparse.compress(X[first:last], starts[first : last + 1], values, columns)
+
+        if threading.current_thread() is threading.main_thread():
+            map_chunks(compress, len(X), _ROWS)
+        else:  # a pool's threads must not wait for the pool
+            compress(0, len(X))
         return cls(X[:0], values, columns, starts)

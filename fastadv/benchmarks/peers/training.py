@@ -28,7 +28,7 @@ class Problem:
     hidden: tuple[int, ...] = (128,)
     batch_size: int = 100
     learning_rate: float = 0.5
-    epochs: int = 2
+    epochs: int = 5
 
     def model(self) -> MLPClassifier:
         """Return ours, untrained."""
@@ -190,5 +190,5 @@ def races() -> list[Race]:
         runners += [
             Runner(peer, partial(prepare, problem), *NEEDS[peer]) for peer, prepare in PEERS.items()
         ]
-        out.append(Race("peers", f"2 epochs, {name}", tuple(runners)))
+        out.append(Race("peers", f"{problem.epochs} epochs, {name}", tuple(runners)))
     return out
