@@ -29,3 +29,10 @@ def test_peer_does_the_same_work(name: str) -> None:
         np.testing.assert_allclose(theirs[1], gradient[0], atol=1e-3 * np.abs(gradient).max())
     _, loss = svm_poisoning.attack(objective, start, 30, biggio._STEP_SIZE, biggio._MOMENTUM)
     assert loss == pytest.approx(ours.history[-1], rel=0.02)
+
+
+@pytest.mark.compiled
+def test_race_ends_at_the_same_loss() -> None:
+    (race,) = svm_poisoning.races()
+    ours, *peers = [runner.prepare()()["hinge loss"] for runner in race.runners]
+    assert peers == pytest.approx([ours] * len(peers), rel=0.02)

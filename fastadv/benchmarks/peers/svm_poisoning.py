@@ -135,7 +135,8 @@ def _peer(name: str, data: Dataset) -> Work:
     X, X_val = data.x_train.astype(np.float64), data.x_val.astype(np.float64)
     y, y_val = (np.where(labels == 1, 1.0, -1.0) for labels in (data.y_train, data.y_val))
     steps = _ATTACK.steps or 0
-    start = X[ours.details["started_as"][0]]
+    assert ours.origin is not None  # biggio's points start as training images
+    start = X[ours.origin[0]]
 
     def work() -> dict[str, float]:
         objective = PEERS[name](X, y, 1.0, X_val, y_val)

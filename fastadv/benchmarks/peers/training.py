@@ -178,7 +178,7 @@ def mnist_problems() -> dict[str, Problem]:
         "784-128-10, batch 100": Problem(data),
         "784-128-10, batch 32": Problem(data, batch_size=32, learning_rate=0.2),
         "784-128-10, batch 1000": Problem(data, batch_size=1000, learning_rate=1.0),
-        "784-512-256-10, batch 100": Problem(data, (512, 256)),
+        "784-512-256-10, batch 100": Problem(data, (512, 256), learning_rate=0.2),
     }
 
 
