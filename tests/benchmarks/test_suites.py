@@ -21,6 +21,7 @@ def test_every_evasion_attack_that_asks_the_model_is_raced() -> None:
     assert all(find("attack", name).kind == "evasion" for name in raced)
 
 
+@pytest.mark.compiled
 def test_numpy_trains_as_well_as_ours(tmp_path: Path) -> None:
     data = load_dataset(write_npz(tmp_path / "small.npz", 200))
     problem = Problem(data, (6,), batch_size=16, epochs=20)
