@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -55,9 +56,21 @@ def set_threads(n: int) -> None:
     _pool.cache_clear()
 
 
+_here = threading.local()  # whether this thread is one of the pool's
+
+
+def _enter_pool() -> None:
+    _here.in_pool = True
+
+
+def in_pool() -> bool:
+    """Return whether the calling thread is one of several that work side by side."""
+    return hasattr(_here, "in_pool")
+
+
 @functools.cache
 def _pool(n: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=n, thread_name_prefix="fastadv")
+    return ThreadPoolExecutor(n, thread_name_prefix="fastadv", initializer=_enter_pool)
 
 
 @functools.cache
@@ -79,11 +92,12 @@ def map_chunks(work: Callable[[int, int], T], n: int, chunk: int) -> list[T]:
     """Call ``work(start, stop)`` on consecutive chunks of ``n`` items; results in their order.
 
     The chunks are the same for any number of threads. ``work`` has to spend its time in kernels
-    that release the GIL, and must not call one with prange.
+    that release the GIL, and must not call one with prange. If such a ``work`` itself asks
+    for chunks, they run one after another: the pool's threads must not wait for the pool.
     """
     bounds = [(start, min(start + chunk, n)) for start in range(0, n, chunk)]
     with one_blas_thread():
-        if thread_count() == 1 or len(bounds) <= 1:
+        if thread_count() == 1 or len(bounds) <= 1 or in_pool():
             return [work(*bound) for bound in bounds]
         futures = [_pool(thread_count()).submit(work, *bound) for bound in bounds]
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -553,8 +552,5 @@ class _Rows:
         def compress(first: int, last: int) -> None:
             sparse.compress(X[first:last], starts[first : last + 1], values, columns)
 
-        if threading.current_thread() is threading.main_thread():
-            map_chunks(compress, len(X), _ROWS)
-        else:  # a pool's threads must not wait for the pool
-            compress(0, len(X))
+        map_chunks(compress, len(X), _ROWS)
         return cls(X[:0], values, columns, starts)

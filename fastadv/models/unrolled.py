@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from fastadv.errors import DivergenceError
 from fastadv.kernels import unroll
 from fastadv.protocols import Float64, Floats, Labels
-from fastadv.threads import map_chunks, one_blas_thread, thread_count
+from fastadv.threads import in_pool, map_chunks, one_blas_thread, thread_count
 
 Ints = npt.NDArray[np.int64]
 
@@ -177,8 +176,7 @@ class Objective:
         """The steps that are stored at once."""
         steps, batch = self.training.batches.shape
         size = 8 * (batch * int(self.sizes[1:].sum()) + self.upper.size)
-        in_pool = threading.current_thread() is not threading.main_thread()
-        memory = _MEMORY // thread_count() if in_pool else _MEMORY
+        memory = _MEMORY // thread_count() if in_pool() else _MEMORY
         return steps if steps * size <= memory else math.isqrt(steps - 1) + 1
 
     def _train(self) -> tuple[_State, list[_State], Float64, Float64]:
@@ -250,12 +248,7 @@ class Objective:
         def one(start: int, stop: int) -> None:
             work(start // _BLOCK, start, stop)
 
-        n = len(self.X)
-        if threading.current_thread() is threading.main_thread():
-            map_chunks(one, n, _BLOCK)
-            return
-        for start in range(0, n, _BLOCK):  # a pool's threads must not wait for the pool
-            one(start, min(start + _BLOCK, n))
+        map_chunks(one, len(self.X), _BLOCK)
 
     def _penalty(self, vector: Float64) -> Float64:
         """Return the gradient of alpha |W|^2 / 2 for the upper matrices; biases are spared."""
