@@ -84,10 +84,13 @@ class Measure:
         """Return the training without poison."""
         return Fit(self.cell.defense, None, self.cell.seed)
 
+    def replaces(self) -> bool:
+        """Return whether the attack changes rows in place: it adds none and moves no image."""
+        return bool(getattr(self.cell.attack.thing, "replace", False))
+
     def knows_region(self) -> bool:
         """Return whether the sanitizer has a region that an attacker can stay in."""
-        replaces = getattr(self.cell.attack.thing, "replace", False)  # moves no image
-        return isinstance(self.cell.defense.thing, RegionSanitizer) and not replaces
+        return isinstance(self.cell.defense.thing, RegionSanitizer) and not self.replaces()
 
     def poisoned_fit(self, aware: bool = True) -> Fit:
         """Return the training on the attack's set; the attacker knows the sanitizer if aware."""
@@ -106,10 +109,11 @@ class Measure:
     def certified_threat(self, context: Context) -> Threat | None:
         """Return what the row's certified accuracy is for: the attack's threat model, or its own.
 
-        None if the defense proves nothing, or nothing about this kind of attack.
+        None if the defense proves nothing, or nothing about this kind of attack. What is proven
+        against added points says nothing of rows that are changed in place.
         """
         attack, defense = self.cell.attack.thing, self.cell.defense.thing
-        if not isinstance(defense, Certifier):
+        if not isinstance(defense, Certifier) or self.replaces():
             return None
         own: Threat = defense.threat()
         if isinstance(attack, NoAttack):
@@ -133,7 +137,7 @@ class Measure:
         """Measure, and keep the samples and the row."""
         row = empty_row(self.cell, context)
         data = context.dataset
-        model = wrapped(self.cell.defense.thing, self.clean_fit().model(context), context)
+        model = self._defended(self.clean_fit(), context)
         clean = model.predict(data.x_test)
         row.clean_accuracy = _mean(clean == data.y_test)
         fit_info = context.store.stage_info(self.clean_fit().key(context)) or {}
@@ -143,8 +147,10 @@ class Measure:
         else:
             samples = self._measure_training(context, row, clean)
         samples |= self._measure_certified(context, row)
-        if row.kind == "evasion" and row.certified:
-            count = int((samples["certified"] & ~samples["robust"]).sum())
+        if row.kind != "none" and row.certified:
+            everyone = row.kind == "poisoning"  # certified are the images of evasion attacks
+            robust = samples["robust"][context.test_rows] if everyone else samples["robust"]
+            count = int((samples["certified"] & ~robust).sum())
             broken = broken_certificate(self.cell.attack, self.cell.defense, count)
             row.flags += [] if broken is None else [broken]
         context.store.save_cell(row, samples)
@@ -154,22 +160,20 @@ class Measure:
     ) -> dict[str, npt.NDArray[Any]]:
         """Fill the row of a poisoning attack, or of none, over all test images."""
         data, attacked = context.dataset, clean
-        clean_info = context.store.stage_info(self.clean_fit().key(context)) or {}
-        row.sanitized = clean_info.get("sanitized")
+        fit = self.poisoned_fit() if row.kind == "poisoning" else self.clean_fit()
+        fit_info = context.store.stage_info(fit.key(context)) or {}
+        row.sanitized = fit_info.get("sanitized")
         samples: dict[str, npt.NDArray[Any]] = {}
-        if row.kind == "poisoning":
-            fit = self.poisoned_fit()
-            assert fit.poison is not None
-            attacked = self._predict(fit, context)
+        if fit.poison is not None:
+            model = self._defended(fit, context)
+            attacked = model.predict(data.x_test)
             poison = kept(context, fit.poison)
             points = len(poison["index"])
             row.poison = {"fraction": points / len(data.x_train), "points": float(points)}
             poison_info = context.store.stage_info(fit.poison.key(context)) or {}
-            fit_info = context.store.stage_info(fit.key(context)) or {}
             row.seconds |= {
                 "poison": poison_info.get("seconds", 0.0), "fit": fit_info.get("seconds", 0.0)
             }  # fmt: skip
-            row.sanitized = fit_info.get("sanitized")
             row.parameters["found"] = json.loads(str(poison["details"]))
             samples = {
                 "poison": poison["rows"][:N_EXAMPLES],
@@ -177,7 +181,6 @@ class Measure:
                 "history": poison["history"],
             }
             if "trigger" in poison:
-                model = wrapped(self.cell.defense.thing, fit.model(context), context)
                 row.success_rate = success_rate(
                     model, data.x_test, data.y_test, poison["trigger"],
                     row.parameters["found"]["target"],
@@ -203,9 +206,12 @@ class Measure:
             **(row.sanitized or {}), "caught_unaware": info["sanitized"]["caught"]
         }  # fmt: skip
 
+    def _defended(self, fit: Fit, context: Context) -> Model:
+        """Return the model of a training as its users would meet it."""
+        return wrapped(self.cell.defense.thing, fit.model(context), context)
+
     def _predict(self, fit: Fit, context: Context) -> Labels:
-        model = wrapped(self.cell.defense.thing, fit.model(context), context)
-        return model.predict(context.dataset.x_test)
+        return self._defended(fit, context).predict(context.dataset.x_test)
 
     def _measure_evasion(
         self, context: Context, row: Row, clean: Labels, model: Model

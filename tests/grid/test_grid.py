@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from helpers import TASK, write_npz
 
+from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import InputError
 from fastadv.grid import measure, registry, run, stages
 from fastadv.grid.registry import Entry
@@ -267,6 +268,29 @@ def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
     sheet = make_sheets(rows)[0]
     assert f"proven {100 * share:.1f}" in [line.text for line in sheet.rows[0].cells[0]]
     assert "proven in the clean row within linf(0.1) for prover" in sheet.caption
+
+
+def test_what_votes_prove_is_of_added_points_and_held_to_its_word(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacks = ["label_flip[points=2]", "label_flip[points=2,replace=true]"]
+    votes = "dpa[partitions=12,blur=0]"
+    added, replaced = small_grid(dataset, attacks=attacks, defenses=[votes])[1:]
+    assert added.certified is not None
+    assert added.certified["threat"] == "points(2)"
+    assert 0 < added.certified["accuracy"] <= added.attacked_accuracy  # all images, or the first
+    assert added.flags == []
+    assert replaced.status == "ok"
+    assert replaced.certified is None
+
+    def boast(_self: DPA, model: Any, X: np.ndarray, **_: Any) -> Certificate:
+        return Certificate(model.predict(X), np.full(len(X), np.inf), "points")
+
+    monkeypatch.setattr(DPA, "certify", boast)
+    strong = "label_flip[fraction=0.5,strategy=coherent]"
+    (_, row) = small_grid(dataset, attacks=[strong], defenses=[votes], output=tmp_path / "o")
+    assert row.attacked_accuracy < row.clean_accuracy
+    assert [flag.name for flag in row.flags] == ["broken_certificate"]
 
 
 @dataclass(frozen=True)
