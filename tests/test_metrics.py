@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fastadv.metrics import holm, mcnemar_exact
+from fastadv.metrics import holm, mcnemar_exact, wilson_interval
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_wilson_is_that_of_scipy(right: int, more: int) -> None:
+    n = right + more
+    expected = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(right, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))

@@ -17,7 +17,8 @@ STRENGTH = "strength"  # a suite that times nothing
 
 def bench(
     suite: Annotated[
-        str, typer.Option(metavar="kernels|peers|strength", help="What to measure.")
+        str,
+        typer.Option(metavar="kernels|training|attacks|peers|strength", help="What to measure."),
     ] = "kernels",
     only: Annotated[
         str, typer.Option(metavar="TEXT", help="Only the work whose name contains this.")

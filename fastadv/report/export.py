@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 # Fields that hold several figures, each a column of its own.
-_NESTED = ("distances", "queries", "seconds", "poison", "certified")
+_NESTED = ("distances", "queries", "seconds", "poison", "sanitized", "certified")
 
 
 def rows_json(grid: dict[str, Any], rows: Sequence[Row], worst: Sequence[Worst]) -> str:

@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from fastadv.benchmarks.race import Race, Runner, Work, run
+from fastadv.benchmarks.suites import SUITES
 from fastadv.cli.app import main
+from fastadv.cli.bench import STRENGTH
 
 
 def sleeper(milliseconds: int) -> Work:
@@ -38,6 +40,12 @@ def test_ratios_quality_and_what_is_not_installed() -> None:
     assert gone.ratio is None
     assert gone.reason == "no_such_module is not installed: pip install it"
     assert json.loads(msgspec.json.encode(gone))["quality"] == {}
+
+
+def test_help_names_every_suite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    printed = "".join(capsys.readouterr().out.split())
+    assert "|".join([*SUITES, STRENGTH]) in printed
 
 
 @pytest.mark.compiled

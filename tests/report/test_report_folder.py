@@ -130,7 +130,7 @@ def test_json_is_one_document_of_the_schema():
 def test_csv_has_a_column_for_every_figure():
     rows = [
         evasion(flags=[Flag("a", "b"), Flag("c", "d")]),
-        poisoning(),
+        poisoning(sanitized={"caught": 0.75, "lost": 0.05}),
         undone(clean(), "failed", "x,\ny"),
     ]
     first, second, third = csv.DictReader(io.StringIO(rows_csv(rows)))
@@ -139,6 +139,7 @@ def test_csv_has_a_column_for_every_figure():
     assert first["distances.l2"] == "2.0"
     assert second["distances.l2"] == ""
     assert second["baseline_accuracy"] == "0.976"
+    assert (second["sanitized.caught"], second["sanitized.lost"]) == ("0.75", "0.05")
     assert first["flags"] == "a c"
     assert third["reason"] == "x,\ny"
     assert third["attacked_accuracy_low"] == ""
