@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
+from fastadv.kernels.loss import cross_entropy
 from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback
 
 
@@ -102,3 +103,17 @@ def class_columns(model: Model, y: npt.NDArray[Any]) -> Labels:
             f"{', '.join(map(str, model.classes_))}"
         )
     return columns.astype(np.int64)
+
+
+def cross_entropies(model: Model, X: Floats, y: npt.NDArray[Any]) -> Float64:
+    """Return the cross-entropy of the model's logits on each row of X, shape (n,).
+
+    Raises
+    ------
+    InputError
+        If a label is not among the classes that the model was trained on.
+    """
+    logits = model.logits(X).astype(np.float64)
+    losses, dlogits = np.empty(len(logits)), np.empty_like(logits)
+    cross_entropy(logits, class_columns(model, y), losses, dlogits)
+    return losses

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from fastadv.files import atomic_write
 from fastadv.kernels import dense, loss, sgd, sparse
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
+from fastadv.models.saved import opened
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
 from fastadv.threads import map_chunks, one_blas_thread
 
@@ -61,6 +61,24 @@ class Network(NamedTuple):
         dense.backward(self.params, self.sizes, self.activation, hidden, dlogits, deltas)
         dense.parameter_gradient(x, self.sizes, hidden, dlogits, deltas, out)
         return out
+
+
+def add_up(
+    block: Callable[[int, int], tuple[Float32, float]], n: int, rows: int, out: Float32
+) -> float:
+    """Fill ``out`` (P,) with the gradient of a batch of ``n``, and return its loss.
+
+    Parameters
+    ----------
+    block : callable
+        ``block(start, stop)`` returns both for some rows, summed over them. The blocks are of
+        ``rows`` rows and are added in their order, so that no number hangs on the threads.
+    """
+    blocks = map_chunks(block, n, rows)
+    out[:] = blocks[0][0]
+    for gradient, _ in blocks[1:]:
+        out += gradient
+    return sum(loss for _, loss in blocks)
 
 
 class MLPClassifier(
@@ -486,22 +504,13 @@ class MLPClassifier(
         InputError
             If the file is absent or is not a saved MLPClassifier.
         """
-        try:
-            with np.load(Path(path), allow_pickle=False) as file:
-                if str(file["model"]) != "MLPClassifier":
-                    raise InputError(f"{path} holds a {file['model']}, expected an MLPClassifier")
-                parameters = json.loads(str(file["parameters"]))
-                parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
-                model = cls(**parameters)
-                model.classes_, model._sizes = file["classes"], file["sizes"]
-                model._params = file["weights"]
-                model.loss_curve_ = file["loss_curve"].tolist()
-        except FileNotFoundError:
-            raise InputError(f"there is no file {path}") from None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is not a saved MLPClassifier ({error})") from None
+        with opened(path, "an MLPClassifier") as file:
+            parameters = json.loads(str(file["parameters"]))
+            parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
+            model = cls(**parameters)
+            model.classes_, model._sizes = file["classes"], file["sizes"]
+            model._params = file["weights"]
+            model.loss_curve_ = file["loss_curve"].tolist()
         expected = int(((model._sizes[:-1] + 1) * model._sizes[1:]).sum())
         if model._params.shape != (expected,) or model._params.dtype != np.float32:
             raise InputError(

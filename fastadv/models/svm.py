@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,6 +17,7 @@ from fastadv.errors import DivergenceError, InputError
 from fastadv.files import atomic_write
 from fastadv.kernels import svm
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
+from fastadv.models.saved import opened
 from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Float64, Floats, Pullback, Task
 from fastadv.threads import map_chunks
@@ -332,25 +332,16 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         InputError
             If the file is absent or is not a saved SVC.
         """
-        try:
-            with np.load(Path(path), allow_pickle=False) as file:
-                if str(file["model"]) != "SVC":
-                    raise InputError(f"{path} holds a {file['model']}, expected an SVC")
-                model = cls(**json.loads(str(file["parameters"])))
-                model.check_parameters()
-                model.classes_, model.support_ = file["classes"], file["support"]
-                vectors, dual, bias = file["vectors"], file["dual"], file["bias"]
-                model.gamma_ = float(file["gamma"])
-                model.kkt_violation_, model.n_iter_ = (
-                    float(file["training"][0]),
-                    int(file["training"][1]),
-                )
-        except FileNotFoundError:
-            raise InputError(f"there is no file {path}") from None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is not a saved SVC ({error})") from None
+        with opened(path, "an SVC") as file:
+            model = cls(**json.loads(str(file["parameters"])))
+            model.check_parameters()
+            model.classes_, model.support_ = file["classes"], file["support"]
+            vectors, dual, bias = file["vectors"], file["dual"], file["bias"]
+            model.gamma_ = float(file["gamma"])
+            model.kkt_violation_, model.n_iter_ = (
+                float(file["training"][0]),
+                int(file["training"][1]),
+            )
         if vectors.ndim != 2 or dual.shape != (len(vectors),) or bias.shape != (1,):
             raise InputError(
                 f"{path}: support vectors {vectors.shape} and multipliers {dual.shape} do not fit"

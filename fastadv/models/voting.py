@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.kernels import votes as kernels
+from fastadv.models.saved import opened
 from fastadv.protocols import Float32, Floats, Labels
 from fastadv.threads import map_chunks
 
@@ -107,18 +107,9 @@ class VotingModel:
         InputError
             If the file is absent or is not a saved VotingModel.
         """
-        try:
-            with np.load(Path(path), allow_pickle=False) as file:
-                if str(file["model"]) != "VotingModel":
-                    raise InputError(f"{path} holds a {file['model']}, expected a VotingModel")
-                described, weights = json.loads(str(file["described"])), file["weights"]
+        with opened(path, "a VotingModel") as file:
+            described, weights = json.loads(str(file["described"])), file["weights"]
             n_classes, n_train = int(described["n_classes"]), int(described["n_train"])
-        except FileNotFoundError:
-            raise InputError(f"there is no file {path}") from None
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is not a saved VotingModel ({error})") from None
         if weights.ndim != 2 or n_classes < 2 or weights.shape[1] % n_classes:
             raise InputError(f"{path}: weights {weights.shape} do not fit {n_classes} classes")
         return cls(weights, n_classes, n_train)

@@ -12,7 +12,7 @@ from fastadv import seeds, threat
 from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base, regions
 from fastadv.attacks.poisoning.goal import Goal
-from fastadv.kernels.loss import cross_entropy
+from fastadv.models.base import class_columns, cross_entropies
 from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
 from fastadv.threat import Threat
 
@@ -148,7 +148,7 @@ def _by_margin(
 ) -> dict[str, tuple[npt.NDArray[np.intp], Labels]]:
     """Return the flips of the images farthest from and nearest to another class."""
     logits, everyone = fitted.logits(X).astype(np.float64), np.arange(len(y))
-    own = np.searchsorted(fitted.classes_, y)
+    own = class_columns(fitted, y)
     margins = logits[everyone, own][:, None] - logits
     margins[everyone, own] = -np.inf
     farthest = margins.argmax(axis=1)
@@ -174,11 +174,7 @@ def _loss_with(
 ) -> float:
     """Train with the flips added; return the mean cross-entropy of the logits on X_val."""
     victim.fit(np.concatenate([X, X[rows]]), np.concatenate([y, labels]))
-    logits = victim.logits(X_val).astype(np.float64)
-    losses, dlogits = np.empty(len(X_val)), np.empty_like(logits)
-    columns = np.searchsorted(victim.classes_, y_val).astype(np.int64)
-    cross_entropy(logits, columns, losses, dlogits)
-    return float(losses.mean())
+    return float(cross_entropies(victim, X_val, y_val).mean())
 
 
 def random_flips(

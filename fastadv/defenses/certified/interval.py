@@ -12,7 +12,7 @@ from fastadv import threat
 from fastadv.errors import InputError
 from fastadv.kernels import dense, loss
 from fastadv.kernels import interval as kernels
-from fastadv.models.mlp import Network
+from fastadv.models.mlp import Network, add_up
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
@@ -101,11 +101,7 @@ class Interval:
                 )  # fmt: skip
                 return slope, float(clean * losses.sum() + (1.0 - clean) * worst.sum())
 
-            blocks = map_chunks(block, len(x), _BLOCK)
-            out[:] = blocks[0][0]
-            for slope, _ in blocks[1:]:
-                out += slope
-            return sum(total for _, total in blocks)
+            return add_up(block, len(x), _BLOCK, out)
 
         hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
         trained: Model = hardened.fit_gradient(X, y, gradient)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import clone
 
 from fastadv import seeds
+from fastadv.defenses.sanitizers.short import shortened
 from fastadv.errors import InputError
-from fastadv.kernels.loss import cross_entropy
-from fastadv.models.base import class_columns
-from fastadv.protocols import Float64, Floats, Labels, Mask, Model, Task
+from fastadv.models.base import cross_entropies
+from fastadv.protocols import Floats, Labels, Mask, Model, Task
 
 
 @dataclass(frozen=True)
@@ -65,32 +64,21 @@ class LossTrim:
         keep = np.zeros(len(y), dtype=bool)
         keep[seeds.generator(seed, "loss_trim").permutation(len(y))[:n_kept]] = True
         for _ in range(self.rounds):
-            chosen = _of_least_loss(self._short(model).fit(X[keep], y[keep]), X, y, n_kept)
+            chosen = _of_least_loss(
+                shortened(model, self.epochs).fit(X[keep], y[keep]), X, y, n_kept
+            )
             moved = np.count_nonzero(chosen & ~keep)
             keep = chosen
             if moved <= self.tolerance * n_kept:
                 break
         return keep, y.copy()
 
-    def _short(self, model: Any) -> Any:
-        """Return an untrained copy of the model, with fewer epochs if it has any."""
-        copy = clone(model)
-        epochs = copy.get_params().get("max_iter")
-        return copy if epochs is None else copy.set_params(max_iter=min(epochs, self.epochs))
-
 
 def _of_least_loss(fitted: Model, X: Floats, y: Labels, n: int) -> Mask:
     """Return the mask of the n rows of least cross-entropy; of equal ones, the first."""
     known = np.isin(y, fitted.classes_)  # a class of which no row was drawn is wrong for sure
     losses = np.full(len(y), np.inf)
-    losses[known] = _losses(fitted, X[known], y[known])
+    losses[known] = cross_entropies(fitted, X[known], y[known])
     keep = np.zeros(len(y), dtype=bool)
     keep[np.argsort(losses, kind="stable")[:n]] = True
     return keep
-
-
-def _losses(fitted: Model, X: Floats, y: Labels) -> Float64:
-    logits = fitted.logits(X).astype(np.float64)
-    losses, dlogits = np.empty(len(y)), np.empty_like(logits)
-    cross_entropy(logits, class_columns(fitted, y), losses, dlogits)
-    return losses

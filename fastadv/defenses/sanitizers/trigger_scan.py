@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import clone
 
+from fastadv.defenses.sanitizers.short import shortened
 from fastadv.errors import InputError
 from fastadv.models.base import class_columns
 from fastadv.protocols import Float64, Floats, Labels, Mask, Task
@@ -72,10 +72,7 @@ class TriggerScan:
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
     ) -> tuple[Mask, Labels]:
         """Return the rows outside of suspicious populations, and the labels as they are."""
-        short = clone(model)
-        if "max_iter" in short.get_params():
-            short.set_params(max_iter=min(short.max_iter, self.epochs))
-        short.fit(X, y)
+        short = shortened(model, self.epochs).fit(X, y)
         keep = np.ones(len(y), dtype=bool)
         with one_blas_thread():
             features = np.asarray(short.hidden_sums(X), dtype=np.float64)

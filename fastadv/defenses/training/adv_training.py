@@ -11,7 +11,7 @@ from sklearn.base import clone
 from fastadv import seeds
 from fastadv.errors import InputError
 from fastadv.kernels import loss as kernels
-from fastadv.models.mlp import BatchGradient
+from fastadv.models.mlp import BatchGradient, add_up
 from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
 from fastadv.threads import map_chunks
@@ -132,11 +132,7 @@ class AdversarialTraining:
                 slope += network.backward(x_adv, hidden_adv, beta * (q - p))
                 return slope, float(losses.sum() + self.beta * divergence.sum())
 
-            blocks = map_chunks(block, len(x), _CHUNK)
-            out[:] = blocks[0][0]
-            for slope, _ in blocks[1:]:
-                out += slope
-            return sum(total for _, total in blocks)
+            return add_up(block, len(x), _CHUNK, out)
 
         return gradient
 

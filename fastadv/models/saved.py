@@ -1,0 +1,36 @@
+"""Reading what a model has saved: plain arrays in a NumPy archive, never code."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastadv.errors import InputError
+
+
+@contextmanager
+def opened(path: str | Path, expected: str) -> Iterator[Any]:
+    """Open the archive of a saved model, such as ``an SVC``, to read its arrays in the block.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, is another model's, or the block finds it to be of another form.
+    """
+    name = expected.rpartition(" ")[2]
+    try:
+        with np.load(Path(path), allow_pickle=False) as file:
+            if str(file["model"]) != name:
+                raise InputError(f"{path} holds a {file['model']}, expected {expected}")
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a saved {name} ({error})") from None
