@@ -40,6 +40,19 @@ def test_interval_radius_of_a_linear_model_is_exact() -> None:
     assert np.all(after(found.radius + 1e-4) < 1e-4)
 
 
+def test_interval_certifies_nothing_that_float32_may_round_away() -> None:
+    # Two logits near 10,000 that differ by some 0.005: more than 0 to float64, nothing to float32.
+    large = np.random.default_rng(4).uniform(500, 1000, 20)
+    w, b = np.stack([large, large + 1e-3], axis=1), np.zeros(2)
+    model = MLPClassifier.from_weights([w], [b])
+    exact = X @ np.diff(model.coefs_[0].astype(float), axis=1)
+    assert np.all(exact > 1e-3)
+    np.testing.assert_array_equal(Interval().certify(model, X, task=TASK, seed=0).radius, 0.0)
+    # a margin that rounding cannot touch, of logits as large
+    model = MLPClassifier.from_weights([w * [1, 1.1]], [b])
+    assert np.all(Interval().certify(model, X, task=TASK, seed=0).radius > 0)
+
+
 def test_smoothing_radius_of_a_linear_model_within_its_confidence() -> None:
     # The vote of a linear model under noise is the model itself: p is the normal distribution
     # function of margin / (sigma |w|), and the radius its distance to the boundary (the paper's
