@@ -137,7 +137,7 @@ def _mark(name: str) -> None:
 
 
 def _groups(names: Collection[str] | None) -> dict[str, Callable[[], None]]:
-    """Return what there is to compile, in the order that tells most of the waiting."""
+    """Return what there is to compile for these names, by what a user reads meanwhile."""
     from fastadv.grid.registry import ATTACKS, DEFENSES
 
     def wanted(name: str) -> bool:

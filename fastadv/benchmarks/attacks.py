@@ -10,6 +10,7 @@ from fastadv.benchmarks import limits
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
 from fastadv.grid.registry import ATTACKS, make_attack
+from fastadv.grid.trust import CONTROLS
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import EvasionResult, Float32, Labels, Task
 
@@ -51,7 +52,7 @@ def _products(name: str) -> Work:
 
 def races() -> list[Race]:
     """Return a race for each evasion attack that asks the model, with its default parameters."""
-    names = [e.name for e in ATTACKS if e.kind == "evasion" and e.name != "noise"]
+    names = [e.name for e in ATTACKS if e.kind == "evasion" and e.name not in CONTROLS]
     return [
         Race(
             "attacks",

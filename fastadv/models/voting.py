@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
+from fastadv.kernels import dense
 from fastadv.kernels import votes as kernels
 from fastadv.models.saved import opened
 from fastadv.protocols import Float32, Floats, Labels
 from fastadv.threads import map_chunks
 
-_TILE = 64  # rows of a product: the same bits for a row in any batch
 _MODELS = 256  # of which the logits of a tile are held at once
 _STEPS, _RATE = 200, 30.0  # of the small classifiers' descent, on images of length 1
 _CHUNK = 16  # classifiers that a thread trains at once
@@ -50,7 +50,7 @@ class VotingModel:
         """Return how many classifiers vote for each class, (n, k), int64."""
         X = self._checked(X)
         return np.concatenate(
-            [self._no_votes(0), *map_chunks(lambda a, b: self._count(X[a:b]), len(X), _TILE)]
+            [self._no_votes(0), *map_chunks(lambda a, b: self._count(X[a:b]), len(X), dense.TILE)]
         )
 
     def _checked(self, X: Floats) -> Float32:
@@ -66,7 +66,7 @@ class VotingModel:
 
     def _count(self, X: Float32) -> Labels:
         """Return the votes on at most a tile of rows, in the calling thread."""
-        tile, votes = np.zeros((_TILE, X.shape[1]), dtype=np.float32), self._no_votes(len(X))
+        tile, votes = np.zeros((dense.TILE, X.shape[1]), dtype=np.float32), self._no_votes(len(X))
         tile[: len(X)] = X
         step = _MODELS * len(self.classes_)
         for start in range(0, self.weights.shape[1], step):
@@ -80,7 +80,9 @@ class VotingModel:
         All that an attack can see: a count of votes has no gradient, so there is no ``vjp``.
         """
         X = self._checked(X)
-        tiles = [self._count(X[start : start + _TILE]) for start in range(0, len(X), _TILE)]
+        tiles = [
+            self._count(X[start : start + dense.TILE]) for start in range(0, len(X), dense.TILE)
+        ]
         votes = np.concatenate([self._no_votes(0), *tiles])
         return (votes / self.n_models).astype(np.float32)
 
