@@ -29,6 +29,13 @@ def float_of_bits(bits):
     return np.int32(bits).view(np.float32)
 
 
+def prefetch(array, start, stop):
+    """Have the entries ``start`` to ``stop`` of a vector brought into the cache, for use soon.
+
+    Rows in random order are where the processor's own foresight ends.
+    """
+
+
 @intrinsic
 def _bitcast(typing_context, bits):
     def emit(context, builder, signature, arguments):
@@ -87,6 +94,34 @@ _add_rows_wide, _add_rows_narrow = _add_rows_of_width(_WIDE), _add_rows_of_width
 @overload(float_of_bits)
 def _float_of_bits(bits):
     return lambda bits: _bitcast(np.int32(bits))
+
+
+@intrinsic
+def _prefetch(typing_context, array, k):
+    def emit(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
+        int32 = ir.IntType(32)
+        hint = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            [cgutils.voidptr_t],
+            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, int32, int32, int32]),
+        )
+        builder.call(hint, [place, int32(0), int32(3), int32(1)])  # to read, keep, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
+
+
+@overload(prefetch)
+def _prefetch_lines(array, start, stop):
+    step = 64 // (array.dtype.bitwidth // 8)
+
+    def by_lines(array, start, stop):
+        for k in range(start, stop, step):
+            _prefetch(array, k)
+
+    return by_lines
 
 
 @overload(add_rows)

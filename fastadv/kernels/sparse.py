@@ -6,7 +6,10 @@ A matrix in rows is three arrays: the non-zero ``values`` row after row, the col
 
 import numpy as np
 
+from fastadv.kernels._intrinsics import prefetch
 from fastadv.kernels._jit import exact_kernel
+
+_AHEAD = 4  # rows, by which their memory is asked for
 
 
 @exact_kernel
@@ -47,6 +50,9 @@ def transpose(values, columns, starts, rows, out_values, out_rows, out_starts):
     for j in range(out_starts.size):
         out_starts[j] = 0
     for i in range(rows.size):
+        ahead = rows[min(i + _AHEAD, rows.size - 1)]
+        prefetch(columns, starts[ahead], starts[ahead + 1])
+        prefetch(values, starts[ahead], starts[ahead + 1])
         for p in range(starts[rows[i]], starts[rows[i] + 1]):
             out_starts[columns[p] + 1] += 1
     total = 0
