@@ -23,7 +23,7 @@ BLOCK, DENSE_BLOCK = 32, 64  # rows of a batch, at most; a dense product wants m
 PANEL, LANES = 64, 16  # columns, at most; and what they are a multiple of
 PARTS = 16  # of each panel, in a step
 STRIP = 8  # rows of the first matrix: parts of interleaved strips are equally dense
-PART_SIZE = 512  # weights at least in a part of an upper layer
+PART_ROWS = 32  # of an upper layer, at least: BLAS packs the deltas anew for each part
 PIECE = 128  # rows that are transposed together, at most: their deltas fit the L1 cache
 AHEAD = 16  # pieces that are transposed at once
 
@@ -198,7 +198,7 @@ def _step_part(
         b, vb = b[start : start + width], vb[start : start + width]
         _step_bias(d, scale, learning_rate, momentum, b, vb, scratch)
     for layer in range(1, last + 1):
-        parts = max(1, min(tasks, sizes[layer] * sizes[layer + 1] // PART_SIZE))
+        parts = max(1, min(tasks, sizes[layer] // PART_ROWS))
         k = _over(task * parts, tasks)  # the part, if any, whose place among the tasks is this one
         if k >= parts or k * tasks // parts != task:
             continue
@@ -221,7 +221,7 @@ def _scratch_size(sizes, batch_size, n_panels, width, is_sparse):
     )
     for layer in range(1, sizes.size - 1):
         n_in, n_out = sizes[layer], sizes[layer + 1]
-        parts = max(1, min(n_panels * PARTS, n_in * n_out // PART_SIZE))
+        parts = max(1, min(n_panels * PARTS, n_in // PART_ROWS))
         most = max(most, _over(n_in, parts) * (batch_size + n_out), n_out)
     return max(most, width)
 
