@@ -1,6 +1,6 @@
 """Two things that plain loops cannot say to the compiler, each with its meaning in plain Python.
 
-The plain functions are what runs uncompiled, and for types other than float32.
+The plain functions are what runs uncompiled, and for types other than floats.
 """
 
 import numpy as np
@@ -9,8 +9,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-_LANES = 16  # float32 values of the widest register there is; LLVM splits it where it is narrower
-_WIDE = 64  # columns at once: four registers that stay put while the rows go by
+_REGISTER = 64  # bytes of the widest there is; LLVM splits it where it is narrower
+_AT_ONCE = 4  # registers that stay put while the rows go by
+_FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
 def add_rows(values, rows, start, stop, matrix, out):
@@ -44,8 +45,8 @@ def _bitcast(typing_context, bits):
     return types.float32(types.int32), emit
 
 
-def _add_rows_of_width(width):
-    """Return the intrinsic that adds ``width`` columns, a multiple of the lanes, from ``first``."""
+def _add_rows_of_width(n_registers):
+    """Return the intrinsic that adds so many registers' worth of columns, from ``first`` on."""
 
     @intrinsic
     def add(typing_context, values, rows, start, stop, matrix, first, out):
@@ -56,16 +57,18 @@ def _add_rows_of_width(width):
                 return context.make_array(signature.args[k])(context, builder, arguments[k])
 
             start, stop, first = arguments[2], arguments[3], arguments[5]
-            int64, vector = ir.IntType(64), ir.VectorType(ir.FloatType(), _LANES)
-            lanes = [ir.Constant(int64, k) for k in range(0, width, _LANES)]
+            kind = signature.args[4].dtype
+            size, n_lanes = kind.bitwidth // 8, 8 * _REGISTER // kind.bitwidth
+            int64, vector = ir.IntType(64), ir.VectorType(_FLOATS[kind], n_lanes)
+            lanes = [ir.Constant(int64, k * n_lanes) for k in range(n_registers)]
             undefined = ir.Constant(vector, ir.Undefined)
-            broadcast = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+            broadcast = ir.Constant(ir.VectorType(ir.IntType(32), n_lanes), [0] * n_lanes)
 
             def pointers(base):
                 return [builder.bitcast(builder.gep(base, [k]), vector.as_pointer()) for k in lanes]
 
             places = pointers(builder.gep(array(6).data, [first]))
-            sums = [cgutils.alloca_once_value(builder, builder.load(p, align=4)) for p in places]
+            sums = [cgutils.alloca_once_value(builder, builder.load(p, align=size)) for p in places]
             row_length = builder.extract_value(array(4).shape, 1)
             with cgutils.for_range_slice(builder, start, stop, ir.Constant(int64, 1)) as (p, _):
                 value = builder.load(builder.gep(array(0).data, [p]))
@@ -76,11 +79,13 @@ def _add_rows_of_width(width):
                 offset = builder.add(builder.mul(row, row_length), first)
                 columns = pointers(builder.gep(array(4).data, [offset]))
                 for total, place in zip(sums, columns, strict=True):
-                    product = builder.fmul(value, builder.load(place, align=4), flags=["contract"])
+                    product = builder.fmul(
+                        value, builder.load(place, align=size), flags=["contract"]
+                    )
                     product = builder.fadd(builder.load(total), product, flags=["contract"])
                     builder.store(product, total)
             for total, place in zip(sums, places, strict=True):
-                builder.store(builder.load(total), place, align=4)
+                builder.store(builder.load(total), place, align=size)
             return context.get_dummy_value()
 
         return signature, emit
@@ -88,7 +93,7 @@ def _add_rows_of_width(width):
     return add
 
 
-_add_rows_wide, _add_rows_narrow = _add_rows_of_width(_WIDE), _add_rows_of_width(_LANES)
+_add_rows_wide, _add_rows_narrow = _add_rows_of_width(_AT_ONCE), _add_rows_of_width(1)
 
 
 @overload(float_of_bits)
@@ -126,17 +131,20 @@ def _prefetch_lines(array, start, stop):
 
 @overload(add_rows)
 def _add_rows(values, rows, start, stop, matrix, out):
-    if {values.dtype, matrix.dtype, out.dtype} != {types.float32}:
+    kind = matrix.dtype
+    if {values.dtype, out.dtype} != {kind} or kind not in _FLOATS:
         return add_rows
+    narrow = 8 * _REGISTER // kind.bitwidth
+    wide = _AT_ONCE * narrow
 
     def by_registers(values, rows, start, stop, matrix, out):
         first = 0
-        while first + _WIDE <= out.size:
+        while first + wide <= out.size:
             _add_rows_wide(values, rows, start, stop, matrix, first, out)
-            first += _WIDE
-        while first + _LANES <= out.size:
+            first += wide
+        while first + narrow <= out.size:
             _add_rows_narrow(values, rows, start, stop, matrix, first, out)
-            first += _LANES
+            first += narrow
         if first < out.size:
             for p in range(start, stop):
                 for j in range(first, out.size):

@@ -172,7 +172,7 @@ def _step_bias(d, scale, learning_rate, momentum, w, v, scratch):
     for i in range(d.shape[0]):
         for j in range(w.size):
             gradient[j] += d[i, j]
-    _heavy_ball(gradient, scale, learning_rate, momentum, scale * 0, w, v)
+    _heavy_ball(gradient, scale, learning_rate, momentum, d.dtype.type(0), w, v)
 
 
 @exact_kernel

@@ -6,7 +6,7 @@ A matrix in rows is three arrays: the non-zero ``values`` row after row, the col
 
 import numpy as np
 
-from fastadv.kernels._intrinsics import prefetch
+from fastadv.kernels._intrinsics import add_rows, prefetch
 from fastadv.kernels._jit import exact_kernel
 
 _AHEAD = 4  # rows, by which their memory is asked for
@@ -64,3 +64,24 @@ def transpose(values, columns, starts, rows, out_values, out_rows, out_starts):
             place = out_starts[columns[p] + 1]
             out_values[place], out_rows[place] = values[p], i
             out_starts[columns[p] + 1] = place + 1
+
+
+@exact_kernel
+def gram_times(values, columns, starts, t_values, t_rows, t_starts, matrix, first, last, out):
+    """Fill the columns ``first`` to ``last`` of ``out`` (n, h) with those of X X' ``matrix``.
+
+    X is given row after row and, by `transpose`, column after column. Some columns at a time are
+    copied, and X' times them stays in the cache, where whole rows would not.
+    """
+    n, d = starts.size - 1, t_starts.size - 1
+    panel, between = np.empty((n, last - first), out.dtype), np.zeros((d, last - first), out.dtype)
+    for i in range(n):
+        for j in range(last - first):
+            panel[i, j] = matrix[i, first + j]
+    for q in range(d):
+        add_rows(t_values, t_rows, t_starts[q], t_starts[q + 1], panel, between[q])
+    for i in range(n):
+        row = out[i, first:last]
+        for j in range(row.size):
+            row[j] = 0
+        add_rows(values, columns, starts[i], starts[i + 1], between, row)

@@ -84,12 +84,19 @@ def _sum_rows(d, out):
 @exact_kernel
 def _forward(x, offset, scale, C, upper, sizes, activation, hidden, logits):
     """Fill the activations and logits of rows with features ``x``, and ``offset`` (none: 0 rows)."""
-    n, last = x.shape[0], sizes.size - 1
-    a = _layer(hidden, logits, sizes, 1, n)
+    a = _layer(hidden, logits, sizes, 1, x.shape[0])
     np.dot(x, C, a)
     for i in range(offset.shape[0]):
         for j in range(a.shape[1]):
             a[i, j] += scale * offset[i, j]
+    _forward_above(upper, sizes, activation, hidden, logits)
+
+
+@exact_kernel
+def _forward_above(upper, sizes, activation, hidden, logits):
+    """Go on from the products of the first layer, to which its bias has to be added yet."""
+    n, last = logits.shape[0], sizes.size - 1
+    a = _layer(hidden, logits, sizes, 1, n)
     _add_rows(dense.bias(upper, sizes, 0), a)
     for layer in range(2, last + 1):
         _activate(a, activation)
@@ -538,22 +545,23 @@ def _retreat_poison(r_first, rows, slots, rate, decay, momentum, E, V):
 
 @exact_kernel
 def train_rows(
-    features, offset, y, start, stop, C, velocity, C_next, scale, upper, sizes, activation,
+    products, offset, y, start, stop, C, velocity, C_next, scale, upper, sizes, activation,
     learning_rate, momentum, alpha, trace, gradient,
 ):  # fmt: skip
     """Take the rows start to stop through one step of `train` on the whole set in Gram form.
 
-    Fills ``trace`` with what `train` stores of them, ``gradient`` with their sum of the upper
+    ``products`` (n, h) is X X' C. Fills ``trace`` with what `train` stores of them, ``gradient`` with their sum of the upper
     gradient, their rows of ``C_next`` and of ``velocity``. ``scale`` is the number s.
     """
-    n, count, width = stop - start, features.shape[0], dense.hidden_width(sizes)
+    n, count, width = stop - start, C.shape[0], dense.hidden_width(sizes)
     hidden = trace[: n * width]
     dlogits = trace[n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
     deltas = np.empty(n * width)
-    _forward(
-        features[start:stop], offset[start:stop], scale, C, upper, sizes, activation, hidden,
-        dlogits,
-    )  # fmt: skip
+    a = _layer(hidden, dlogits, sizes, 1, n)
+    for i in range(n):
+        for j in range(a.shape[1]):
+            a[i, j] = products[start + i, j] + scale * offset[start + i, j]
+    _forward_above(upper, sizes, activation, hidden, dlogits)
     _softmax_minus_one_hot(dlogits, y[start:stop])
     _backward(upper, sizes, activation, hidden, dlogits, deltas)
     _upper_gradient(sizes, hidden, dlogits, deltas, gradient)
@@ -568,16 +576,16 @@ def train_rows(
 
 @exact_kernel
 def reverse_rows(
-    features, offset, y, slots, start, stop, trace, upper, sizes, activation, learning_rate,
+    products, offset, y, slots, start, stop, trace, upper, sizes, activation, learning_rate,
     momentum, alpha, E, V, V_next, share, upper_direction, V_poison, gradient, rows_out, columns_out,
 ):  # fmt: skip
     """Take the rows start to stop backwards through one step of `train_rows`.
 
-    Fills ``gradient`` with their part of the upper Hessian's product and their rows of ``E`` and
+    ``products`` (n, h) is X X' V. Fills ``gradient`` with their part of the upper Hessian's product and their rows of ``E`` and
     ``V_next``; adds to their columns of ``rows_out`` and to the rows of ``columns_out`` of the
     poison among them. ``share`` is the number c: the validation loss's part of the direction.
     """
-    n, count, width, h = stop - start, features.shape[0], dense.hidden_width(sizes), E.shape[1]
+    (count, h), n, width = E.shape, stop - start, dense.hidden_width(sizes)
     p, widest = V_poison.shape[0], 0
     for layer in range(sizes.size):
         widest = max(widest, sizes[layer])
@@ -588,10 +596,9 @@ def reverse_rows(
         np.empty(n * width), np.empty(n * width), np.empty(n * width), np.empty(n * width),
     )  # fmt: skip
     r_a = _layer(r_before, r_z, sizes, 1, n)
-    np.dot(features[start:stop], V, r_a)
     for i in range(n):
         for j in range(h):
-            r_a[i, j] += share * offset[start + i, j]
+            r_a[i, j] = products[start + i, j] + share * offset[start + i, j]
     _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
     _hessian_vector(
         count, y[start:stop], upper, upper_direction, sizes, activation, hidden, d, deltas,

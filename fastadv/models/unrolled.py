@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import DivergenceError
-from fastadv.kernels import unroll
+from fastadv.kernels import sparse, unroll
 from fastadv.protocols import Float64, Floats, Labels
 from fastadv.threads import in_pool, map_chunks, one_blas_thread, thread_count
 
@@ -19,6 +19,8 @@ Ints = npt.NDArray[np.int64]
 _MEMORY = 256 * 2**20  # bytes that stored trajectories may take, over all threads
 _LARGE = 2**23  # multiplications of a step, n n h: beyond, threads share it
 _BLOCK = 256  # rows that a thread takes at once then
+_PANEL = 32  # columns of C, likewise
+_SPARSE = 0.6  # multiplications by non-zeros, two passes, over those of the Gram matrix, at most
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,34 @@ class _State:
         return self.C, self.velocity, self.scale, self.upper, self.upper_velocity
 
 
+@dataclass
+class _NonZeros:
+    """A matrix by its non-zeros, to multiply by: row after row and column after column."""
+
+    rows: tuple[Float64, npt.NDArray[np.uint16], Ints]
+    columns: tuple[Float64, npt.NDArray[np.uint16], Ints]
+
+    @classmethod
+    def of(cls, X: Float64) -> _NonZeros:
+        (n, d), starts = X.shape, np.empty(len(X) + 1, np.int64)
+        sparse.count(X, starts)
+        rows = np.empty(starts[-1]), np.empty(starts[-1], np.uint16), starts
+        sparse.compress(X, starts, *rows[:2])
+        columns = np.empty(starts[-1]), np.empty(starts[-1], np.uint16), np.empty(d + 1, np.int64)
+        sparse.transpose(*rows, np.arange(n), *columns)
+        return cls(rows, columns)
+
+    def gram_times(self, C: Float64) -> Float64:
+        """Return X X' C, (n, h), by all threads."""
+        out = np.empty_like(C)
+        map_chunks(
+            lambda first, last: sparse.gram_times(*self.rows, *self.columns, C, first, last, out),
+            C.shape[1],
+            _PANEL,
+        )
+        return out
+
+
 class Objective:
     """The validation loss after training as a function of the rows ``index``: a PoisonObjective.
 
@@ -123,9 +153,13 @@ class Objective:
         self.slots = np.full(n, -1, dtype=np.int64)
         self.slots[self.index] = np.arange(len(self.index))
         whole = training.batches.shape[1] == n
-        self.shared = (
-            self.gram and whole and n * n * h >= _LARGE
-        )  # not a matter of threads: of bits
+        # Neither is a matter of threads, but of bits.
+        self.shared = self.gram and whole and n * n * h >= _LARGE
+        self.sparse = (
+            self.shared
+            and max(n, d) <= np.iinfo(np.uint16).max
+            and 2 * np.count_nonzero(self.X) <= _SPARSE * n * n
+        )
         with one_blas_thread():
             if self.gram:
                 self.features, self.features_val = self.X @ self.X.T, self.X_val @ self.X.T
@@ -163,6 +197,8 @@ class Objective:
             self.features[:, self.index] = products.T
             self.features_val[:, self.index] = self.X_val @ points.T
             self.offset[self.index] = points @ self.first
+        if self.sparse:
+            self.non_zeros = _NonZeros.of(self.X)
 
     def _initial_state(self) -> _State:
         if self.gram:
@@ -250,6 +286,18 @@ class Objective:
 
         map_chunks(one, len(self.X), _BLOCK)
 
+    def _gram_times(self, C: Float64) -> Float64:
+        """Return X X' C, (n, h)."""
+        if self.sparse:
+            return self.non_zeros.gram_times(C)
+        out = np.empty_like(C)
+        map_chunks(
+            lambda start, stop: np.dot(self.features[start:stop], C, out[start:stop]),
+            len(out),
+            _BLOCK,
+        )
+        return out
+
     def _penalty(self, vector: Float64) -> Float64:
         """Return the gradient of alpha |W|^2 / 2 for the upper matrices; biases are spared."""
         out, start = np.zeros_like(vector), int(self.sizes[1])
@@ -268,13 +316,14 @@ class Objective:
             slot = t if len(trace) > 1 else 0
             uppers[slot] = state.upper
             stored, C, C_next = trace[slot], state.C, ahead
+            products = self._gram_times(C)
 
             def forward(
-                block: int, start: int, stop: int,
+                block: int, start: int, stop: int, products: Float64 = products,
                 stored: Float64 = stored, C: Float64 = C, C_next: Float64 = C_next,
             ) -> None:  # fmt: skip
                 unroll.train_rows(
-                    self.features, self.offset, self.columns, start, stop, C, state.velocity,
+                    products, self.offset, self.columns, start, stop, C, state.velocity,
                     C_next, state.scale[0], state.upper, *self.setting,
                     stored[start * per_row : stop * per_row], gradients[block],
                 )  # fmt: skip
@@ -297,13 +346,14 @@ class Objective:
         gradients = np.empty((-(-n // _BLOCK), self.upper.size))
         now, ahead = V, np.empty_like(V)
         for t in range(len(trace) - 1, -1, -1):
+            products = self._gram_times(now)
 
             def backward(
-                block: int, start: int, stop: int, t: int = t, now: Float64 = now,
-                ahead: Float64 = ahead,
+                block: int, start: int, stop: int, t: int = t, products: Float64 = products,
+                now: Float64 = now, ahead: Float64 = ahead,
             ) -> None:  # fmt: skip
                 unroll.reverse_rows(
-                    self.features, offset, self.columns, self.slots, start, stop,
+                    products, offset, self.columns, self.slots, start, stop,
                     trace[t, start * per_row : stop * per_row], uppers[t], *self.setting, E, now,
                     ahead, share[1], upper_direction, V_poison, gradients[block], rows, columns,
                 )  # fmt: skip

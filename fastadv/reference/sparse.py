@@ -34,3 +34,15 @@ def transpose(
     count(dense.T, out_starts)
     n = out_starts[-1]
     compress(dense.T, out_starts, out_values[:n], out_rows[:n])
+
+
+def gram_times(
+    values: Array, columns: Array, starts: Array, t_values: Array, t_rows: Array, t_starts: Array,
+    matrix: Array, first: int, last: int, out: Array,
+) -> None:  # fmt: skip
+    """Fill the columns ``first`` to ``last`` of ``out`` with those of X X' ``matrix``."""
+    n, d = len(starts) - 1, len(t_starts) - 1
+    X, X_transposed = np.zeros((n, d)), np.zeros((d, n))
+    X[np.repeat(np.arange(n), np.diff(starts)), columns] = values
+    X_transposed[np.repeat(np.arange(d), np.diff(t_starts)), t_rows] = t_values
+    out[:, first:last] = X @ (X_transposed @ matrix[:, first:last])

@@ -137,13 +137,13 @@ def reverse(
 
 
 def train_rows(
-    features: Floats, offset: Floats, y: Ints, start: int, stop: int, C: Floats, velocity: Floats,
+    products: Floats, offset: Floats, y: Ints, start: int, stop: int, C: Floats, velocity: Floats,
     C_next: Floats, scale: float, upper: Floats, sizes: Ints, activation: int,
     learning_rate: float, momentum: float, alpha: float, trace: Floats, gradient: Floats,
 ) -> None:  # fmt: skip
     """Take the rows start to stop through one step of `train` on the whole set in Gram form."""
-    rows, n = slice(start, stop), len(features)
-    a = features[rows] @ C + scale * offset[rows]
+    rows, n = slice(start, stop), len(C)
+    a = products[rows] + scale * offset[rows]
     hidden, d, _, gradient[...], first = _above(a, y[rows], upper, sizes, activation)
     stored = np.concatenate([part.ravel() for part in (*hidden, d)])
     trace[: stored.size] = stored
@@ -152,18 +152,18 @@ def train_rows(
 
 
 def reverse_rows(
-    features: Floats, offset: Floats, y: Ints, slots: Ints, start: int, stop: int, trace: Floats,
+    products: Floats, offset: Floats, y: Ints, slots: Ints, start: int, stop: int, trace: Floats,
     upper: Floats, sizes: Ints, activation: int, learning_rate: float, momentum: float,
     alpha: float, E: Floats, V: Floats, V_next: Floats, share: float, upper_direction: Floats,
     V_poison: Floats, gradient: Floats, rows_out: Floats, columns_out: Floats,
 ) -> None:  # fmt: skip
     """Take the rows start to stop backwards through one step of `train_rows`."""
-    rows, n, size = slice(start, stop), len(features), stop - start
+    rows, n, size = slice(start, stop), len(E), stop - start
     stored = trace[: size * sizes[1]].reshape(size, -1)
     one_hot = np.eye(sizes[-1])[y[rows]]
     a = _inverse(stored, activation) if len(sizes) > 2 else np.log(stored + one_hot)
     a = a - dense.bias(upper, sizes, 0)
-    r_a = features[rows] @ V + share * offset[rows]
+    r_a = products[rows] + share * offset[rows]
     *_, total, first = _above(
         a + 1j * _STEP * r_a, y[rows], upper + 1j * _STEP * upper_direction, sizes, activation
     )

@@ -103,6 +103,12 @@ def test_non_zeros_equal_their_twin(dtype: type) -> None:
         found.append(out)
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, twin)
+    every = np.empty_like(values), np.empty_like(columns), np.empty(12, np.int64)
+    sparse.transpose(values, columns, starts, np.arange(9), *every)
+    matrix, products = RNG.normal(size=(9, 70)).astype(dtype), np.ones((2, 9, 70), dtype)
+    for module, out in zip((sparse, sparse_twin), products, strict=True):
+        module.gram_times(values, columns, starts, *every, matrix, 5, 68, out)
+    np.testing.assert_allclose(*products, rtol=0, atol=1e-5 if dtype is np.float32 else 1e-14)
 
 
 @kernel

@@ -65,7 +65,7 @@ def test_rows_of_a_step_equal_their_twins(hidden: tuple[int, ...], activation: i
         RNG.integers(0, K, N),
         np.array([1, -1, 0, -1, -1, -1, -1, 2, -1]),
     )
-    G, offset = X @ X.T, RNG.normal(size=(N, h))
+    offset = RNG.normal(size=(N, h))
     C, velocity, E, V, upper, direction, V_poison = (
         RNG.normal(size=shape) for shape in (*[(N, h)] * 4, n_upper, n_upper, (3, h))
     )
@@ -74,11 +74,24 @@ def test_rows_of_a_step_equal_their_twins(hidden: tuple[int, ...], activation: i
         v, e, C_next, V_next = velocity.copy(), E.copy(), np.zeros((N, h)), np.zeros((N, h))
         trace, gradient = np.zeros(5 * int(sizes[1:].sum())), np.empty(n_upper)
         module.train_rows(
-            G, offset, y, 2, 7, C, v, C_next, 0.7, upper, sizes, *setting, trace, gradient
+            X @ (X.T @ C),
+            offset,
+            y,
+            2,
+            7,
+            C,
+            v,
+            C_next,
+            0.7,
+            upper,
+            sizes,
+            *setting,
+            trace,
+            gradient,
         )
         back, rows, columns = np.empty(n_upper), np.ones((3, N)), np.ones((3, N))
         module.reverse_rows(
-            G, offset, y, slots, 2, 7, trace, upper, sizes, *setting, e, V, V_next, 0.4, direction,
+            X @ (X.T @ V), offset, y, slots, 2, 7, trace, upper, sizes, *setting, e, V, V_next, 0.4, direction,
             V_poison, back, rows, columns,
         )  # fmt: skip
         found.append((v, C_next, trace, gradient, e, V_next, back, rows, columns))

@@ -122,9 +122,10 @@ def test_the_same_bits_from_checkpoints(gram: bool, monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(whole[1], pieces[1])
 
 
+@pytest.mark.parametrize("share_of_non_zeros", [0, np.inf], ids=["dense", "sparse"])
 @pytest.mark.parametrize("hidden", [(), (6,), (5, 4)])
 def test_threads_that_share_a_step_change_nothing(
-    hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    hidden: tuple[int, ...], share_of_non_zeros: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = np.array([3, 59, 7])
     points = X[index].astype(np.float64)
@@ -132,6 +133,8 @@ def test_threads_that_share_a_step_change_nothing(
     loss, gradient = in_form(model, True, index)(points)
     monkeypatch.setattr(unrolled, "_LARGE", 0)
     monkeypatch.setattr(unrolled, "_BLOCK", 16)
+    monkeypatch.setattr(unrolled, "_SPARSE", share_of_non_zeros)
+    monkeypatch.setattr(unrolled, "_PANEL", 2)
     found = set()
     for threads in (1, 2):
         set_threads(threads)
