@@ -14,6 +14,7 @@ objective, so that the two in turn converge from any feasible start, such as the
 import numpy as np
 
 from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels.lbfgs import dot
 
 _SINGULAR = 1e-12  # a pivot that has lost this share of its diagonal is rounding
 _ROUNDING = 16 * 2.0**-52  # of a sum of terms of size 1, generously
@@ -136,8 +137,10 @@ def reduced_factor(K, rows):
     returned is the first row of M that depends on those before it (as a duplicate does), where
     the factor ends, or the number of rows.
     """
-    m = rows.size - 1
+    m = max(rows.size - 1, 0)
     U = np.empty((m, m))
+    if m == 0:
+        return U, m
     first = K[rows[0]]
     corner = first[rows[0]]
     for k in range(m):
@@ -183,9 +186,7 @@ def solve_transposed(U, k, x):
 def solve_upper(U, k, x):
     """Solve U x = right-hand side, which ``x`` holds at first, for the leading k rows and columns."""
     for i in range(k - 1, -1, -1):
-        for j in range(i + 1, k):
-            x[i] -= U[i, j] * x[j]
-        x[i] /= U[i, i]
+        x[i] = (x[i] - dot(U[i, i + 1 : k], x[i + 1 : k])) / U[i, i]
 
 
 @exact_kernel
@@ -244,17 +245,16 @@ def exchange_sets(K, y, C, tolerance, a, g):
 
     Those that come out beyond a bound are put there, those at a bound that violate optimality are
     freed. From the solution of a similar problem that takes a few turns, but nothing says that it
-    has to end (block pivoting: Judice and Pires, Comput. Oper. Res. 1994). Returns whether it did;
-    if not, ``a`` is left as it was. ``g`` is overwritten.
+    has to end (block pivoting: Judice and Pires, Comput. Oper. Res. 1994). Returns whether it did,
+    with the free rows and their `reduced_factor`; if not, ``a`` is left as it was. ``g`` is
+    overwritten.
     """
     trial = a.copy()
+    rows = free_rows(y, C, trial)
+    U, rank = reduced_factor(K, rows)
     for _ in range(_EXCHANGES):
-        rows = free_rows(y, C, trial)
-        if rows.size < 2:
-            return False
-        U, rank = reduced_factor(K, rows)
-        if rank < rows.size - 1:
-            return False
+        if rows.size < 2 or rank < rows.size - 1:
+            break
         for r in rows:
             trial[r] = 0.0
         trial[rows[0]] = -trial.sum()
@@ -266,8 +266,10 @@ def exchange_sets(K, y, C, tolerance, a, g):
         dual_gradient(K, y, trial, g)
         if _exchange(y, C, tolerance, trial, g, g[rows[0]]) == 0:
             a[:] = trial
-            return True
-    return False
+            return True, rows, U
+        rows = free_rows(y, C, trial)
+        U, rank = reduced_factor(K, rows)
+    return False, rows, U
 
 
 @exact_kernel
@@ -363,12 +365,11 @@ def solve(K, y, C, tolerance, max_rounds, a, g):
     violation that is left and the rounds taken. A violation below ``tolerance``, or below what
     rounding makes of the sums in ``g``, ends it; more is left only after ``max_rounds``.
     """
-    if not exchange_sets(K, y, C, tolerance / 2.0, a, g):
-        dual_gradient(K, y, a, g)
-        while newton_step(K, y, C, a, g):
-            pass
+    dual_gradient(K, y, a, g)
     rounds = 0
     while True:
+        while newton_step(K, y, C, a, g):
+            pass
         least = max(tolerance, rounding(K, a))
         i, _, violation = worst_pair(y, C, a, g)
         if violation <= least:
@@ -383,8 +384,23 @@ def solve(K, y, C, tolerance, max_rounds, a, g):
             i, _, violation = worst_pair(y, C, a, g)
             if violation <= goal:
                 break
-        while newton_step(K, y, C, a, g):
-            pass
+
+
+@exact_kernel
+def solve_again(K, y, C, tolerance, max_rounds, a, g):
+    """Train as `solve` does, from the solution ``a`` of a similar problem.
+
+    Returns also the margin support vectors, and the `reduced_factor` of those that are independent
+    with its rank.
+    """
+    solved, margin, U = exchange_sets(K, y, C, tolerance / 2.0, a, g)
+    _, _, violation = worst_pair(y, C, a, g)
+    if solved and violation <= tolerance:
+        return bias(y, C, a, g), violation, 0, margin, U, U.shape[0]
+    b, violation, rounds = solve(K, y, C, tolerance, max_rounds, a, g)
+    margin = free_rows(y, C, a)
+    U, rank = reduced_factor(K, margin)
+    return b, violation, rounds, margin, U, rank
 
 
 @exact_kernel

@@ -20,14 +20,7 @@ import numpy as np
 
 from fastadv.kernels import svm
 from fastadv.kernels._jit import exact_kernel, kernel
-
-
-@kernel
-def _dot(x, z):
-    total = 0.0
-    for j in range(x.size):
-        total += x[j] * z[j]
-    return total
+from fastadv.kernels.lbfgs import dot
 
 
 @exact_kernel
@@ -50,7 +43,7 @@ def products(rows, x, out):
             at_s += s[j] * x[j]
         out[i], out[i + 1], out[i + 2], out[i + 3] = at_p, at_q, at_r, at_s
     for i in range(done, out.size):
-        out[i] = _dot(rows[i], x)
+        out[i] = dot(rows[i], x)
 
 
 @exact_kernel
@@ -83,14 +76,14 @@ def update_kernel(rows, squares, points, c, gamma, K, K_val):
     row = K[n + c]
     products(rows[:n], x, row[:n])
     for i in range(points.shape[0]):
-        row[n + i] = _dot(points[i], x)
+        row[n + i] = dot(points[i], x)
     square = row[n + c]
     if gamma > 0.0:
         products(rows[n:], x, K_val[n + c])
         _rbf(square, squares[n:], gamma, K_val[n + c])
         _rbf(square, squares[:n], gamma, row[:n])
         for i in range(points.shape[0]):
-            other = _dot(points[i], points[i])
+            other = dot(points[i], points[i])
             row[n + i] = np.exp(-gamma * max(square + other - 2.0 * row[n + i], 0.0))
     for i in range(K.shape[0]):
         K[i, n + c] = row[i]
@@ -115,15 +108,15 @@ def hinge(y_val, f, w):
 
 
 @exact_kernel
-def adjoint(K, y, C, a, g, load, total, v):
+def adjoint(K, y, C, a, g, margin, U, rank, load, total, v):
     """Fill ``v`` (n + p,): minus the derivative of the loss by f at the rows that fix a and b.
 
     Those are S; where S is empty b lies in the middle of what two rows allow, and they count half.
-    ``load`` (n + p,) is to hold K_i,val w for each i of S, and ``total`` is 1'w.
+    ``margin`` is S, ``U`` the factor of its ``rank`` independent rows (`svm.reduced_factor`).
+    ``load`` (n + p,) holds K_i,val w for each i of S, and ``total`` is 1'w.
     """
     for i in range(v.size):
         v[i] = 0.0
-    margin = svm.free_rows(y, C, a)
     if margin.size == 0:
         up, low, _ = svm.worst_pair(y, C, a, g)
         v[up] += total / 2.0
@@ -135,7 +128,6 @@ def adjoint(K, y, C, a, g, load, total, v):
     for i in range(z.size):
         r = margin[i + 1]
         z[i] = load[r] - total * K[first, r] - from_first
-    U, rank = svm.reduced_factor(K, margin)
     svm.solve_transposed(U, rank, z)
     svm.solve_upper(U, rank, z)
     v[first] = total
@@ -226,7 +218,7 @@ def poison_gradient(
     for c in range(points.shape[0]):
         if take(points[c], columns, last[c]):
             update_kernel(rows, squares, last, c, gamma, K, K_val)
-    bias, violation, rounds = svm.solve(K, y, C, tolerance, max_rounds, a, g)
+    bias, violation, rounds, margin, U, rank = svm.solve_again(K, y, C, tolerance, max_rounds, a, g)
     f, load, coef = np.empty(w.size), np.empty(a.size), np.zeros(pull.size)
     if gamma == 0.0:
         add_rows(a, rows[:n], last, coef)
@@ -241,13 +233,13 @@ def poison_gradient(
     gradient = np.empty(last.shape)
     if gamma == 0.0:
         linear_pull(rows, w, held, pull)
-        for i in svm.free_rows(y, C, a):
-            load[i] = _dot(rows[i], pull) if i < n else _dot(last[i - n], pull)
-        adjoint(K, y, C, a, g, load, total, v)
+        for i in margin:
+            load[i] = dot(rows[i], pull) if i < n else dot(last[i - n], pull)
+        adjoint(K, y, C, a, g, margin, U, rank, load, total, v)
         linear_gradient(rows[:n], last, a, v, coef, pull, gradient)
     else:
         products(K_val, w, load)
-        adjoint(K, y, C, a, g, load, total, v)
+        adjoint(K, y, C, a, g, margin, U, rank, load, total, v)
         rbf_gradient(rows, last, gamma, K, K_val, a, v, w, gradient)
     out[:] = 0.0
     for c in range(points.shape[0]):
