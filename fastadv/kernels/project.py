@@ -6,6 +6,14 @@ from fastadv.kernels._jit import exact_kernel, kernel
 
 
 @exact_kernel
+def box(x, low, high, out):
+    """Fill ``out`` (n, d) with ``x`` brought into the box and rounded to float32."""
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = np.float32(min(max(x[i, j], low), high))
+
+
+@exact_kernel
 def linf_project(x, eps, low, high, x_adv):
     """Bring ``x_adv`` (n, d) back into the box and within ``eps`` of ``x``. Modified in place."""
     kind = x.dtype.type

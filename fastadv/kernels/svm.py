@@ -14,9 +14,11 @@ objective, so that the two in turn converge from any feasible start, such as the
 import numpy as np
 
 from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels.lbfgs import dot
 
 _SINGULAR = 1e-12  # a pivot that has lost this share of its diagonal is rounding
 _ROUNDING = 16 * 2.0**-52  # of a sum of terms of size 1, generously
+_EXCHANGES = 12  # of sets of multipliers; two to five are usual
 _FEWER, _PAIRS = 0.1, 10  # pairs are moved until the violation is this share, so many at most
 
 
@@ -41,20 +43,35 @@ def _snap(value, sign, C):
 
 @exact_kernel
 def dual_gradient(K, y, a, g):
-    """Fill ``g`` with K a - y; return what rounding may have done to an entry of it."""
-    n = y.size
-    size = np.zeros(n)
-    for i in range(n):
+    """Fill ``g`` with K a - y."""
+    for i in range(y.size):
         g[i] = -y[i]
-    for j in range(n):
-        if a[j] != 0.0:
-            for i in range(n):
-                g[i] += a[j] * K[j, i]
-                size[i] += abs(a[j] * K[j, i])
-    largest = 0.0
-    for i in range(n):
-        largest = max(largest, size[i])
-    return _ROUNDING * (1.0 + largest)
+    used = np.empty(y.size, np.int64)
+    n_used = 0
+    for i in range(y.size):
+        used[n_used] = i
+        n_used += a[i] != 0.0
+    done = n_used - n_used % 4
+    for s in range(0, done, 4):  # four rows a pass, so that g is read and written less often
+        i, j, k, m = used[s], used[s + 1], used[s + 2], used[s + 3]
+        p, q, r, t = K[i], K[j], K[k], K[m]
+        for c in range(y.size):
+            g[c] += (a[i] * p[c] + a[j] * q[c]) + (a[k] * r[c] + a[m] * t[c])
+    for s in range(done, n_used):
+        row = K[used[s]]
+        for c in range(y.size):
+            g[c] += a[used[s]] * row[c]
+
+
+@exact_kernel
+def rounding(K, a):
+    """Return what rounding may have done to an entry of K a - y."""
+    size, largest = 0.0, 0.0  # |K_ij| is at most the root of K_ii K_jj
+    for i in range(a.size):
+        root = np.sqrt(K[i, i])
+        size += abs(a[i]) * root
+        largest = max(largest, root)
+    return _ROUNDING * (1.0 + size * largest)
 
 
 @exact_kernel
@@ -120,8 +137,10 @@ def reduced_factor(K, rows):
     returned is the first row of M that depends on those before it (as a duplicate does), where
     the factor ends, or the number of rows.
     """
-    m = rows.size - 1
+    m = max(rows.size - 1, 0)
     U = np.empty((m, m))
+    if m == 0:
+        return U, m
     first = K[rows[0]]
     corner = first[rows[0]]
     for k in range(m):
@@ -167,9 +186,7 @@ def solve_transposed(U, k, x):
 def solve_upper(U, k, x):
     """Solve U x = right-hand side, which ``x`` holds at first, for the leading k rows and columns."""
     for i in range(k - 1, -1, -1):
-        for j in range(i + 1, k):
-            x[i] -= U[i, j] * x[j]
-        x[i] /= U[i, i]
+        x[i] = (x[i] - dot(U[i, i + 1 : k], x[i + 1 : k])) / U[i, i]
 
 
 @exact_kernel
@@ -220,6 +237,58 @@ def _flat_direction(g, rows, U, k, direction):
     if slope < 0.0:
         for i in range(direction.size):
             direction[i] = -direction[i]
+
+
+@exact_kernel
+def exchange_sets(K, y, C, tolerance, a, g):
+    """Train by guessing which multipliers are free, and exchanging at once all that disprove it.
+
+    Those that come out beyond a bound are put there, those at a bound that violate optimality are
+    freed. From the solution of a similar problem that takes a few turns, but nothing says that it
+    has to end (block pivoting: Judice and Pires, Comput. Oper. Res. 1994). Returns whether it did,
+    with the free rows and their `reduced_factor`; if not, ``a`` is left as it was. ``g`` is
+    overwritten.
+    """
+    trial = a.copy()
+    rows = free_rows(y, C, trial)
+    U, rank = reduced_factor(K, rows)
+    for _ in range(_EXCHANGES):
+        if rows.size < 2 or rank < rows.size - 1:
+            break
+        for r in rows:
+            trial[r] = 0.0
+        trial[rows[0]] = -trial.sum()
+        dual_gradient(K, y, trial, g)
+        direction = np.empty(rows.size)
+        _newton_direction(g, rows, U, direction)
+        for i in range(rows.size):
+            trial[rows[i]] += direction[i]
+        dual_gradient(K, y, trial, g)
+        if _exchange(y, C, tolerance, trial, g, g[rows[0]]) == 0:
+            a[:] = trial
+            return True, rows, U
+        rows = free_rows(y, C, trial)
+        U, rank = reduced_factor(K, rows)
+    return False, rows, U
+
+
+@exact_kernel
+def _exchange(y, C, tolerance, a, g, level):
+    """Put on its bound what is beyond, free what violates optimality; return how many there were.
+
+    ``level`` is the gradient of the free ones. ``a`` is modified: a freed one is put in the middle.
+    """
+    exchanged = 0
+    for i in range(y.size):
+        alpha, slack = a[i] * y[i], (g[i] - level) * y[i]
+        if alpha == 0.0 or alpha == C:
+            if slack < -tolerance if alpha == 0.0 else slack > tolerance:
+                a[i] = y[i] * C / 2.0
+                exchanged += 1
+        elif not 0.0 < alpha < C:
+            a[i] = _snap(a[i], y[i], C)
+            exchanged += 1
+    return exchanged
 
 
 @exact_kernel
@@ -296,16 +365,17 @@ def solve(K, y, C, tolerance, max_rounds, a, g):
     violation that is left and the rounds taken. A violation below ``tolerance``, or below what
     rounding makes of the sums in ``g``, ends it; more is left only after ``max_rounds``.
     """
-    rounding = dual_gradient(K, y, a, g)
+    dual_gradient(K, y, a, g)
     rounds = 0
     while True:
         while newton_step(K, y, C, a, g):
             pass
+        least = max(tolerance, rounding(K, a))
         i, _, violation = worst_pair(y, C, a, g)
-        if violation <= max(tolerance, rounding):
-            rounding = dual_gradient(K, y, a, g)
+        if violation <= least:
+            dual_gradient(K, y, a, g)
             i, _, violation = worst_pair(y, C, a, g)
-        if violation <= max(tolerance, rounding) or rounds == max_rounds:
+        if violation <= least or rounds == max_rounds:
             return bias(y, C, a, g), violation, rounds
         rounds += 1
         goal = _FEWER * violation
@@ -314,6 +384,23 @@ def solve(K, y, C, tolerance, max_rounds, a, g):
             i, _, violation = worst_pair(y, C, a, g)
             if violation <= goal:
                 break
+
+
+@exact_kernel
+def solve_again(K, y, C, tolerance, max_rounds, a, g):
+    """Train as `solve` does, from the solution ``a`` of a similar problem.
+
+    Returns also the margin support vectors, and the `reduced_factor` of those that are independent
+    with its rank.
+    """
+    solved, margin, U = exchange_sets(K, y, C, tolerance / 2.0, a, g)
+    _, _, violation = worst_pair(y, C, a, g)
+    if solved and violation <= tolerance:
+        return bias(y, C, a, g), violation, 0, margin, U, U.shape[0]
+    b, violation, rounds = solve(K, y, C, tolerance, max_rounds, a, g)
+    margin = free_rows(y, C, a)
+    U, rank = reduced_factor(K, margin)
+    return b, violation, rounds, margin, U, rank
 
 
 @exact_kernel

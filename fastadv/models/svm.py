@@ -18,7 +18,7 @@ from fastadv.files import atomic_write
 from fastadv.kernels import svm
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
 from fastadv.models.saved import opened
-from fastadv.models.svm_objective import Objective, kernel_matrix
+from fastadv.models.svm_objective import Objective, kernel_matrix, narrow
 from fastadv.protocols import Float64, Floats, Pullback, Task
 from fastadv.threads import map_chunks
 
@@ -223,16 +223,16 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         self.check_parameters()
         classes, signs = signed(y_train)
         y_val = np.asarray(y_val)
-        strange = ~np.isin(y_val, classes)
+        strange = (y_val != classes[0]) & (y_val != classes[1])
         if strange.any():
             raise InputError(f"y_val holds the label {y_val[strange][0]}, which y_train does not")
-        clean = np.setdiff1d(np.arange(len(signs)), index)
+        clean = np.delete(np.arange(len(signs)), index)
         X_clean = np.asarray(X_train, dtype=np.float64)[clean]
-        gamma = self._gamma_on(X_clean)
-        rows = np.concatenate([X_clean, np.asarray(X_val, dtype=np.float64)])
         return Objective(
-            rows, np.concatenate([signs[clean], signs[index]]),
-            np.where(y_val == classes[1], 1.0, -1.0), gamma, float(self.C), TOLERANCE, MAX_ROUNDS,
+            np.concatenate([narrow(X_clean), narrow(X_val)]),
+            np.concatenate([signs[clean], signs[index]]),
+            np.where(y_val == classes[1], 1.0, -1.0),
+            self._gamma_on(X_clean), float(self.C), TOLERANCE, MAX_ROUNDS,
         )  # fmt: skip
 
     # -- the trained model -----------------------------------------------------------------------

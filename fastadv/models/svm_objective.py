@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from fastadv.errors import DivergenceError, InputError
 from fastadv.kernels import svm_poison
-from fastadv.protocols import Float64
+from fastadv.protocols import Float64, Floats
 from fastadv.threads import one_blas_thread
 
+_NONE = np.empty(0)
 _CHUNK = 256  # rows of a kernel matrix that are filled at once
 
 
@@ -18,8 +19,8 @@ class Objective:
 
     Parameters
     ----------
-    rows : ndarray of shape (n + m, d)
-        The clean training rows, then those of validation.
+    rows : ndarray of shape (n + m, d), float32 or float64
+        The clean training rows, then those of validation (see `narrow`).
     y : ndarray of shape (n + p,)
         1.0 or -1.0: of the clean rows, then of the points.
     y_val : ndarray of shape (m,)
@@ -29,7 +30,7 @@ class Objective:
 
     def __init__(
         self,
-        rows: Float64,
+        rows: Floats,
         y: Float64,
         y_val: Float64,
         gamma: float,
@@ -45,9 +46,12 @@ class Objective:
         self._setting = y, y_val, gamma, C, tolerance, max_rounds
         self._max_rounds = max_rounds
         self._hold(np.flatnonzero(rows.any(axis=0)))
-        K, K_val = np.empty((size, size)), np.empty((size, m))
-        clean = kernel_matrix(self._rows[0][:n], self._rows[0], gamma)
-        K[:n, :n], K_val[:n] = clean[:, :n], clean[:, n:]
+        held, K = self._rows[0], np.empty((size, size))
+        K_val = np.empty((size, m if gamma > 0 else 0))
+        X = held[:n].astype(np.float64)
+        K[:n, :n] = kernel_matrix(X, X, gamma)
+        if gamma > 0:
+            K_val[:n] = kernel_matrix(X, held[n:].astype(np.float64), gamma)
         a, g, v = np.zeros((3, size))
         self._solution = K, K_val, a, g, v, np.zeros(m)
 
@@ -55,29 +59,29 @@ class Objective:
         """Work on these columns; in the others all rows and points are 0, as at an image's rim."""
         self._columns = columns
         rows = self._all_rows.take(columns, axis=1)
-        self._rows = rows, np.square(rows).sum(axis=1)
+        squares = np.square(rows, dtype=np.float64).sum(axis=1) if self._setting[2] > 0 else _NONE
+        self._rows = rows, squares
         self._last = np.full((self._n_points, len(columns)), np.nan)  # no points yet
         self._pull = np.zeros(len(self._setting[1])), np.zeros(len(columns))
 
     def __call__(self, points: Float64) -> tuple[float, Float64]:
         """Return the loss after training with the points (p, d), and its gradient (p, d)."""
-        points = np.asarray(points, dtype=np.float64)
+        points = np.ascontiguousarray(points, dtype=np.float64)
         if points.shape != (self._n_points, self._all_rows.shape[1]):
             expected = (self._n_points, self._all_rows.shape[1])
             raise InputError(f"points have shape {points.shape}, expected {expected}")
-        if not np.isfinite(points).all():
+        finite, held = svm_poison.check_points(points, self._columns)
+        if not finite:
             raise InputError("points hold NaN or infinity")
-        held = points.take(self._columns, axis=1)
-        if np.count_nonzero(held) != np.count_nonzero(points):
+        if not held:
             self._hold(np.arange(points.shape[1]))
-            held = np.ascontiguousarray(points)
-        out, gradient = np.empty_like(held), np.zeros_like(points)
+        gradient = np.empty_like(points)
         loss, violation, rounds = svm_poison.poison_gradient(
-            *self._rows, *self._setting, held, self._last, *self._solution, *self._pull, out
-        )
+            *self._rows, *self._setting, points, self._columns, self._last, *self._solution,
+            *self._pull, gradient,
+        )  # fmt: skip
         if rounds >= self._max_rounds:
             raise DivergenceError(f"the SVM's dual is off its optimum by {violation:.1e}: lower C")
-        gradient[:, self._columns] = out
         return loss, gradient
 
 
@@ -97,3 +101,12 @@ def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:
                 K += squares_x[start : start + _CHUNK, np.newaxis] + squares_z
                 np.exp(-gamma * np.maximum(K, 0.0), out=K)
     return out
+
+
+def narrow(X: Floats) -> Floats:
+    """Return X in float32 if that holds it without rounding, else in float64."""
+    X = np.asarray(X)
+    if X.dtype == np.float32:
+        return X
+    wide, short = X.astype(np.float64, copy=False), X.astype(np.float32)
+    return short if np.array_equal(short, wide) else wide

@@ -10,10 +10,15 @@ import numpy.typing as npt
 Floats = npt.NDArray[Any]
 
 
-def dual_gradient(K: Floats, y: Floats, a: Floats, g: Floats) -> float:
-    """Fill ``g`` with K a - y; return a bound of its rounding."""
+def dual_gradient(K: Floats, y: Floats, a: Floats, g: Floats) -> None:
+    """Fill ``g`` with K a - y."""
     g[:] = K @ a - y
-    return float(16 * 2.0**-52 * (1 + (np.abs(K) @ np.abs(a)).max()))
+
+
+def rounding(K: Floats, a: Floats) -> float:
+    """Return a bound of what rounding has done to an entry of K a - y."""
+    roots = np.sqrt(np.diag(K))
+    return float(16 * 2.0**-52 * (1 + roots.max() * (np.abs(a) @ roots)))
 
 
 def worst_pair(y: Floats, C: float, a: Floats, g: Floats) -> tuple[int, int, float]:
@@ -40,9 +45,9 @@ def solve(
     """Train. ``a`` (n,), feasible at first, becomes the optimum, and ``g`` its gradient K a - y."""
     steps = 0
     while True:
-        rounding = dual_gradient(K, y, a, g)
+        dual_gradient(K, y, a, g)
         i, j, violation = worst_pair(y, C, a, g)
-        if violation <= max(tolerance, rounding) or steps == 1000 * max_rounds:
+        if violation <= max(tolerance, rounding(K, a)) or steps == 1000 * max_rounds:
             return bias(y, C, a, g), violation, steps
         curvature = max(K[i, i] + K[j, j] - 2 * K[i, j], 1e-12)
         low, high = np.minimum(0, C * y), np.maximum(0, C * y)

@@ -29,6 +29,16 @@ def kernel_derivative(z: Floats, x: Floats, gamma: float) -> Floats:
     return slope
 
 
+def products(rows: Floats, x: Floats, out: Floats) -> None:
+    """Fill ``out`` (n,) with the products of the rows with x."""
+    out[:] = rows @ x
+
+
+def add_rows(factors: Floats, rows: Floats, points: Floats, out: Floats) -> None:
+    """Add to ``out`` (d,) the sum of the factors (n + p,) times the clean rows and the points."""
+    out += factors @ np.vstack([rows, points])
+
+
 def update_kernel(
     rows: Floats, squares: Floats, points: Floats, c: int, gamma: float,  # noqa: ARG001
     K: Floats, K_val: Floats,
@@ -37,29 +47,35 @@ def update_kernel(
     n = len(K) - len(points)
     K[n + c] = kernel(points[c : c + 1], np.vstack([rows[:n], points]), gamma)[0]
     K[:, n + c] = K[n + c]
-    K_val[n + c] = kernel(points[c : c + 1], rows[n:], gamma)[0]
+    if gamma > 0:
+        K_val[n + c] = kernel(points[c : c + 1], rows[n:], gamma)[0]
 
 
-def hinge(K_val: Floats, y_val: Floats, a: Floats, bias: float, w: Floats) -> float:
-    """Return the mean hinge loss of the validation rows; fill ``w`` (m,) with dL/df(x_k)."""
-    slack = 1 - y_val * (a @ K_val + bias)
+def hinge(y_val: Floats, f: Floats, w: Floats) -> float:
+    """Return the mean hinge loss of decision values ``f`` (m,); fill ``w`` (m,) with dL/df."""
+    slack = 1 - y_val * f
     w[:] = np.where(slack > 0, -y_val, 0) / len(y_val)
     return float(np.maximum(slack, 0).mean())
 
 
 def adjoint(
-    K: Floats, y: Floats, C: float, a: Floats, g: Floats, K_val: Floats, w: Floats, v: Floats
+    K: Floats, y: Floats, C: float, a: Floats, g: Floats, load: Floats, total: float, v: Floats
 ) -> None:
-    """Fill ``v`` with the solution of [K_SS 1; 1' 0] v = [K_S,val; 1'] w."""
+    """Fill ``v`` with the solution of [K_SS 1; 1' 0] v = [load_S; total]."""
     v[:] = 0
     S = np.flatnonzero((a != 0) & (np.abs(a) < C))
     if len(S) == 0:
         for i in svm.worst_pair(y, C, a, g)[:2]:
-            v[i] += w.sum() / 2
+            v[i] += total / 2
         return
     H = np.ones((len(S) + 1, len(S) + 1))
     H[:-1, :-1], H[-1, -1] = K[np.ix_(S, S)], 0
-    v[S] = np.linalg.lstsq(H, np.append(K_val[S] @ w, w.sum()))[0][:-1]
+    v[S] = np.linalg.lstsq(H, np.append(load[S], total))[0][:-1]
+
+
+def linear_pull(rows: Floats, w: Floats, held: Floats, pull: Floats) -> None:
+    """Fill ``pull`` (d,) with sum_k w_k x_k, and ``held`` with w."""
+    held[:], pull[:] = w, w @ rows[-len(w) :]
 
 
 def _gradient(
@@ -77,12 +93,11 @@ def _gradient(
 
 
 def linear_gradient(
-    rows: Floats, points: Floats, a: Floats, v: Floats, w: Floats, held: Floats, pull: Floats,
-    out: Floats,
-) -> None:  # fmt: skip
+    rows: Floats, points: Floats, a: Floats, v: Floats, coef: Floats, pull: Floats, out: Floats
+) -> None:
     """Fill ``out`` (p, d) with the derivative of the loss for the linear kernel."""
-    held[:], pull[:] = w, w @ rows[-len(w) :]
-    _gradient(rows, points, 0.0, a, v, w, out)
+    n, total = len(rows), v @ np.vstack([rows, points])
+    out[:] = np.outer(a[n:], pull - total) - np.outer(v[n:], coef)
 
 
 def rbf_gradient(
@@ -95,19 +110,22 @@ def rbf_gradient(
 
 def poison_gradient(
     rows: Floats, squares: Floats, y: Floats, y_val: Floats, gamma: float, C: float,
-    tolerance: float, max_rounds: int, points: Floats, last: Floats, K: Floats, K_val: Floats,
-    a: Floats, g: Floats, v: Floats, w: Floats, held: Floats, pull: Floats, out: Floats,
+    tolerance: float, max_rounds: int, points: Floats, columns: npt.NDArray[np.intp],
+    last: Floats, K: Floats, K_val: Floats, a: Floats, g: Floats, v: Floats, w: Floats,
+    held: Floats, pull: Floats, out: Floats,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Train with the points; fill ``out`` (p, d) with the gradient of the loss, and return that."""
+    n, val = len(rows) - len(w), rows[-len(w) :]
+    last[:] = points[:, columns]
     for c in range(len(points)):
-        update_kernel(rows, squares, points, c, gamma, K, K_val)
-    last[:] = points
+        update_kernel(rows, squares, last, c, gamma, K, K_val)
     a[:] = 0
     bias, violation, steps = svm.solve(K, y, C, tolerance, max_rounds, a, g)
-    loss = hinge(K_val, y_val, a, bias, w)
-    adjoint(K, y, C, a, g, K_val, w, v)
-    if gamma == 0:
-        linear_gradient(rows, points, a, v, w, held, pull, out)
-    else:
-        rbf_gradient(rows, points, gamma, K, K_val, a, v, w, out)
+    to_val = kernel(np.vstack([rows[:n], last]), val, gamma)
+    loss = hinge(y_val, a @ to_val + bias, w)
+    adjoint(K, y, C, a, g, to_val @ w, w.sum(), v)
+    linear_pull(rows, w, held, pull)
+    out[:], gradient = 0, np.empty_like(last)
+    _gradient(rows, last, gamma, a, v, w, gradient)
+    out[:, columns] = gradient
     return loss, violation, steps

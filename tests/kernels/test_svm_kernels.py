@@ -125,8 +125,9 @@ def test_poison_gradient_equals_its_twin(gamma: float, C: float, p: int) -> None
         for points in path:
             out = np.empty((p, d))
             loss, violation, _ = module.poison_gradient(
-                rows, (rows**2).sum(axis=1), y, y_val, gamma, C, 1e-10, 1000, points, *state, out
-            )
+                rows, (rows**2).sum(axis=1), y, y_val, gamma, C, 1e-10, 1000,
+                points, np.arange(d), *state, out,
+            )  # fmt: skip
             assert violation <= 1e-10
             found.append((np.array(loss), out, *(part.copy() for part in state[:3])))
     half = len(path)

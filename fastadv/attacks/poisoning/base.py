@@ -62,8 +62,8 @@ def check_data(
 def _shared_rows(X_train: Floats, X_val: Floats) -> int:
     """Return how many rows of X_val are rows of X_train."""
 
-    def bits(X: Floats) -> npt.NDArray[np.uint64]:  # equal rows have equal sums; few others do
-        sums: npt.NDArray[np.uint64] = X.view(np.uint32).sum(axis=1, dtype=np.uint64)
+    def bits(X: Floats) -> npt.NDArray[np.uint32]:  # equal rows have equal sums; few others do
+        sums: npt.NDArray[np.uint32] = X.view(np.uint32).sum(axis=1, dtype=np.uint32)
         return sums
 
     train, val = bits(X_train), bits(X_val)

@@ -298,10 +298,11 @@ def ascend(
     best_loss, gradient = objective(start)
     history = np.full(steps + 1, best_loss)
     heading = np.zeros_like(start)
+    lengths = np.outer(step_size * (1.0 - np.arange(steps) / steps), np.ones(len(start)))
     for step in range(steps):
         feasible.turn(points, sign * gradient, _MOMENTUM, heading)
         moved = points.copy()
-        project.l2_step(heading, np.full(len(moved), step_size * (1.0 - step / steps)), moved)
+        project.l2_step(heading, lengths[step], moved)
         points = feasible(moved)
         loss, gradient = objective(points)
         if sign * (loss - best_loss) > 0:

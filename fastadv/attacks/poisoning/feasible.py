@@ -53,11 +53,13 @@ class Feasible:
         low, high = self.bounds
         if self.project is not None:
             points = np.asarray(self.project(points, self.labels), dtype=np.float64)
-        inside: Float64 = np.minimum(np.maximum(points, low), high)
+        inside = np.empty_like(points)
         if self.eps is not None:
+            points = np.clip(points, low, high)
             bring = kernels.l2_project if self.norm == "l2" else kernels.linf_project
-            bring(self.start, self.eps, low, high, inside)
-        return inside.astype(np.float32).astype(np.float64)
+            bring(self.start, self.eps, low, high, points)
+        kernels.box(points, low, high, inside)
+        return inside
 
     def turn(self, points: Float64, gradient: Float64, momentum: float, heading: Float64) -> None:
         """Turn ``heading`` (p, d): momentum times itself plus the unit vector of each point.
