@@ -196,9 +196,8 @@ PEERS: dict[str, tuple[tuple[str, Peer], ...]] = {
     ),
 }  # fmt: skip
 
-# Where AutoAttack, an ensemble without parameters, is run: by threat, an attack of ours with it. In
-# L2 its Square goes image by image and takes longer than all else together.
-AUTO_ATTACK = {"linf(0.1)": "pgd[eps=0.1,steps=40]"}
+# Where AutoAttack, an ensemble without parameters, is run: by threat, an attack of ours with it.
+AUTO_ATTACK = {"linf(0.1)": "pgd[eps=0.1,steps=40]", "l2(1)": "pgd[eps=1,norm=l2,steps=40]"}
 
 
 @functools.cache
