@@ -48,8 +48,8 @@ def grid_html(found: GridFolder, folder: Path) -> str:
             "What the attacks make of images",
             [_gallery(shown) for shown in pictures if shown.kind == "evasion"],
             "Above the image, then the attacked one, then their difference around grey, stretched "
-            "to the largest. Below them the true label, and what the defended model says in its "
-            "place after the attack.",
+            "to the largest; plain grey where the attack failed or the model was wrong before. "
+            "Below them the true label, and what the defended model says in its place.",
         ),
         _section(
             "What is added to the training set",

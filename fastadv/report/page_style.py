@@ -28,7 +28,7 @@ h3 { font-size: .95rem; margin: 0 0 .6rem; }
 h3 span, .dim, .legend { color: var(--dim); font-weight: normal; }
 code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 pre {
-  margin: .8rem 0; padding: .7rem .9rem; overflow-x: auto;
+  margin: .8rem 0; padding: .7rem .9rem; white-space: pre-wrap;
   background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
 }
 dl.facts { display: flex; flex-wrap: wrap; gap: .3rem 1.8rem; margin: .8rem 0; }
