@@ -83,6 +83,22 @@ class Model(Protocol):
         ...
 
 
+class Nearby(Protocol):
+    """Images that change in a few pixels at a time, and the logits that go with them.
+
+    A model has a method ``nearby(X)`` that returns one, beginning with the images X (n, d), if it
+    can tell the logits after such a change in less time than anew.
+    """
+
+    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
+        """Return the logits of X, where image i is near the kept image ``rows[i]``, (n, k)."""
+        ...
+
+    def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
+        """Keep X in place of the images ``rows``."""
+        ...
+
+
 # points (p, d), float64 -> the validation loss after training with them, its gradient (p, d)
 PoisonObjective = Callable[[Float64], tuple[float, Float64]]
 

@@ -162,7 +162,8 @@ def _all(masks: list[Mask]) -> float:
 
 
 def _auto_attack(posed: evasion.Problem) -> Floats:
+    norm = {"linf": "Linf", "l2": "L2"}[posed.threat.kind]
     return evasion.torchattacks(
-        "AutoAttack", posed, norm="Linf", eps=posed.threat.budget, version="standard",
+        "AutoAttack", posed, norm=norm, eps=posed.threat.budget, version="standard",
         n_classes=posed.task.n_classes, seed=0,
     )()  # fmt: skip

@@ -10,6 +10,7 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
+from fastadv.cli.outputs import check_output
 from fastadv.cli.specs import check_spec, names
 from fastadv.errors import InputError
 
@@ -68,7 +69,7 @@ def attack(
     first_seed, n_shown = whole_number(seed, 0, "--seed"), whole_number(show, 0, "--show")
     for option, path in (("--output", output), ("--plot", plot)):
         if path is not None:
-            _check_output(option, path)
+            check_output(option, path, "adv.npz")
     if plot is not None:
         _check_plot(plot)
     from fastadv.cli.progress import waiting
@@ -96,10 +97,3 @@ def _check_plot(path: Path) -> None:
         raise InputError(f"--plot {path}: the name has to end in one of {', '.join(_PICTURES)}")
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError("--plot needs matplotlib: pip install 'fastadv[plot]'")
-
-
-def _check_output(option: str, path: Path) -> None:
-    if path.is_dir():
-        raise InputError(f"{option} {path} is a folder; give the name of a file, such as adv.npz")
-    if not path.parent.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {path.parent}")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastadv.cli import console
+from fastadv.cli.outputs import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastadv.grid.store import Row
+    from fastadv.report.folder import GridFolder
 
 
 class Format(StrEnum):
@@ -30,8 +32,21 @@ def report(
     format: Annotated[
         Format, typer.Option("--format", metavar="table|json|csv|markdown", help="What to print.")
     ] = Format.table,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Write one page to look at, instead: table, notes, curves, images.",
+        ),
+    ] = None,
 ) -> None:
-    """Print the results of a grid that were kept."""
+    """Print the results of a grid that were kept, or make a page of them.
+
+    The page stands alone: it loads nothing and runs no script. Attacks at several budgets
+    (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves.
+    """
+    if html is not None:
+        check_output("--html", html, "page.html")
     from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_csv, rows_json
     from fastadv.report.folder import read_folder
@@ -39,12 +54,24 @@ def report(
     found = read_folder(folder)
     for problem in found.problems:
         console.say(f"fastadv: {problem}")
-    if format is Format.json:
+    if html is not None:
+        _write_page(found, folder, html)
+    elif format is Format.json:
         console.print_text(rows_json(found.grid, found.rows, worst_rows(found.rows, folder)))
     elif format is Format.csv:
         console.print_text(rows_csv(found.rows))
     else:
         _print_table(folder, found.rows, format)
+
+
+def _write_page(found: GridFolder, folder: Path, path: Path) -> None:
+    from fastadv.files import atomic_write
+    from fastadv.report.html import grid_html
+
+    page = grid_html(found, folder).encode()
+    with atomic_write(path) as stream:
+        stream.write(page)
+    console.say(f"page in {path}")
 
 
 def _print_table(folder: Path, rows: Sequence[Row], format: Format) -> None:

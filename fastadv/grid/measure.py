@@ -178,6 +178,7 @@ class Measure:
             samples = {
                 "poison": poison["rows"][:N_EXAMPLES],
                 "poison_labels": poison["labels"][:N_EXAMPLES],
+                "image_shape": np.array(data.task.image_shape),
                 "history": poison["history"],
             }
             if "trigger" in poison:
@@ -249,6 +250,7 @@ class Measure:
             "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
             "attacked": model.predict(found["x_adv"]), "robust": robust, "success": success,
             **distances, "examples": x[:N_EXAMPLES], "examples_adv": found["x_adv"][:N_EXAMPLES],
+            "image_shape": np.array(data.task.image_shape),
         }  # fmt: skip
 
     def _measure_certified(self, context: Context, row: Row) -> dict[str, npt.NDArray[Any]]:

@@ -141,6 +141,7 @@ def _run(
     cells = context.grid.cells()
     rows: dict[str, Row] = {}
     wanted: list[Measure] = []
+    n_kept = 0
     for cell in cells:
         row, reason = empty_row(cell, context), _reason_to_skip(cell, context)
         if reason is not None:
@@ -151,12 +152,13 @@ def _run(
         kept = None if fresh else _kept_row(row.id, context, told)
         if kept is not None:
             rows[row.id] = kept
+            n_kept += 1
         else:
             wanted.append(Measure(cell))
     if wanted:
         warm_up(told.compiling, _compiled(context.grid))
     plan = _plan(wanted, context)
-    told.start(sum(stage.weight for stage in plan.values()), len(wanted), len(rows))
+    told.start(sum(stage.weight for stage in plan.values()), len(wanted), n_kept)
     run = run_inline if jobs == 1 and timeout is None else run_in_processes
     failed: dict[str, Finished] = {}
     needs = {key: _keys(stage.needs(context), context) for key, stage in plan.items()}

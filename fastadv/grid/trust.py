@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONTROLS = {"noise"}  # attacks that show what chance does
 
+_BUDGETS = ("eps", "budget", "fraction", "points")
 _MARGIN = 0.002  # by how much an accuracy has to be off before it is told
 
 
@@ -217,15 +218,27 @@ def _black_box(rows: Sequence[Row]) -> Found:
             )
 
 
+def attack_and_budget(row: Row) -> tuple[str, float] | None:
+    """Return what tells the row's attack from all but itself at other budgets, and its budget.
+
+    None if it has no budget, or several.
+    """
+    parameters = dict(row.parameters.get("attack", {}))
+    eps, budget, fraction, points = (parameters.pop(name, None) for name in _BUDGETS)
+    given = eps, budget, fraction if points is None else points  # points replace the fraction
+    budgets = [value for value in given if isinstance(value, int | float)]
+    if len(budgets) != 1:
+        return None
+    return f"{row.attack.partition('[')[0]} {sorted(parameters.items())}", float(budgets[0])
+
+
 def _rising(rows: Sequence[Row]) -> Found:
     """Find an accuracy that is higher at a larger budget of the same attack."""
     attacks: dict[str, list[tuple[float, Row]]] = {}
     for row in rows:
-        parameters = dict(row.parameters.get("attack", {}))
-        budgets = [parameters.pop(name) for name in ("eps", "budget") if name in parameters]
-        if len(budgets) == 1 and isinstance(budgets[0], int | float):
-            same = f"{row.attack.partition('[')[0]} {sorted(parameters.items())}"
-            attacks.setdefault(same, []).append((budgets[0], row))
+        found = attack_and_budget(row)
+        if found is not None:
+            attacks.setdefault(found[0], []).append((found[1], row))
     for cells in attacks.values():
         cells.sort(key=lambda cell: cell[0])
         for k, (budget, row) in enumerate(cells):

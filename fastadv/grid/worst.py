@@ -11,6 +11,8 @@ import numpy as np
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import wilson_interval
 
+_NEEDS = {"sample_ids", "robust"}  # of a file of samples
+
 
 @dataclass(frozen=True)
 class Worst:
@@ -61,7 +63,9 @@ def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
 def _worst(rows: Sequence[Row], folder: Path) -> Worst | None:
     """Return the worst case of one group."""
     samples = {row.attack: read_samples(folder, row.id) for row in rows if row.status == "ok"}
-    kept = {attack: arrays for attack, arrays in samples.items() if arrays is not None}
+    kept = {
+        attack: arrays for attack, arrays in samples.items() if arrays and set(arrays) >= _NEEDS
+    }
     if not kept:
         return None
     first, *others = kept.values()

@@ -15,12 +15,12 @@ from fastadv.files import atomic_write
 from fastadv.kernels import dense
 from fastadv.kernels import votes as kernels
 from fastadv.models.saved import opened
-from fastadv.protocols import Float32, Floats, Labels
+from fastadv.protocols import Float32, Floats, Labels, Mask
 from fastadv.threads import map_chunks
 
-_MODELS = 256  # of which the logits of a tile are held at once
 _STEPS, _RATE = 200, 30.0  # of the small classifiers' descent, on images of length 1
 _CHUNK = 16  # classifiers that a thread trains at once
+_NEAR = 1 / 16  # of the pixels: where more of them differ, a product of all is as fast
 
 
 class VotingModel:
@@ -28,8 +28,8 @@ class VotingModel:
 
     Parameters
     ----------
-    weights : ndarray of shape (d, m * k), float32
-        Classifier after classifier.
+    weights : ndarray of shape (d, k * m), float32
+        Class after class, and in each of them all m classifiers in their order.
     n_classes : int
         k; the labels are 0 to k - 1.
     n_train : int
@@ -66,13 +66,16 @@ class VotingModel:
 
     def _count(self, X: Float32) -> Labels:
         """Return the votes on at most a tile of rows, in the calling thread."""
-        tile, votes = np.zeros((dense.TILE, X.shape[1]), dtype=np.float32), self._no_votes(len(X))
-        tile[: len(X)] = X
-        step = _MODELS * len(self.classes_)
-        for start in range(0, self.weights.shape[1], step):
-            logits = tile @ self.weights[:, start : start + step]
-            kernels.count_votes(logits[: len(X)], logits.shape[1] // len(self.classes_), votes)
+        votes = self._no_votes(len(X))
+        kernels.count_votes(self.products(X), votes)
         return votes
+
+    def products(self, X: Float32) -> Float32:
+        """Return the classifiers' logits on at most a tile of rows, (n, k * m)."""
+        tile = np.zeros((dense.TILE, X.shape[1]), dtype=np.float32)
+        tile[: len(X)] = X
+        logits: Float32 = tile @ self.weights
+        return logits[: len(X)]
 
     def logits(self, X: Floats) -> Float32:
         """Return the share of the votes for each class, (n, k), in the calling thread.
@@ -84,7 +87,15 @@ class VotingModel:
             self._count(X[start : start + dense.TILE]) for start in range(0, len(X), dense.TILE)
         ]
         votes = np.concatenate([self._no_votes(0), *tiles])
+        return self.shares(votes)
+
+    def shares(self, votes: Labels) -> Float32:
+        """Return the logits that these votes are, (n, k)."""
         return (votes / self.n_models).astype(np.float32)
+
+    def nearby(self, X: Floats) -> NearbyVotes:
+        """Return what follows images from ``X`` on while few of their pixels change at a time."""
+        return NearbyVotes(self, self._checked(X))
 
     def predict(self, X: Floats) -> npt.NDArray[Any]:
         """Return the label with the most votes, (n,)."""
@@ -97,7 +108,7 @@ class VotingModel:
         with atomic_write(Path(path)) as stream:
             np.savez(
                 stream, model=np.array("VotingModel"), described=np.array(json.dumps(described)),
-                weights=self.weights,
+                weights=self.weights.reshape(len(self.weights), len(self.classes_), -1),
             )  # fmt: skip
 
     @classmethod
@@ -112,9 +123,54 @@ class VotingModel:
         with opened(path, "a VotingModel") as file:
             described, weights = json.loads(str(file["described"])), file["weights"]
             n_classes, n_train = int(described["n_classes"]), int(described["n_train"])
-        if weights.ndim != 2 or n_classes < 2 or weights.shape[1] % n_classes:
+        if weights.ndim != 3 or n_classes < 2 or weights.shape[1] != n_classes:
             raise InputError(f"{path}: weights {weights.shape} do not fit {n_classes} classes")
-        return cls(weights, n_classes, n_train)
+        return cls(weights.reshape(len(weights), -1), n_classes, n_train)
+
+
+class NearbyVotes:
+    """The votes on images near points whose logits are kept: only what differs is computed.
+
+    Parameters
+    ----------
+    model : VotingModel
+    X : ndarray of shape (n, d), float32
+        The points to begin with.
+    """
+
+    def __init__(self, model: VotingModel, X: Float32) -> None:
+        self._model, self._points = model, X.copy()
+        self._logits = np.empty((len(X), model.weights.shape[1]), dtype=np.float32)
+        self._anew(np.arange(len(X)), X)
+
+    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Float32:
+        """Return the logits of X (n, d), where image i is near point ``rows[i]``, (n, k)."""
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        near, n_classes = self._near(rows, X), len(self._model.classes_)
+        votes = np.zeros((near.sum(), n_classes), dtype=np.int64)
+        kernels.votes_nearby(
+            X[near], rows[near], self._points, self._logits, self._model.weights, votes
+        )
+        shares = np.empty((len(X), n_classes), dtype=np.float32)
+        shares[near], shares[~near] = self._model.shares(votes), self._model.logits(X[~near])
+        return shares
+
+    def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
+        """Make X (n, d) the points ``rows``."""
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        near = self._near(rows, X)
+        kernels.move(X[near], rows[near], self._points, self._logits, self._model.weights)
+        self._anew(rows[~near], X[~near])
+
+    def _near(self, rows: npt.NDArray[np.intp], X: Float32) -> Mask:
+        near: Mask = (self._points[rows] != X).sum(axis=1) <= _NEAR * X.shape[1]
+        return near
+
+    def _anew(self, rows: npt.NDArray[np.intp], X: Float32) -> None:
+        self._points[rows] = X
+        for start in range(0, len(X), dense.TILE):
+            part = slice(start, start + dense.TILE)
+            self._logits[rows[part]] = self._model.products(X[part])
 
 
 def fit_voters(
@@ -139,7 +195,7 @@ def fit_voters(
         A symmetric linear map of images, (n, d) to (n, d): it is applied to the weights in place of
         the images that are to be classified.
     """
-    weights = np.zeros((X.shape[1], len(parts) * n_classes), dtype=np.float32)
+    weights = np.zeros((X.shape[1], n_classes, len(parts)), dtype=np.float32)
 
     def train(first: int, last: int) -> None:
         for number in range(first, last):
@@ -153,7 +209,7 @@ def fit_voters(
             A, Z, P = (np.empty((len(rows), n_classes)) for _ in range(3))
             kernels.fit_softmax(G, y[rows], _STEPS, _RATE, A, Z, P)
             columns = np.ascontiguousarray((images.T @ A / len(rows)).T, dtype=np.float32)
-            weights[:, number * n_classes : (number + 1) * n_classes] = prepare(columns).T
+            weights[:, :, number] = prepare(columns).T
 
     map_chunks(train, len(parts), _CHUNK)
-    return VotingModel(weights, n_classes, len(y))
+    return VotingModel(weights.reshape(len(weights), -1), n_classes, len(y))

@@ -21,8 +21,8 @@ def fit_softmax(X: Float64, labels: Ints, n_classes: int, steps: int, rate: floa
     return W
 
 
-def count_votes(logits: Float64, n_models: int, n_classes: int) -> Ints:
+def count_votes(logits: Float64, n_classes: int) -> Ints:
     """Return how many models vote for each class, (n, k)."""
-    winners = logits.reshape(len(logits), n_models, n_classes).argmax(axis=2)
+    winners = logits.reshape(len(logits), n_classes, -1).argmax(axis=1)
     counts: Ints = (winners[:, :, None] == np.arange(n_classes)).sum(axis=1)
     return counts

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -138,12 +137,7 @@ def read_side(text: str) -> Side:
     if not rows:
         known = ", ".join(dict.fromkeys(row.defense for row in found.rows))
         raise InputError(f"{folder} has no defense {defense} (it has {known or 'no cells'})")
-    try:
-        document = msgspec.json.decode((folder / "grid.json").read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError):
-        document = {}  # one of the problems
-    environment = document.get("environment") or {}
-    return Side(text, folder, defense, rows, environment, found.problems)
+    return Side(text, folder, defense, rows, found.environment, found.problems)
 
 
 def _split(text: str) -> tuple[Path, str | None]:

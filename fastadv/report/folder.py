@@ -28,6 +28,8 @@ class GridFolder:
     ----------
     grid : dict
         What was asked for, from ``grid.json``; empty if that cannot be read.
+    environment : dict
+        What it ran on, from there too.
     rows : list of Row
         Of this grid alone, in its order: attack by attack, defense by defense.
     problems : list of str
@@ -35,13 +37,14 @@ class GridFolder:
     """
 
     grid: dict[str, Any]
+    environment: dict[str, Any]
     rows: list[Row]
     problems: list[str]
 
 
 def read_grid(folder: Path) -> dict[str, Any]:
     """Return what was asked for, from ``grid.json``; empty if that cannot be read."""
-    return _read_grid(folder / "grid.json", [])
+    return _read_document(folder / "grid.json", []).get("grid", {})
 
 
 def read_folder(folder: Path) -> GridFolder:
@@ -58,14 +61,16 @@ def read_folder(folder: Path) -> GridFolder:
     if not paths:
         raise InputError(f"{folder} holds no finished cell of a grid (cells/ID.json)")
     problems: list[str] = []
-    grid = _read_grid(folder / "grid.json", problems)
+    document = _read_document(folder / "grid.json", problems)
+    grid, environment = document.get("grid", {}), document.get("environment", {})
     latest: dict[tuple[object, ...], Row] = {}
     for path in paths:
         row = _read_row(path, problems)
         if row is not None and _belongs(row, grid):
             cell = row.dataset, row.model, row.attack, row.defense, row.seed
             latest[cell] = row  # of two versions of the package, the one that ran last
-    return GridFolder(grid, flagged(sorted(latest.values(), key=_order(grid))), problems)
+    ordered = flagged(sorted(latest.values(), key=_order(grid)))
+    return GridFolder(grid, environment, ordered, problems)
 
 
 def write_table(folder: Path, rows: Sequence[Row], worst: Sequence[Worst]) -> None:
@@ -74,15 +79,13 @@ def write_table(folder: Path, rows: Sequence[Row], worst: Sequence[Worst]) -> No
         stream.write(grid_markdown(rows, worst).encode())
 
 
-def _read_grid(path: Path, problems: list[str]) -> dict[str, Any]:
+def _read_document(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
     try:
-        document = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])
     except FileNotFoundError:
         problems.append("grid.json is not there; every cell of the folder is shown")
     except (OSError, msgspec.MsgspecError) as error:
         problems.append(f"grid.json could not be read, every cell is shown ({_one_line(error)})")
-    else:
-        return document.get("grid", {})
     return {}
 
 

@@ -289,3 +289,20 @@ def test_report_names_a_corrupt_cell_and_shows_the_others(program, tmp_path):
     assert done.code == 0
     assert "50.0" in done.out
     assert "cells/b.json could not be read" in done.err
+
+
+def test_report_as_a_page(program, tmp_path):
+    from fastadv.grid.store import Row
+
+    cells = tmp_path / "kept" / "cells"
+    cells.mkdir(parents=True)
+    row = Row(id="a", dataset="mnist", model="mlp", attack="none", defense="none", seed=0,
+              kind="none", n=10, attacked_accuracy=0.5)  # fmt: skip
+    (cells / "a.json").write_bytes(msgspec.json.encode(row))
+    done = program("report", "kept", "--html", "page.html")
+    assert done.code == 0
+    assert done.out == ""
+    assert "page in page.html" in done.err
+    assert "<b>50.0</b>" in (tmp_path / "page.html").read_text()
+    assert program("report", "kept", "--html", "absent/page.html").code == 2
+    assert program("report", "kept", "--html", "kept").code == 2

@@ -32,11 +32,43 @@ def test_training_by_products_of_images_is_training() -> None:
 
 
 def test_votes_are_counted_as_the_twin_does() -> None:
-    logits = np.random.default_rng(0).integers(0, 3, (7, 5 * 4)).astype(np.float32)  # many ties
+    logits = np.random.default_rng(0).integers(0, 3, (7, 4 * 5)).astype(np.float32)  # many ties
     votes = np.zeros((7, 4), dtype=np.int64)
-    kernels.count_votes(logits, 5, votes)
-    np.testing.assert_array_equal(votes, twins.count_votes(logits, 5, 4))
+    kernels.count_votes(logits, votes)
+    np.testing.assert_array_equal(votes, twins.count_votes(logits, 4))
     assert votes.sum() == 35
+
+
+def test_votes_nearby_are_the_votes_anew() -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(64, 3 * 40)).astype(np.float32)
+    model = VotingModel(weights, 3, 100)
+    points = rng.random((80, 64), dtype=np.float32)
+    near = model.nearby(points)
+    for changed in (1, 2, 40, 3, 64, 1):  # some so many that they are computed anew
+        rows = rng.permutation(80)[:50]
+        X = points[rows]
+        for image in X:
+            image[rng.permutation(64)[:changed]] = rng.random(changed)
+        for _ in range(2):  # what is asked changes nothing
+            np.testing.assert_array_equal(near.logits(rows, X), model.logits(X))
+        kept = rng.random(50) < 0.5
+        near.move(rows[kept], X[kept])
+        points[rows[kept]] = X[kept]
+        np.testing.assert_array_equal(near.logits(np.arange(80), points), model.logits(points))
+
+
+def test_square_finds_as_much_near_votes_as_anew() -> None:
+    model = DPA(partitions=9, blur=0.0).fit(None, X, Y, task=TASK, seed=0)
+
+    class Plain:
+        classes_, logits = model.classes_, model.logits
+
+    attack = make_attack("square[eps=0.3,queries=60]")
+    ours, anew = (attack.perturb(m, X_TEST, Y_TEST, task=TASK) for m in (model, Plain()))
+    assert ours.success.any()
+    np.testing.assert_array_equal(ours.x_adv, anew.x_adv)
+    assert ours.queries == anew.queries
 
 
 def test_a_voter_is_softmax_regression_on_its_own_rows() -> None:
@@ -45,7 +77,7 @@ def test_a_voter_is_softmax_regression_on_its_own_rows() -> None:
     for number, rows in enumerate(parts[:2]):
         x = X[rows].astype(float) / np.linalg.norm(X[rows].astype(float), axis=1, keepdims=True)
         W = twins.fit_softmax(x, Y[rows], 3, 200, 30.0)
-        np.testing.assert_allclose(model.weights[:, 3 * number : 3 * number + 3], W, atol=1e-5)
+        np.testing.assert_allclose(model.weights.reshape(-1, 3, 3)[:, :, number], W, atol=1e-5)
     assert (model.votes(X_TEST).sum(axis=1) == 3).all()
     assert (model.votes(X_TEST)[:, 0] >= 1).all()  # the one without rows
 
@@ -125,10 +157,10 @@ def test_the_order_of_the_rows_does_not_matter_to_dpa() -> None:
 
 def test_an_image_changes_the_part_that_it_falls_into_alone() -> None:
     defense = DPA(partitions=6)
-    before = defense.fit(None, X, Y, task=TASK, seed=0).weights.reshape(-1, 6, 3)
+    before = defense.fit(None, X, Y, task=TASK, seed=0).weights.reshape(-1, 3, 6)
     new = np.concatenate([X, X_TEST[:1]]), np.concatenate([Y, Y_TEST[:1]])
-    after = defense.fit(None, *new, task=TASK, seed=0).weights.reshape(-1, 6, 3)
-    assert (before != after).any(axis=(0, 2)).sum() == 1
+    after = defense.fit(None, *new, task=TASK, seed=0).weights.reshape(-1, 3, 6)
+    assert (before != after).any(axis=(0, 1)).sum() == 1
 
 
 @pytest.mark.parametrize("added", [1, 2])
@@ -172,7 +204,7 @@ def test_baggings_bounds_hold_with_their_confidence() -> None:
     )  # fmt: skip
     assert certain.label.tolist() == [0, 0]
     split = np.zeros((4, 600), np.float32)
-    split[:, 3 * np.arange(100) + 1] = 1.0  # half for 1, half (tied logits) for 0
+    split[:, 200:300] = 1.0  # half for 1, half (tied logits) for 0
     abstained = defense.certify(
         VotingModel(split, 3, 1000), np.ones((2, 4), np.float32), task=TASK, seed=0
     )

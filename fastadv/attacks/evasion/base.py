@@ -22,6 +22,7 @@ from fastadv.protocols import (
     Labels,
     Mask,
     Model,
+    Nearby,
     Pullback,
     Task,
 )
@@ -234,6 +235,42 @@ class Counted:
             return pullback(dlogits)
 
         return logits, counted
+
+    def nearby(self, X: Floats) -> Nearby:
+        """Return what gives the logits of images near ``X``, and counts them."""
+        return _CountedNearby(self, X) if hasattr(self.model, "nearby") else Anew(self)
+
+
+class Anew:
+    """The logits of images near known ones, for a model that knows no short cut to them."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
+        """Return the logits of X (n, d)."""
+        logits: Floats = self._model.logits(X)
+        return logits
+
+    def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
+        """Keep nothing."""
+
+
+class _CountedNearby:
+    def __init__(self, counted: Counted, X: Floats) -> None:
+        self._counted, self._inner = counted, counted.model.nearby(X)
+        self.move = self._inner.move
+
+    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
+        self._counted.forward += len(X)
+        logits: Floats = self._inner.logits(rows, X)
+        return logits
+
+
+def nearby(model: Any, X: Floats) -> Nearby:
+    """Return what follows images from ``X`` on, the model's own if it has one."""
+    found: Nearby = model.nearby(X) if hasattr(model, "nearby") else Anew(model)
+    return found
 
 
 class _Chunk:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.base import Details, Evasion, nearby
 from fastadv.attacks.evasion.loss import margins
 from fastadv.kernels import square as kernels
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
@@ -73,8 +73,8 @@ class Square(Evasion):
     ) -> tuple[Floats, Details]:
         """Propose and keep what lowers the margin; images that are done leave the batch."""
         x = np.ascontiguousarray(x, dtype=np.float32)
-        out, rows, best = x.copy(), np.arange(len(x)), x.copy()
-        margin = margins(model.vjp(x)[0], y, target)[0]
+        out, rows, best, near = x.copy(), np.arange(len(x)), x.copy(), nearby(model, x)
+        margin = margins(near.logits(rows, x), y, target)[0]
         for query in range(self.queries):
             if query == 0 or (margin < 0).any():
                 out[rows] = best
@@ -84,9 +84,10 @@ class Square(Evasion):
                 if not len(rows):
                     break
             proposal = self._propose(query, x, best, task, stream)
-            found = margins(model.vjp(proposal)[0], y, target)[0]
+            found = margins(near.logits(rows, proposal), y, target)[0]
             better = (found < margin) if query > 0 else np.ones(len(x), dtype=bool)
             best[better], margin[better] = proposal[better], found[better]
+            near.move(rows[better], proposal[better])
         out[rows] = best
         return out, {}
 

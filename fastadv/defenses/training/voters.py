@@ -40,6 +40,6 @@ def refuse_gradients(name: str, n_models: int, attack: Any) -> str | None:
     if "gradient" in getattr(attack, "needs", ()):
         return (
             f"{name} counts the votes of {n_models:,} models, and a count has no gradient: "
-            "attack it with what needs none (square, noise, poisoning)"
+            "attack it with what needs none (square, spatial, noise, poisoning)"
         )
     return None

@@ -1,0 +1,102 @@
+"""What the cells of a grid have kept to look at: attacked images and poison points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.grid.store import read_samples
+
+if TYPE_CHECKING:
+    from fastadv.grid.store import Row
+
+_SHOWN = 8  # images a cell
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image, (H, W, C) in [0, 1], and what became of it.
+
+    Attributes
+    ----------
+    before : ndarray or None
+        The image before the attack; None for a poison point.
+    label : int
+        The true one; of a poison point the one that it is given.
+    said : tuple of int or None
+        What the defended model says before and after.
+    """
+
+    after: npt.NDArray[Any]
+    label: int
+    before: npt.NDArray[Any] | None = None
+    said: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures of one cell."""
+
+    attack: str
+    defense: str
+    kind: str
+    pictures: tuple[Picture, ...]
+
+
+def galleries(rows: Sequence[Row], folder: Path) -> list[Gallery]:
+    """Return for each attack the pictures of its first cell that has kept any.
+
+    Files are data from outside: what does not hold images of one size is passed over.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        In the order of the grid.
+    folder : path
+        The grid's.
+    """
+    found: dict[str, Gallery] = {}
+    for row in rows:
+        if row.kind == "none" or row.status != "ok" or row.attack in found:
+            continue
+        pictures = _pictures(read_samples(folder, row.id) or {}, row.kind)
+        if pictures:
+            found[row.attack] = Gallery(row.attack, row.defense, row.kind, pictures)
+    return list(found.values())
+
+
+def _pictures(arrays: dict[str, npt.NDArray[Any]], kind: str) -> tuple[Picture, ...]:
+    try:
+        shape = arrays.get("image_shape")
+        if kind == "poisoning":
+            points = _images(arrays["poison"], shape)
+            labels = arrays["poison_labels"]
+            return tuple(
+                Picture(point, int(label)) for point, label in zip(points, labels, strict=False)
+            )
+        before = _images(arrays["examples"], shape)
+        after = _images(arrays["examples_adv"], shape)
+        facts = zip(arrays["y"], arrays["clean"], arrays["attacked"], strict=False)
+        return tuple(
+            Picture(b, int(label), a, (int(said), int(now)))
+            for a, b, (label, said, now) in zip(before, after, facts, strict=False)
+        )
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def _images(rows: npt.NDArray[Any], shape: npt.NDArray[Any] | None) -> npt.NDArray[np.float64]:
+    """Return the first rows as images (n, H, W, C); square and grey where no shape is kept."""
+    rows = np.asarray(rows[:_SHOWN], dtype=np.float64)
+    n, d = rows.shape
+    side = math.isqrt(d)
+    height, width, channels = (side, side, 1) if shape is None else (int(size) for size in shape)
+    if channels not in (1, 3):
+        raise ValueError(f"images of {channels} channels cannot be shown")
+    return rows.reshape(n, height, width, channels)

@@ -1,0 +1,181 @@
+"""A grid as one page of HTML that needs no other file, no network and no script."""
+
+from __future__ import annotations
+
+import html
+import math
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastadv.grid.worst import worst_rows
+from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
+from fastadv.report.curves import Plot, plots, series_class, svg
+from fastadv.report.gallery import Gallery, Picture, galleries
+from fastadv.report.page_style import STYLE
+from fastadv.report.png import data_uri
+
+if TYPE_CHECKING:
+    from fastadv.report.folder import GridFolder
+
+# What a browser may load: nothing but what stands in the page itself.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_DEEPEST = 60  # % of the colour of harm where no image survives; beyond it text is hard to read
+
+text = html.escape  # everything that comes from files goes through it
+
+
+def grid_html(found: GridFolder, folder: Path) -> str:
+    """Return the page: what was asked for, the table, its notes, curves and pictures.
+
+    Parameters
+    ----------
+    found : GridFolder
+        What `fastadv.report.folder.read_folder` has read.
+    folder : path
+        The grid's, with the samples of its cells.
+    """
+    sheets = make_sheets(found.rows, worst_rows(found.rows, folder))
+    title = f"fastadv: {sheets[0].title}" if sheets else "fastadv"
+    curves, pictures = plots(found.rows), galleries(found.rows, folder)
+    body = [
+        f"<h1>{text(title)}</h1>", _facts(found), *(_sheet(sheet) for sheet in sheets),
+        _section("Accuracy over the budget", map(_plot, curves)),
+        _section(
+            "What the attacks make of images",
+            [_gallery(shown) for shown in pictures if shown.kind == "evasion"],
+            "Above the image, then the attacked one, then their difference around grey, stretched "
+            "to the largest; plain grey where the attack failed or the model was wrong before. "
+            "Below them the true label, and what the defended model says in its place.",
+        ),
+        _section(
+            "What is added to the training set",
+            [_gallery(shown) for shown in pictures if shown.kind == "poisoning"],
+            "Below each poison point the label that it is given.",
+        ),
+    ]  # fmt: skip
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _section(title: str, cards: Iterable[str], legend: str = "") -> str:
+    cards = list(cards)
+    if not cards:
+        return ""
+    below = f'<p class="legend">{text(legend)}</p>' if legend else ""
+    return f'<h2>{text(title)}</h2>{below}<div class="cards">{"".join(cards)}</div>'
+
+
+def _facts(found: GridFolder) -> str:
+    """Return what was asked for, as the command that asks for it again, and what it ran on."""
+    environment = "".join(
+        f"<div><dt>{text(str(name))}</dt><dd>{text(str(value))}</dd></div>"
+        for name, value in found.environment.items()
+    )
+    command = f"<pre><code>{text(_command(found.grid))}</code></pre>" if found.grid else ""
+    problems = "".join(f'<p class="bad">{text(problem)}</p>' for problem in found.problems)
+    return f'{command}<dl class="facts">{environment}</dl>{problems}'
+
+
+def _command(grid: dict[str, Any]) -> str:
+    words = ["fastadv", "grid"]
+    for name in ("attacks", "defenses", "dataset", "model", "samples"):
+        if name in grid:
+            value = grid[name]
+            joined = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += [f"--{name}", joined]
+    seeds = grid.get("seeds")
+    if isinstance(seeds, list) and seeds and seeds != [0]:
+        words += ["--seeds", str(len(seeds)), "--seed", str(seeds[0])]
+    return shlex.join(words)
+
+
+# -- the table ------------------------------------------------------------------------------
+
+
+def _sheet(sheet: Sheet) -> str:
+    head = "".join(f"<th><code>{text(name)}</code></th>" for name in sheet.defenses)
+    rows = "".join(map(_row, sheet.rows))
+    notes = "".join(
+        f"<li{' class=flag' if note.mark == '!' else ''}><b>{text(note.mark)}</b>"
+        f"<span>{text(note.text)}</span></li>"
+        for note in sheet.notes
+    )
+    return (
+        f"<h2>{text(sheet.title)}</h2>"
+        f'<div class="scroll"><table><thead><tr><th>attack</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+        f'<p class="legend">{text(sheet.caption)} The deeper the colour, the fewer images are '
+        f"right.</p>" + (f'<ul class="notes">{notes}</ul>' if notes else "")
+    )
+
+
+def _row(row: SheetRow) -> str:
+    worst = row.attack == "worst"
+    name = "worst" if worst else f"<code>{text(row.attack)}</code>"
+    threat = f"<span>{text(row.threat)}</span>" if row.threat else ""
+    cells = "".join(map(_cell, row.cells))
+    return f"<tr{' class=worst' if worst else ''}><th>{name}{threat}</th>{cells}</tr>"
+
+
+def _cell(cell: Cell) -> str:
+    spans = [f"<span class={line.tone}>{text(line.text)}</span>" for line in cell]
+    accuracy = _number(cell[0].text)
+    if accuracy is None:
+        return f"<td>{''.join(spans)}</td>"
+    harm = _DEEPEST * (1 - accuracy / 100)
+    figure = f"<b>{text(cell[0].text)}</b>{''.join(spans[1:])}"
+    return f'<td class="figure" style="--share:{harm:.0f}">{figure}</td>'
+
+
+def _number(line: str) -> float | None:
+    """Return the accuracy in % that a cell's first line begins with, if it does."""
+    try:
+        value = float(line.split()[0])
+    except (ValueError, IndexError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+# -- curves and pictures --------------------------------------------------------------------
+
+
+def _plot(plot: Plot) -> str:
+    key = "".join(
+        f'<li class="{series_class(number)}"><i></i>{text(curve.defense)}</li>'
+        for number, curve in enumerate(plot.curves)
+    )
+    title = f"<h3><code>{text(plot.title)}</code> <span>accuracy in %</span></h3>"
+    return f'<div class="card">{title}{svg(plot)}<ul class="key">{key}</ul></div>'
+
+
+def _gallery(shown: Gallery) -> str:
+    title = f"<code>{text(shown.attack)}</code> <span>against {text(shown.defense)}</span>"
+    pictures = "".join(map(_picture, shown.pictures))
+    return f'<div class="card"><h3>{title}</h3><div class="pictures">{pictures}</div></div>'
+
+
+def _picture(picture: Picture) -> str:
+    if picture.before is None or picture.said is None:
+        return f"<figure>{_img(picture.after)}<figcaption>{picture.label}</figcaption></figure>"
+    change = picture.after - picture.before
+    most = float(np.abs(change).max(initial=0.0))
+    images = [picture.before, picture.after, 0.5 + 0.5 * change / (most if most > 0 else 1.0)]
+    now = picture.said[1]
+    caption = str(picture.label)
+    if now != picture.label:
+        caption += f' <span class="turned">→ {now}</span>'
+    return f"<figure>{''.join(map(_img, images))}<figcaption>{caption}</figcaption></figure>"
+
+
+def _img(image: Any) -> str:
+    return f'<img alt="" src="{data_uri(image)}">'

@@ -1,0 +1,234 @@
+"""The page of a grid: all of its figures, nothing from outside, and pictures that are the arrays."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import struct
+import zlib
+from html.parser import HTMLParser
+
+import msgspec
+import numpy as np
+import pytest
+from made_rows import clean, evasion, poisoning, undone
+
+from fastadv.grid.store import Flag
+from fastadv.metrics import wilson_interval
+from fastadv.report.curves import plots, svg
+from fastadv.report.folder import read_folder
+from fastadv.report.gallery import galleries
+from fastadv.report.html import grid_html
+from fastadv.report.png import data_uri, png
+
+RNG = np.random.default_rng(0)
+EMPTY = {"meta", "img"}
+
+
+class Checked(HTMLParser):
+    """Checks that every element is closed, in order; keeps text and attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset")]
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def at(eps, accuracy, defense="none", **changes):
+    """A cell of pgd at a budget."""
+    parameters = {"attack": {"eps": eps, "norm": "linf", "steps": 40}}
+    return evasion(
+        f"pgd[eps={eps}]", defense, threat=f"linf({eps})", attacked_accuracy=accuracy,
+        parameters=parameters, **changes,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "cells").mkdir()
+    return tmp_path
+
+
+def keep(folder, rows, grid=None, environment=None, **arrays):
+    document = {"grid": grid or {}, "environment": environment or {}}
+    (folder / "grid.json").write_text(json.dumps(document))
+    for number, row in enumerate(rows):
+        row.id = f"cell{number}"
+        (folder / "cells" / f"{row.id}.json").write_bytes(msgspec.json.encode(row))
+        if row.kind != "none" and arrays:
+            np.savez(folder / "cells" / f"{row.id}.npz", **arrays)
+    return grid_html(read_folder(folder), folder)
+
+
+def attacked_images(n=9, shape=(4, 5, 1)):
+    d = int(np.prod(shape))
+    before = RNG.random((n, d)).astype(np.float32)
+    labels = np.arange(n) % 3
+    return {
+        "examples": before, "examples_adv": np.clip(before + 0.1, 0, 1), "y": labels,
+        "clean": labels, "attacked": np.where(np.arange(n) == 1, 2, 0),
+        "image_shape": np.array(shape), "robust": np.ones(n, bool), "sample_ids": np.arange(n),
+    }  # fmt: skip
+
+
+def pixels_of(file: bytes) -> np.ndarray:
+    """Read back a PNG without filters."""
+    assert file[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, place = {}, 8
+    while place < len(file):
+        (length,) = struct.unpack(">I", file[place : place + 4])
+        name, content = file[place + 4 : place + 8], file[place + 8 : place + 8 + length]
+        (checksum,) = struct.unpack(">I", file[place + 8 + length : place + 12 + length])
+        assert checksum == zlib.crc32(name + content)
+        chunks[name], place = content, place + 12 + length
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert depth == 8
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert (lines[:, 0] == 0).all()
+    return lines[:, 1:].reshape((height, width) if colour == 0 else (height, width, 3))
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 1), (2, 5, 3)])
+def test_a_png_holds_the_pixels(shape):
+    image = RNG.random(shape)
+    found = pixels_of(png(image))
+    np.testing.assert_array_equal(found.reshape(shape), np.rint(255 * image))
+    assert data_uri(image) == "data:image/png;base64," + base64.b64encode(png(image)).decode()
+    strange = np.array([[np.nan, -1.0], [2.0, np.inf]])
+    np.testing.assert_array_equal(pixels_of(png(strange)), [[0, 0], [255, 255]])
+
+
+def test_the_page_has_every_figure_and_stands_alone(folder):
+    rows = [
+        clean(), clean("median"), evasion("pgd", flags=[Flag("zero_gradient", "no slope", "use cw")]),
+        undone(evasion("pgd", "median"), "skipped", "no gradient"),
+        poisoning(), undone(poisoning(defense="median"), "failed", "it broke"),
+    ]  # fmt: skip
+    grid = {"attacks": ["none", "pgd", "biggio"], "defenses": ["none", "median"], "seeds": [0, 1]}
+    page = keep(folder, rows, grid, {"numpy": "2.4"}, **attacked_images())
+    found = Checked(page)
+    said = " ".join(found.texts)
+    for text in ("98.1", "42.1 !", "39.1-45.2", "95.0", "flips 97.6", "failed [2]", "linf(0.1)",
+                 "no slope; use cw", "no gradient", "it broke", "2.4"):  # fmt: skip
+        assert text in said, text
+    assert (
+        "fastadv grid --attacks none,pgd,biggio --defenses none,median --seeds 2 --seed 0" in said
+    )
+    assert "script" not in found.tags
+    assert "link" not in found.tags
+    assert found.links
+    assert all(link.startswith("data:image/png;base64,") for link in found.links)
+    assert "http" not in page.replace("http-equiv", "")
+    assert "url(" not in page
+    assert "default-src 'none'" in page
+    shades = [float(share) for share in re.findall(r'"--share:(\d+)"', page)]
+    assert shades == [1, 1, 35, 3]  # the fewer are right, the deeper
+
+
+def test_text_from_files_is_only_text(folder):
+    bad = '"><script>alert(1)</script>&'
+    rows = [
+        evasion(bad, bad, threat=bad, dataset=bad, model=bad, flags=[Flag(bad, bad, bad)]),
+        undone(evasion("pgd", bad, dataset=bad, model=bad), "failed", bad),
+        at(0.1, 0.5, bad, dataset=bad, model=bad), at(0.2, 0.4, bad, dataset=bad, model=bad),
+    ]  # fmt: skip
+    page = keep(folder, rows, {}, {bad: bad}, **attacked_images())
+    found = Checked(page)
+    assert "script" not in found.tags
+    assert "<script" not in page
+    assert bad in " ".join(found.texts)
+    assert "svg" in found.tags
+
+
+def test_a_file_of_samples_that_is_broken_leaves_the_rest_of_the_page(folder):
+    for arrays in (
+        {"examples": np.zeros(3), "examples_adv": np.zeros((2, 4)), "y": np.zeros(2)},
+        {"examples": np.array(["a"]), "examples_adv": np.array(["b"])},
+        attacked_images() | {"image_shape": np.array([4, 5, 2])},
+        attacked_images() | {"image_shape": np.array([9, 9, 1])},
+        {"examples": np.zeros((2, 5)), "examples_adv": np.zeros((2, 5)), "y": np.zeros(2)},
+    ):
+        page = keep(folder, [clean(), evasion()], **arrays)
+        assert "42.1" in page
+        assert "<img" not in page
+    (folder / "cells" / "cell1.npz").write_bytes(b"no")
+    assert "42.1" in grid_html(read_folder(folder), folder)
+
+
+def test_pictures_are_the_images_and_what_the_model_says(folder):
+    arrays = attacked_images(n=9, shape=(4, 5, 1))
+    rows = [evasion("pgd", "none"), evasion("pgd", "median"), evasion("fgsm", "median")]
+    page = keep(folder, rows, **arrays)
+    shown = galleries(rows, folder)
+    assert [(g.attack, g.defense) for g in shown] == [("pgd", "none"), ("fgsm", "median")]
+    assert len(shown[0].pictures) == 8
+    np.testing.assert_array_equal(shown[0].pictures[3].after.ravel(), arrays["examples_adv"][3])
+    links = Checked(page).links
+    assert len(links) == 2 * 8 * 3
+    assert links[0] == data_uri(arrays["examples"][0].reshape(4, 5).astype(float))
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert captions[0] == "0"
+    assert re.sub("<.*?>", "", captions[1]) == "1 → 2"
+
+
+def test_poison_points_have_the_label_that_they_are_given(folder):
+    points = RNG.random((16, 9)).astype(np.float32)  # of an older folder, without a shape
+    page = keep(folder, [poisoning()], poison=points, poison_labels=np.arange(16))
+    links = Checked(page).links
+    assert links == [data_uri(point.reshape(3, 3).astype(float)) for point in points[:8]]
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert captions == [str(label) for label in range(8)]
+
+
+def test_a_curve_is_one_attack_at_several_budgets():
+    other = at(0.3, 0.1)
+    other.parameters = {"attack": {"eps": 0.3, "norm": "linf", "steps": 7}}
+    rows = [
+        at(0.2, 0.5), at(0.1, 0.7), at(0.1, 0.9, seed=1), at(0.2, 0.6, "median"), other,
+        evasion("noise"), undone(at(0.4, 0.0), "failed", "x"), clean(),
+    ]  # fmt: skip
+    (plot,) = plots(rows)
+    assert (plot.title, plot.unit) == ("pgd", "linf")
+    (curve,) = plot.curves  # one budget of median makes no curve
+    assert curve.budgets == (0.1, 0.2)
+    np.testing.assert_allclose(curve.accuracies, [0.8, 0.5])
+    np.testing.assert_allclose(curve.intervals[0], wilson_interval(800, 1000))
+    (line,) = re.findall('polyline points="(.*?)"', svg(plot))
+    (x0, y0), (x1, y1) = (map(float, point.split(",")) for point in line.split())
+    assert x0 < x1
+    assert y0 < y1  # the vertical axis of SVG points down
+    assert "none at 0.1: 80.0" in svg(plot)
+
+
+def test_poisoning_curves_go_over_the_points_where_they_are_given():
+    def row(accuracy, **amount):
+        changes = {"attack": {"fraction": 0.03, "points": None, "eps": None, **amount}}
+        threat = "points(4)" if "points" in amount else "poison(0.03)"
+        return poisoning(attacked_accuracy=accuracy, parameters=changes, threat=threat)
+
+    (plot,) = plots([row(0.9, points=4), row(0.8, points=8)])
+    assert plot.curves[0].budgets == (4, 8)
+    (plot,) = plots([row(0.9, fraction=0.01), row(0.8, fraction=0.05), row(0.7, points=8)])
+    assert plot.curves[0].budgets == (0.01, 0.05)
