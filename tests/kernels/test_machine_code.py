@@ -133,7 +133,7 @@ def works() -> dict[str, Callable[[np.ndarray, np.ndarray], object]]:
 
     found: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
         "fit": lambda x, y: untrained().fit(x, y),
-        "vjp": lambda x, y: pulled(model, x),
+        "vjp": lambda x, _: pulled(model, x),
         "poison_gradient": lambda x, y: untrained().poison_gradient(x, y, np.array([0]), x, y),
     }
     for entry in ATTACKS:
@@ -152,12 +152,12 @@ def works() -> dict[str, Callable[[np.ndarray, np.ndarray], object]]:
             found[f"fit {name}"] = lambda x, y, d=made: d.fit(untrained(), x, y, task=TASK, seed=0)
             trained = made.fit(untrained(), X, Y, task=TASK, seed=0)
         if isinstance(made, Certifier):
-            found[f"certify {name}"] = lambda x, y, d=made, m=trained: d.certify(
+            found[f"certify {name}"] = lambda x, _, d=made, m=trained: d.certify(
                 m, x, task=TASK, seed=0
             )
         if isinstance(made, Wrapper):
             wrapped = made.wrap(model, task=TASK)
-            found[f"vjp {name}"] = lambda x, y, m=wrapped: pulled(m, x)
+            found[f"vjp {name}"] = lambda x, _, m=wrapped: pulled(m, x)
     return found
 
 
