@@ -74,6 +74,7 @@ class Curve:
 def run(curve: Curve, rounds: int = ROUNDS) -> list[Point]:
     """Measure every size, the median of ``rounds`` runs after one that warms up and is weighed."""
     points: list[Point] = []
+    curve.prepare(curve.sizes[0])()  # what it loads once is no part of any size
     for size in curve.sizes:
         call = curve.prepare(size)
         memory, times = peak_memory(call), []

@@ -71,6 +71,8 @@ def scaling(path: Path, points: Sequence[Point]) -> None:
         axis.loglog(sizes, [point.seconds for point in curve], "o-", color="tab:blue")
         linear = [curve[0].seconds * size / sizes[0] for size in sizes]
         axis.loglog(sizes, linear, ":", color="tab:gray")
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30)
+        axis.set_xticks([], minor=True)
         axis.set_title(work, fontsize=9)
         axis.set_xlabel(by, fontsize=8)
         axis.set_ylabel("seconds (dotted: linear)", color="tab:blue", fontsize=7)
