@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
+from typing import Any
 
 import numpy as np
 
@@ -29,3 +32,18 @@ def write_npz(path: object, n: int = 90, task: Task = TASK) -> str:
     shape = (-1, *task.image_shape[:2])
     np.savez(path, x_train=X.reshape(shape), y_train=y, x_test=X_test.reshape(shape), y_test=y_test)  # type: ignore[arg-type]
     return str(path)
+
+
+def kernels() -> dict[str, Any]:
+    """Every kernel as "file.name"; uncompiled runs have none."""
+    from numba.core.registry import CPUDispatcher
+
+    import fastadv.kernels
+
+    found = {}
+    for file in pkgutil.iter_modules(fastadv.kernels.__path__):
+        module = importlib.import_module(f"fastadv.kernels.{file.name}")
+        for name, thing in vars(module).items():
+            if isinstance(thing, CPUDispatcher) and thing.py_func.__module__ == module.__name__:
+                found[f"{file.name}.{name}"] = thing
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +9,9 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
-from fastadv.cli.outputs import check_output
+from fastadv.cli.outputs import check_output, check_plot
 from fastadv.cli.specs import check_spec, names
 from fastadv.errors import InputError
-
-_PICTURES = (".png", ".pdf", ".svg")
 
 
 def _complete_attack(incomplete: str) -> list[str]:
@@ -71,7 +68,7 @@ def attack(
         if path is not None:
             check_output(option, path, "adv.npz")
     if plot is not None:
-        _check_plot(plot)
+        check_plot(plot)
     from fastadv.cli.progress import waiting
 
     messages = console.messages()
@@ -90,10 +87,3 @@ def attack(
     if output is not None:
         outcome.save(output)
         console.say(f"arrays in {output}")
-
-
-def _check_plot(path: Path) -> None:
-    if path.suffix not in _PICTURES:
-        raise InputError(f"--plot {path}: the name has to end in one of {', '.join(_PICTURES)}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("--plot needs matplotlib: pip install 'fastadv[plot]'")

@@ -9,16 +9,20 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
+from fastadv.cli.outputs import check_plot
 from fastadv.errors import InputError
 from fastadv.specs import closest
 
 STRENGTH = "strength"  # a suite that times nothing
+SCALING = "scaling"  # one that races nobody
 
 
 def bench(
     suite: Annotated[
         str,
-        typer.Option(metavar="kernels|training|attacks|peers|strength", help="What to measure."),
+        typer.Option(
+            metavar="kernels|training|attacks|peers|strength|scaling", help="What to measure."
+        ),
     ] = "kernels",
     only: Annotated[
         str, typer.Option(metavar="TEXT", help="Only the work whose name contains this.")
@@ -27,14 +31,30 @@ def bench(
     json: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Keep the figures.")
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png|svg|pdf", help="Draw what scaling found; needs fastadv\\[plot]."
+        ),
+    ] = None,
 ) -> None:
     """Measure speed, in turn with NumPy or with the libraries that are installed.
 
     strength compares how much of 1,000 images survives our attacks and theirs, not the time.
+    scaling measures how time and memory of training, pgd, stadv and biggio grow with their sizes.
     """
     n_rounds = whole_number(rounds, 1, "--rounds")
     if json is not None and not json.absolute().parent.is_dir():
         raise InputError(f"--json {json}: there is no folder {json.parent}")
+    if plot is not None:
+        if suite != SCALING:
+            raise InputError(f"--plot draws what --suite {SCALING} found")
+        check_plot(plot)
+        if not plot.absolute().parent.is_dir():
+            raise InputError(f"--plot {plot}: there is no folder {plot.parent}")
+    if suite == SCALING:
+        _scale(only, n_rounds, json, plot)
+        return
     if suite == STRENGTH:
         _compare_strength(only, json)
         return
@@ -45,7 +65,7 @@ def bench(
         from fastadv.benchmarks import race, suites
 
         if suite not in suites.SUITES:
-            known = [*suites.SUITES, STRENGTH]
+            known = [*suites.SUITES, STRENGTH, SCALING]
             raise InputError(
                 f"no suite {suite!r}{closest(suite, known)} (known: {', '.join(known)})"
             )
@@ -84,6 +104,32 @@ def _compare_strength(only: str, json: Path | None) -> None:
         matches.append(match)
     console.output().print(strength_table(matches))
     _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
+
+
+def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None:
+    from fastadv.cli.progress import waiting
+
+    with waiting(console.messages(), "loading"):
+        from fastadv.benchmarks import scaling
+        from fastadv.grid.run import environment
+        from fastadv.report.scaling_table import scaling_table
+
+        curves = [curve for curve in scaling.curves() if only in curve.name]
+    if not curves:
+        raise InputError(f"--only {only}: no work of the suite {SCALING} has that in its name")
+    points: list[scaling.Point] = []
+    for number, curve in enumerate(curves):
+        with waiting(console.messages(), f"{number + 1} of {len(curves)}: {curve.name}"):
+            points += scaling.run(curve, rounds)
+    machine = environment()
+    text = f"{machine['processor']}, {machine['threads']} threads"
+    console.output().print(scaling_table(points, rounds, text))
+    _keep(json, {"schema": 1, "rounds": rounds, "environment": machine, "points": points})
+    if plot is not None:
+        from fastadv.report.plots import scaling as draw
+
+        draw(plot, points)
+        console.say(f"picture in {plot}")
 
 
 def _keep(file: Path | None, document: dict[str, Any]) -> None:

@@ -22,16 +22,17 @@ def linf_window(x, eps, low, high, shape, side, draws, x_adv):
     """
     height, width, channels = shape
     kind = x.dtype.type
+    size = kind(eps)
     for s in range(x.shape[0]):
         top, left = place(draws[s, 0], height - side), place(draws[s, 1], width - side)
-        for turn in (1.0, -1.0):
+        for turn in (size, -size):
             changed = False
             for i in range(top, top + side):
                 for j in range(left, left + side):
                     for k in range(channels):
                         p = (i * width + j) * channels + k
-                        sign = turn if draws[s, 2 + k] < 0.5 else -turn
-                        new = min(max(x[s, p] + kind(sign * eps), kind(low)), kind(high))
+                        step = turn if draws[s, 2 + k] < 0.5 else -turn
+                        new = min(max(x[s, p] + step, kind(low)), kind(high))
                         changed |= new != x_adv[s, p]
                         x_adv[s, p] = new
             if changed:

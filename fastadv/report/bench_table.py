@@ -42,7 +42,7 @@ def bench_table(laps: Sequence[Lap], rounds: int, machine: str) -> RenderableTyp
             Text(lap.runner),
             "" if ours else Text(_times(lap.ratio), style="bold"),
             "" if ours else f"{lap.low:.2g}-{lap.high:.2g}",
-            _duration(lap.seconds),
+            duration(lap.seconds),
             ", ".join(f"{name} {value:.4g}" for name, value in lap.quality.items()),
         )
     absent = sorted({f"{lap.runner}: {lap.reason}" for lap in laps if lap.reason is not None})
@@ -57,7 +57,8 @@ def _times(ratio: float) -> str:
     return f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
     for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         if seconds * scale >= 1:
             return f"{seconds * scale:.3g} {unit}"

@@ -86,3 +86,23 @@ def test_strength_on_mnist() -> None:
     assert l2 <= cw + 0.02
     assert cw <= deepfool <= cw + 0.08
     assert cw_needs < deepfool_needs < 1.06 * cw_needs < 1.2
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_pgd_that_stops_at_success_breaks_the_same_images(norm: str, targeted: bool) -> None:
+    model = MLPClassifier((6,), batch_size=16, max_iter=12).fit(X, Y)
+    spec = f"pgd[eps={0.12 if norm == 'linf' else 0.25},norm={norm},steps=10,restarts=2,keep=%s]"
+    target = (Y + 1) % TASK.n_classes if targeted else None
+    best, first = (
+        make_attack(spec % keep).perturb(model, X, Y, task=TASK, target=target)
+        for keep in ("best", "first")
+    )
+    assert 0 < best.success.mean() < 1
+    np.testing.assert_array_equal(first.success, best.success)
+    assert first.queries["backward"] < best.queries["backward"]
+    alone = make_attack(spec % "first").perturb(
+        model, X[3:4], Y[3:4], task=TASK, target=None if target is None else target[3:4]
+    )
+    np.testing.assert_array_equal(alone.x_adv[0], first.x_adv[3])

@@ -12,7 +12,7 @@ import pytest
 from fastadv.benchmarks.race import Race, Runner, Work, run
 from fastadv.benchmarks.suites import SUITES
 from fastadv.cli.app import main
-from fastadv.cli.bench import STRENGTH
+from fastadv.cli.bench import SCALING, STRENGTH
 
 
 def sleeper(milliseconds: int) -> Work:
@@ -45,7 +45,7 @@ def test_ratios_quality_and_what_is_not_installed() -> None:
 def test_help_names_every_suite(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--help"]) == 0
     printed = "".join(capsys.readouterr().out.split())
-    assert "|".join([*SUITES, STRENGTH]) in printed
+    assert "|".join([*SUITES, STRENGTH, SCALING]) in printed
 
 
 @pytest.mark.compiled

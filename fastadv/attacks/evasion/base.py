@@ -47,6 +47,11 @@ class Evasion(ABC):
         """Whether the attack searches for the least change and may pass the budget."""
         return False
 
+    @property
+    def chunk(self) -> int:
+        """How many samples a thread attacks at once; no result depends on it."""
+        return CHUNK
+
     @abstractmethod
     def threat(self) -> Threat:
         """Return what the attack's figures are conditional on."""
@@ -156,7 +161,7 @@ class Evasion(ABC):
                 stream,
             )
 
-        return _gather(map_chunks(attack, len(X), CHUNK), X, self, task)
+        return _gather(map_chunks(attack, len(X), self.chunk), X, self, task)
 
     def _attack_chunk(
         self,

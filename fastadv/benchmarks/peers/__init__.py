@@ -9,4 +9,5 @@ NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
     "scikit-learn": (("sklearn",), "pip install scikit-learn"),
     "torchattacks": (("torch", "torchattacks"), "pip install torchattacks"),
     "foolbox": (("torch", "foolbox"), "pip install torch foolbox"),
+    "art": (("torch", "art"), "pip install torch adversarial-robustness-toolbox"),
 }

@@ -1,15 +1,16 @@
-"""Evasion attacks beside those of torchattacks and Foolbox: one model, the same images and budgets.
+"""Evasion attacks beside those of other libraries: one model, the same images and budgets.
 
-Both libraries get the perceptron as a ``torch.nn.Sequential`` of the same weights. An image counts
-as broken if the model gets it right, the attack returns an image of another label within the box
-and the budget, and that label is the one that *our* model gives: all are judged by the same eyes.
+Torchattacks, Foolbox and ART get the perceptron as a ``torch.nn.Sequential`` of the same weights;
+for JAX and PyTorch, which have no attacks, stands what one would write. An image counts as broken
+if the model gets it right, the attack returns an image of another label within the box and the
+budget, and that label is the one that *our* model gives: all are judged by the same eyes.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from fastadv.protocols import Floats, Labels, Mask, RobustTraining, Task
 from fastadv.threads import thread_count
 from fastadv.threat import Threat
 
+ALL = 10_000  # MNIST's test images
 _WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
 
 Attacked = Callable[[], Floats]
@@ -124,6 +126,86 @@ def foolbox(name: str, problem: Problem, *, eps: float | None, **parameters: Any
     return attacked
 
 
+def art(name: str, problem: Problem, **parameters: Any) -> Attacked:
+    """Return the attack ``name`` of the Adversarial Robustness Toolbox."""
+    import torch
+    from art.attacks import evasion as attacks
+    from art.estimators.classification import PyTorchClassifier
+
+    torch.set_num_threads(thread_count())
+    images = _as_images(problem).numpy()
+    classifier = PyTorchClassifier(
+        as_torch(problem.model), torch.nn.CrossEntropyLoss(), images.shape[1:],
+        problem.task.n_classes, clip_values=problem.task.bounds, device_type="cpu",
+    )  # fmt: skip
+    attack = getattr(attacks, name)(classifier, **parameters)
+
+    def attacked() -> Floats:
+        np.random.seed(problem.seed)  # noqa: NPY002 - what ART draws its start from
+        return _as_rows(torch.from_numpy(attack.generate(images, problem.y)))
+
+    return attacked
+
+
+def jax(problem: Problem, *, eps: float, size: float, steps: int, start: bool) -> Attacked:
+    """Return steps along the gradient's sign within Linf, as one jitted function of all images."""
+    import jax
+    import jax.numpy as jnp
+
+    model, (low, high) = problem.model, problem.task.bounds
+    layers = [
+        (jnp.asarray(w), jnp.asarray(b))
+        for w, b in zip(model.coefs_, model.intercepts_, strict=True)
+    ]
+    nonlinear = {"logistic": jax.nn.sigmoid, "tanh": jnp.tanh, "relu": jax.nn.relu}
+    activate = nonlinear[model.activation]
+
+    def loss(x: Any, y: Any) -> Any:
+        for w, b in layers[:-1]:
+            x = activate(x @ w + b)
+        log_p = jax.nn.log_softmax(x @ layers[-1][0] + layers[-1][1])
+        return -jnp.take_along_axis(log_p, y[:, None], axis=1).sum()
+
+    def attack(x: Any, y: Any, key: Any) -> Any:
+        least, most = jnp.maximum(x - eps, low), jnp.minimum(x + eps, high)
+
+        def step(_: Any, x_adv: Any) -> Any:
+            moved = x_adv + size * jnp.sign(jax.grad(loss)(x_adv, y))
+            return jnp.clip(moved, least, most)
+
+        first = x + start * jax.random.uniform(key, x.shape, minval=-eps, maxval=eps)
+        return jax.lax.fori_loop(0, steps, step, jnp.clip(first, least, most))
+
+    X, y, key = jnp.asarray(problem.X), jnp.asarray(problem.y), jax.random.key(problem.seed)
+    jitted = jax.jit(attack)
+    return lambda: np.asarray(jitted(X, y, key))
+
+
+def torch(problem: Problem, *, eps: float, size: float, steps: int, start: bool) -> Attacked:
+    """Return the same as a plain loop in PyTorch, the weights without gradients."""
+    import torch
+
+    torch.set_num_threads(thread_count())
+    network = as_torch(problem.model).requires_grad_(False)
+    X, y = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
+    low, high = problem.task.bounds
+
+    def attacked() -> Floats:
+        torch.manual_seed(problem.seed)
+        least, most = (X - eps).clamp(min=low), (X + eps).clamp(max=high)
+        x_adv = X + start * torch.empty_like(X).uniform_(-eps, eps)
+        x_adv = torch.clamp(x_adv, least, most)
+        for _ in range(steps):
+            x_adv.requires_grad_(True)
+            loss = torch.nn.functional.cross_entropy(network(x_adv), y, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, x_adv)
+            x_adv = torch.clamp(x_adv.detach() + size * gradient.sign(), least, most)
+        found: Floats = x_adv.numpy()
+        return found
+
+    return attacked
+
+
 def as_torch(model: MLPClassifier) -> Any:
     """Return the perceptron as a ``torch.nn.Sequential`` of the same weights, for inference."""
     import torch
@@ -162,6 +244,21 @@ def _foolbox(name: str, eps: float | None = None, **parameters: Any) -> tuple[st
     return "foolbox", lambda problem: foolbox(name, problem, eps=eps, **parameters)
 
 
+def _ours(attack: str, change: str) -> tuple[str, Peer]:
+    return f"fastadv, {change}", lambda problem: fastadv(replace(problem, attack=attack))
+
+
+def _art(name: str, **parameters: Any) -> tuple[str, Peer]:
+    return "art", lambda problem: art(name, problem, **parameters)
+
+
+def _written(**parameters: Any) -> tuple[tuple[str, Peer], ...]:
+    return (
+        ("jax", lambda problem: jax(problem, **parameters)),
+        ("torch", lambda problem: torch(problem, **parameters)),
+    )
+
+
 # By the spec of ours, the same attack with the same parameters elsewhere. For C&W the constant rate
 # is the best for Foolbox of 0.05, 0.1 and 0.15. The windows of torchattacks' Square never reach the
 # last row and column, unlike the paper's: in L2 on MNIST that is worth some 0.6 points to it, and
@@ -195,6 +292,25 @@ PEERS: dict[str, tuple[tuple[str, Peer], ...]] = {
             "L2CarliniWagnerAttack", binary_search_steps=6, steps=150, stepsize=0.1,
             initial_const=1.0,
         ),
+    ),
+}  # fmt: skip
+
+# The same on all test images; beside ours that leaves an image alone once it is broken, ART, and
+# what one would write in JAX or PyTorch.
+ALL_IMAGES: dict[str, tuple[tuple[str, Peer], ...]] = {
+    "fgsm[eps=0.1]": (
+        *_written(eps=0.1, size=0.1, steps=1, start=False),
+        _art("FastGradientMethod", eps=0.1, batch_size=1000),
+        *PEERS["fgsm[eps=0.1]"],
+    ),
+    "pgd[eps=0.1,steps=40]": (
+        _ours("pgd[eps=0.1,steps=40,keep=first]", "keep=first"),
+        *_written(eps=0.1, size=0.1 / 16, steps=40, start=True),
+        _art(
+            "ProjectedGradientDescent", eps=0.1, eps_step=0.1 / 16, max_iter=40,
+            num_random_init=1, batch_size=1000, verbose=False,
+        ),
+        *PEERS["pgd[eps=0.1,steps=40]"],
     ),
 }  # fmt: skip
 
@@ -235,13 +351,15 @@ def races(defense: str = "none", samples: int = 1000) -> list[Race]:
     defense : str
         A spec: how the model is trained.
     samples : int
-        Test images.
+        Test images; some attacks are raced on all of them, too.
     """
+    raced = [(samples, attack, peers) for attack, peers in PEERS.items()]
+    raced += [(ALL, attack, peers) for attack, peers in ALL_IMAGES.items()]
     out = []
-    for attack, peers in PEERS.items():
+    for n, attack, peers in raced:
         runners = []
         for name, peer in (("fastadv", fastadv), *peers):
-            prepare = functools.partial(_work, peer, attack, defense, samples)
+            prepare = functools.partial(_work, peer, attack, defense, n)
             runners.append(Runner(name, prepare, *NEEDS.get(name, ())))
-        out.append(Race("peers", f"{samples} images, {attack}", tuple(runners)))
+        out.append(Race("peers", f"{n} images, {attack}", tuple(runners)))
     return out
