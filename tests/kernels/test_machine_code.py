@@ -38,6 +38,7 @@ MEANT = {
     "random.gauss_row": ({DOWN}, "a draw is made in float64"),
     "random.uniform": ({DOWN}, "a draw is made in float64"),
     "smooth.votes": ({DOWN}, "random.gauss_row"),
+    "svm_poison.poison_gradient": ({UP}, "rows that float32 holds exactly; all sums are float64"),
     "square.l2_window": ({UP}, "norms, and a bump that is float64"),
 }
 
