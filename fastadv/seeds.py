@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.kernels import random as kernels
+
+Ids = npt.NDArray[np.uint64]
 
 
 def derive(seed: int, *labels: object) -> int:
@@ -28,14 +30,13 @@ def generator(seed: int, *labels: object) -> np.random.Generator:
     return np.random.default_rng(derive(seed, *labels))
 
 
-def sample_ids(X: npt.NDArray[np.floating]) -> npt.NDArray[np.uint64]:
+def sample_ids(X: npt.NDArray[np.floating]) -> Ids:
     """Return the hash of the bytes of each row, shape (n,): by it a sample's draws are known."""
     rows = np.ascontiguousarray(X, dtype=np.float32)
     digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
     return np.frombuffer(digests, dtype=np.uint64).copy()
 
 
-@dataclass(frozen=True)
 class Stream:
     """The draws of a chunk of samples: the same for a sample in any chunk and any order.
 
@@ -43,12 +44,20 @@ class Stream:
     ----------
     key : int
         From `derive`.
-    ids : ndarray of uint64, shape (n,)
-        One a sample.
+    ids : ndarray of uint64, shape (n,), or callable
+        One a sample; or what returns them, called at the first draw: many attacks draw nothing.
     """
 
-    key: int
-    ids: npt.NDArray[np.uint64]
+    def __init__(self, key: int, ids: Ids | Callable[[], Ids]) -> None:
+        self.key = key
+        self._ids = ids
+
+    @property
+    def ids(self) -> Ids:
+        """One a sample, (n,)."""
+        if callable(self._ids):
+            self._ids = self._ids()
+        return self._ids
 
     def rows(self, rows: npt.NDArray[np.intp]) -> Stream:
         """Return the draws of some of the samples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, ClassVar
@@ -145,13 +146,14 @@ class Evasion(ABC):
             if np.any(target == y):
                 raise InputError("a target equals the true class; an attack has to change it")
             wanted = class_columns(model, target)
-        ids = seeds.sample_ids(X) if sample_ids is None else np.asarray(sample_ids, dtype=np.uint64)
+        ids = None if sample_ids is None else np.asarray(sample_ids, dtype=np.uint64)
         key = seeds.derive(seed, "perturb", self.name)
 
         def attack(start: int, stop: int) -> _Chunk:
             part = slice(start, stop)
             counted = Counted(model)
-            stream = Stream(key, ids[part])
+            hashed = functools.partial(seeds.sample_ids, X[part])
+            stream = Stream(key, hashed if ids is None else ids[part])
             return self._attack_chunk(
                 counted,
                 X[part],
