@@ -56,6 +56,7 @@ def attacked_images(
 def scaling(path: Path, points: Sequence[Point]) -> None:
     """Draw time, and memory where it is known, against size: a panel for each curve, log to log."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     curves: dict[tuple[str, str], list[Point]] = {}
     for point in points:
@@ -71,18 +72,22 @@ def scaling(path: Path, points: Sequence[Point]) -> None:
         axis.loglog(sizes, [point.seconds for point in curve], "o-", color="tab:blue")
         linear = [curve[0].seconds * size / sizes[0] for size in sizes]
         axis.loglog(sizes, linear, ":", color="tab:gray")
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30)
-        axis.set_xticks([], minor=True)
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
         axis.set_title(work, fontsize=9)
         axis.set_xlabel(by, fontsize=8)
         axis.set_ylabel("seconds (dotted: linear)", color="tab:blue", fontsize=7)
+        axis.tick_params(labelsize=7)
         memory = [(point.size, point.memory) for point in curve if point.memory]
         if memory:
             other = axis.twinx()
-            other.loglog(*zip(*memory, strict=True), "s--", color="tab:orange", markersize=3)
+            other.plot(*zip(*memory, strict=True), "s--", color="tab:orange", markersize=3)
+            other.set_ylim(bottom=0)
             other.set_ylabel("MiB", color="tab:orange", fontsize=7)
-            other.tick_params(labelsize=7, which="both")
-        axis.tick_params(labelsize=7, which="both")
+            other.tick_params(labelsize=7)
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30)
+        axis.set_xticks([], minor=True)
     with atomic_write(path) as stream:
         figure.savefig(stream, format=path.suffix.removeprefix("."), dpi=150)
 
