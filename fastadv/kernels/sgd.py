@@ -148,15 +148,9 @@ def _step_sparse(
         piece_values, piece_rows, begins, k = values[piece], rows[piece], starts[piece], 0
         for first in range(part * STRIP, w.shape[0], stride):
             for q in range(first, min(first + STRIP, w.shape[0])):
-                if begins[q] < begins[q + 1]:
-                    add_rows(
-                        piece_values,
-                        piece_rows,
-                        begins[q],
-                        begins[q + 1],
-                        rows_of_piece,
-                        gradient[k],
-                    )
+                start, stop = begins[q], begins[q + 1]
+                if start < stop:
+                    add_rows(piece_values, piece_rows, start, stop, rows_of_piece, gradient[k])
                 k += 1
     k = 0
     for first in range(part * STRIP, w.shape[0], stride):
