@@ -16,7 +16,12 @@ from fastadv import MLPClassifier, make_attack, make_defense, warmup
 from fastadv.grid.registry import ATTACKS, DEFENSES
 from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Wrapper
 
-pytestmark = pytest.mark.compiled
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(
+        bool(numba.config.BOUNDSCHECK), reason="checked indices are other machine code"
+    ),
+]
 
 UP, DOWN = "cvtps2pd", "cvtpd2ps"  # several float32 to float64 at once, and back
 
