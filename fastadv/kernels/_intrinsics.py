@@ -1,4 +1,4 @@
-"""Two things that plain loops cannot say to the compiler, each with its meaning in plain Python.
+"""Three things that plain loops cannot say to the compiler, each with its meaning in plain Python.
 
 The plain functions are what runs uncompiled, and for types other than floats.
 """

@@ -37,6 +37,18 @@ def _over(a, b):
 
 
 @exact_kernel
+def _piece(n, piece):
+    """Return where a piece of a batch of ``n`` rows begins, which is where the one before ends."""
+    return piece * n // _over(n, PIECE)
+
+
+@exact_kernel
+def _parts(n_in, tasks):
+    """Return in how many parts the ``n_in`` rows of an upper layer's matrix are stepped."""
+    return max(1, min(tasks, n_in // PART_ROWS))
+
+
+@exact_kernel
 def _panels(matrix, width):
     """Return the columns of ``matrix`` in panels, (n_panels, rows, width), padded with zeros.
 
@@ -140,11 +152,11 @@ def _step_sparse(
     values, rows, starts, n, d, scale, learning_rate, momentum, decay, part, w, v, scratch
 ):
     """Step every PARTS-th strip of a panel; each piece of the batch comes column after column."""
-    n_pieces, width, stride = _over(n, PIECE), d.shape[1], PARTS * STRIP
+    width, stride = d.shape[1], PARTS * STRIP
     gradient = scratch[: _over(w.shape[0], stride) * STRIP * width].reshape((-1, width))
     gradient[:] = 0
-    for piece in range(n_pieces):
-        rows_of_piece = d[piece * n // n_pieces : (piece + 1) * n // n_pieces]
+    for piece in range(_over(n, PIECE)):
+        rows_of_piece = d[_piece(n, piece) : _piece(n, piece + 1)]
         piece_values, piece_rows, begins, k = values[piece], rows[piece], starts[piece], 0
         for first in range(part * STRIP, w.shape[0], stride):
             for q in range(first, min(first + STRIP, w.shape[0])):
@@ -192,7 +204,7 @@ def _step_part(
         b, vb = b[start : start + width], vb[start : start + width]
         _step_bias(d, scale, learning_rate, momentum, b, vb, scratch)
     for layer in range(1, last + 1):
-        parts = max(1, min(tasks, sizes[layer] // PART_ROWS))
+        parts = _parts(sizes[layer], tasks)
         k = _over(task * parts, tasks)  # the part, if any, whose place among the tasks is this one
         if k >= parts or k * tasks // parts != task:
             continue
@@ -215,7 +227,7 @@ def _scratch_size(sizes, batch_size, n_panels, width, is_sparse):
     )
     for layer in range(1, sizes.size - 1):
         n_in, n_out = sizes[layer], sizes[layer + 1]
-        parts = max(1, min(n_panels * PARTS, n_in // PART_ROWS))
+        parts = _parts(n_in, n_panels * PARTS)
         most = max(most, _over(n_in, parts) * (batch_size + n_out), n_out)
     return max(most, width)
 
@@ -242,9 +254,9 @@ def _transpose_piece(values, columns, starts, rows, batch_size, k, t_values, t_r
     most = _over(batch_size, PIECE)
     batch, piece = k // most, k % most
     rows = rows[batch * batch_size : (batch + 1) * batch_size]
-    n, n_pieces = rows.size, _over(rows.size, PIECE)
-    if piece < n_pieces:
-        chosen = rows[piece * n // n_pieces : (piece + 1) * n // n_pieces]
+    n = rows.size
+    if piece < _over(n, PIECE):
+        chosen = rows[_piece(n, piece) : _piece(n, piece + 1)]
         sparse.transpose(values, columns, starts, chosen, t_values, t_rows, t_starts)
 
 

@@ -66,20 +66,24 @@ def dense_rows(X: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @pytest.mark.parametrize("rows_of", [dense_rows, non_zeros])
-@pytest.mark.parametrize("hidden", [(), (6,), (30, 150)])
-def test_training_equals_its_twin_for_any_threads(rows_of: Any, hidden: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("batch_size", [8, 140])  # one piece, and two
+@pytest.mark.parametrize("hidden", [(), (6,), (30, 150), (150, 30)])  # the last has three panels
+def test_training_equals_its_twin_for_any_threads(
+    rows_of: Any, hidden: tuple[int, ...], batch_size: int
+) -> None:
     sizes = np.array([7, *hidden, 3])
     params = RNG.normal(size=int(((sizes[:-1] + 1) * sizes[1:]).sum())) * 0.3
-    n = 20 if UNCOMPILED else 150
+    n = 150 if not UNCOMPILED or batch_size == 140 else 20
     X = RNG.random((n, 7)) * (RNG.random((n, 7)) < 0.4)
     rows, y, order = rows_of(X), RNG.integers(0, 3, n), RNG.permutation(n)
     expected, velocity = params.copy(), np.zeros_like(params)
-    total = sgd_twin.epoch(*rows, y, order, 8, expected, velocity, sizes, 0, 0.1, 0.9, 0.05)
+    step = (sizes, 0, 0.1, 0.9, 0.05)
+    total = sgd_twin.epoch(*rows, y, order, batch_size, expected, velocity, *step)
     bits = set()
     for threads in (1, 2):
         set_threads(threads)
         p, v = params.copy(), np.zeros_like(params)
-        ours = sgd.epoch(*rows, y, order, 8, p, v, sizes, 0, 0.1, 0.9, 0.05)
+        ours = sgd.epoch(*rows, y, order, batch_size, p, v, *step)
         np.testing.assert_allclose(p, expected, atol=1e-12)
         assert ours == pytest.approx(total, rel=1e-12)
         bits.add(p.tobytes())
