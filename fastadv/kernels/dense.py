@@ -16,6 +16,11 @@ LOGISTIC, TANH, RELU = 0, 1, 2
 # depend on the batch run on tiles of this many rows.
 TILE = 64
 
+# Up to this many multiplications OpenBLAS takes another path, without packing. Where one tile is
+# past it, so is every number of tiles, and a row's bits are the same in one product of them all,
+# which runs a tenth faster than tile by tile.
+_SMALL = 1_000_000
+
 
 @exact_kernel
 def layer_offset(sizes, layer):
@@ -179,32 +184,31 @@ def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
 
 
 @exact_kernel
-def input_gradient(params, sizes, dlogits, deltas, out):
-    """Propagate to the input, after `backward`. ``out`` (n, sizes[0]) is filled."""
-    if sizes.size == 2:
-        np.dot(dlogits, weights(params, sizes, 0).T, out)
-    else:
-        d = hidden_layer(deltas, sizes, 1, dlogits.shape[0])
-        np.dot(d, weights(params, sizes, 0).T, out)
+def _rows_at_once(n, w):
+    """Return how many of n rows, whole tiles, to multiply by ``w`` in one product."""
+    return n if TILE * w.size > _SMALL else TILE
 
 
 @exact_kernel
 def forward_tiles(X, params, sizes, activation, hidden, logits):
-    """As `forward`, tile by tile; the number of rows is a multiple of TILE."""
-    width = hidden.size // X.shape[0]
-    for start in range(0, X.shape[0], TILE):
-        stop = start + TILE
-        block = hidden[start * width : stop * width]
-        forward(X[start:stop], params, sizes, activation, block, logits[start:stop])
+    """As `forward`, with each row's bits the same in any batch of whole tiles."""
+    n, w, b = X.shape[0], weights(params, sizes, 0), bias(params, sizes, 0)
+    first = logits if sizes.size == 2 else hidden_layer(hidden, sizes, 1, n)
+    step = _rows_at_once(n, w)
+    for start in range(0, n, step):
+        affine(X[start : start + step], w, b, first[start : start + step])
+    for start in range(0, n, TILE):
+        forward_above(params, sizes, activation, hidden, logits, start, start + TILE)
 
 
 @exact_kernel
 def input_gradient_tiles(params, sizes, activation, hidden, dlogits, out):
-    """From d(loss)/d(logits) to d(loss)/dX, tile by tile. ``out`` is filled."""
-    width = hidden.size // dlogits.shape[0]
-    deltas = np.empty(TILE * width, hidden.dtype)
-    for start in range(0, dlogits.shape[0], TILE):
-        stop = start + TILE
-        block = hidden[start * width : stop * width]
-        backward(params, sizes, activation, block, dlogits[start:stop], deltas)
-        input_gradient(params, sizes, dlogits[start:stop], deltas, out[start:stop])
+    """From d(loss)/d(logits) to d(loss)/dX, bits as in `forward_tiles`. ``out`` is filled."""
+    n, w = dlogits.shape[0], weights(params, sizes, 0)
+    deltas = np.empty_like(hidden)
+    for start in range(0, n, TILE):
+        backward_rows(params, sizes, activation, hidden, dlogits, deltas, start, start + TILE)
+    first = dlogits if sizes.size == 2 else hidden_layer(deltas, sizes, 1, n)
+    step = _rows_at_once(n, w)
+    for start in range(0, n, step):
+        np.dot(first[start : start + step], w.T, out[start : start + step])

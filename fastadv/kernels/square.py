@@ -14,17 +14,24 @@ def place(u, room):
 
 
 @exact_kernel
-def linf_window(x, eps, low, high, shape, side, draws, x_adv):
+def corner(draws, shape, side, spared):
+    """Return the top and left of a window that leaves the last ``spared`` rows and columns alone."""
+    height, width, _ = shape
+    return place(draws[0], height - spared - side), place(draws[1], width - spared - side)
+
+
+@exact_kernel
+def linf_window(x, eps, low, high, shape, side, spared, draws, x_adv):
     """Set a window of each image to ``x`` plus or minus ``eps``, one sign a channel.
 
     ``draws`` (n, 2 + channels) in [0, 1) says where and which signs; where they would leave the
     window as it is, all signs turn. ``x_adv`` is modified in place.
     """
-    height, width, channels = shape
+    _, width, channels = shape
     kind = x.dtype.type
     size = kind(eps)
     for s in range(x.shape[0]):
-        top, left = place(draws[s, 0], height - side), place(draws[s, 1], width - side)
+        top, left = corner(draws[s, :2], shape, side, spared)
         for turn in (size, -size):
             changed = False
             for i in range(top, top + side):
@@ -40,19 +47,19 @@ def linf_window(x, eps, low, high, shape, side, draws, x_adv):
 
 
 @kernel
-def l2_window(x, eps, shape, bump, draws, x_adv):
+def l2_window(x, eps, shape, bump, spared, draws, x_adv):
     """Move all change out of one window into another, shaped by ``bump``, and use up the budget.
 
     ``bump`` (side, side) has norm 1. ``draws`` (n, 5 + channels) in [0, 1): the places of the two
     windows, whether the bump lies on its side, and its sign in each channel. The change has norm
     ``eps`` then, before any cut to the box. ``x_adv`` is modified in place.
     """
-    height, width, channels = shape
+    _, width, channels = shape
     side = bump.shape[0]
     window = np.empty((side, side))
     for s in range(x.shape[0]):
-        top, left = place(draws[s, 0], height - side), place(draws[s, 1], width - side)
-        top2, left2 = place(draws[s, 2], height - side), place(draws[s, 3], width - side)
+        top, left = corner(draws[s, :2], shape, side, spared)
+        top2, left2 = corner(draws[s, 2:4], shape, side, spared)
         turned = draws[s, 4] < 0.5
         total = 0.0
         for p in range(x.shape[1]):

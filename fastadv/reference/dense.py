@@ -14,7 +14,6 @@ Floats = npt.NDArray[Any]
 Ints = npt.NDArray[Any]
 
 LOGISTIC, TANH, RELU = 0, 1, 2
-TILE = 64
 
 
 def layers(params: Floats, sizes: Ints) -> list[tuple[Floats, Floats]]:
@@ -144,29 +143,18 @@ def parameter_gradient(
         w[:], b[:] = x.T @ d, d.sum(axis=0)
 
 
-def input_gradient(
-    params: Floats, sizes: Ints, dlogits: Floats, deltas: Floats, out: Floats
-) -> None:
-    """Fill ``out`` with d(loss)/dX, after `backward`."""
-    first = [*blocks(deltas, sizes, len(dlogits)), dlogits][0]
-    out[:] = first @ layers(params, sizes)[0][0].T
-
-
 def forward_tiles(
     X: Floats, params: Floats, sizes: Ints, activation: int, hidden: Floats, logits: Floats
 ) -> None:
-    """As `forward`, tile by tile; the number of rows is a multiple of TILE."""
-    for k, block in enumerate(hidden.reshape(len(X) // TILE, -1)):
-        rows = slice(k * TILE, (k + 1) * TILE)
-        forward(X[rows], params, sizes, activation, block, logits[rows])
+    """As `forward`: here no row depends on its batch."""
+    forward(X, params, sizes, activation, hidden, logits)
 
 
 def input_gradient_tiles(
     params: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, out: Floats
 ) -> None:
-    """From d(loss)/d(logits) to d(loss)/dX, tile by tile. ``out`` is filled."""
-    for k, block in enumerate(hidden.reshape(len(dlogits) // TILE, -1)):
-        rows = slice(k * TILE, (k + 1) * TILE)
-        deltas = np.empty_like(block)
-        backward(params, sizes, activation, block, dlogits[rows], deltas)
-        input_gradient(params, sizes, dlogits[rows], deltas, out[rows])
+    """From d(loss)/d(logits) to d(loss)/dX. ``out`` is filled."""
+    deltas = np.empty_like(hidden)
+    backward(params, sizes, activation, hidden, dlogits, deltas)
+    first = [*blocks(deltas, sizes, len(dlogits)), dlogits][0]
+    out[:] = first @ layers(params, sizes)[0][0].T

@@ -16,18 +16,24 @@ def place(u: float, room: int) -> int:
     return min(int(u * (room + 1)), room)
 
 
-def _window(draws: Floats, shape: Shape, side: int) -> tuple[slice, slice]:
-    top, left = place(draws[0], shape[0] - side), place(draws[1], shape[1] - side)
+def corner(draws: Floats, shape: Shape, side: int, spared: int) -> tuple[int, int]:
+    """Return the top and left of a window that leaves the last ``spared`` rows and columns alone."""
+    height, width, _ = shape
+    return place(draws[0], height - spared - side), place(draws[1], width - spared - side)
+
+
+def _window(draws: Floats, shape: Shape, side: int, spared: int) -> tuple[slice, slice]:
+    top, left = corner(draws, shape, side, spared)
     return slice(top, top + side), slice(left, left + side)
 
 
 def linf_window(
-    x: Floats, eps: float, low: float, high: float, shape: Shape, side: int, draws: Floats,
-    x_adv: Floats,
+    x: Floats, eps: float, low: float, high: float, shape: Shape, side: int, spared: int,
+    draws: Floats, x_adv: Floats,
 ) -> None:  # fmt: skip
     """Set a window of each image to ``x`` plus or minus ``eps``, one sign a channel."""
     for s in range(len(x)):
-        window = _window(draws[s], shape, side)
+        window = _window(draws[s], shape, side, spared)
         signs = np.where(draws[s, 2:] < 0.5, 1.0, -1.0)
         clean, moved = x[s].reshape(shape)[window], x_adv[s].reshape(shape)[window]
         new = np.clip(clean + eps * signs, low, high)
@@ -37,13 +43,13 @@ def linf_window(
 
 
 def l2_window(
-    x: Floats, eps: float, shape: Shape, bump: Floats, draws: Floats, x_adv: Floats
+    x: Floats, eps: float, shape: Shape, bump: Floats, spared: int, draws: Floats, x_adv: Floats
 ) -> None:
     """Move all change out of one window into another, shaped by ``bump``."""
     side, channels = len(bump), shape[2]
     for s in range(len(x)):
         change = (x_adv[s] - x[s]).reshape(shape)
-        to, out_of = _window(draws[s, :2], shape, side), _window(draws[s, 2:4], shape, side)
+        to, out_of = (_window(d, shape, side, spared) for d in (draws[s, :2], draws[s, 2:4]))
         unused = max(eps**2 - np.sum(change**2), 0.0) / channels
         both = np.zeros(shape[:2], dtype=bool)
         both[to] = both[out_of] = True

@@ -165,7 +165,7 @@ def test_square_finds_the_worst_corner(norm: str, share: float) -> None:
     far = margin > most
     x, y, margin = x[far], y[far], margin[far]
     assert len(x) >= 20
-    x_adv = craft(f"square[eps={eps},norm={norm},queries=1500]", model, x, y, task)
+    x_adv = craft(f"square[eps={eps},norm={norm},queries=1500,edges=true]", model, x, y, task)
     fallen = margin - margins(model.logits(x_adv), y, None)[0]
     assert np.all(fallen >= share * most)
     assert np.all(fallen <= 1.001 * most)

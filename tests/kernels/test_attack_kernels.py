@@ -126,8 +126,10 @@ def test_tanh_space_equals_its_twin_and_differences() -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 1), (5, 7, 3)])
-@pytest.mark.parametrize("side", [1, 3, 5])
-def test_square_windows_equal_their_twins(shape: tuple[int, int, int], side: int) -> None:
+@pytest.mark.parametrize(("side", "spared"), [(1, 0), (1, 1), (3, 0), (3, 1), (4, 1), (5, 0)])
+def test_square_windows_equal_their_twins(
+    shape: tuple[int, int, int], side: int, spared: int
+) -> None:
     n, d = 12, int(np.prod(shape))
     x, eps = RNG.random((n, d)), 0.1
     draws = RNG.random((n, 5 + shape[2])).astype(np.float32)
@@ -137,20 +139,24 @@ def test_square_windows_equal_their_twins(shape: tuple[int, int, int], side: int
     a, b = start.copy(), start.copy()
     for _ in range(2):  # the second time nothing would change, and the signs turn
         before = a.copy()
-        square.linf_window(x, eps, 0.0, 1.0, shape, side, signs, a)
-        square_twin.linf_window(x, eps, 0.0, 1.0, shape, side, signs, b)
+        square.linf_window(x, eps, 0.0, 1.0, shape, side, spared, signs, a)
+        square_twin.linf_window(x, eps, 0.0, 1.0, shape, side, spared, signs, b)
         np.testing.assert_allclose(a, b, atol=1e-14)
         touched = (a != before).reshape(n, *shape).any(axis=3)
         assert touched.any(axis=(1, 2)).all()
         assert touched.sum(axis=(1, 2)).max() <= side**2
+        for last in (touched[:, shape[0] - spared :], touched[:, :, shape[1] - spared :]):
+            assert not last.any()
+    furthest = shape[0] - spared - side, shape[1] - spared - side
+    assert square.corner(draws[0], shape, side, spared) == furthest
     if side == 1:
         return  # old and new direction of a single pixel can cancel, to any rounding
     bump = RNG.normal(size=(side, side))
     bump /= np.linalg.norm(bump)
     for start in (x.copy(), x + RNG.normal(size=(n, d)) * 0.01):
         a, b = start.copy(), start.copy()
-        square.l2_window(x, eps, shape, bump, draws, a)
-        square_twin.l2_window(x, eps, shape, bump, draws, b)
+        square.l2_window(x, eps, shape, bump, spared, draws, a)
+        square_twin.l2_window(x, eps, shape, bump, spared, draws, b)
         np.testing.assert_allclose(a, b, atol=1e-13)
         norms = np.linalg.norm(a - x, axis=1)
         np.testing.assert_allclose(norms, np.maximum(np.linalg.norm(start - x, axis=1), eps))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,25 @@ def test_same_bits_for_any_threads_and_any_batch() -> None:
     together = model.logits(X)
     for i in (0, 17, 59):
         np.testing.assert_array_equal(model.logits(X[i : i + 1])[0], together[i])
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("hidden", [(), (10,), (16,), (25,), (128,), (130, 70)])
+def test_same_bits_in_any_batch_of_any_width(hidden: tuple[int, ...]) -> None:
+    """On both sides of OpenBLAS's limit of a small product, and where only whole batches pass it."""
+    rng = np.random.default_rng(0)
+    sizes = (784, *hidden, 10)
+    model = MLPClassifier.from_weights(
+        [rng.normal(size=shape, scale=0.1) for shape in pairwise(sizes)],
+        [rng.normal(size=n) for n in sizes[1:]],
+    )
+    x, direction = (rng.random((400, d)).astype(np.float32) for d in (784, 10))
+    together, pullback = model.vjp(x)
+    gradient = pullback(direction)
+    for start, stop in ((0, 1), (3, 66), (64, 128), (10, 138), (77, 300)):
+        logits, pullback = model.vjp(x[start:stop])
+        np.testing.assert_array_equal(logits, together[start:stop])
+        np.testing.assert_array_equal(pullback(direction[start:stop]), gradient[start:stop])
 
 
 @pytest.mark.parametrize("hidden", [(), (6, 5)])

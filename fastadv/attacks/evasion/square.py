@@ -41,12 +41,17 @@ class Square(Evasion):
     area : float
         The share of the image that the first windows cover, halved nine times on the way (the
         paper's p; 0.8 on MNIST).
+    edges : bool
+        Let windows cover the last row and column too, as the paper has it. The authors' code, and
+        so every published figure, leaves them alone; on MNIST, where they are blank, the queries
+        that this saves fool 0.3 to 0.8 % more of the images.
     """
 
     eps: float = 0.1
     norm: ball.Norm = "linf"
     queries: int = 2000
     area: float = 0.8
+    edges: bool = False
 
     name: ClassVar[str] = "square"
     reference: ClassVar[str] = "Andriushchenko et al., ECCV 2020, arXiv 1912.00049, section 3"
@@ -100,15 +105,17 @@ class Square(Evasion):
             pattern = _stripes if self.norm == "linf" else _bumps
             proposal = x + np.float32(self.eps) * pattern(task, stream)
         else:
-            proposal, side = best.copy(), self._side(query, task)
+            proposal, shape = best.copy(), task.image_shape
+            spared = self._spared(task)
+            side = self._side(query, task)
             if self.norm == "linf":
                 draws = stream.uniform(query, 2 + channels)
                 kernels.linf_window(
-                    x, self.eps, *task.bounds, task.image_shape, side, draws, proposal
+                    x, self.eps, *task.bounds, shape, side, spared, draws, proposal
                 )
             else:
                 draws = stream.uniform(query, 5 + channels)
-                kernels.l2_window(x, self.eps, task.image_shape, _bump(side), draws, proposal)
+                kernels.l2_window(x, self.eps, shape, _bump(side), spared, draws, proposal)
         ball.project_onto(self.norm, x, self.eps, task, proposal)
         return proposal
 
@@ -119,7 +126,11 @@ class Square(Evasion):
         side = max(round(math.sqrt(self.area / 2**halved * height * width)), 1)
         if self.norm == "l2":  # a bump has a middle and two halves
             side = max(side + (side + 1) % 2, 3)
-        return min(side, height, width)
+        return min(side, min(height, width) - self._spared(task))
+
+    def _spared(self, task: Task) -> int:
+        """Return how many of the last rows and columns are left alone: one, where there is one."""
+        return int(not self.edges and min(task.image_shape[:2]) > 1)
 
 
 def _stripes(task: Task, stream: Stream) -> Float32:
