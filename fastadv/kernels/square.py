@@ -15,7 +15,7 @@ def place(u, room):
 
 @exact_kernel
 def corner(draws, shape, side, spared):
-    """Return the top and left of a window that leaves the last ``spared`` rows and columns alone."""
+    """Return the top left of a window that leaves the last ``spared`` rows and columns alone."""
     height, width, _ = shape
     return place(draws[0], height - spared - side), place(draws[1], width - spared - side)
 

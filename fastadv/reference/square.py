@@ -17,7 +17,7 @@ def place(u: float, room: int) -> int:
 
 
 def corner(draws: Floats, shape: Shape, side: int, spared: int) -> tuple[int, int]:
-    """Return the top and left of a window that leaves the last ``spared`` rows and columns alone."""
+    """Return the top left of a window that leaves the last ``spared`` rows and columns alone."""
     height, width, _ = shape
     return place(draws[0], height - spared - side), place(draws[1], width - spared - side)
 

@@ -110,9 +110,7 @@ class Square(Evasion):
             side = self._side(query, task)
             if self.norm == "linf":
                 draws = stream.uniform(query, 2 + channels)
-                kernels.linf_window(
-                    x, self.eps, *task.bounds, shape, side, spared, draws, proposal
-                )
+                kernels.linf_window(x, self.eps, *task.bounds, shape, side, spared, draws, proposal)
             else:
                 draws = stream.uniform(query, 5 + channels)
                 kernels.l2_window(x, self.eps, shape, _bump(side), spared, draws, proposal)
