@@ -24,7 +24,9 @@ _LARGE = 2**23  # multiplications of a step, n n h: beyond, threads share it
 _BLOCK = 256  # rows that a thread takes at once then
 _PANEL = 32  # columns of C, likewise
 _SPARSE = 0.6  # multiplications by non-zeros, two passes, over those of the Gram matrix, at most
-_OVERHEAD = 128  # columns of C: what finding a non-zero costs, and as much for its row being slower
+# What a non-zero costs beside its h multiplications, counted in those of a dense product: to be
+# found and transposed. Measured from h = 2 to 128; with it, 128 columns take twice a dense product.
+_OVERHEAD = 128
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,8 @@ class Objective:
         )
         with one_blas_thread():
             if self.form == "gram":
-                self.features, self.features_val = (
-                    Rows.dense(self.X @ self.X.T),
-                    self.X_val @ self.X.T,
-                )
+                gram = self.X @ self.X.T
+                self.features, self.features_val = Rows.dense(gram), self.X_val @ self.X.T
                 self.offset, self.offset_val = self.X @ self.first, self.X_val @ self.first
             else:
                 self.features, self.features_val = Rows.dense(self.X), self.X_val
@@ -155,8 +155,8 @@ class Objective:
             return "gram"  # which threads share
         # The points may move anywhere.
         non_zeros = np.count_nonzero(self.X[self.slots < 0]) + len(self.index) * d
-        sparse = 4 * non_zeros / n * (h + _OVERHEAD)
-        if sparse < min(gram, dense) and max(batch, d) <= MOST:
+        by_non_zeros = 4 * non_zeros / n * (h + _OVERHEAD)
+        if by_non_zeros < min(gram, dense) and max(batch, d) <= MOST:
             return "sparse"
         return "gram" if gram < dense else "dense"
 
