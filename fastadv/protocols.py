@@ -99,8 +99,16 @@ class Nearby(Protocol):
         ...
 
 
-# points (p, d), float64 -> the validation loss after training with them, its gradient (p, d)
-PoisonObjective = Callable[[Float64], tuple[float, Float64]]
+class PoisonObjective(Protocol):
+    """The validation loss after training as a function of points (p, d) in the training set."""
+
+    def __call__(self, points: Float64) -> tuple[float, Float64]:
+        """Return the loss and its gradient (p, d), both float64."""
+        ...
+
+    def loss(self, points: Float64) -> float:
+        """Return the loss alone."""
+        ...
 
 
 class PoisonableModel(Model, Protocol):
@@ -116,7 +124,7 @@ class PoisonableModel(Model, Protocol):
     ) -> PoisonObjective:
         """Return the validation loss after training as a function of ``X_train[index]``.
 
-        The function keeps what does not change from one call to the next, and leaves its argument
+        It keeps what does not change from one call to the next, and leaves its argument
         alone. It may be called from one thread at a time.
         """
         ...

@@ -213,7 +213,10 @@ def _defense(name: str) -> None:
 
 
 def _derivative() -> None:
+    from fastadv.models.rows import Rows
+
     X, y = _data()
+    Rows.sparse(X.astype(np.float64)).by_columns()
     _untrained().poison_gradient(X, y, np.array([0]), X, y)
 
 

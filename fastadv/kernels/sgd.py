@@ -55,15 +55,13 @@ def _panels(matrix, width):
     Each panel starts on a cache line of its own.
     """
     n, m = matrix.shape
-    count, line = _over(m, width), 64 // matrix.itemsize
-    raw = np.zeros(count * n * width + line, matrix.dtype)
-    skip = (-raw.ctypes.data // matrix.itemsize) % line
-    panels = raw[skip : skip + count * n * width].reshape((count, n, width))
+    count = _over(m, width)
+    panels = sparse.aligned(count * n, width, matrix.dtype).reshape((count, n, width))
     for p in range(count):
         first = p * width
         for i in range(n):
-            for j in range(min(width, m - first)):
-                panels[p, i, j] = matrix[i, first + j]
+            for j in range(width):
+                panels[p, i, j] = matrix[i, first + j] if first + j < m else 0
     return panels
 
 
@@ -233,14 +231,6 @@ def _scratch_size(sizes, batch_size, n_panels, width, is_sparse):
 
 
 @exact_kernel
-def _longest(starts):
-    most = 0
-    for i in range(starts.size - 1):
-        most = max(most, starts[i + 1] - starts[i])
-    return most
-
-
-@exact_kernel
 def _total(values, n):
     total = 0.0
     for i in range(n):
@@ -327,7 +317,7 @@ def epoch(
     scratch = np.empty((tasks, _scratch_size(sizes, batch_size, n_panels, width, is_sparse)), kind)
     pieces = _over(batch_size, PIECE)  # of a batch
     ahead = max(AHEAD // pieces, 1) if is_sparse else 1  # batches that are transposed at once
-    most = min(batch_size, PIECE) * _longest(starts)
+    most = min(batch_size, PIECE) * sparse.longest(starts)
     t_values, t_rows = (
         np.empty((ahead * pieces, most), kind),
         np.empty((ahead * pieces, most), np.uint16),

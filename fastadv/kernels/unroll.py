@@ -23,7 +23,7 @@ features) and the adjoint of the row's share of C (see `fastadv.models.unrolled`
 
 import numpy as np
 
-from fastadv.kernels import dense
+from fastadv.kernels import dense, sparse
 from fastadv.kernels._jit import exact_kernel
 from fastadv.kernels.exponential import exp64
 from fastadv.kernels.loss import cross_entropy
@@ -79,17 +79,6 @@ def _sum_rows(d, out):
     for i in range(d.shape[0]):
         for j in range(out.size):
             out[j] += d[i, j]
-
-
-@exact_kernel
-def _forward(x, offset, scale, C, upper, sizes, activation, hidden, logits):
-    """Fill the activations and logits of rows with features ``x``, and ``offset`` (none: 0 rows)."""
-    a = _layer(hidden, logits, sizes, 1, x.shape[0])
-    np.dot(x, C, a)
-    for i in range(offset.shape[0]):
-        for j in range(a.shape[1]):
-            a[i, j] += scale * offset[i, j]
-    _forward_above(upper, sizes, activation, hidden, logits)
 
 
 @exact_kernel
@@ -168,7 +157,12 @@ def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gra
     hidden, deltas = np.empty(m * width, np.float64), np.empty(m * width, np.float64)
     logits, d = np.empty((m, sizes[-1]), np.float64), np.empty((m, sizes[-1]), np.float64)
     losses = np.empty(m, np.float64)
-    _forward(x, offset, scale, C, upper, sizes, activation, hidden, logits)
+    a = _layer(hidden, logits, sizes, 1, m)
+    np.dot(x, C, a)
+    for i in range(offset.shape[0]):
+        for j in range(a.shape[1]):
+            a[i, j] += scale * offset[i, j]
+    _forward_above(upper, sizes, activation, hidden, logits)
     cross_entropy(logits, y, losses, d)
     flat = d.reshape(d.size)
     for i in range(flat.size):
@@ -192,9 +186,38 @@ def _batch(batches, t):
 
 @exact_kernel
 def _gather(features, rows, x):
+    """Return the features of a batch, put into ``x`` unless it is all rows (or they are sparse)."""
+    if rows.size >= features.shape[0]:
+        return features
     for i in range(rows.size):
         for j in range(features.shape[1]):
             x[i, j] = features[rows[i], j]
+    return x[: rows.size]
+
+
+@exact_kernel
+def _products(x, values, columns, starts, offset, rows, matrix, scale, out):
+    """Fill ``out`` (n, h) with the features of a batch times ``matrix``, plus ``scale`` offset."""
+    if starts.size > 0:
+        sparse.times(values, columns, starts, rows, matrix, out)
+    else:
+        np.dot(x, matrix, out)
+    if offset.shape[0] > 0:
+        for i in range(rows.size):
+            for j in range(out.shape[1]):
+                out[i, j] += scale * offset[rows[i], j]
+
+
+@exact_kernel
+def _transposed_products(
+    x, values, columns, starts, rows, t_values, t_rows, t_starts, every, matrix, out
+):
+    """Fill ``out`` (d, h) with X' ``matrix`` for a batch of images; the t_ vectors are scratch."""
+    if starts.size > 0:
+        sparse.transpose(values, columns, starts, rows, t_values, t_rows, t_starts)
+        sparse.times(t_values, t_rows, t_starts, every, matrix, out)
+    else:
+        np.dot(x.T, matrix, out)
 
 
 @exact_kernel
@@ -208,10 +231,13 @@ def _find_places(rows, places):
 
 @exact_kernel
 def train(
-    features, offset, y, batches, gram, C, velocity, scale, upper, upper_velocity, sizes,
-    activation, learning_rate, momentum, alpha, trace, uppers,
+    features, values, columns, starts, offset, y, batches, C, velocity, scale, upper,
+    upper_velocity, sizes, activation, learning_rate, momentum, alpha, trace, uppers,
 ):  # fmt: skip
     """Take one heavy-ball step a row of ``batches``: v = mu v - r gradient, w += v.
+
+    The features are the Gram matrix if there is an ``offset`` (n, h), else the images, which are
+    dense or, if there are ``starts``, given by their non-zeros (see `sparse`).
 
     ``C``, ``velocity``, ``scale`` (s and its velocity), ``upper`` and ``upper_velocity`` are
     modified. ``batches`` (steps, b) holds row numbers, padded with -1; if b is the number of rows
@@ -219,13 +245,14 @@ def train(
     activations and softmax - one-hot of each step, ``uppers`` (steps, ...) the upper parameters
     before it; they have one row where they are not wanted.
     """
-    k, h = C.shape
+    (k, h), gram = C.shape, offset.shape[0] > 0
     b, width = batches.shape[1], dense.hidden_width(sizes)
-    whole = b == features.shape[0]
-    x, offsets = np.empty((0 if whole else b, k)), np.empty((b if offset.shape[0] > 0 else 0, h))
-    labels, places = np.empty(b, np.int64), np.empty(features.shape[0], np.int64)
-    deltas, step = np.empty(b * width), np.empty((0 if gram else k, h))
-    gradient = np.empty_like(upper)
+    x = np.empty((0 if b >= features.shape[0] else b, k))
+    labels, places = np.empty(b, np.int64), np.empty(y.size, np.int64)
+    deltas = sparse.aligned(b, width, C.dtype).reshape(b * width)
+    step, gradient = np.empty((0 if gram else k, h)), np.empty_like(upper)
+    most = b * sparse.longest(starts)
+    transposed = np.empty(most), np.empty(most, np.uint16), np.empty(k + 1, np.int64), np.arange(k)
     for t in range(batches.shape[0]):
         slot = t if trace.shape[0] > 1 else 0
         _copy(upper, uppers[slot])
@@ -233,25 +260,12 @@ def train(
         n = rows.size
         hidden = trace[slot, : n * width]
         dlogits = trace[slot, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
-        seen = features
-        if not whole:
-            _gather(features, rows, x)
-            seen = x[:n]
-        if offset.shape[0] > 0:
-            _gather(offset, rows, offsets)
+        seen = _gather(features, rows, x)
         for i in range(n):
             labels[i] = y[rows[i]]
-        _forward(
-            seen,
-            offsets[: n if offset.shape[0] > 0 else 0],
-            scale[0],
-            C,
-            upper,
-            sizes,
-            activation,
-            hidden,
-            dlogits,
-        )
+        a = _layer(hidden, dlogits, sizes, 1, n)
+        _products(seen, values, columns, starts, offset, rows, C, scale[0], a)
+        _forward_above(upper, sizes, activation, hidden, dlogits)
         _softmax_minus_one_hot(dlogits, labels)
         _backward(upper, sizes, activation, hidden, dlogits, deltas)
         _upper_gradient(sizes, hidden, dlogits, deltas, gradient)
@@ -262,15 +276,9 @@ def train(
             _find_places(rows, places)
             _advance_gram(first, places, rate, decay, momentum, C, velocity)
         else:
-            np.dot(seen.T, first, step)
-            _advance(
-                step.reshape(step.size),
-                rate,
-                decay,
-                momentum,
-                C.reshape(C.size),
-                velocity.reshape(C.size),
-            )
+            _transposed_products(seen, values, columns, starts, rows, *transposed, first, step)
+            flat, w, v = step.reshape(step.size), C.reshape(C.size), velocity.reshape(C.size)
+            _advance(flat, rate, decay, momentum, w, v)
         scale[1] = momentum * scale[1] - decay * scale[0]
         scale[0] += scale[1]
         for i in range(upper.size):
@@ -398,9 +406,9 @@ def _hessian_vector(
 
 @exact_kernel
 def reverse(
-    features, offset, y, slots, batches, gram, trace, uppers, sizes, activation, learning_rate,
-    momentum, alpha, E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows_out,
-    columns_out,
+    features, values, columns, starts, offset, y, slots, batches, trace, uppers, sizes, activation,
+    learning_rate, momentum, alpha, E, V, share, upper_adjoint, upper_direction, E_poison, V_poison,
+    rows_out, columns_out,
 ):  # fmt: skip
     """Run `train` backwards over what it stored. All from ``E`` on are modified.
 
@@ -412,18 +420,19 @@ def reverse(
     For p poison rows, ``E_poison`` and ``V_poison`` (p, h) get their rows of the adjoint in Gram
     form; ``rows_out`` (p, n) and ``columns_out`` (p, k) gather what multiplies X and the features.
     """
-    k, h = E.shape
+    (k, h), gram = E.shape, offset.shape[0] > 0
     p, b, width = E_poison.shape[0], batches.shape[1], dense.hidden_width(sizes)
-    whole = b == features.shape[0]
+    whole = b == y.size
     widest = 0
     for layer in range(sizes.size):
         widest = max(widest, sizes[layer])
-    x = np.empty((0 if whole else b, k))
-    labels, places = np.empty(b, np.int64), np.empty(features.shape[0], np.int64)
+    x = np.empty((0 if b >= features.shape[0] else b, k))
+    labels, places = np.empty(b, np.int64), np.empty(y.size, np.int64)
     d, r_logits = np.empty((b, sizes[-1])), np.empty((b, sizes[-1]))
-    deltas, r_deltas, r_before, r_hidden = (
-        np.empty(b * width), np.empty(b * width), np.empty(b * width), np.empty(b * width),
-    )  # fmt: skip
+    deltas, r_before, r_hidden = np.empty(b * width), np.empty(b * width), np.empty(b * width)
+    r_deltas = sparse.aligned(b, width, E.dtype).reshape(b * width)
+    most = b * sparse.longest(starts)
+    transposed = np.empty(most), np.empty(most, np.uint16), np.empty(k + 1, np.int64), np.arange(k)
     work = np.empty(max(b, widest) * widest)
     gradient, step = np.empty_like(upper_adjoint), np.empty((0 if gram else k, h))
     wanted, chosen = np.empty(b, np.int64), np.empty((min(b, p), h))
@@ -435,19 +444,12 @@ def reverse(
         stored = trace[t, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
         d_here, r_z = d[:n], r_logits[:n]
         _copy(stored, d_here)
-        seen = features
-        if not whole:
-            _gather(features, rows, x)
-            seen = x[:n]
+        seen = _gather(features, rows, x)
         for i in range(n):
             labels[i] = y[rows[i]]
 
         r_a = _layer(r_before, r_z, sizes, 1, n)
-        np.dot(seen, V, r_a)
-        if gram:
-            for i in range(n):
-                for j in range(h):
-                    r_a[i, j] += share[1] * offset[rows[i], j]
+        _products(seen, values, columns, starts, offset, rows, V, share[1], r_a)
         _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
         _hessian_vector(
             n, labels, upper, upper_direction, sizes, activation, hidden, d_here, deltas, r_before,
@@ -483,15 +485,9 @@ def reverse(
             _find_places(rows, places)
             _retreat_gram(r_first, places, learning_rate, decay, momentum, E, V)
         else:
-            np.dot(seen.T, r_first, step)
-            _retreat(
-                step.reshape(step.size),
-                learning_rate,
-                decay,
-                momentum,
-                E.reshape(E.size),
-                V.reshape(V.size),
-            )
+            _transposed_products(seen, values, columns, starts, rows, *transposed, r_first, step)
+            flat, e, v = step.reshape(step.size), E.reshape(E.size), V.reshape(V.size)
+            _retreat(flat, learning_rate, decay, momentum, e, v)
         share[0] -= decay * share[1]
         share[1] = momentum * share[1] + share[0]
         _retreat_poison(r_first, rows, slots, learning_rate, decay, momentum, E_poison, V_poison)

@@ -67,7 +67,8 @@ class TrainingDifferentiable(ABC):
         objective : callable
             ``objective(points)`` trains with ``points`` (p, d), float64, in place of
             X_train[index] and returns the validation loss and its exact gradient with respect to
-            them, (p, d), float64. What does not change between calls is computed once.
+            them, (p, d), float64; ``objective.loss(points)`` the loss alone. What does not change
+            between calls is computed once.
         """
 
     def poison_gradient(

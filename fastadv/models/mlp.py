@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -18,9 +17,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv.errors import DivergenceError, InputError
 from fastadv.files import atomic_write
-from fastadv.kernels import dense, loss, sgd, sparse
+from fastadv.kernels import dense, loss, sgd
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
+from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.saved import opened
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
 from fastadv.threads import map_chunks, one_blas_thread
@@ -37,7 +37,6 @@ Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
 
 _CHUNK = 16 * dense.TILE  # rows a thread takes at once when it predicts
-_ROWS = 4096  # that a thread compresses at a time
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
 
 
@@ -178,7 +177,7 @@ class MLPClassifier(
         """
         X, columns, rng = self._start(X, y)
         velocity = np.zeros_like(self._params)
-        rows = _Rows.of(X, self.batch_size) if perturb is None else _Rows(X)
+        rows = _rows(X, self.batch_size) if perturb is None else Rows.dense(X)
 
         def epoch(order: Ints) -> float:
             if perturb is None:
@@ -188,7 +187,7 @@ class MLPClassifier(
                 batch = order[start : start + self.batch_size]
                 x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
                 everything = np.arange(len(batch))
-                total += self._descend(_Rows(x), columns[batch], everything, velocity)
+                total += self._descend(Rows.dense(x), columns[batch], everything, velocity)
             return total
 
         return self._run(epoch, len(X), rng)
@@ -259,11 +258,11 @@ class MLPClassifier(
         self.n_iter_ = self.max_iter
         return self
 
-    def _descend(self, rows: _Rows, columns: Labels, order: Ints, velocity: Float32) -> float:
+    def _descend(self, rows: Rows, columns: Labels, order: Ints, velocity: Float32) -> float:
         with one_blas_thread():
             return float(
                 sgd.epoch(
-                    rows.X, rows.values, rows.columns, rows.starts, columns, order,
+                    *rows, columns, order,
                     min(self.batch_size, len(order)), self._params, velocity, self._sizes,
                     ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
                     np.float32(self.momentum), np.float32(self.alpha),
@@ -539,27 +538,9 @@ def _padded(X: Floats, n_rows: int) -> Float32:
     return out
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Training images as the kernels take them: dense, or by their non-zeros and then (0, d)."""
-
-    X: Float32
-    values: Float32 = field(default_factory=lambda: np.empty(0, np.float32))
-    columns: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
-    starts: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-
-    @classmethod
-    def of(cls, X: Float32, batch_size: int) -> Self:
-        """Return X by its non-zeros where that is less work."""
-        starts = np.empty(len(X) + 1, np.int64)
-        sparse.count(X, starts)
-        fits = max(X.shape[1], batch_size) <= np.iinfo(np.uint16).max
-        if starts[-1] > _SPARSE * X.size or not fits:
-            return cls(X)
-        values, columns = np.empty(starts[-1], np.float32), np.empty(starts[-1], np.uint16)
-
-        def compress(first: int, last: int) -> None:
-            sparse.compress(X[first:last], starts[first : last + 1], values, columns)
-
-        map_chunks(compress, len(X), _ROWS)
-        return cls(X[:0], values, columns, starts)
+def _rows(X: Float32, batch_size: int) -> Rows:
+    """Return X by its non-zeros where that is less work."""
+    starts = row_starts(X)
+    if starts[-1] > _SPARSE * X.size or max(X.shape[1], batch_size) > MOST:
+        return Rows.dense(X)
+    return Rows.sparse(X, starts)

@@ -84,6 +84,10 @@ class Objective:
             raise DivergenceError(f"the SVM's dual is off its optimum by {violation:.1e}: lower C")
         return loss, gradient
 
+    def loss(self, points: Float64) -> float:
+        """Return the loss alone; the gradient is what takes little time."""
+        return self(points)[0]
+
 
 def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:
     """Return the kernel of each row of X with each of Z, (n, m); gamma 0 is the linear one.

@@ -5,22 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import DivergenceError
 from fastadv.kernels import sparse, unroll
+from fastadv.models.rows import MOST, Rows
 from fastadv.protocols import Float64, Floats, Labels
 from fastadv.threads import in_pool, map_chunks, one_blas_thread, thread_count
 
 Ints = npt.NDArray[np.int64]
+Form = Literal["gram", "dense", "sparse"]
 
 _MEMORY = 256 * 2**20  # bytes that stored trajectories may take, over all threads
 _LARGE = 2**23  # multiplications of a step, n n h: beyond, threads share it
 _BLOCK = 256  # rows that a thread takes at once then
 _PANEL = 32  # columns of C, likewise
 _SPARSE = 0.6  # multiplications by non-zeros, two passes, over those of the Gram matrix, at most
+# What a non-zero costs beside its h multiplications, counted in those of a dense product: to be
+# found and transposed. Measured from h = 2 to 128; with it, 128 columns take twice a dense product.
+_OVERHEAD = 128
 
 
 @dataclass(frozen=True)
@@ -78,40 +84,13 @@ class _State:
         return self.C, self.velocity, self.scale, self.upper, self.upper_velocity
 
 
-@dataclass
-class _NonZeros:
-    """A matrix by its non-zeros, to multiply by: row after row and column after column."""
-
-    rows: tuple[Float64, npt.NDArray[np.uint16], Ints]
-    columns: tuple[Float64, npt.NDArray[np.uint16], Ints]
-
-    @classmethod
-    def of(cls, X: Float64) -> _NonZeros:
-        (n, d), starts = X.shape, np.empty(len(X) + 1, np.int64)
-        sparse.count(X, starts)
-        rows = np.empty(starts[-1]), np.empty(starts[-1], np.uint16), starts
-        sparse.compress(X, starts, *rows[:2])
-        columns = np.empty(starts[-1]), np.empty(starts[-1], np.uint16), np.empty(d + 1, np.int64)
-        sparse.transpose(*rows, np.arange(n), *columns)
-        return cls(rows, columns)
-
-    def gram_times(self, C: Float64) -> Float64:
-        """Return X X' C, (n, h), by all threads."""
-        out = np.empty_like(C)
-        map_chunks(
-            lambda first, last: sparse.gram_times(*self.rows, *self.columns, C, first, last, out),
-            C.shape[1],
-            _PANEL,
-        )
-        return out
-
-
 class Objective:
     """The validation loss after training as a function of the rows ``index``: a PoisonObjective.
 
     Where the training set is not much larger than an image, the first layer is trained in Gram form
     (see kernels/unroll.py): a call then needs only the products of the moved rows with the others
-    and with the validation images, and no step touches an image.
+    and with the validation images, and no step touches an image. Mini-batches of images that are
+    mostly zero are trained on by their non-zeros.
 
     The activations of all steps are stored or, where they would take too much memory, recomputed
     from a checkpoint every sqrt(steps) steps, which gives the same bits.
@@ -123,8 +102,9 @@ class Objective:
         The training set; labels as columns of the logits.
     index : ndarray of int, shape (p,)
     X_val, columns_val : ndarray of shape (m, d) and (m,)
-    gram : bool or None
-        The form of the first layer; None chooses the cheaper one.
+    form : {"gram", "dense", "sparse"} or None
+        The features of the first layer: the Gram matrix, the images or their non-zeros; None
+        chooses what is cheapest.
     """
 
     def __init__(
@@ -135,15 +115,13 @@ class Objective:
         index: npt.NDArray[np.intp],
         X_val: Floats,
         columns_val: Labels,
-        gram: bool | None = None,
+        form: Form | None = None,
     ) -> None:
         self.training = training
         self.X, self.columns = np.array(X, dtype=np.float64, order="C"), columns
         self.index = np.asarray(index)
         self.X_val, self.columns_val = np.ascontiguousarray(X_val, np.float64), columns_val
         (n, d), h = self.X.shape, int(training.sizes[1])
-        # A step of b rows multiplies by b x d matrices four times, or by b x n matrices twice.
-        self.gram = n < 2 * d if gram is None else gram
         self.first, self.upper = training.initial[: d * h].reshape(d, h), training.initial[d * h :]
         self.sizes = np.array([0, *training.sizes[1:]], dtype=np.int64)
         self.setting = (
@@ -152,59 +130,85 @@ class Objective:
         )  # fmt: skip
         self.slots = np.full(n, -1, dtype=np.int64)
         self.slots[self.index] = np.arange(len(self.index))
+        self.form: Form = self._cheapest() if form is None else form
         whole = training.batches.shape[1] == n
         # Neither is a matter of threads, but of bits.
-        self.shared = self.gram and whole and n * n * h >= _LARGE
-        self.sparse = (
-            self.shared
-            and max(n, d) <= np.iinfo(np.uint16).max
-            and 2 * np.count_nonzero(self.X) <= _SPARSE * n * n
+        self.shared = self.form == "gram" and whole and n * n * h >= _LARGE
+        self.shared_sparse = (
+            self.shared and max(n, d) <= MOST and 2 * np.count_nonzero(self.X) <= _SPARSE * n * n
         )
         with one_blas_thread():
-            if self.gram:
-                self.features, self.features_val = self.X @ self.X.T, self.X_val @ self.X.T
+            if self.form == "gram":
+                gram = self.X @ self.X.T
+                self.features, self.features_val = Rows.dense(gram), self.X_val @ self.X.T
                 self.offset, self.offset_val = self.X @ self.first, self.X_val @ self.first
             else:
-                self.features, self.features_val = self.X, self.X_val
+                self.features, self.features_val = Rows.dense(self.X), self.X_val
                 self.offset = self.offset_val = np.empty((0, h))
+
+    def _cheapest(self) -> Form:
+        """Choose by multiplications for a row of a batch, there and back."""
+        (n, d), h = self.X.shape, self.first.shape[1]
+        batch = self.training.batches.shape[1]
+        gram, dense = 2 * n * h, 4 * d * h
+        if gram < dense and batch == n and n * n * h >= _LARGE:
+            return "gram"  # which threads share
+        # The points may move anywhere.
+        non_zeros = np.count_nonzero(self.X[self.slots < 0]) + len(self.index) * d
+        by_non_zeros = 4 * non_zeros / n * (h + _OVERHEAD)
+        if by_non_zeros < min(gram, dense) and max(batch, d) <= MOST:
+            return "sparse"
+        return "gram" if gram < dense else "dense"
 
     def __call__(self, points: Float64) -> tuple[float, Float64]:
         """Return the loss with ``points`` (p, d) as the rows, and its gradient (p, d)."""
         with one_blas_thread():
             self._place(points)
-            state, checkpoints, trace, uppers = self._train()
-            first = np.empty((len(self.X_val), self.first.shape[1]))
-            upper_adjoint = np.empty_like(self.upper)
-            loss = unroll.validation_loss(
-                self.features_val, self.offset_val, self.columns_val, state.scale[0], state.C,
-                state.upper, *self.setting[:2], first, upper_adjoint,
-            )  # fmt: skip
-            if not math.isfinite(loss):
-                raise DivergenceError(
-                    "training diverged: lower learning_rate_init "
-                    f"(it is {self.training.learning_rate:g})"
-                )
-            return float(loss), self._reverse(
-                state, checkpoints, trace, uppers, first, upper_adjoint
+            state, checkpoints, *stored = self._train(store=True)
+            loss, *adjoints = self._validate(state)
+            return loss, self._reverse(state, checkpoints, *stored, *adjoints)
+
+    def loss(self, points: Float64) -> float:
+        """Return the loss alone, which takes a third of the time."""
+        with one_blas_thread():
+            self._place(points)
+            return self._validate(self._train(store=False)[0])[0]
+
+    def _validate(self, state: _State) -> tuple[float, Float64, Float64]:
+        """Return the validation loss, d(loss)/d(A_1) of its images and d(loss)/d(upper)."""
+        first = np.empty((len(self.X_val), self.first.shape[1]))
+        upper_adjoint = np.empty_like(self.upper)
+        loss = unroll.validation_loss(
+            self.features_val, self.offset_val, self.columns_val, state.scale[0], state.C,
+            state.upper, *self.setting[:2], first, upper_adjoint,
+        )  # fmt: skip
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                "training diverged: lower learning_rate_init "
+                f"(it is {self.training.learning_rate:g})"
             )
+        return float(loss), first, upper_adjoint
 
     def _place(self, points: Float64) -> None:
         """Put the points into the training set, and into what is kept of its products."""
         self.X[self.index] = points
-        if self.gram:
+        if self.form == "gram":
             products = points @ self.X.T
-            self.features[self.index] = products
-            self.features[:, self.index] = products.T
+            self.features.X[self.index] = products
+            self.features.X[:, self.index] = products.T
             self.features_val[:, self.index] = self.X_val @ points.T
             self.offset[self.index] = points @ self.first
-        if self.sparse:
-            self.non_zeros = _NonZeros.of(self.X)
+        if self.form == "sparse":
+            self.features = Rows.sparse(self.X)
+        if self.shared_sparse:
+            non_zeros = Rows.sparse(self.X)
+            self.non_zeros = *non_zeros[1:], *non_zeros.by_columns()
 
     def _initial_state(self) -> _State:
-        if self.gram:
+        if self.form == "gram":
             C, scale = np.zeros((len(self.X), self.first.shape[1])), np.array([1.0, 0.0])
         else:
-            C, scale = self.first.copy(), np.zeros(2)
+            C, scale = _aligned_copy(self.first), np.zeros(2)
         return _State(C, np.zeros_like(C), scale, self.upper.copy(), np.zeros_like(self.upper))
 
     @property
@@ -215,13 +219,13 @@ class Objective:
         memory = _MEMORY // thread_count() if in_pool() else _MEMORY
         return steps if steps * size <= memory else math.isqrt(steps - 1) + 1
 
-    def _train(self) -> tuple[_State, list[_State], Float64, Float64]:
+    def _train(self, store: bool) -> tuple[_State, list[_State], Float64, Float64]:
         """Return the last state, that before each segment, and what was stored of the last one."""
         state, checkpoints = self._initial_state(), []
         steps, segment = len(self.training.batches), self._segment
         for start in range(0, steps, segment):
             checkpoints.append(state.copy())
-            stored = self._train_segment(state, start, store=start + segment >= steps)
+            stored = self._train_segment(state, start, store and start + segment >= steps)
         return state, checkpoints, *stored
 
     def _train_segment(self, state: _State, start: int, store: bool) -> tuple[Float64, Float64]:
@@ -233,8 +237,8 @@ class Objective:
             self._train_together(state, len(batches), trace, uppers)
         else:
             unroll.train(
-                self.features, self.offset, self.columns, batches, self.gram, *state.arrays(),
-                *self.setting, trace, uppers,
+                *self.features, self.offset, self.columns, batches, *state.arrays(), *self.setting,
+                trace, uppers,
             )  # fmt: skip
         return trace, uppers
 
@@ -249,13 +253,22 @@ class Objective:
     ) -> Float64:
         """Return the gradient, from d(loss)/d(A_1) of the validation images and the last state."""
         n_points, h = len(self.index), first.shape[1]
-        if self.gram:
+        if self.form == "gram":
             offset, E, share = self.features_val.T @ first, np.zeros_like(state.C), np.ones(2)
         else:
             offset, E, share = np.empty((0, h)), self.X_val.T @ first, np.zeros(2)
         poison = np.zeros((2, n_points, h))
         rows, columns = np.zeros((n_points, len(self.X))), np.zeros((n_points, len(E)))
-        adjoints = E, E.copy(), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
+        adjoints = (
+            E,
+            _aligned_copy(E),
+            share,
+            upper_adjoint,
+            upper_adjoint.copy(),
+            *poison,
+            rows,
+            columns,
+        )
         segment = self._segment
         for k in reversed(range(len(checkpoints))):
             if k < len(checkpoints) - 1:
@@ -264,12 +277,12 @@ class Objective:
                 self._reverse_together(offset, trace, uppers, adjoints)
                 continue
             unroll.reverse(
-                self.features, offset, self.columns, self.slots,
-                self.training.batches[k * segment : (k + 1) * segment], self.gram, trace, uppers,
+                *self.features, offset, self.columns, self.slots,
+                self.training.batches[k * segment : (k + 1) * segment], trace, uppers,
                 *self.setting, *adjoints,
             )  # fmt: skip
         gradient: Float64 = poison[0] @ self.first.T
-        if self.gram:
+        if self.form == "gram":
             gradient += (rows + columns) @ self.X
             gradient += (state.C[self.index] @ first.T) @ self.X_val
         else:
@@ -288,14 +301,18 @@ class Objective:
 
     def _gram_times(self, C: Float64) -> Float64:
         """Return X X' C, (n, h)."""
-        if self.sparse:
-            return self.non_zeros.gram_times(C)
         out = np.empty_like(C)
-        map_chunks(
-            lambda start, stop: np.dot(self.features[start:stop], C, out[start:stop]),
-            len(out),
-            _BLOCK,
-        )
+
+        def some_columns(first: int, last: int) -> None:
+            sparse.gram_times(*self.non_zeros, C, first, last, out)
+
+        def some_rows(start: int, stop: int) -> None:
+            np.dot(self.features.X[start:stop], C, out[start:stop])
+
+        if self.shared_sparse:
+            map_chunks(some_columns, C.shape[1], _PANEL)
+        else:
+            map_chunks(some_rows, len(out), _BLOCK)
         return out
 
     def _penalty(self, vector: Float64) -> Float64:
@@ -367,3 +384,9 @@ class Objective:
             upper_direction[:] = momentum * upper_direction + upper_adjoint
         V[:] = now
         E_poison[:] = E[self.index]
+
+
+def _aligned_copy(a: Float64) -> Float64:
+    out: Float64 = sparse.aligned(*a.shape, a.dtype)
+    out[:] = a
+    return out

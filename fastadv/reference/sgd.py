@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import dense, loss
+from fastadv.reference import dense, loss, sparse
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[Any]
@@ -20,8 +20,7 @@ def epoch(
 ) -> float:  # fmt: skip
     """Run once over ``X[order]``; ``params`` and ``velocity`` are modified, the loss returned."""
     if len(starts):
-        X = np.zeros((len(starts) - 1, sizes[0]))
-        X[np.repeat(np.arange(len(X)), np.diff(starts)), columns] = values
+        X = sparse.dense(values, columns, starts, sizes[0])
     total = 0.0
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]

@@ -10,6 +10,13 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+def dense(values: Array, columns: Array, starts: Array, d: int) -> Array:
+    """Return the matrix (n, d) itself."""
+    X = np.zeros((len(starts) - 1, d), values.dtype)
+    X[np.repeat(np.arange(len(X)), np.diff(starts)), columns] = values
+    return X
+
+
 def count(X: Array, starts: Array) -> None:
     """Fill ``starts`` (n + 1,) with where each row of X begins among the non-zeros."""
     starts[:] = [0, *np.cumsum(np.count_nonzero(X, axis=1))]
@@ -27,13 +34,27 @@ def transpose(
     out_values: Array, out_rows: Array, out_starts: Array,
 ) -> None:  # fmt: skip
     """Fill the last three with the chosen ``rows`` column after column."""
-    dense = np.zeros((len(rows), len(out_starts) - 1), values.dtype)
-    for i, row in enumerate(rows):
-        part = slice(starts[row], starts[row + 1])
-        dense[i, columns[part]] = values[part]
-    count(dense.T, out_starts)
+    chosen = dense(values, columns, starts, len(out_starts) - 1)[rows]
+    count(chosen.T, out_starts)
     n = out_starts[-1]
-    compress(dense.T, out_starts, out_values[:n], out_rows[:n])
+    compress(chosen.T, out_starts, out_values[:n], out_rows[:n])
+
+
+def times(
+    values: Array, columns: Array, starts: Array, rows: Array, matrix: Array, out: Array
+) -> None:
+    """Fill ``out`` (n, h) with X[rows] times ``matrix``."""
+    out[:] = dense(values, columns, starts, len(matrix))[rows] @ matrix
+
+
+def aligned(n: int, m: int, kind: np.dtype[Any]) -> Array:
+    """Return an empty matrix (n, m); where it begins is a matter of speed alone."""
+    return np.empty((n, m), kind)
+
+
+def longest(starts: Array) -> int:
+    """Return the most non-zeros of a row."""
+    return int(np.diff(starts).max(initial=0))
 
 
 def gram_times(
@@ -41,8 +62,6 @@ def gram_times(
     matrix: Array, first: int, last: int, out: Array,
 ) -> None:  # fmt: skip
     """Fill the columns ``first`` to ``last`` of ``out`` with those of X X' ``matrix``."""
-    n, d = len(starts) - 1, len(t_starts) - 1
-    X, X_transposed = np.zeros((n, d)), np.zeros((d, n))
-    X[np.repeat(np.arange(n), np.diff(starts)), columns] = values
-    X_transposed[np.repeat(np.arange(d), np.diff(t_starts)), t_rows] = t_values
+    X = dense(values, columns, starts, len(t_starts) - 1)
+    X_transposed = dense(t_values, t_rows, t_starts, len(starts) - 1)
     out[:, first:last] = X @ (X_transposed @ matrix[:, first:last])

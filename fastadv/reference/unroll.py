@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import dense
+from fastadv.reference import dense, sparse
 from fastadv.reference.loss import cross_entropy
 
 Floats = npt.NDArray[Any]
@@ -59,12 +59,15 @@ def validation_loss(
 
 
 def train(
-    features: Floats, offset: Floats, y: Ints, batches: Ints, gram: bool, C: Floats,
-    velocity: Floats, scale: Floats, upper: Floats, upper_velocity: Floats, sizes: Ints,
-    activation: int, learning_rate: float, momentum: float, alpha: float, trace: Floats,
-    uppers: Floats,
+    features: Floats, values: Floats, columns: Ints, starts: Ints, offset: Floats, y: Ints,
+    batches: Ints, C: Floats, velocity: Floats, scale: Floats, upper: Floats,
+    upper_velocity: Floats, sizes: Ints, activation: int, learning_rate: float, momentum: float,
+    alpha: float, trace: Floats, uppers: Floats,
 ) -> None:  # fmt: skip
     """Take one heavy-ball step a row of ``batches``: v = mu v - r gradient, w += v."""
+    gram = len(offset) > 0
+    if len(starts):
+        features = sparse.dense(values, columns, starts, len(C))
     for t, batch in enumerate(batches):
         rows = [i for i in batch if i >= 0]
         n, x = len(rows), features[rows]
@@ -95,13 +98,16 @@ def _inverse(h: Floats, activation: int) -> Floats:
 
 
 def reverse(
-    features: Floats, offset: Floats, y: Ints, slots: Ints, batches: Ints, gram: bool,
-    trace: Floats, uppers: Floats, sizes: Ints, activation: int, learning_rate: float,
-    momentum: float, alpha: float, E: Floats, V: Floats, share: Floats, upper_adjoint: Floats,
-    upper_direction: Floats, E_poison: Floats, V_poison: Floats, rows_out: Floats,
-    columns_out: Floats,
+    features: Floats, values: Floats, columns: Ints, starts: Ints, offset: Floats, y: Ints,
+    slots: Ints, batches: Ints, trace: Floats, uppers: Floats, sizes: Ints, activation: int,
+    learning_rate: float, momentum: float, alpha: float, E: Floats, V: Floats, share: Floats,
+    upper_adjoint: Floats, upper_direction: Floats, E_poison: Floats, V_poison: Floats,
+    rows_out: Floats, columns_out: Floats,
 ) -> None:  # fmt: skip
     """Run `train` backwards over what it stored. All from ``E`` on are modified."""
+    gram = len(offset) > 0
+    if len(starts):
+        features = sparse.dense(values, columns, starts, len(E))
     for t in reversed(range(len(batches))):
         rows = np.array([i for i in batches[t] if i >= 0])
         n, x, upper = len(rows), features[rows], uppers[t]

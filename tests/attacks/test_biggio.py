@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from helpers import TASK, blobs
@@ -25,6 +27,22 @@ def attack(text: str, seed: int = 0) -> PoisonResult:
     return make_attack(text).poison(perceptron(), X, Y, X_VAL, Y_VAL, task=TASK, seed=seed)
 
 
+class Known:
+    """An objective whose gradient is known; it counts what it is asked for."""
+
+    def __init__(self, both: Callable[[Float64], tuple[float, Float64]]) -> None:
+        self.both = both
+        self.gradients = self.losses = 0
+
+    def __call__(self, points: Float64) -> tuple[float, Float64]:
+        self.gradients += 1
+        return self.both(points)
+
+    def loss(self, points: Float64) -> float:
+        self.losses += 1
+        return self.both(points)[0]
+
+
 def box(start: Float64, **changes: object) -> Feasible:
     given = {"bounds": (0.0, 1.0), "labels": np.zeros(len(start), np.int64), **changes}
     return Feasible(start=start, away=np.full_like(start, 0.9), **given)  # type: ignore[arg-type]
@@ -34,7 +52,7 @@ def test_ascent_finds_the_maximum_of_a_concave_loss_on_the_box() -> None:
     peak = np.array([[0.3, 1.7, -0.4, 0.6]])  # beyond the box in two components
     start = np.array([[0.9, 0.1, 0.5, 0.2]])
     points, history = ascend(
-        lambda x: (-float(((x - peak) ** 2).sum()), -2 * (x - peak)),
+        Known(lambda x: (-float(((x - peak) ** 2).sum()), -2 * (x - peak))),
         start,
         box(start),
         1.0,
@@ -49,7 +67,7 @@ def test_ascent_finds_the_maximum_of_a_concave_loss_on_the_box() -> None:
 def test_descent_where_the_attacker_lowers_the_loss() -> None:
     start = np.array([[0.9, 0.1]])
     points, history = ascend(
-        lambda x: (float((x**2).sum()), 2 * x), start, box(start), -1.0, 60, 0.1
+        Known(lambda x: (float((x**2).sum()), 2 * x)), start, box(start), -1.0, 60, 0.1
     )
     np.testing.assert_allclose(points, 0, atol=2e-3)
     assert np.all(np.diff(history) <= 0)
@@ -63,7 +81,7 @@ def test_a_point_without_gradient_gets_away() -> None:
         return max(beyond, 0.0), np.full_like(x, float(beyond > 0))
 
     start = np.zeros((1, 4))
-    points, history = ascend(objective, start, box(start), 1.0, 40, 0.2)
+    points, history = ascend(Known(objective), start, box(start), 1.0, 40, 0.2)
     assert history[0] == history[1] == 0
     assert np.all(np.diff(history) >= 0)
     np.testing.assert_allclose(points, 1)
@@ -73,7 +91,9 @@ def test_a_point_without_gradient_gets_away() -> None:
 def test_a_distance_from_the_start_is_kept(norm: str, order: float) -> None:
     start = np.full((2, 6), 0.5)
     feasible = box(start, norm=norm, eps=0.2)
-    points, _ = ascend(lambda x: (float(x.sum()), np.ones_like(x)), start, feasible, 1.0, 30, 0.1)
+    objective = Known(lambda x: (float(x.sum()), np.ones_like(x)))
+    points, _ = ascend(objective, start, feasible, 1.0, 30, 0.1)
+    assert (objective.gradients, objective.losses) == (30, 1)  # the last point needs no gradient
     lengths = np.linalg.norm(points - start, ord=order, axis=1)
     np.testing.assert_allclose(lengths, 0.2, rtol=1e-5)
 

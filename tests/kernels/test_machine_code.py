@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import numba
 import numpy as np
@@ -14,6 +15,7 @@ from helpers import TASK, blobs, kernels
 
 from fastadv import MLPClassifier, make_attack, make_defense, warmup
 from fastadv.grid.registry import ATTACKS, DEFENSES
+from fastadv.models.unrolled import Form, Objective
 from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Wrapper
 
 pytestmark = [
@@ -114,6 +116,13 @@ def untrained() -> MLPClassifier:
     return MLPClassifier((6,), batch_size=2 * len(X), max_iter=2)  # one batch of one or two copies
 
 
+def differentiate(form: Form, x: np.ndarray, y: np.ndarray) -> None:
+    index = np.array([0])
+    made = untrained().poison_objective(x, y, index, x, y)
+    assert isinstance(made, Objective)
+    Objective(made.training, x, y, index, x, y, form)(x[:1].astype(np.float64))
+
+
 def works() -> dict[str, Callable[[np.ndarray, np.ndarray], object]]:
     """What to run on the images once and on the same images twice: of both, all steps are alike."""
     model = untrained().fit(X, Y)
@@ -125,7 +134,7 @@ def works() -> dict[str, Callable[[np.ndarray, np.ndarray], object]]:
     found: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
         "fit": lambda x, y: untrained().fit(x, y),
         "vjp": lambda x, _: pulled(model, x),
-        "poison_gradient": lambda x, y: untrained().poison_gradient(x, y, np.array([0]), x, y),
+        **{f"poison_gradient {form}": partial(differentiate, form) for form in get_args(Form)},
     }
     for entry in ATTACKS:
         if entry.kind == "evasion":

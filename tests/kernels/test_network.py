@@ -19,6 +19,7 @@ from fastadv.kernels import (
     sparse,
 )
 from fastadv.kernels._jit import kernel
+from fastadv.models.rows import Rows
 from fastadv.reference import dense as dense_twin
 from fastadv.reference import exponential as exponential_twin
 from fastadv.reference import loss as loss_twin
@@ -54,20 +55,7 @@ def test_passes_equal_their_twins(hidden: tuple[int, ...], activation: int, dtyp
         np.testing.assert_allclose(ours, twin, rtol=0, atol=3e-5 if dtype is np.float32 else 1e-12)
 
 
-def non_zeros(X: np.ndarray) -> tuple[np.ndarray, ...]:
-    """No dense rows, and the non-zeros of X: their values, columns and where each row starts."""
-    starts = np.empty(len(X) + 1, np.int64)
-    sparse.count(X, starts)
-    values, columns = np.empty(starts[-1], X.dtype), np.empty(starts[-1], np.uint16)
-    sparse.compress(X, starts, values, columns)
-    return X[:0], values, columns, starts
-
-
-def dense_rows(X: np.ndarray) -> tuple[np.ndarray, ...]:
-    return X, np.empty(0, X.dtype), np.empty(0, np.uint16), np.empty(0, np.int64)
-
-
-@pytest.mark.parametrize("rows_of", [dense_rows, non_zeros])
+@pytest.mark.parametrize("rows_of", [Rows.dense, Rows.sparse])
 @pytest.mark.parametrize("batch_size", [8, 140])  # one piece, and two
 @pytest.mark.parametrize("hidden", [(), (6,), (30, 150), (150, 30)])  # the last has three panels
 def test_training_equals_its_twin_for_any_threads(
@@ -96,7 +84,7 @@ def test_training_equals_its_twin_for_any_threads(
 def test_non_zeros_equal_their_twin(dtype: type) -> None:
     X = (RNG.random((9, 11)) * (RNG.random((9, 11)) < 0.3)).astype(dtype)
     X[4] = 0
-    _, values, columns, starts = non_zeros(X)
+    _, values, columns, starts = rows = Rows.sparse(X)
     twins = np.empty_like(starts), np.empty_like(values), np.empty_like(columns)
     sparse_twin.count(X, twins[0])
     sparse_twin.compress(X, *twins)
@@ -109,12 +97,20 @@ def test_non_zeros_equal_their_twin(dtype: type) -> None:
         found.append(out)
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, twin)
-    every = np.empty_like(values), np.empty_like(columns), np.empty(12, np.int64)
-    sparse.transpose(values, columns, starts, np.arange(9), *every)
+    tolerance = {"rtol": 0, "atol": 1e-5 if dtype is np.float32 else 1e-14}
     matrix, products = RNG.normal(size=(9, 70)).astype(dtype), np.ones((2, 9, 70), dtype)
     for module, out in zip((sparse, sparse_twin), products, strict=True):
-        module.gram_times(values, columns, starts, *every, matrix, 5, 68, out)
-    np.testing.assert_allclose(*products, rtol=0, atol=1e-5 if dtype is np.float32 else 1e-14)
+        module.gram_times(*rows[1:], *rows.by_columns(), matrix, 5, 68, out)
+    np.testing.assert_allclose(*products, **tolerance)
+    matrix, products = RNG.normal(size=(11, 70)).astype(dtype), np.ones((2, 4, 70), dtype)
+    for module, out in zip((sparse, sparse_twin), products, strict=True):
+        module.times(values, columns, starts, np.array([8, 0, 4, 3]), matrix, out)
+        assert module.longest(starts) == (X != 0).sum(axis=1).max()
+        assert module.longest(starts[:0]) == 0
+        assert module.aligned(3, 5, matrix.dtype).shape == (3, 5)
+    np.testing.assert_allclose(*products, **tolerance)
+    assert sparse.aligned(3, 5, matrix.dtype).ctypes.data % 64 == 0
+    assert sparse.aligned(3, 5, matrix.dtype).dtype == dtype
 
 
 @kernel

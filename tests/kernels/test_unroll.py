@@ -7,6 +7,7 @@ import pytest
 
 from fastadv.kernels import exponential, unroll
 from fastadv.kernels._jit import kernel
+from fastadv.models.rows import Rows
 from fastadv.reference import exponential as exponential_twin
 from fastadv.reference import unroll as unroll_twin
 
@@ -17,18 +18,23 @@ WHOLE = np.tile(np.arange(N), (3, 1))
 
 
 @pytest.mark.parametrize("batches", [MINI, WHOLE], ids=["mini-batches", "whole"])
-@pytest.mark.parametrize("gram", [False, True])
+@pytest.mark.parametrize("form", ["gram", "dense", "sparse"])
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 @pytest.mark.parametrize("activation", [0, 1, 2])
 def test_training_and_its_derivative_equal_their_twins(
-    hidden: tuple[int, ...], activation: int, gram: bool, batches: np.ndarray
+    hidden: tuple[int, ...], activation: int, form: str, batches: np.ndarray
 ) -> None:
     sizes, setting = np.array([0, *hidden, K]), (activation, 0.3, 0.8, 0.5)
     h, n_upper = int(sizes[1]), int(((sizes[:-1] + 1) * sizes[1:]).sum())
     X, y, X_val = RNG.random((N, D)), RNG.integers(0, K, N), RNG.random((5, D))
+    X *= RNG.random((N, D)) < 0.6
+    X[4], X[6] = 0, 0.5
     first, upper_0 = RNG.normal(size=(D, h)), RNG.normal(size=n_upper)
     slots, p = np.array([1, -1, 0, -1, -1, -1, -1, 2, -1]), 3
-    features, features_val = (X @ X.T, X_val @ X.T) if gram else (X, X_val)
+    gram = form == "gram"
+    features_val = X_val @ X.T if gram else X_val
+    rows_of = Rows.sparse if form == "sparse" else Rows.dense
+    features = rows_of(X @ X.T if gram else X)
     offset, offset_val = (X @ first, X_val @ first) if gram else (np.empty((0, h)),) * 2
     found = []
     for module in (unroll, unroll_twin):
@@ -36,7 +42,7 @@ def test_training_and_its_derivative_equal_their_twins(
         scale, upper = np.array([1.0, 0.0]), upper_0.copy()
         state = C, np.zeros_like(C), scale, upper, np.zeros_like(upper)
         trace, uppers = np.zeros((3, batches.shape[1] * sizes[1:].sum())), np.empty((3, n_upper))
-        module.train(features, offset, y, batches, gram, *state, sizes, *setting, trace, uppers)
+        module.train(*features, offset, y, batches, *state, sizes, *setting, trace, uppers)
         d_val, upper_adjoint = np.empty((5, h)), np.empty_like(upper)
         loss = module.validation_loss(
             features_val, offset_val, y[:5], scale[0], C, upper, sizes, activation, d_val,
@@ -47,8 +53,7 @@ def test_training_and_its_derivative_equal_their_twins(
         poison, rows, columns = np.zeros((2, p, h)), np.zeros((p, N)), np.zeros((p, len(C)))
         adjoints = E, E.copy(), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
         module.reverse(
-            features, offset_back, y, slots, batches, gram, trace, uppers, sizes, *setting,
-            *adjoints,
+            *features, offset_back, y, slots, batches, trace, uppers, sizes, *setting, *adjoints,
         )  # fmt: skip
         found.append((np.array(loss), *state, trace, uppers, d_val, *adjoints))
     for ours, twin in zip(*found, strict=True):

@@ -21,10 +21,17 @@ def small(**changes: object) -> MLPClassifier:
     return MLPClassifier(learning_rate_init=0.2, **given)  # type: ignore[arg-type]
 
 
-def in_form(model: MLPClassifier, gram: bool, index: np.ndarray) -> PoisonObjective:
+FORMS: tuple[unrolled.Form, ...] = ("gram", "dense", "sparse")
+MEDIAN = np.median(X)
+SOME_ZEROS = np.where(X < MEDIAN, 0, X)
+
+
+def in_form(
+    model: MLPClassifier, form: unrolled.Form, index: np.ndarray, X: np.ndarray = X
+) -> unrolled.Objective:
     made = model.poison_objective(X, Y, index, X_VAL, Y_VAL)
     assert isinstance(made, unrolled.Objective)
-    return unrolled.Objective(made.training, X, Y, index, X_VAL, Y_VAL, gram)
+    return unrolled.Objective(made.training, X, Y, index, X_VAL, Y_VAL, form)
 
 
 def central_differences(objective: PoisonObjective, points: Float64, step: float) -> Float64:
@@ -39,15 +46,16 @@ def central_differences(objective: PoisonObjective, points: Float64, step: float
     return out
 
 
-@pytest.mark.parametrize("gram", [False, True])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("hidden", [(), (6,), (5, 4)])
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
 def test_the_gradient_is_that_of_central_differences(
-    hidden: tuple[int, ...], activation: str, gram: bool
+    hidden: tuple[int, ...], activation: str, form: unrolled.Form
 ) -> None:
     model = small(hidden_layer_sizes=hidden, activation=activation, alpha=0.1, max_iter=2)
     index = np.array([4, 20])
-    objective, points = in_form(model, gram, index), X[index].astype(np.float64)
+    objective = in_form(model, form, index, SOME_ZEROS)
+    points = SOME_ZEROS[index].astype(np.float64)
     _, gradient = objective(points)
     numeric = central_differences(objective, points, 1e-5)
     assert np.abs(gradient - numeric).max() <= 1e-6 * np.abs(numeric).max()
@@ -88,7 +96,7 @@ def test_fifty_random_problems(family: str) -> None:
         index = rng.permutation(n)[:p]
         made = model.poison_objective(x, y, index, x_val, y_val)
         assert isinstance(made, unrolled.Objective)
-        objective = unrolled.Objective(made.training, x, y, index, x_val, y_val, bool(seed % 4 < 2))
+        objective = unrolled.Objective(made.training, x, y, index, x_val, y_val, FORMS[seed % 3])
         _, gradient = objective(x[index])
         numeric = central_differences(objective, x[index], 1e-5)
         cosine = (gradient * numeric).sum() / np.linalg.norm(gradient) / np.linalg.norm(numeric)
@@ -97,27 +105,58 @@ def test_fifty_random_problems(family: str) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [16, 100])
-def test_both_forms_agree_and_a_call_forgets_the_one_before(batch_size: int) -> None:
-    model = small(batch_size=batch_size, alpha=0.2)
+@pytest.mark.parametrize("hidden", [(), (6,), (40, 4)])
+def test_all_forms_agree_and_a_call_forgets_the_one_before(
+    hidden: tuple[int, ...], batch_size: int
+) -> None:
+    model = small(batch_size=batch_size, alpha=0.2, hidden_layer_sizes=hidden)
     index = np.array([3, 40, 7])
-    points = X[index].astype(np.float64)
-    gram, images = in_form(model, True, index), in_form(model, False, index)
-    gram(1 - points)
-    (loss, gradient), (loss_images, gradient_images) = gram(points), images(points)
-    assert loss == pytest.approx(loss_images, rel=1e-12)
-    np.testing.assert_allclose(gradient, gradient_images, rtol=1e-9, atol=1e-13)
-    again = gram(points)
-    assert again[0] == loss
-    np.testing.assert_array_equal(again[1], gradient)
+    points = SOME_ZEROS[index].astype(np.float64)
+    found = []
+    for form in FORMS:
+        objective = in_form(model, form, index, SOME_ZEROS)
+        objective(1 - points)
+        loss, gradient = objective(points)
+        again = objective(points)
+        assert again[0] == loss == objective.loss(points)
+        np.testing.assert_array_equal(again[1], gradient)
+        found.append((loss, gradient))
+    for loss, gradient in found[1:]:
+        assert loss == pytest.approx(found[0][0], rel=1e-12)
+        np.testing.assert_allclose(gradient, found[0][1], rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("gram", [False, True])
-def test_the_same_bits_from_checkpoints(gram: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_form_follows_from_the_data() -> None:
+    """Images that are mostly zero are walked, where that is less work; points may be dense."""
+    rng, model = np.random.default_rng(0), MLPClassifier((128,), max_iter=1)
+
+    def form(n: int, d: int, share: float, points: int, **changes: object) -> str:
+        x = rng.random((n, d)) * (rng.random((n, d)) < share)
+        y, index = np.arange(n) % 2, np.arange(points)
+        model.set_params(**{"hidden_layer_sizes": (128,), "batch_size": 100, **changes})
+        made = model.poison_objective(x, y, index, x[:2], y[:2])
+        assert isinstance(made, unrolled.Objective)
+        return made.form
+
+    assert form(1000, 784, 0.19, 1) == "sparse"
+    assert form(1000, 784, 0.19, 300) == "gram"
+    assert form(200, 784, 0.19, 1) == "gram"
+    assert form(1000, 784, 0.9, 1) == "gram"
+    assert form(2000, 784, 0.9, 1) == "dense"
+    assert form(2000, 784, 0.19, 1) == "sparse"
+    assert form(1000, 784, 0.19, 1, hidden_layer_sizes=(4,)) == "gram"
+    assert form(1000, 784, 0.19, 1, batch_size=1000) == "gram"  # whose steps threads share
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_bits_from_checkpoints(
+    form: unrolled.Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = np.array([3])
     points = X[index].astype(np.float64)
-    whole = in_form(small(), gram, index)(points)
+    whole = in_form(small(), form, index)(points)
     monkeypatch.setattr(unrolled, "_MEMORY", 0)
-    pieces = in_form(small(), gram, index)(points)
+    pieces = in_form(small(), form, index)(points)
     assert whole[0] == pieces[0]
     np.testing.assert_array_equal(whole[1], pieces[1])
 
@@ -130,7 +169,7 @@ def test_threads_that_share_a_step_change_nothing(
     index = np.array([3, 59, 7])
     points = X[index].astype(np.float64)
     model = small(batch_size=100, alpha=0.2, hidden_layer_sizes=hidden)
-    loss, gradient = in_form(model, True, index)(points)
+    loss, gradient = in_form(model, "gram", index)(points)
     monkeypatch.setattr(unrolled, "_LARGE", 0)
     monkeypatch.setattr(unrolled, "_BLOCK", 16)
     monkeypatch.setattr(unrolled, "_SPARSE", share_of_non_zeros)
@@ -138,14 +177,14 @@ def test_threads_that_share_a_step_change_nothing(
     found = set()
     for threads in (1, 2):
         set_threads(threads)
-        shared_loss, shared = in_form(model, True, index)(points)
+        shared_loss, shared = in_form(model, "gram", index)(points)
         assert shared_loss == pytest.approx(loss, rel=1e-12)
         np.testing.assert_allclose(shared, gradient, rtol=1e-9, atol=1e-13)
         found.add((shared_loss, shared.tobytes()))
-    for again in map_chunks(lambda *_: in_form(model, True, index)(points), 2, 1):
+    for again in map_chunks(lambda *_: in_form(model, "gram", index)(points), 2, 1):
         found.add((again[0], again[1].tobytes()))
     monkeypatch.setattr(unrolled, "_MEMORY", 0)
-    from_checkpoints = in_form(model, True, index)(points)
+    from_checkpoints = in_form(model, "gram", index)(points)
     found.add((from_checkpoints[0], from_checkpoints[1].tobytes()))
     assert len(found) == 1
 

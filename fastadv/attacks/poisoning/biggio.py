@@ -208,7 +208,7 @@ class Biggio:
         def rank(start: tuple[int, Way, npt.NDArray[np.intp], Labels]) -> tuple[int, bool, float]:
             turn, way, rows, labels = start
             objective = _objective(model, X, y, X_val, y_val, goal, X[rows], labels)
-            return turn, way != "random", -goal.sign * objective(X[rows].astype(np.float64))[0]
+            return turn, way != "random", -goal.sign * objective.loss(X[rows].astype(np.float64))
 
         if len(starts) > self.restarts:
             starts = sorted(starts, key=rank)[: self.restarts]
@@ -304,7 +304,10 @@ def ascend(
         moved = points.copy()
         project.l2_step(heading, lengths[step], moved)
         points = feasible(moved)
-        loss, gradient = objective(points)
+        if step < steps - 1:
+            loss, gradient = objective(points)
+        else:
+            loss = objective.loss(points)
         if sign * (loss - best_loss) > 0:
             best, best_loss = points, loss
         history[step + 1] = best_loss

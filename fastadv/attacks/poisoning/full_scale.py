@@ -53,7 +53,7 @@ def craft(
 ) -> tuple[Float64, Labels, Float64, dict[str, Any], npt.NDArray[np.intp]]:
     """Return the points, their labels, the mean history over the subsets, details and origins.
 
-    The details name the region and say what harm the points did to surrogates trained on the whole
+    The details name the region and say what harm the points did to a surrogate trained on the whole
     set where they started and where they were moved to (see `Goal.harm`), and which were kept.
     """
     region, start_harm = regions.choose(

@@ -23,7 +23,6 @@ from fastadv.kernels.loss import softmax
 from fastadv.protocols import Floats, Labels
 
 _SURROGATE_SIZE = 5000  # images that the representation is learnt from
-_VICTIMS = 2  # trained to judge a region, each with a random state of its own
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,11 @@ def candidates(
     return regions
 
 
-def surrogate_of(model: Any, seed: int, number: int = 0) -> Any:
+def surrogate_of(model: Any, seed: int) -> Any:
     """Return an untrained copy of ``model`` with a random state, if it has one, of its own."""
     surrogate = clone(model)
     if "random_state" in surrogate.get_params():
-        surrogate.set_params(random_state=seeds.derive(seed, "surrogate", number) % 2**31)
+        surrogate.set_params(random_state=seeds.derive(seed, "surrogate", 0) % 2**31)
     return surrogate
 
 
@@ -96,14 +95,15 @@ def harm(
     seed: int,
     goal: Goal,
 ) -> float:
-    """Train surrogates on X, y with ``points`` under ``label`` too; return the mean harm done."""
+    """Train a surrogate on X, y with ``points`` under ``label`` too; return the harm done to it.
+
+    One run is a rough measure: on MNIST the harm of likely regions differs by 0.1 points from one
+    to the next and by 0.9 from one random state to the next. A second run chose no better.
+    """
     poisoned_X = np.concatenate([X, points])
     poisoned_y = np.concatenate([y, np.full(len(points), label, dtype=np.int64)])
-    total = 0.0
-    for number in range(_VICTIMS):
-        victim = surrogate_of(model, seed, number).fit(poisoned_X, poisoned_y)
-        total += goal.harm(victim.predict(X_val), y_val)
-    return total / _VICTIMS
+    victim = surrogate_of(model, seed).fit(poisoned_X, poisoned_y)
+    return goal.harm(victim.predict(X_val), y_val)
 
 
 def choose(

@@ -17,8 +17,10 @@ from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Float64, Labels, PoisonObjective
+from fastadv.protocols import Float64, Labels
 from fastadv.threads import thread_count
+
+Objective = Callable[[Float64], tuple[float, Float64]]  # points -> loss, its gradient
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Problem:
         return layers
 
 
-def fastadv_objective(problem: Problem) -> PoisonObjective:
+def fastadv_objective(problem: Problem) -> Objective:
     """Return ours."""
     index = np.arange(len(problem.X) - problem.n_points, len(problem.X))
     return problem.model().poison_objective(
@@ -83,7 +85,7 @@ def fastadv_objective(problem: Problem) -> PoisonObjective:
     )
 
 
-def jax_objective(problem: Problem, checkpoint: bool = False) -> PoisonObjective:
+def jax_objective(problem: Problem, checkpoint: bool = False) -> Objective:
     """Return the jitted reverse mode through ``lax.scan``, in float64.
 
     Parameters
@@ -130,7 +132,7 @@ def jax_objective(problem: Problem, checkpoint: bool = False) -> PoisonObjective
     return objective
 
 
-def torch_objective(problem: Problem) -> PoisonObjective:
+def torch_objective(problem: Problem) -> Objective:
     """Return reverse mode through steps unrolled with ``create_graph``, in float64."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -164,7 +166,7 @@ def torch_objective(problem: Problem) -> PoisonObjective:
     return objective
 
 
-PEERS: dict[str, Callable[[Problem], PoisonObjective]] = {
+PEERS: dict[str, Callable[[Problem], Objective]] = {
     "jax": jax_objective,
     "jax, checkpointed": lambda problem: jax_objective(problem, checkpoint=True),
     "torch": torch_objective,
@@ -185,7 +187,7 @@ _RACES = (
 )
 
 
-def _work(build: Callable[[Problem], PoisonObjective], problem: Problem, wanted: Float64) -> Work:
+def _work(build: Callable[[Problem], Objective], problem: Problem, wanted: Float64) -> Work:
     """Return one gradient; its quality is the cosine with the one that is ``wanted``."""
     objective, points = build(problem), problem.points
 
