@@ -8,11 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from fastadv.cli import grid_options
 from fastadv.cli.grid_options import GridOptions, parse_duration, resolve_options
 from fastadv.cli.specs import complete_list, spec_list
-from fastadv.grid import spec
-from fastadv.grid.registry import ATTACKS, DEFENSES, REGISTRY
+from fastadv.grid.registry import ATTACKS, DEFAULT_DEFENSES, DEFENSES, REGISTRY
 
 SMALL = "mnist[train=300,val=100,test=100]"
 
@@ -39,7 +37,7 @@ def test_the_grid_is_asked_for_what_was_written(program, fake_grid):
 
 def test_defaults_are_those_of_the_grid(program, fake_grid):
     assert program("grid", "--attacks", "pgd").code == 0
-    assert fake_grid.asked["defenses"] == list(spec.DEFAULT_DEFENSES)
+    assert fake_grid.asked["defenses"] == list(DEFAULT_DEFENSES)
     assert fake_grid.asked["timeout"] is None
     assert fake_grid.asked["output"] == "fastadv-results"
 
@@ -51,7 +49,6 @@ def test_defaults_agree_with_run_grid():
     options = GridOptions(attacks=["pgd"], defenses=["none"])
     for name in ("dataset", "model", "samples", "seeds", "seed", "jobs", "timeout"):
         assert getattr(options, name) == signature[name].default, name
-    assert grid_options.DEFENSES == spec.DEFAULT_DEFENSES
 
 
 def test_a_flag_beats_the_file_and_the_file_the_default(tmp_path):
@@ -96,7 +93,7 @@ def test_a_cell_that_failed_is_exit_code_1(program, fake_grid, status):
     fake_grid.statuses = ["ok", status]
     done = program("grid", "--attacks", "pgd")
     assert done.code == 1
-    assert "1 of 2 cells failed; the others are kept" in done.err
+    assert "1 of 2 cells failed; run the same command again to retry them" in done.err
     assert f"{status} [1]" in done.out
 
 
