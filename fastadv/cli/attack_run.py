@@ -76,10 +76,6 @@ class Outcome(ABC):
         """Return drawings of the first ``count`` images."""
 
     @abstractmethod
-    def plot(self, path: Path, count: int) -> None:
-        """Write a picture of the first ``count`` images."""
-
-    @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return what is to be kept."""
 
@@ -328,10 +324,6 @@ class PoisoningOutcome(Outcome):
             drawing = image_text(image, color=color, bounds=task.bounds)
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
         return Text("\n").join(drawings)
-
-    def plot(self, path: Path, count: int) -> None:
-        """Refuse: poison points have no flow; ``--show`` draws them."""
-        raise InputError("--plot draws attacked images; see poison points with --show")
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the poison points, their labels and rows, and the attacker's loss."""

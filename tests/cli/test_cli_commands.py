@@ -10,7 +10,8 @@ import pytest
 
 from fastadv.cli.grid_options import GridOptions, parse_duration, resolve_options
 from fastadv.cli.specs import complete_list, spec_list
-from fastadv.grid.registry import ATTACKS, DEFAULT_DEFENSES, DEFENSES, REGISTRY
+from fastadv.grid.manual import parameters_of
+from fastadv.grid.registry import ATTACKS, DEFAULT_DEFENSES, DEFENSES, REGISTRY, make
 
 SMALL = "mnist[train=300,val=100,test=100]"
 
@@ -168,6 +169,27 @@ def test_completion_of_a_comma_list():
     assert complete_list("attack", "pgd[eps=0.1,st") == []
     assert complete_list("defense", "al") == ["all"]
     assert "none" not in complete_list("attack", "")
+
+
+@pytest.mark.parametrize("what", REGISTRY)
+def test_the_parameters_of_every_name_are_listed_with_what_the_docstring_says(what):
+    explains_itself = {"norm", "learning_rate_init"}
+    for entry in REGISTRY[what]:
+        for parameter in parameters_of(entry):
+            assert parameter.takes
+            assert parameter.text or parameter.name in explains_itself, (entry.name, parameter)
+            spec = f"{entry.name}[{parameter.name}={parameter.default}]"
+            make(what, spec)  # the default, as it is printed, can be written
+
+
+def test_list_of_one_name(program):
+    done = program("list", "pgd")
+    assert done.code == 0
+    assert "Madry et al." in done.out
+    assert "pgd[eps=0.1]" in done.out
+    assert "Random starts" in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+    assert program("list", "none").out.count("none (") == 2  # an attack and a defense
 
 
 # -- attack ---------------------------------------------------------------------------------
