@@ -50,6 +50,8 @@ class Task:
             raise InputError(f"image_shape has to be (height, width, channels), got {shape}")
         height, width, channels = (*shape, 1)[:3]
         object.__setattr__(self, "image_shape", (int(height), int(width), int(channels)))
+        if self.n_classes < 2:
+            raise InputError(f"n_classes has to be at least 2, got {self.n_classes}")
 
     @property
     def n_features(self) -> int:

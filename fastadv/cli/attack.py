@@ -12,6 +12,8 @@ from fastadv.cli.grid_options import whole_number
 from fastadv.cli.outputs import check_output, check_plot
 from fastadv.cli.specs import check_spec, names
 from fastadv.errors import InputError
+from fastadv.grid.registry import find
+from fastadv.specs import Spec
 
 
 def _complete_attack(incomplete: str) -> list[str]:
@@ -46,7 +48,7 @@ def attack(
         Path | None,
         typer.Option(
             metavar="FILE.png",
-            help="Draw images (4, or as many as --show) and their flows; needs fastadv\\[plot].",
+            help="Draw images (4, or as many as --show) and their flows; needs the extra plot.",
         ),
     ] = None,
     output: Annotated[
@@ -57,7 +59,7 @@ def attack(
         ),
     ] = None,
 ) -> None:
-    """Train a model and run one attack against it, without any defense."""
+    """Train a model and run one attack against it, undefended."""
     check_spec("attack", name)
     check_spec("model", model)
     if name == "none":
@@ -69,6 +71,8 @@ def attack(
             check_output(option, path, "adv.npz")
     if plot is not None:
         check_plot(plot)
+        if find("attack", Spec.parse(name).name).kind == "poisoning":
+            raise InputError("--plot draws attacked images; see poison points with --show")
     from fastadv.cli.progress import waiting
 
     messages = console.messages()
@@ -82,6 +86,7 @@ def attack(
     if n_shown:
         out.print(outcome.draw(n_shown, color=out.color_system in ("truecolor", "256")))
     if plot is not None:
+        assert isinstance(outcome, attack_run.EvasionOutcome)  # others were refused above
         outcome.plot(plot, n_shown or 4)
         console.say(f"picture in {plot}")
     if output is not None:

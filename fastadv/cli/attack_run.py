@@ -20,8 +20,9 @@ from fastadv.attacks.poisoning.backdoor import success_rate
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
-from fastadv.grid.registry import find, make
+from fastadv.grid.registry import DEFAULT_SAMPLES, find, make
 from fastadv.grid.run import check_model
+from fastadv.grid.stages import new_model, test_rows
 from fastadv.protocols import (
     EvasionAttack,
     EvasionResult,
@@ -40,14 +41,11 @@ from fastadv.report.attack_table import (
     poisoning_table,
 )
 from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
-from fastadv.seeds import generator
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.warmup import is_warm, warm_up
 
 Wait = Callable[[str], AbstractContextManager[None]]
-
-_EVASION_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,8 @@ class Job:
     seed: int
 
     def new_model(self, data: Dataset) -> Any:
-        """Return an untrained model; what it would take from its data it has from the clean set."""
-        model = make("model", self.model, random_state=self.seed)
-        return model.resolve(data.x_train) if hasattr(model, "resolve") else model
+        """Return an untrained model."""
+        return new_model(self.model, self.seed, data)
 
 
 class Outcome(ABC):
@@ -77,10 +74,6 @@ class Outcome(ABC):
     @abstractmethod
     def draw(self, count: int, *, color: bool) -> Text:
         """Return drawings of the first ``count`` images."""
-
-    @abstractmethod
-    def plot(self, path: Path, count: int) -> None:
-        """Write a picture of the first ``count`` images."""
 
     @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -130,8 +123,8 @@ def run(job: Job, wait: Wait) -> Outcome:
 
 
 def _evade(job: Job, attack: EvasionAttack, model: Model, data: Dataset, wait: Wait) -> Outcome:
-    n = min(job.samples or _EVASION_SAMPLES, len(data.x_test))
-    rows = generator(0, "test samples").permutation(len(data.x_test))[:n]  # as a grid draws them
+    n = min(job.samples or DEFAULT_SAMPLES, len(data.x_test))
+    rows = test_rows(data, n)
     X, y = data.x_test[rows], data.y_test[rows]
     # Machine code is loaded from disk at the first call; that is not the attack's time.
     attack.perturb(model, X[:1], y[:1], task=data.task, seed=job.seed)
@@ -331,10 +324,6 @@ class PoisoningOutcome(Outcome):
             drawing = image_text(image, color=color, bounds=task.bounds)
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
         return Text("\n").join(drawings)
-
-    def plot(self, path: Path, count: int) -> None:
-        """Refuse: poison points have no flow; ``--show`` draws them."""
-        raise InputError("--plot draws attacked images; see poison points with --show")
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the poison points, their labels and rows, and the attacker's loss."""

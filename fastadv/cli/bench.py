@@ -34,11 +34,11 @@ def bench(
     plot: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png|svg|pdf", help="Draw what scaling found; needs fastadv\\[plot]."
+            metavar="FILE.png|svg|pdf", help="Draw what scaling found; needs the extra plot."
         ),
     ] = None,
 ) -> None:
-    """Measure speed, in turn with NumPy or with the libraries that are installed.
+    """Measure speed, in turn with NumPy or other libraries.
 
     strength compares how much of 1,000 images survives our attacks and theirs, not the time.
     scaling measures how time and memory of training, pgd, stadv and biggio grow with their sizes.

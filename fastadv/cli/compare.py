@@ -41,10 +41,11 @@ def compare(
         bool, typer.Option("--json", help="Print one JSON document on standard output.")
     ] = False,
 ) -> None:
-    """Compare two grids cell by cell, two defenses (A:none A:median), or two bench files.
+    """Compare two grids, two defenses of one, or two bench files.
 
-    Cells are compared on the same test images, with McNemar's exact test. --fail-under looks at
-    every attack and worst case, and fails on a cell that has no figure because it failed.
+    Two defenses: fastadv compare DIR:none DIR:median. Cells are compared on the same test images,
+    with McNemar's exact test. --fail-under looks at every attack and worst case, and fails on a
+    cell that has no figure because it failed.
     """
     floor = None if fail_under is None else parse_share(fail_under)
     if Path(before).is_file() != Path(after).is_file():

@@ -12,7 +12,7 @@ app = typer.Typer(help="Check or find the data files that ship with the package.
 
 @app.command()
 def verify() -> None:
-    """Compare the SHA-256 of each shipped MNIST file with the one that it has to have."""
+    """Check the shipped MNIST files by their SHA-256."""
     from fastadv.datasets import verify_mnist
 
     checks = verify_mnist()

@@ -9,8 +9,9 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.errors import FAILED, Stopped
-from fastadv.cli.grid_options import DEFENSES, OUTPUT, GridOptions, resolve_options
+from fastadv.cli.grid_options import OUTPUT, GridOptions, resolve_options
 from fastadv.cli.specs import complete_list
+from fastadv.grid.registry import DEFAULT_DEFENSES, DEFAULT_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ def grid(
         str | None,
         typer.Option(
             metavar="A,B,...|all",
-            help=f"Defenses. Default: {','.join(DEFENSES)}",
+            help=f"Defenses. Default: {','.join(DEFAULT_DEFENSES)}",
             autocompletion=_complete_defenses,
         ),
     ] = None,
@@ -54,7 +55,8 @@ def grid(
         str | None,
         typer.Option(
             metavar="N",
-            help="Test images for evasion; clean and poisoned accuracy take all. Default: 1000",
+            help="Test images for evasion; clean and poisoned accuracy take all. "
+            f"Default: {DEFAULT_SAMPLES}",
         ),
     ] = None,
     seeds: Annotated[
@@ -109,7 +111,7 @@ def grid(
     console.say(f"results in {options.output} (fastadv report {options.output} shows them again)")
     undone = sum(row.status in ("failed", "timeout") for row in rows)
     if undone:
-        console.say(f"{undone} of {len(rows)} cells failed; the others are kept")
+        console.say(f"{undone} of {len(rows)} cells failed; {_again(fresh)} to retry them")
         raise typer.Exit(FAILED)
 
 
@@ -137,12 +139,14 @@ def _run(options: GridOptions, fresh: bool) -> list[Row]:
         )
     except KeyboardInterrupt:
         progress.stop()
-        again = "run the same command again" + (" without --fresh" if fresh else "")
-        raise Stopped(
-            f"stopped; the finished cells are kept in {options.output}: {again} to go on"
-        ) from None
+        kept = f"the finished cells are kept in {options.output}"
+        raise Stopped(f"stopped; {kept}: {_again(fresh)} to go on") from None
     finally:
         progress.stop()
+
+
+def _again(fresh: bool) -> str:
+    return "run the same command again" + (" without --fresh" if fresh else "")
 
 
 def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:

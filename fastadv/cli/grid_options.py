@@ -11,10 +11,10 @@ import msgspec
 
 from fastadv.cli.specs import check_spec, spec_list
 from fastadv.errors import InputError
+from fastadv.grid.registry import DEFAULT_DEFENSES
 from fastadv.specs import Spec, closest, coerce
 
 OUTPUT = "fastadv-results"
-DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _AT_LEAST = {"samples": 1, "seeds": 1, "seed": 0, "jobs": 1}
@@ -34,7 +34,7 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     defenses: list[str]
     dataset: str = "mnist"
     model: str = "mlp"
-    samples: int = 1000
+    samples: int | None = None
     seeds: int = 1
     seed: int = 0
     output: str = OUTPUT
@@ -61,7 +61,7 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
     given.update(_checked({key: value for key, value in flags.items() if value is not None}, "--"))
     if "attacks" not in given:
         raise InputError("give --attacks, such as --attacks stadv,biggio; see fastadv list attacks")
-    given.setdefault("defenses", list(DEFENSES))
+    given.setdefault("defenses", list(DEFAULT_DEFENSES))
     options = GridOptions(**given)
     check_spec("model", options.model)
     Spec.parse(options.dataset)

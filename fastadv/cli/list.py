@@ -1,4 +1,4 @@
-"""``fastadv list``: what there is to choose from."""
+"""``fastadv list``: what there is to choose from, and what each takes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from fastadv.specs import closest
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from fastadv.grid.registry import Entry
 
 
 SECTIONS = ("attacks", "defenses", "models", "datasets")
@@ -29,28 +31,68 @@ _DATASETS_NOTE = "Narrowed in brackets: mnist[classes=7-1,train=1000,val=500,tes
 
 
 def list_(
-    section: Annotated[
+    what: Annotated[
         str | None,
-        typer.Argument(metavar="[attacks|defenses|models|datasets]", show_default=False),
+        typer.Argument(
+            metavar="WHAT",
+            help="attacks, defenses, models or datasets; or a name, such as pgd: its parameters.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
-    """List attacks, defenses, models and datasets."""
+    """List all attacks, defenses, models, datasets, or one's parameters."""
     from rich.text import Text
 
     from fastadv.cli import console
     from fastadv.grid.registry import REGISTRY
 
     out = console.output()
-    if section is not None and section not in SECTIONS:
-        hint = closest(section, SECTIONS)
-        raise InputError(f"there is no list of {section!r}{hint} (known: {', '.join(SECTIONS)})")
-    for chosen in SECTIONS if section is None else (section,):
+    if what is not None and what not in SECTIONS:
+        entries = [entry for known in REGISTRY.values() for entry in known if entry.name == what]
+        if not entries:
+            names = [entry.name for known in REGISTRY.values() for entry in known]
+            hint = closest(what, [*SECTIONS, *names])
+            raise InputError(
+                f"there is no {what!r} to list{hint} (known: {', '.join(SECTIONS)}, "
+                "and every name in them)"
+            )
+        for entry in entries:
+            _print_parameters(out, entry)
+        return
+    for chosen in SECTIONS if what is None else (what,):
         if chosen == "datasets":
             _print(out, chosen, _DATASETS)
-            out.print(Text(f" {_DATASETS_NOTE}"))
+            out.print(Text(f" {_DATASETS_NOTE}\n"))
         else:
             known = REGISTRY[chosen.removesuffix("s")]
             _print(out, chosen, [(entry.name, entry.kind, entry.summary) for entry in known])
+    if what in (None, "attacks", "defenses", "models"):
+        out.print(Text(" The parameters of one, and its paper: fastadv list pgd"))
+
+
+def _print_parameters(out: Console, entry: Entry) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from fastadv.grid.manual import parameters_of, reference_of
+
+    parameters, reference = parameters_of(entry), reference_of(entry)
+    title = Text.assemble((entry.name, "bold"), f" ({entry.kind}): {entry.summary}")
+    out.print(title)
+    if reference:
+        out.print(Text(reference))
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("parameter", style="bold", no_wrap=True)
+    table.add_column("default", overflow="fold", max_width=16)
+    table.add_column("what it is")
+    for parameter in parameters:
+        meaning = Text.assemble((parameter.takes, "dim"), f". {parameter.text}".rstrip())
+        table.add_row(Text(parameter.name), Text(parameter.default), meaning)
+    if parameters:
+        out.print(table)
+        first = parameters[0]
+        out.print(Text(f" Written in brackets: {entry.name}[{first.name}={first.default}]"))
 
 
 def _print(out: Console, title: str, entries: list[tuple[str, str, str]]) -> None:

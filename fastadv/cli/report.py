@@ -10,6 +10,7 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.outputs import check_output
+from fastadv.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,11 @@ class Format(StrEnum):
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of a grid.")],
     format: Annotated[
-        Format, typer.Option("--format", metavar="table|json|csv|markdown", help="What to print.")
-    ] = Format.table,
+        Format | None,
+        typer.Option(
+            "--format", metavar="table|json|csv|markdown", help="What to print. Default: table"
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -40,12 +44,14 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Print the results of a grid that were kept, or make a page of them.
+    """Print the kept results of a grid, or make a page of them.
 
     The page stands alone: it loads nothing and runs no script. Attacks at several budgets
     (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves.
     """
     if html is not None:
+        if format is not None:
+            raise InputError("give one of --html and --format: the page is written, not printed")
         check_output("--html", html, "page.html")
     from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_csv, rows_json
@@ -74,7 +80,7 @@ def _write_page(found: GridFolder, folder: Path, path: Path) -> None:
     console.say(f"page in {path}")
 
 
-def _print_table(folder: Path, rows: Sequence[Row], format: Format) -> None:
+def _print_table(folder: Path, rows: Sequence[Row], format: Format | None) -> None:
     from fastadv.grid.worst import worst_rows
     from fastadv.report.markdown import grid_markdown
     from fastadv.report.table import grid_table

@@ -19,7 +19,7 @@ def reproduce(
     paper: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PAPER]",
+            metavar="PAPER",
             help="Without one: the papers that there are.",
             show_default=False,
             autocompletion=_complete_paper,

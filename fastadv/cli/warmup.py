@@ -8,7 +8,7 @@ from fastadv.cli import console
 
 
 def warmup() -> None:
-    """Compile everything now, so that no later command has to wait for it."""
+    """Compile everything now, so that no later run waits for it."""
     from fastadv.cli.progress import GridBar, waiting
 
     messages = console.messages()

@@ -81,12 +81,12 @@ class _Part(NamedTuple):
         return _Part(self.images[rows], self.labels[rows])
 
 
-def load_dataset(spec: str) -> Dataset:
+def load_dataset(spec: str | Path) -> Dataset:
     """Load a dataset.
 
     Parameters
     ----------
-    spec : str
+    spec : str or Path
         ``mnist``; or a folder of four IDX files, named as MNIST's are; or a ``.npz`` file with
         ``x_train, y_train, x_test, y_test`` and, if it likes, ``x_val, y_val``, where images are
         (n, H, W) or (n, H, W, C), of uint8 or of floats in [0, 1]. Where there are no ``x_val``,
@@ -112,7 +112,7 @@ def load_dataset(spec: str) -> Dataset:
     >>> load_dataset("mnist[classes=7-1,train=100]").x_train.shape
     (100, 784)
     """
-    parsed = Spec.parse(spec)
+    parsed = Spec.parse(str(spec))
     given = resolve(parsed.parameters, _PARAMETERS, parsed.name)
     narrowing = {key: given[key] for key in _PARAMETERS if key in given}
     parts, source_hash = _read_source(parsed.name)
@@ -125,6 +125,7 @@ def load_dataset(spec: str) -> Dataset:
         owner = format_spec(parsed.name, {"classes": classes})
         parts = _keep_classes(parts, classes, n_classes, owner)
         class_names = tuple(map(str, classes))
+    _check_trained_on(parts, class_names, owner)
     parts = _draw_subsets(parts, narrowing, owner)
 
     canonical = format_spec("", narrowing)
@@ -159,6 +160,8 @@ def _read_source(name: str) -> tuple[dict[str, _Part], str]:
         arrays = read_idx_folder(path)
     elif path.exists():
         arrays = _read_npz(path)
+    elif path.suffix or len(path.parts) > 1:
+        raise InputError(f"there is no file or folder {name}")
     else:
         hint = closest(name, ["mnist"]) or "; there is mnist."
         raise InputError(
@@ -217,7 +220,8 @@ def _hash_arrays(arrays: dict[str, npt.NDArray[Any]]) -> str:
 def _check_part(images: npt.NDArray[Any], labels: npt.NDArray[Any], part: str, path: Path) -> _Part:
     where = f"{path}: {part} images"
     if images.ndim not in (3, 4) or images.size == 0:
-        raise InputError(f"{where}: found {images.shape}, expected shape (n, H, W) or (n, H, W, C)")
+        form = "shape (n, H, W) or (n, H, W, C)" if images.ndim not in (3, 4) else "some images"
+        raise InputError(f"{where}: found {images.shape}, expected {form}")
     if images.dtype != np.uint8:
         if images.dtype.kind != "f":
             raise InputError(f"{where}: found {images.dtype}, expected uint8 or floats in [0, 1]")
@@ -321,6 +325,16 @@ def _keep_classes(
         rows = np.flatnonzero(labels >= 0)
         kept[name] = _Part(part.images[rows], labels[rows])
     return kept
+
+
+def _check_trained_on(parts: dict[str, _Part], class_names: tuple[str, ...], owner: str) -> None:
+    """Raise InputError for a label that a model could not have learnt."""
+    known = np.unique(parts["train"].labels)
+    for name, part in parts.items():
+        strange = np.setdiff1d(part.labels, known)
+        if len(strange):
+            label = class_names[strange[0]]
+            raise InputError(f"{owner}: there is no train image of class {label}, but {name} ones")
 
 
 def _draw_subsets(

@@ -16,6 +16,10 @@ from typing import Any, Literal
 from fastadv.errors import InputError
 from fastadv.specs import Spec, closest, format_spec, resolve
 
+# Of a grid, unless it is told others.
+DEFAULT_DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
+DEFAULT_SAMPLES = 1000  # test images for evasion attacks, or all if there are fewer
+
 Kind = Literal["evasion", "poisoning", "none", "defense", "model"]
 
 
@@ -126,7 +130,10 @@ def make(what: str, text: str, **defaults: Any) -> Any:
     given: dict[str, Any] = {**known, **spec.parameters}
     nested = {key: make("attack", given.pop(key, default)) for key, default in entry.nested.items()}
     try:
-        return cls(**resolve(given, kinds, spec.name), **nested)
+        made = cls(**resolve(given, kinds, spec.name), **nested)
+        if hasattr(made, "check_parameters"):  # an estimator's constructor checks nothing
+            made.check_parameters()
+        return made
     except InputError as error:
         message = str(error)
         raise InputError(

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +18,13 @@ import fastadv
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.grid.measure import Measure, empty_row
-from fastadv.grid.spec import DEFAULT_DEFENSES, Cell, Grid
+from fastadv.grid.registry import DEFAULT_DEFENSES, DEFAULT_SAMPLES
+from fastadv.grid.spec import Cell, Grid
 from fastadv.grid.stages import Context, Stage, kind_of
 from fastadv.grid.store import Row, Store
 from fastadv.grid.trust import flagged
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
-from fastadv.specs import Spec
+from fastadv.specs import Spec, split_top_level
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
 
@@ -63,11 +64,11 @@ class _Silent:
 
 def run_grid(
     *,
-    attacks: Sequence[str],
-    defenses: Sequence[str] = DEFAULT_DEFENSES,
-    dataset: str = "mnist",
+    attacks: str | Sequence[str],
+    defenses: str | Sequence[str] = DEFAULT_DEFENSES,
+    dataset: str | Path | Dataset = "mnist",
     model: str = "mlp",
-    samples: int = 1000,
+    samples: int | None = None,
     seeds: int = 1,
     seed: int = 0,
     output: str | Path | None = None,
@@ -80,13 +81,16 @@ def run_grid(
 
     Parameters
     ----------
-    attacks, defenses : sequence of str
-        Specs such as ``"stadv[budget=20]"``; ``"all"`` is every registered one. The attack
-        ``none``, which is the clean accuracy, is always the first.
-    dataset, model : str
-        Specs.
-    samples : int
-        Test images that evasion attacks get; other rows are measured on all of them.
+    attacks, defenses : str or sequence of str
+        Specs such as ``"stadv[budget=20]"``, or one text with commas between them; ``"all"`` is
+        every registered one. The attack ``none``, which is the clean accuracy, is always the first.
+    dataset : str, Path or Dataset
+        What `fastadv.load_dataset` takes, or what it returned.
+    model : str
+        A spec.
+    samples : int, optional
+        Test images that evasion attacks get, by default 1,000, or all if there are fewer; other
+        rows are measured on all of them.
     seeds, seed : int
         The seeds are seed, ..., seed + seeds - 1.
     output : path, optional
@@ -115,9 +119,13 @@ def run_grid(
         raise InputError(f"jobs has to be at least 1, got {jobs}")
     if timeout is not None and not timeout > 0:
         raise InputError(f"timeout has to be above 0 seconds, got {timeout}")
-    grid = Grid.parse(list(attacks), list(defenses), dataset, model, samples, seeds, seed)
-    data = load_dataset(dataset)
-    if samples > len(data.x_test):
+    name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
+    n = DEFAULT_SAMPLES if samples is None else samples
+    grid = Grid.parse(_specs(attacks), _specs(defenses), name, model, n, seeds, seed)
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
+    if samples is None:
+        grid = replace(grid, samples=min(n, len(data.x_test)))
+    elif samples > len(data.x_test):
         raise InputError(
             f"samples is {samples}, but {data.name} has {len(data.x_test)} test images"
         )
@@ -133,6 +141,10 @@ def run_grid(
             return _run(context, told, jobs, timeout, fresh)
         finally:
             told.stop()
+
+
+def _specs(given: str | Sequence[str]) -> Sequence[str]:
+    return split_top_level(given) if isinstance(given, str) else given
 
 
 def _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +11,7 @@ import fastadv
 from fastadv.errors import InputError
 from fastadv.grid import registry
 from fastadv.grid.store import SCHEMA
-from fastadv.specs import Spec, format_value
-
-DEFAULT_DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
+from fastadv.specs import Spec, format_spec
 
 
 def digest(*parts: object) -> str:
@@ -68,8 +67,8 @@ class Grid:
     @classmethod
     def parse(
         cls,
-        attacks: list[str],
-        defenses: list[str],
+        attacks: Sequence[str],
+        defenses: Sequence[str],
         dataset: str,
         model: str,
         samples: int,
@@ -126,7 +125,7 @@ class Grid:
         }
 
 
-def _choices(what: str, texts: list[str]) -> tuple[Choice, ...]:
+def _choices(what: str, texts: Sequence[str]) -> tuple[Choice, ...]:
     """Build each choice once: ``all`` stands for every registered one, repeats are dropped."""
     expanded: list[str] = []
     for text in texts:
@@ -140,5 +139,4 @@ def _choices(what: str, texts: list[str]) -> tuple[Choice, ...]:
 
 def _tidy(text: str) -> str:
     spec = Spec.parse(text)
-    inner = ",".join(f"{key}={format_value(value)}" for key, value in spec.parameters.items())
-    return f"{spec.name}[{inner}]" if inner else spec.name
+    return format_spec(spec.name, spec.parameters)

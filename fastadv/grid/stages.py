@@ -56,15 +56,24 @@ class Context:
     store: Store
 
     def new_model(self, seed: int) -> Any:
-        """Return an untrained model; what it would take from its data it has from the clean set."""
-        model = self.grid.make_model(seed)
-        return model.resolve(self.dataset.x_train) if hasattr(model, "resolve") else model
+        """Return an untrained model, see `new_model`."""
+        return new_model(self.grid.model, seed, self.dataset)
 
     @functools.cached_property
     def test_rows(self) -> npt.NDArray[np.intp]:
-        """The test images for evasion attacks: any number is a prefix of any larger one."""
-        order = seeds.generator(0, "test samples").permutation(len(self.dataset.x_test))
-        return order[: self.grid.samples]
+        """The test images for evasion attacks."""
+        return test_rows(self.dataset, self.grid.samples)
+
+
+def new_model(spec: str, seed: int, data: Dataset) -> Any:
+    """Return an untrained model; what it would take from its data it has from the clean set."""
+    model = registry.make("model", spec, random_state=seed)
+    return model.resolve(data.x_train) if hasattr(model, "resolve") else model
+
+
+def test_rows(data: Dataset, n: int) -> npt.NDArray[np.intp]:
+    """Return which ``n`` test images evasion attacks get: a prefix of any larger number of them."""
+    return seeds.generator(0, "test samples").permutation(len(data.x_test))[:n]
 
 
 class Stage(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastadv import threads
 from fastadv.datasets import open_shared, share
+from fastadv.errors import DivergenceError, InputError
 from fastadv.grid.spec import Grid
 from fastadv.grid.stages import Context, Stage
 from fastadv.grid.store import Store
@@ -41,6 +42,8 @@ def _blocked(key: str, needs: Needs, bad: Mapping[str, Finished]) -> Finished | 
 
 def _message(error: BaseException) -> str:
     text = " ".join(str(error).split())
+    if text and isinstance(error, InputError | DivergenceError):
+        return text  # it says by itself what is wrong
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

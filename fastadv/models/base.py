@@ -100,7 +100,7 @@ def class_columns(model: Model, y: npt.NDArray[Any]) -> Labels:
     strange = model.classes_[columns] != y
     if np.any(strange):
         raise InputError(
-            f"the label {y[strange][0]!r} is not among the model's classes "
+            f"the label {y[strange][0]} is not among the model's classes "
             f"{', '.join(map(str, model.classes_))}"
         )
     return columns.astype(np.int64)

@@ -15,11 +15,11 @@ import numpy as np
 
 from fastadv.datasets import load_dataset
 from fastadv.grid.registry import make_attack
+from fastadv.grid.stages import test_rows
 from fastadv.kernels import flow as kernels
 from fastadv.kernels import loss
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import EvasionResult, Float64, Floats, Labels, Task
-from fastadv.seeds import generator
 
 WIDTHS = (32, 128, 512)
 SAMPLES = 1000
@@ -106,7 +106,7 @@ def run(tell: Tell = lambda *_: None, samples: int = SAMPLES) -> Reproduction:
         Called as ``tell(what, done, total)`` before each attack.
     """
     data = load_dataset("mnist")
-    rows = generator(0, "test samples").permutation(len(data.x_test))[:samples]
+    rows = test_rows(data, samples)
     X, y = data.x_test[rows], data.y_test[rows]
     outcomes: list[Outcome] = []
     idle, examples = {}, []

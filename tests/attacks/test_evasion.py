@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs
 
-from fastadv import MLPClassifier, load_dataset, make_attack
+from fastadv import InputError, MLPClassifier, load_dataset, make_attack
 from fastadv.protocols import Task
 
 X, Y = blobs()
@@ -106,3 +106,38 @@ def test_pgd_that_stops_at_success_breaks_the_same_images(norm: str, targeted: b
         model, X[3:4], Y[3:4], task=TASK, target=None if target is None else target[3:4]
     )
     np.testing.assert_array_equal(alone.x_adv[0], first.x_adv[3])
+
+
+class OnlyLogitsAndPullback:
+    """The least that a user's own model has to have: it does not even name its classes."""
+
+    classes_: np.ndarray
+
+    def __init__(self, weights: np.ndarray) -> None:
+        self.weights = weights
+
+    def vjp(self, x: np.ndarray):
+        return (x - np.float32(0.5)) @ self.weights, lambda dlogits: dlogits @ self.weights.T
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["pgd[eps=0.5]", "apgd[eps=0.5]", "square[eps=0.5,queries=50]", "deepfool", "cw", "stadv"],
+)
+def test_a_model_of_ones_own_needs_only_vjp(text: str) -> None:
+    own = OnlyLogitsAndPullback(np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32))
+    y = own.vjp(X)[0].argmax(axis=1)
+    unnamed = make_attack(text).perturb(own, X, y, task=TWO)  # type: ignore[arg-type]
+    own.classes_ = np.arange(2)
+    named = make_attack(text).perturb(own, X, y, task=TWO)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(unnamed.x_adv, named.x_adv)
+    assert unnamed.success.any()
+
+
+def test_what_a_model_lacks_is_said() -> None:
+    with pytest.raises(InputError, match="MLPClassifier is not trained: call its fit first"):
+        make_attack("pgd").perturb(MLPClassifier(), X, Y, task=TASK)
+    with pytest.raises(InputError, match=r"square needs the model's logits \(vjp or logits\)"):
+        make_attack("square").perturb(object(), X, Y, task=TASK)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="n_classes has to be at least 2, got 1"):
+        Task(image_shape=(5, 4, 1), n_classes=1)

@@ -8,11 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from fastadv.cli import grid_options
 from fastadv.cli.grid_options import GridOptions, parse_duration, resolve_options
 from fastadv.cli.specs import complete_list, spec_list
-from fastadv.grid import spec
-from fastadv.grid.registry import ATTACKS, DEFENSES, REGISTRY
+from fastadv.grid.manual import parameters_of
+from fastadv.grid.registry import ATTACKS, DEFAULT_DEFENSES, DEFENSES, REGISTRY, make
 
 SMALL = "mnist[train=300,val=100,test=100]"
 
@@ -39,7 +38,7 @@ def test_the_grid_is_asked_for_what_was_written(program, fake_grid):
 
 def test_defaults_are_those_of_the_grid(program, fake_grid):
     assert program("grid", "--attacks", "pgd").code == 0
-    assert fake_grid.asked["defenses"] == list(spec.DEFAULT_DEFENSES)
+    assert fake_grid.asked["defenses"] == list(DEFAULT_DEFENSES)
     assert fake_grid.asked["timeout"] is None
     assert fake_grid.asked["output"] == "fastadv-results"
 
@@ -51,7 +50,6 @@ def test_defaults_agree_with_run_grid():
     options = GridOptions(attacks=["pgd"], defenses=["none"])
     for name in ("dataset", "model", "samples", "seeds", "seed", "jobs", "timeout"):
         assert getattr(options, name) == signature[name].default, name
-    assert grid_options.DEFENSES == spec.DEFAULT_DEFENSES
 
 
 def test_a_flag_beats_the_file_and_the_file_the_default(tmp_path):
@@ -96,7 +94,7 @@ def test_a_cell_that_failed_is_exit_code_1(program, fake_grid, status):
     fake_grid.statuses = ["ok", status]
     done = program("grid", "--attacks", "pgd")
     assert done.code == 1
-    assert "1 of 2 cells failed; the others are kept" in done.err
+    assert "1 of 2 cells failed; run the same command again to retry them" in done.err
     assert f"{status} [1]" in done.out
 
 
@@ -171,6 +169,27 @@ def test_completion_of_a_comma_list():
     assert complete_list("attack", "pgd[eps=0.1,st") == []
     assert complete_list("defense", "al") == ["all"]
     assert "none" not in complete_list("attack", "")
+
+
+@pytest.mark.parametrize("what", REGISTRY)
+def test_the_parameters_of_every_name_are_listed_with_what_the_docstring_says(what):
+    explains_itself = {"norm", "learning_rate_init"}
+    for entry in REGISTRY[what]:
+        for parameter in parameters_of(entry):
+            assert parameter.takes
+            assert parameter.text or parameter.name in explains_itself, (entry.name, parameter)
+            spec = f"{entry.name}[{parameter.name}={parameter.default}]"
+            make(what, spec)  # the default, as it is printed, can be written
+
+
+def test_list_of_one_name(program):
+    done = program("list", "pgd")
+    assert done.code == 0
+    assert "Madry et al." in done.out
+    assert "pgd[eps=0.1]" in done.out
+    assert "Random starts" in done.out
+    assert max(map(len, done.out.splitlines())) <= 100
+    assert program("list", "none").out.count("none (") == 2  # an attack and a defense
 
 
 # -- attack ---------------------------------------------------------------------------------

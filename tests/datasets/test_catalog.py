@@ -189,12 +189,16 @@ def test_faults_of_narrowing(npz, parameters, fault):
 def test_a_class_without_training_images_cannot_be_chosen(npz):
     path = npz(y_train=np.arange(60) % 2 * 2)
     assert "there is no train image of class 1" in fault_of(f"{path}[classes=0-1]")
+    assert fault_of(path) == f"{path}: there is no train image of class 1, but test ones"
+    assert load_dataset(f"{path}[classes=0-2]").task.n_classes == 2
 
 
 def test_unknown_names():
     hint = "Otherwise give a folder of four IDX files or a .npz file"
     assert fault_of("mnits") == f"no dataset 'mnits'; did you mean mnist? {hint}"
-    assert fault_of("no/such.npz") == f"no dataset 'no/such.npz'; there is mnist. {hint}"
+    assert fault_of("digits") == f"no dataset 'digits'; there is mnist. {hint}"
+    assert fault_of("no/such") == "there is no file or folder no/such"
+    assert fault_of("such.npz") == "there is no file or folder such.npz"
 
 
 # The class, and sharing

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from helpers import TASK, write_npz
 
+from fastadv.datasets import load_dataset
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import InputError
-from fastadv.grid import measure, registry, run, stages
+from fastadv.grid import measure, registry, stages
 from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid
 from fastadv.grid.store import Row, Store
@@ -386,6 +387,7 @@ def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
         ({"seeds": 0}, "seeds has to be at least 1"),
         ({"model": "mpl"}, "did you mean mlp"),
         ({"model": "mlp[activation=sine]"}, "one of logistic, tanh, relu"),
+        ({"model": "mlp[max_iter=0]"}, "mlp: max_iter has to be at least 1, got 0"),
     ],
 )
 def test_bad_input_before_any_work(
@@ -403,7 +405,18 @@ def test_an_output_that_cannot_be_written(dataset: str, tmp_path: Path) -> None:
         small_grid(dataset, output=tmp_path / "file" / "out")
 
 
+def test_specs_as_one_text_and_a_dataset_in_memory(dataset: str) -> None:
+    data = load_dataset(dataset)
+    rows = run_grid(attacks="fgsm,pgd[eps=0.1,steps=2]", defenses="none", dataset=data, model=MODEL)
+    assert [row.attack for row in rows] == ["none", "fgsm", "pgd[eps=0.1,steps=2]"]
+    assert {row.dataset for row in rows} == {dataset}
+    assert rows[1].n == len(data.x_test) == 45  # fewer than 1,000
+    path = run_grid(
+        attacks=["fgsm"], defenses=["none"], dataset=Path(dataset), model=MODEL, samples=45
+    )
+    assert numbers(path) == numbers(rows[:2])
+
+
 def test_seeds_are_rows_of_their_own(dataset: str) -> None:
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], seeds=2, seed=4)
     assert [row.seed for row in rows] == [4, 4, 5, 5]
-    assert run.DEFAULT_DEFENSES[0] == "none"

@@ -90,6 +90,8 @@ class Evasion(ABC):
         differentiable = hasattr(model, "vjp") or hasattr(model, "input_gradient")
         if "gradient" in self.needs and not differentiable:
             return f"{self.name} needs the model's input gradient (vjp or input_gradient)"
+        if not hasattr(model, "vjp") and not hasattr(model, "logits"):
+            return f"{self.name} needs the model's logits (vjp or logits)"
         return None
 
     def measure(self, x: Floats, x_adv: Floats, details: Details, task: Task) -> dict[str, Float64]:
@@ -114,6 +116,8 @@ class Evasion(ABC):
         Parameters
         ----------
         model : Model
+            Trained. ``vjp`` is enough, or ``logits`` and ``input_gradient``; of a model without
+            ``classes_`` column i of the logits is class i.
         X : ndarray of shape (n, d)
             Images within ``task.bounds``.
         y : ndarray of int, shape (n,)
@@ -131,12 +135,16 @@ class Evasion(ABC):
         Raises
         ------
         InputError
-            If the model lacks what the attack needs, the arrays do not fit the task, or a target is
-            the true class.
+            If the model is not trained or lacks what the attack needs, the arrays do not fit the
+            task, or a target is the true class.
         """
         reason = self.supports(model, task)
         if reason:
             raise InputError(reason)
+        if not hasattr(model, "classes_"):
+            if hasattr(model, "fit"):
+                raise InputError(f"{type(model).__name__} is not trained: call its fit first")
+            model = _Numbered(model, task.n_classes)
         X = checks.images(X, task).astype(np.float32, copy=False)
         y = checks.labels(y, len(X), task)
         columns = class_columns(model, y)
@@ -202,6 +210,16 @@ class Evasion(ABC):
     def __str__(self) -> str:
         inner = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
         return f"{self.name}({inner})"
+
+
+class _Numbered:
+    """A model that does not name its classes: they are the columns of its logits."""
+
+    def __init__(self, model: Any, n_classes: int) -> None:
+        self._model, self.classes_ = model, np.arange(n_classes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
 
 
 class Counted:
