@@ -260,10 +260,7 @@ def _written(**parameters: Any) -> tuple[tuple[str, Peer], ...]:
 
 
 # By the spec of ours, the same attack with the same parameters elsewhere. For C&W the constant rate
-# is the best for Foolbox of 0.05, 0.1 and 0.15. The windows of torchattacks' Square never reach the
-# last row and column, unlike the paper's: in L2 on MNIST that is worth some 0.6 points to it, and
-# made to reach them it is as strong as ours (74.7 and 74.6 % left, 10 and 16 seeds). Ours reach
-# them: on images whose edges matter (tests/attacks/test_linear_optimum.py) it loses too much.
+# is the best for Foolbox of 0.05, 0.1 and 0.15.
 PEERS: dict[str, tuple[tuple[str, Peer], ...]] = {
     "fgsm[eps=0.1]": (
         _torchattacks("FGSM", eps=0.1),
