@@ -7,6 +7,7 @@ of its attacks, and AutoAttack (Croce and Hein, ICML 2020) is met by all of ours
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from fastadv.protocols import Floats, Mask
 TOLERANCE = 0.003  # by which ours may be weaker
 DEFENSES = ("none", "adv_training")
 WORST = "worst"
-SEARCHES = 3  # seeds whose mean stands for a random search, on both sides
+SEARCHES = 8  # seeds whose mean stands for a random search, on both sides
 
 
 class Match(msgspec.Struct, kw_only=True):
@@ -40,6 +41,8 @@ class Match(msgspec.Struct, kw_only=True):
         Accuracy under the attack, within the budget: the lower, the stronger.
     median_ours, median_theirs : float or None
         The median distance of successes at any budget, for attacks that look for the least.
+    error : float
+        The standard error of ``ours - theirs``, for random searches: how far their seeds move it.
     reason : str or None
         Why there is no figure of theirs.
     """
@@ -53,6 +56,7 @@ class Match(msgspec.Struct, kw_only=True):
     theirs: float | None = None
     median_ours: float | None = None
     median_theirs: float | None = None
+    error: float = 0.0
     reason: str | None = None
 
     @property
@@ -62,8 +66,9 @@ class Match(msgspec.Struct, kw_only=True):
 
     @property
     def too_weak(self) -> bool:
-        """Whether that is more than we allow ourselves."""
-        return self.weaker is not None and self.weaker > TOLERANCE + 1e-9
+        """Whether that is more than we allow ourselves, and more than chance does."""
+        allowed = TOLERANCE + 2 * self.error + 1e-9
+        return self.weaker is not None and self.weaker > allowed
 
 
 def matches(
@@ -106,7 +111,7 @@ def _attack(
     seeds = range(1 if "gradient" in made.needs else SEARCHES)
     posed = evasion.problem(attack, defense, samples)
     several = [replace(posed, seed=seed) for seed in seeds]
-    ours, mine = _mean(several, evasion.fastadv)
+    ours, mine, spread = _mean(several, evasion.fastadv)
     distance, first = f"median {posed.threat.kind}", {"fastadv": mine}
     for library, peer in evasion.PEERS[attack]:
         match = Match(
@@ -116,19 +121,26 @@ def _attack(
         )  # fmt: skip
         masks, first = first, {}  # ours counts once
         if match.reason is None:
-            theirs, survived = _mean(several, peer)
-            match.theirs = theirs["accuracy"]
+            theirs, survived, their_spread = _mean(several, peer)
+            match.theirs, match.error = theirs["accuracy"], math.hypot(spread, their_spread)
             match.median_theirs = theirs.get(distance) if made.minimum_norm else None
             masks = masks | {library: survived}
         yield match, masks
 
 
-def _mean(several: Sequence[evasion.Problem], peer: evasion.Peer) -> tuple[dict[str, float], Mask]:
-    """Return the mean quality over seeds, and which images survive the first."""
+def _mean(
+    several: Sequence[evasion.Problem], peer: evasion.Peer
+) -> tuple[dict[str, float], Mask, float]:
+    """Return the mean quality over seeds, which images survive the first, and the accuracy's error.
+
+    That is the standard error of its mean over the seeds; 0 of a single one.
+    """
     found = [peer(posed)() for posed in several]
     qualities = [posed.quality(x_adv) for posed, x_adv in zip(several, found, strict=True)]
     mean = {k: float(np.mean([q.get(k, np.nan) for q in qualities])) for k in qualities[0]}
-    return mean, several[0].survives(found[0])
+    each = [quality["accuracy"] for quality in qualities]
+    error = float(np.std(each, ddof=1)) / math.sqrt(len(each)) if len(each) > 1 else 0.0
+    return mean, several[0].survives(found[0]), error
 
 
 def _absent(library: str) -> str | None:

@@ -25,8 +25,9 @@ def strength_table(matches: Sequence[Match]) -> RenderableType:
         f"Accuracy in % under attack on the same {images} images, model and budget: the lower, the "
         "stronger. Beneath it, for attacks that look for the least change, the median distance of "
         f"what succeeds at any budget. worst: an image counts if it survives every attack of that "
-        f"threat model. Of random searches the mean over {SEARCHES} seeds. Ours may be weaker by "
-        f"{100 * TOLERANCE:g} points."
+        f"threat model. Of random searches the mean over {SEARCHES} seeds, and ± the standard "
+        f"error of the difference. Ours may be weaker by {100 * TOLERANCE:g} points and twice that "
+        "error."
     )
     absent = sorted({f"{m.library}: {m.reason}" for m in matches if m.reason is not None})
     return Group(*parts, Text(legend, style="dim"), *map(Text, absent))
@@ -46,6 +47,8 @@ def _table(defense: str, matches: Sequence[Match]) -> Table:
         if match.attack == WORST and matches[number - 1].attack != WORST:
             table.add_section()
         difference = "" if match.weaker is None else f"{100 * match.weaker:+.1f}"
+        if match.error > 0:
+            difference += f"\n± {100 * match.error:.1f}"
         verdict = Text("too weak", style="red") if match.too_weak else Text("")
         table.add_row(
             Text("\n".join(wrap(match.attack, _WIDTH))), match.threat, match.library,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -78,6 +79,8 @@ def test_accuracies_attack_by_attack_and_together() -> None:
     seeds = [survivors(SQUARE, seed).mean() for seed in range(strength.SEARCHES)]
     assert len(set(seeds)) > 1
     assert searched.ours == searched.theirs == pytest.approx(np.mean(seeds))
+    error = np.std(seeds, ddof=1) * math.sqrt(2 / len(seeds))
+    assert (searched.error, strong.error) == (pytest.approx(error), 0)
     assert table["worst", "linf(0.15)", "strong"].ours == seeds[0]
     assert same.median_ours is not None
     assert same.median_ours == same.median_theirs
@@ -87,6 +90,10 @@ def test_a_tenth_too_weak_is_told_and_three_tenths_are_allowed() -> None:
     match = strength.Match(defense="none", attack="a", threat="t", library="l", n=1000)
     for ours, too_weak in ((0.503, False), (0.504, True), (0.4, False)):
         match.ours, match.theirs = ours, 0.5
+        assert match.too_weak == too_weak
+    match.error = 0.002  # what chance may do is not held against us
+    for ours, too_weak in ((0.506, False), (0.508, True)):
+        match.ours = ours
         assert match.too_weak == too_weak
 
 
