@@ -1,4 +1,4 @@
-"""Three things that plain loops cannot say to the compiler, each with its meaning in plain Python.
+"""Four things that plain loops cannot say to the compiler, each with its meaning in plain Python.
 
 The plain functions are what runs uncompiled, and for types other than floats.
 """
@@ -12,6 +12,7 @@ from numba.extending import intrinsic, overload
 _REGISTER = 64  # bytes of the widest there is; LLVM splits it where it is narrower
 _AT_ONCE = 4  # registers that stay put while the rows go by
 _FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 
 
 def add_rows(values, rows, start, stop, matrix, out):
@@ -23,6 +24,16 @@ def add_rows(values, rows, start, stop, matrix, out):
     for p in range(start, stop):
         for j in range(out.size):
             out[j] += values[p] * matrix[rows[p], j]
+
+
+def add_to_rows(values, rows, start, stop, row, out):
+    """Add to the rows ``rows[p]`` of ``out`` (n, m) the vector ``row`` (m,) times ``values[p]``.
+
+    For p from ``start`` to ``stop``. ``out`` is modified in place. Here ``row`` stays in registers.
+    """
+    for p in range(start, stop):
+        for j in range(row.size):
+            out[rows[p], j] += values[p] * row[j]
 
 
 def float_of_bits(bits):
@@ -45,6 +56,59 @@ def _bitcast(typing_context, bits):
     return types.float32(types.int32), emit
 
 
+class _Columns:
+    """The code that both sums of rows are made of: some registers' worth of columns, from one on."""
+
+    def __init__(self, context, builder, signature, arguments, kind, n_registers):
+        self.context, self.builder = context, builder
+        self.signature, self.arguments = signature, arguments
+        self.size, self.n_lanes = kind.bitwidth // 8, 8 * _REGISTER // kind.bitwidth
+        self.vector = ir.VectorType(_FLOATS[kind], self.n_lanes)
+        self.lanes = [ir.Constant(_INT64, k * self.n_lanes) for k in range(n_registers)]
+
+    def array(self, k):
+        """Return argument ``k``, an array."""
+        make = self.context.make_array(self.signature.args[k])
+        return make(self.context, self.builder, self.arguments[k])
+
+    def places(self, base):
+        """Return where each register's worth of columns begins."""
+        at = [self.builder.gep(base, [k]) for k in self.lanes]
+        return [self.builder.bitcast(place, self.vector.as_pointer()) for place in at]
+
+    def row_of(self, matrix, p, first):
+        """Return the places in the row ``rows[p]`` of a matrix."""
+        row = self.builder.load(self.builder.gep(self.array(1).data, [p]))
+        row = self.context.cast(self.builder, row, self.signature.args[1].dtype, types.intp)
+        length = self.builder.extract_value(matrix.shape, 1)
+        offset = self.builder.add(self.builder.mul(row, length), first)
+        return self.places(self.builder.gep(matrix.data, [offset]))
+
+    def value_of(self, p):
+        """Return ``values[p]`` in all lanes."""
+        value = self.builder.load(self.builder.gep(self.array(0).data, [p]))
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        value = self.builder.insert_element(undefined, value, ir.Constant(_INT32, 0))
+        all_first = ir.Constant(ir.VectorType(_INT32, self.n_lanes), [0] * self.n_lanes)
+        return self.builder.shuffle_vector(value, undefined, all_first)
+
+    def load(self, place):
+        return self.builder.load(place, align=self.size)
+
+    def store(self, value, place):
+        self.builder.store(value, place, align=self.size)
+
+    def plus_product(self, total, a, b):
+        """Return total + a b, in one instruction where there is one."""
+        product = self.builder.fmul(a, b, flags=["contract"])
+        return self.builder.fadd(total, product, flags=["contract"])
+
+    def for_each(self):
+        """Loop over p from ``start`` to ``stop``."""
+        start, stop = self.arguments[2], self.arguments[3]
+        return cgutils.for_range_slice(self.builder, start, stop, ir.Constant(_INT64, 1))
+
+
 def _add_rows_of_width(n_registers):
     """Return the intrinsic that adds so many registers' worth of columns, from ``first`` on."""
 
@@ -53,39 +117,40 @@ def _add_rows_of_width(n_registers):
         signature = types.void(values, rows, types.intp, types.intp, matrix, types.intp, out)
 
         def emit(context, builder, signature, arguments):
-            def array(k):
-                return context.make_array(signature.args[k])(context, builder, arguments[k])
-
-            start, stop, first = arguments[2], arguments[3], arguments[5]
-            kind = signature.args[4].dtype
-            size, n_lanes = kind.bitwidth // 8, 8 * _REGISTER // kind.bitwidth
-            int64, vector = ir.IntType(64), ir.VectorType(_FLOATS[kind], n_lanes)
-            lanes = [ir.Constant(int64, k * n_lanes) for k in range(n_registers)]
-            undefined = ir.Constant(vector, ir.Undefined)
-            broadcast = ir.Constant(ir.VectorType(ir.IntType(32), n_lanes), [0] * n_lanes)
-
-            def pointers(base):
-                return [builder.bitcast(builder.gep(base, [k]), vector.as_pointer()) for k in lanes]
-
-            places = pointers(builder.gep(array(6).data, [first]))
-            sums = [cgutils.alloca_once_value(builder, builder.load(p, align=size)) for p in places]
-            row_length = builder.extract_value(array(4).shape, 1)
-            with cgutils.for_range_slice(builder, start, stop, ir.Constant(int64, 1)) as (p, _):
-                value = builder.load(builder.gep(array(0).data, [p]))
-                value = builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-                value = builder.shuffle_vector(value, undefined, broadcast)
-                row = builder.load(builder.gep(array(1).data, [p]))
-                row = context.cast(builder, row, signature.args[1].dtype, types.intp)
-                offset = builder.add(builder.mul(row, row_length), first)
-                columns = pointers(builder.gep(array(4).data, [offset]))
-                for total, place in zip(sums, columns, strict=True):
-                    product = builder.fmul(
-                        value, builder.load(place, align=size), flags=["contract"]
-                    )
-                    product = builder.fadd(builder.load(total), product, flags=["contract"])
-                    builder.store(product, total)
+            columns = _Columns(context, builder, signature, arguments, matrix.dtype, n_registers)
+            first, table = arguments[5], columns.array(4)
+            places = columns.places(builder.gep(columns.array(6).data, [first]))
+            sums = [cgutils.alloca_once_value(builder, columns.load(place)) for place in places]
+            with columns.for_each() as (p, _):
+                value = columns.value_of(p)
+                for total, place in zip(sums, columns.row_of(table, p, first), strict=True):
+                    grown = columns.plus_product(builder.load(total), value, columns.load(place))
+                    builder.store(grown, total)
             for total, place in zip(sums, places, strict=True):
-                builder.store(builder.load(total), place, align=size)
+                columns.store(builder.load(total), place)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return add
+
+
+def _add_to_rows_of_width(n_registers):
+    """Return the intrinsic that adds to so many registers' worth of columns, from ``first`` on."""
+
+    @intrinsic
+    def add(typing_context, values, rows, start, stop, row, first, out):
+        signature = types.void(values, rows, types.intp, types.intp, row, types.intp, out)
+
+        def emit(context, builder, signature, arguments):
+            columns = _Columns(context, builder, signature, arguments, row.dtype, n_registers)
+            first, table = arguments[5], columns.array(6)
+            places = columns.places(builder.gep(columns.array(4).data, [first]))
+            addends = [columns.load(place) for place in places]
+            with columns.for_each() as (p, _):
+                value = columns.value_of(p)
+                for addend, place in zip(addends, columns.row_of(table, p, first), strict=True):
+                    columns.store(columns.plus_product(columns.load(place), value, addend), place)
             return context.get_dummy_value()
 
         return signature, emit
@@ -94,6 +159,7 @@ def _add_rows_of_width(n_registers):
 
 
 _add_rows_wide, _add_rows_narrow = _add_rows_of_width(_AT_ONCE), _add_rows_of_width(1)
+_add_to_rows_wide, _add_to_rows_narrow = _add_to_rows_of_width(_AT_ONCE), _add_to_rows_of_width(1)
 
 
 @overload(float_of_bits)
@@ -106,13 +172,12 @@ def _prefetch(typing_context, array, k):
     def emit(context, builder, signature, arguments):
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         place = builder.bitcast(builder.gep(data, [arguments[1]]), cgutils.voidptr_t)
-        int32 = ir.IntType(32)
         hint = builder.module.declare_intrinsic(
             "llvm.prefetch",
             [cgutils.voidptr_t],
-            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, int32, int32, int32]),
+            ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, _INT32, _INT32, _INT32]),
         )
-        builder.call(hint, [place, int32(0), int32(3), int32(1)])  # to read, keep, data
+        builder.call(hint, [place, _INT32(0), _INT32(3), _INT32(1)])  # to read, keep, data
         return context.get_dummy_value()
 
     return types.void(array, types.intp), emit
@@ -129,7 +194,7 @@ def _prefetch_lines(array, start, stop):
     return by_lines
 
 
-@overload(add_rows)
+@overload(add_rows, jit_options={"forceinline": True})
 def _add_rows(values, rows, start, stop, matrix, out):
     kind = matrix.dtype
     if {values.dtype, out.dtype} != {kind} or kind not in _FLOATS:
@@ -149,5 +214,29 @@ def _add_rows(values, rows, start, stop, matrix, out):
             for p in range(start, stop):
                 for j in range(first, out.size):
                     out[j] += values[p] * matrix[rows[p], j]
+
+    return by_registers
+
+
+@overload(add_to_rows, jit_options={"forceinline": True})
+def _add_to_rows(values, rows, start, stop, row, out):
+    kind = out.dtype
+    if {values.dtype, row.dtype} != {kind} or kind not in _FLOATS:
+        return add_to_rows
+    narrow = 8 * _REGISTER // kind.bitwidth
+    wide = _AT_ONCE * narrow
+
+    def by_registers(values, rows, start, stop, row, out):
+        first = 0
+        while first + wide <= row.size:
+            _add_to_rows_wide(values, rows, start, stop, row, first, out)
+            first += wide
+        while first + narrow <= row.size:
+            _add_to_rows_narrow(values, rows, start, stop, row, first, out)
+            first += narrow
+        if first < row.size:
+            for p in range(start, stop):
+                for j in range(first, row.size):
+                    out[rows[p], j] += values[p] * row[j]
 
     return by_registers

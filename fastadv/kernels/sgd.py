@@ -1,11 +1,16 @@
 """Mini-batch gradient descent with momentum.
 
-The first layer holds most of the weights. Its matrix is cut into panels of columns, and a thread
-reads and writes the same panel at every step: so it stays in that core's cache. A batch goes through
+The first layer holds most of the weights. Images are mostly zero, and are then given by their
+non-zeros; the matrix is cut into panels of columns, and a thread reads and writes the same panel at
+every step: so it stays in that core's cache. A batch goes through
 
-- first: the sums of the first layer, panel by panel and block of rows by block of rows;
-- upper: blocks of rows go forward from there, and backward;
-- step: parts of the weights gather their gradient over the whole batch and take their step.
+- upper: blocks of rows go forward from the sums of the first layer, and backward;
+- step: each panel gathers its gradient over the whole batch, takes its step, and sums up the next
+  batch; shares of the upper layers step with it.
+
+Both products of a panel go pixel by pixel, over batches that were transposed some at a time: then
+what they read or write in no order, a row for each image, is small enough for the nearest cache.
+Dense features have a phase of its own for the sums, and parts of the matrix in place of panels.
 
 Each number is computed by one thread in one order, whatever the number of threads: the same bits
 for all.
@@ -15,14 +20,14 @@ import numpy as np
 from numba import prange
 
 from fastadv.kernels import dense, sparse
-from fastadv.kernels._intrinsics import add_rows, prefetch
+from fastadv.kernels._intrinsics import add_rows, add_to_rows
 from fastadv.kernels._jit import exact_kernel, kernel, parallel_kernel
 from fastadv.kernels.loss import cross_entropy
 
 BLOCK, DENSE_BLOCK = 32, 64  # rows of a batch, at most; a dense product wants more of them
 PANEL, LANES = 64, 16  # columns, at most; and what they are a multiple of
-PARTS = 16  # of each panel, in a step
-STRIP = 8  # rows of the first matrix: parts of interleaved strips are equally dense
+PARTS = 16  # of a matrix on dense features, in a step
+STRIP = 64  # rows of the first matrix whose gradient is gathered before they step
 PART_ROWS = 32  # of an upper layer, at least: BLAS packs the deltas anew for each part
 PIECE = 128  # rows that are transposed together, at most: their deltas fit the L1 cache
 AHEAD = 16  # pieces that are transposed at once
@@ -43,9 +48,10 @@ def _piece(n, piece):
 
 
 @exact_kernel
-def _parts(n_in, tasks):
-    """Return in how many parts the ``n_in`` rows of an upper layer's matrix are stepped."""
-    return max(1, min(tasks, n_in // PART_ROWS))
+def _panel_width(n, threads):
+    """Return the columns of a panel of ``n``: few enough that each thread gets equally many panels."""
+    count = min(_over(_over(n, PANEL), threads) * threads, _over(n, LANES))
+    return _over(_over(n, count), LANES) * LANES
 
 
 @exact_kernel
@@ -77,39 +83,48 @@ def _unpack(panels, matrix):
 
 
 @exact_kernel
-def _first_layer(X, values, columns, starts, rows, panel, bias, x, out, first):
-    """Fill ``out``, from column ``first`` on, with X[rows] times a panel, plus bias.
+def _first_sparse(values, rows, starts, n, panel, bias, out):
+    """Fill ``out`` (n, width) with a batch, which comes pixel by pixel, times a panel, plus bias."""
+    for i in range(n):
+        for j in range(bias.size):  # there is nothing but zeros beyond
+            out[i, j] = bias[j]
+    for piece in range(_over(n, PIECE)):
+        sums = out[_piece(n, piece) : _piece(n, piece + 1)]
+        begins = starts[piece]
+        for q in range(panel.shape[0]):
+            add_to_rows(values[piece], rows[piece], begins[q], begins[q + 1], panel[q], sums)
 
-    ``x`` is filled with X[rows], if X is dense; the panel is then the whole matrix.
-    """
-    if starts.size > 0:
-        total = np.empty(panel.shape[1], panel.dtype)
-        m = min(total.size, bias.size - first)
-        for i in range(rows.size):
-            for j in range(total.size):
-                total[j] = bias[first + j] if j < m else bias.dtype.type(0)
-            ahead = rows[min(i + 2, rows.size - 1)]
-            prefetch(columns, starts[ahead], starts[ahead + 1])
-            prefetch(values, starts[ahead], starts[ahead + 1])
-            add_rows(values, columns, starts[rows[i]], starts[rows[i] + 1], panel, total)
-            for j in range(m):
-                out[i, first + j] = total[j]
-        return
+
+@exact_kernel
+def _first_dense(X, rows, matrix, bias, x, out):
+    """Fill ``x`` with X[rows], and ``out`` with that times the matrix, plus bias."""
     for i in range(rows.size):
         for j in range(X.shape[1]):
             x[i, j] = X[rows[i], j]
-    dense.affine(x, panel, bias, out)
+    dense.affine(x, matrix, bias, out)
+
+
+@exact_kernel
+def _from_panels(panels, a, b, out):
+    """Fill the rows ``a`` to ``b`` of ``out`` (n, m) from ``panels`` (n_panels, n, width)."""
+    width = panels.shape[2]
+    for p in range(panels.shape[0]):
+        for i in range(a, b):
+            for j in range(min(width, out.shape[1] - p * width)):
+                out[i, p * width + j] = panels[p, i, j]
 
 
 @exact_kernel
 def _upper_layers(
-    y, rows, params, sizes, activation, a, b, labels, hidden, deltas, logits, dlogits, losses, d
-):
+    y, rows, params, sizes, activation, a, b, labels, sums, hidden, deltas, logits, dlogits, losses,
+    d,
+):  # fmt: skip
     """Take the rows ``a`` to ``b`` on from the sums of the first layer; fill ``d`` with its deltas.
 
-    ``d`` (n_panels, batch, width) is in panels, as the first matrix is.
+    ``sums`` and ``d`` (n_panels, batch, width) are in panels, as the first matrix is.
     """
     n = rows.size
+    _from_panels(sums, a, b, logits if sizes.size == 2 else dense.hidden_layer(hidden, sizes, 1, n))
     dense.forward_above(params, sizes, activation, hidden, logits, a, b)
     for i in range(a, b):
         labels[i] = y[rows[i]]
@@ -146,27 +161,22 @@ def _step_dense(h, d, scale, learning_rate, momentum, decay, first, last, w, v, 
 
 
 @exact_kernel
-def _step_sparse(
-    values, rows, starts, n, d, scale, learning_rate, momentum, decay, part, w, v, scratch
-):
-    """Step every PARTS-th strip of a panel; each piece of the batch comes column after column."""
-    width, stride = d.shape[1], PARTS * STRIP
-    gradient = scratch[: _over(w.shape[0], stride) * STRIP * width].reshape((-1, width))
-    gradient[:] = 0
-    for piece in range(_over(n, PIECE)):
-        rows_of_piece = d[_piece(n, piece) : _piece(n, piece + 1)]
-        piece_values, piece_rows, begins, k = values[piece], rows[piece], starts[piece], 0
-        for first in range(part * STRIP, w.shape[0], stride):
-            for q in range(first, min(first + STRIP, w.shape[0])):
+def _step_sparse(values, rows, starts, n, d, scale, learning_rate, momentum, decay, w, v, scratch):
+    """Step a panel; the batch comes pixel by pixel."""
+    gradient = scratch[: STRIP * w.shape[1]].reshape((STRIP, w.shape[1]))
+    for first in range(0, w.shape[0], STRIP):
+        end = min(first + STRIP, w.shape[0])
+        gradient[:] = 0
+        for piece in range(_over(n, PIECE)):
+            rows_of_piece = d[_piece(n, piece) : _piece(n, piece + 1)]
+            begins = starts[piece]
+            for q in range(first, end):
                 start, stop = begins[q], begins[q + 1]
                 if start < stop:
-                    add_rows(piece_values, piece_rows, start, stop, rows_of_piece, gradient[k])
-                k += 1
-    k = 0
-    for first in range(part * STRIP, w.shape[0], stride):
-        for q in range(first, min(first + STRIP, w.shape[0])):
-            _heavy_ball(gradient[k], scale, learning_rate, momentum, decay, w[q], v[q])
-            k += 1
+                    out = gradient[q - first]
+                    add_rows(values[piece], rows[piece], start, stop, rows_of_piece, out)
+        for q in range(first, end):
+            _heavy_ball(gradient[q - first], scale, learning_rate, momentum, decay, w[q], v[q])
 
 
 @exact_kernel
@@ -180,52 +190,55 @@ def _step_bias(d, scale, learning_rate, momentum, w, v, scratch):
 
 
 @exact_kernel
-def _step_part(
+def _step_task(
     values, rows, starts, x, n, hidden, deltas, dlogits, d, first_w, first_v, params, velocity,
-    sizes, learning_rate, momentum, alpha, task, scratch,
+    sizes, learning_rate, momentum, alpha, task, tasks, scratch,
 ):  # fmt: skip
-    """Step one of all parts of the weights, after a batch of ``n`` rows has gone backward."""
-    last, tasks = sizes.size - 2, d.shape[0] * PARTS
-    panel, part = task // PARTS, task % PARTS
+    """Step one of the ``tasks`` shares of the weights, after a batch of ``n`` rows went backward.
+
+    Of the first matrix that is a panel or, where features are dense, a part of it.
+    """
     scale, decay = params.dtype.type(1.0 / n), params.dtype.type(alpha / n)
-    d, w, v = d[panel, :n], first_w[panel], first_v[panel]
-    if starts.size > 0:
+    is_sparse, last = starts.size > 0, sizes.size - 2
+    panel = task if is_sparse else 0
+    e, w, v = d[panel, :n], first_w[panel], first_v[panel]
+    if is_sparse:
         _step_sparse(
-            values, rows, starts, n, d, scale, learning_rate, momentum, decay, part, w, v, scratch
+            values, rows, starts, n, e, scale, learning_rate, momentum, decay, w, v, scratch
         )
     else:
-        first, end = part * w.shape[0] // PARTS, (part + 1) * w.shape[0] // PARTS
-        _step_dense(x[:n], d, scale, learning_rate, momentum, decay, first, end, w, v, scratch)
-    if part == 0:
-        start, width = panel * d.shape[1], d.shape[1]
-        b, vb = dense.bias(params, sizes, 0), dense.bias(velocity, sizes, 0)
-        b, vb = b[start : start + width], vb[start : start + width]
-        _step_bias(d, scale, learning_rate, momentum, b, vb, scratch)
+        first, end = task * w.shape[0] // tasks, (task + 1) * w.shape[0] // tasks
+        _step_dense(x[:n], e, scale, learning_rate, momentum, decay, first, end, w, v, scratch)
+    if is_sparse or task == 0:
+        b, vb = _panel_bias(params, sizes, panel, w), _panel_bias(velocity, sizes, panel, w)
+        _step_bias(e, scale, learning_rate, momentum, b, vb, scratch)
     for layer in range(1, last + 1):
-        parts = _parts(sizes[layer], tasks)
-        k = _over(task * parts, tasks)  # the part, if any, whose place among the tasks is this one
-        if k >= parts or k * tasks // parts != task:
-            continue
         e = dlogits[:n] if layer == last else dense.hidden_layer(deltas, sizes, layer + 1, n)
         h = dense.hidden_layer(hidden, sizes, layer, n)
         w, v = dense.weights(params, sizes, layer), dense.weights(velocity, sizes, layer)
-        first, end = k * w.shape[0] // parts, (k + 1) * w.shape[0] // parts
-        _step_dense(h, e, scale, learning_rate, momentum, decay, first, end, w, v, scratch)
-        if k == 0:
+        parts = max(1, w.shape[0] // PART_ROWS)
+        for k in range(_over(task * parts, tasks), _over((task + 1) * parts, tasks)):
+            first, end = k * w.shape[0] // parts, (k + 1) * w.shape[0] // parts
+            _step_dense(h, e, scale, learning_rate, momentum, decay, first, end, w, v, scratch)
+        if task == 0:
             b, vb = dense.bias(params, sizes, layer), dense.bias(velocity, sizes, layer)
             _step_bias(e, scale, learning_rate, momentum, b, vb, scratch)
 
 
 @exact_kernel
-def _scratch_size(sizes, batch_size, n_panels, width, is_sparse):
+def _panel_bias(vector, sizes, panel, w):
+    """Return the first layer's biases of a panel ``w``: a view."""
+    width = w.shape[1]
+    return dense.bias(vector, sizes, 0)[panel * width : (panel + 1) * width]
+
+
+@exact_kernel
+def _scratch_size(sizes, batch_size, width, is_sparse):
     """Return the most numbers that a task of a step needs."""
-    rows = _over(sizes[0], PARTS)
-    most = (
-        _over(sizes[0], PARTS * STRIP) * STRIP * width if is_sparse else rows * (batch_size + width)
-    )
+    most = STRIP * width if is_sparse else _over(sizes[0], PARTS) * (batch_size + width)
     for layer in range(1, sizes.size - 1):
         n_in, n_out = sizes[layer], sizes[layer + 1]
-        parts = _parts(n_in, n_panels * PARTS)
+        parts = max(1, n_in // PART_ROWS)
         most = max(most, _over(n_in, parts) * (batch_size + n_out), n_out)
     return max(most, width)
 
@@ -252,57 +265,67 @@ def _transpose_piece(values, columns, starts, rows, batch_size, k, t_values, t_r
 
 @parallel_kernel
 def _side_by_side(
-    phase, n, X, values, columns, starts, y, rows, batch_size, params, velocity, sizes, activation,
-    learning_rate, momentum, alpha, piece, t_values, t_rows, t_starts, x, labels, hidden, deltas,
-    logits, dlogits, losses, d, first_w, first_v, scratch,
+    phase, n, X, values, columns, starts, y, rows, n_next, batch_size, params, velocity, sizes,
+    activation, learning_rate, momentum, alpha, piece, t_values, t_rows, t_starts, x, labels, sums,
+    hidden, deltas, logits, dlogits, losses, d, first_w, first_v, scratch,
 ):  # fmt: skip
-    """Run the ``n`` tasks of a phase. All phases in one prange: each costs seconds to compile."""
+    """Run the ``n`` tasks of a phase. All phases in one prange: each costs seconds to compile.
+
+    ``piece`` is the first of the batch ``rows``, which ``n_next`` rows follow.
+    """
     for i in prange(n):
         k = np.int64(i)  # prange counts unsigned, for which every callee would be compiled again
+        m = rows.size
         if phase == _TRANSPOSE:
             _transpose_piece(
                 values, columns, starts, rows, batch_size, k, t_values[k], t_rows[k], t_starts[k]
             )
-        elif phase == _STEP:
-            _step_part(
-                t_values[piece:], t_rows[piece:], t_starts[piece:], x, rows.size, hidden, deltas,
-                dlogits, d, first_w, first_v, params, velocity, sizes, learning_rate, momentum,
-                alpha, k, scratch[k],
+        elif phase == _FIRST and starts.size > 0:
+            _first_sparse(
+                t_values[piece:], t_rows[piece:], t_starts[piece:], m, first_w[k],
+                _panel_bias(params, sizes, k, first_w[k]), sums[k],
             )  # fmt: skip
-        else:
-            m, width = rows.size, hidden.size // labels.size
-            h, ds = hidden[: m * width], deltas[: m * width]
-            blocks = n // first_w.shape[0] if phase == _FIRST else n
-            a, b = k % blocks * m // blocks, (k % blocks + 1) * m // blocks
-            if phase == _FIRST:
-                sums = logits if sizes.size == 2 else dense.hidden_layer(h, sizes, 1, m)
-                p = k // blocks
-                _first_layer(
-                    X, values, columns, starts, rows[a:b], first_w[p], dense.bias(params, sizes, 0),
-                    x[a:b], sums[a:b], p * first_w.shape[2],
+        elif phase == _STEP:
+            _step_task(
+                t_values[piece:], t_rows[piece:], t_starts[piece:], x, m, hidden, deltas, dlogits,
+                d, first_w, first_v, params, velocity, sizes, learning_rate, momentum, alpha, k, n,
+                scratch[k],
+            )  # fmt: skip
+            if starts.size > 0 and n_next > 0:
+                following = piece + _over(batch_size, PIECE)
+                _first_sparse(
+                    t_values[following:], t_rows[following:], t_starts[following:], n_next,
+                    first_w[k], _panel_bias(params, sizes, k, first_w[k]), sums[k],
                 )  # fmt: skip
+        else:
+            a, b = k * m // n, (k + 1) * m // n
+            if phase == _FIRST:
+                bias = dense.bias(params, sizes, 0)
+                _first_dense(X, rows[a:b], first_w[0], bias, x[a:b], sums[0, a:b])
             else:
+                size = hidden.size // labels.size * m
                 _upper_layers(
-                    y, rows, params, sizes, activation, a, b, labels, h, ds, logits[:m],
-                    dlogits[:m], losses, d,
+                    y, rows, params, sizes, activation, a, b, labels, sums, hidden[:size],
+                    deltas[:size], logits[:m], dlogits[:m], losses, d,
                 )  # fmt: skip
 
 
 @exact_kernel
 def epoch(
     X, values, columns, starts, y, order, batch_size, params, velocity, sizes, activation,
-    learning_rate, momentum, alpha,
+    learning_rate, momentum, alpha, threads,
 ):  # fmt: skip
     """Run once over ``X[order]`` in batches. ``params`` and ``velocity`` are modified in place.
 
     X is given either dense, with empty ``starts``, or by its non-zeros (see `sparse`), and is then
     (0, d). Returns the sum over samples of the cross-entropy before each step, as float64; the
-    penalty ``alpha`` |W|^2 / (2 batch) is not counted in it.
+    penalty ``alpha`` |W|^2 / (2 batch) is not counted in it. The number of ``threads`` decides on the
+    panels, not on any bit.
     """
     kind, is_sparse = params.dtype, starts.size > 0
     first_w, first_v = dense.weights(params, sizes, 0), dense.weights(velocity, sizes, 0)
     if is_sparse:
-        width = _over(_over(sizes[1], _over(sizes[1], PANEL)), LANES) * LANES
+        width = _panel_width(sizes[1], threads)
         w, v = _panels(first_w, width), _panels(first_v, width)
     else:  # one panel, which is the matrix itself
         w, v = first_w.reshape((1, sizes[0], sizes[1])), first_v.reshape((1, sizes[0], sizes[1]))
@@ -312,9 +335,10 @@ def epoch(
     matrices = np.empty((2, batch_size, sizes[-1]), kind)
     hidden, deltas, logits, dlogits = vectors[0], vectors[1], matrices[0], matrices[1]
     losses, labels = np.empty(batch_size, np.float64), np.empty(batch_size, y.dtype)
-    d = _panels(np.zeros((batch_size, n_panels * width), kind), width)
-    tasks = n_panels * PARTS
-    scratch = np.empty((tasks, _scratch_size(sizes, batch_size, n_panels, width, is_sparse)), kind)
+    nothing = np.zeros((batch_size, n_panels * width), kind)
+    sums, d = _panels(nothing, width), _panels(nothing, width)
+    tasks = n_panels if is_sparse else PARTS
+    scratch = np.empty((tasks, _scratch_size(sizes, batch_size, width, is_sparse)), kind)
     pieces = _over(batch_size, PIECE)  # of a batch
     ahead = max(AHEAD // pieces, 1) if is_sparse else 1  # batches that are transposed at once
     most = min(batch_size, PIECE) * sparse.longest(starts)
@@ -327,23 +351,24 @@ def epoch(
     for start in range(0, order.size, ahead * batch_size):
         group = order[start : start + ahead * batch_size]
         n_batches = _over(group.size, batch_size)
-        for step in range(0 if is_sparse else 1, 3 * n_batches + 1):
-            batch = (step - 1) // 3
-            rows = group if step == 0 else group[batch * batch_size : (batch + 1) * batch_size]
-            phase = _TRANSPOSE if step == 0 else _FIRST + (step - 1) % 3
-            blocks = _over(rows.size, block)
+        for turn in range(0 if is_sparse else 1, 3 * n_batches + 1):
+            phase = _TRANSPOSE if turn == 0 else _FIRST + (turn - 1) % 3
+            batch = (turn - 1) // 3
+            if is_sparse and phase == _FIRST and batch > 0:
+                continue  # the step before has summed up this batch, too
+            first, last = batch * batch_size, (batch + 1) * batch_size
+            rows = group if phase == _TRANSPOSE else group[first:last]
             if phase == _TRANSPOSE:
                 n = n_batches * pieces
-            elif phase == _FIRST:
-                n = n_panels * blocks
-            elif phase == _UPPER:
-                n = blocks
-            else:
+            elif phase == _STEP or (is_sparse and phase == _FIRST):
                 n = tasks
+            else:
+                n = _over(rows.size, block)
             _side_by_side(
-                phase, n, X, values, columns, starts, y, rows, batch_size, params, velocity, sizes,
-                activation, learning_rate, momentum, alpha, batch * pieces, t_values, t_rows,
-                t_starts, x, labels, hidden, deltas, logits, dlogits, losses, d, w, v, scratch,
+                phase, n, X, values, columns, starts, y, rows,
+                min(max(group.size - last, 0), batch_size), batch_size, params, velocity, sizes,
+                activation, learning_rate, momentum, alpha, max(batch, 0) * pieces, t_values, t_rows, t_starts,
+                x, labels, sums, hidden, deltas, logits, dlogits, losses, d, w, v, scratch,
             )  # fmt: skip
             if phase == _UPPER:
                 loss += _total(losses, rows.size)

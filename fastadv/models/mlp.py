@@ -23,7 +23,7 @@ from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.saved import opened
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
-from fastadv.threads import map_chunks, one_blas_thread
+from fastadv.threads import map_chunks, one_blas_thread, thread_count
 
 ACTIVATIONS = {"logistic": dense.LOGISTIC, "tanh": dense.TANH, "relu": dense.RELU}
 Activation = Literal["logistic", "tanh", "relu"]
@@ -265,7 +265,7 @@ class MLPClassifier(
                     *rows, columns, order,
                     min(self.batch_size, len(order)), self._params, velocity, self._sizes,
                     ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
-                    np.float32(self.momentum), np.float32(self.alpha),
+                    np.float32(self.momentum), np.float32(self.alpha), thread_count(),
                 )
             )  # fmt: skip
 

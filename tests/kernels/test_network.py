@@ -68,12 +68,12 @@ def test_training_equals_its_twin_for_any_threads(
     rows, y, order = rows_of(X), RNG.integers(0, 3, n), RNG.permutation(n)
     expected, velocity = params.copy(), np.zeros_like(params)
     step = (sizes, 0, 0.1, 0.9, 0.05)
-    total = sgd_twin.epoch(*rows, y, order, batch_size, expected, velocity, *step)
+    total = sgd_twin.epoch(*rows, y, order, batch_size, expected, velocity, *step, 1)
     bits = set()
     for threads in (1, 2):
         set_threads(threads)
         p, v = params.copy(), np.zeros_like(params)
-        ours = sgd.epoch(*rows, y, order, batch_size, p, v, *step)
+        ours = sgd.epoch(*rows, y, order, batch_size, p, v, *step, threads)
         np.testing.assert_allclose(p, expected, atol=1e-12)
         assert ours == pytest.approx(total, rel=1e-12)
         bits.add(p.tobytes())
@@ -127,6 +127,24 @@ def test_rows_are_added_for_any_width(width: int, dtype: type) -> None:
     add_rows(values, rows, 2, 8, matrix, out)
     np.testing.assert_allclose(out, expected, rtol=0, atol=2e-6 if dtype is np.float32 else 1e-14)
     add_rows(values, rows, 5, 5, matrix, out)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=2e-6 if dtype is np.float32 else 1e-14)
+
+
+@kernel
+def add_to_rows(values, rows, start, stop, row, out):  # type: ignore[no-untyped-def]
+    _intrinsics.add_to_rows(values, rows, start, stop, row, out)
+
+
+@pytest.mark.parametrize("width", [1, 10, 16, 50, 64, 81, 150])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_is_added_to_rows_of_any_width(width: int, dtype: type) -> None:
+    out, values = RNG.normal(size=(20, width)).astype(dtype), RNG.normal(size=9).astype(dtype)
+    rows, row = RNG.integers(0, 20, 9).astype(np.uint16), RNG.normal(size=width).astype(dtype)
+    expected = out.copy()
+    np.add.at(expected, rows[2:8], values[2:8, np.newaxis] * row)
+    add_to_rows(values, rows, 2, 8, row, out)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=2e-6 if dtype is np.float32 else 1e-14)
+    add_to_rows(values, rows, 5, 5, row, out)
     np.testing.assert_allclose(out, expected, rtol=0, atol=2e-6 if dtype is np.float32 else 1e-14)
 
 
