@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastadv.attacks.evasion.base import CHUNK
 from fastadv.benchmarks.race import Work
-from fastadv.kernels import dense
 from fastadv.protocols import Float32
 from fastadv.threads import map_chunks
 
@@ -17,7 +17,7 @@ NAME = "its BLAS products"
 def attack_products(
     weights: Sequence[Float32], X: Float32, forward: float, backward: float
 ) -> Work:
-    """Return the products of an attack's passes over X, in the tiles and threads of ours.
+    """Return the products of an attack's passes over X, in the chunks and threads of ours.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def attack_products(
     forward, backward : float
         Passes an image.
     """
-    tile = dense.TILE
+    tile = CHUNK
     sizes = [len(weights[0]), *(w.shape[1] for w in weights)]
     x = np.resize(X, (tile, sizes[0]))
     n_tiles = -(-len(X) // tile)

@@ -1,8 +1,10 @@
-"""Four things that plain loops cannot say to the compiler, each with its meaning in plain Python.
+"""Five things that plain loops cannot say to the compiler, each with its meaning in plain Python.
 
 The plain functions are what runs uncompiled, and for types other than floats.
 """
 
+import llvmlite.binding
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -11,6 +13,14 @@ from numba.extending import intrinsic, overload
 
 _REGISTER = 64  # bytes of the widest there is; LLVM splits it where it is narrower
 _AT_ONCE = 4  # registers that stay put while the rows go by
+ROWS = 4  # of a product that are summed up together
+# With 16 registers of 32 bytes in place of 32 of 64, a block of a product has to be narrower. That
+# moves no bit: each entry is a sum of its own.
+_FEATURES = numba.config.CPU_FEATURES  # that Numba compiles for, unless it is this processor
+if _FEATURES is None:
+    _FEATURES = llvmlite.binding.get_host_cpu_features().flatten()
+_IS_WIDE = "+avx512f" in _FEATURES
+_BLOCK_REGISTER, _BLOCK_REGISTERS = (64, 4) if _IS_WIDE else (32, 2)
 _FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
 
@@ -36,6 +46,16 @@ def add_to_rows(values, rows, start, stop, row, out):
             out[rows[p], j] += values[p] * row[j]
 
 
+def lanes(out):
+    """Return how many numbers of the type of ``out`` a register of a product's block holds."""
+    return _BLOCK_REGISTER // out.itemsize
+
+
+def wide(out):
+    """Return how many columns a product's block has."""
+    return _BLOCK_REGISTERS * _BLOCK_REGISTER // out.itemsize
+
+
 def float_of_bits(bits):
     """Return the float32 whose bits are those of the int32 ``bits``."""
     return np.int32(bits).view(np.float32)
@@ -59,10 +79,12 @@ def _bitcast(typing_context, bits):
 class _Columns:
     """The code that both sums of rows are made of: some registers' worth of columns, from one on."""
 
-    def __init__(self, context, builder, signature, arguments, kind, n_registers):
+    def __init__(
+        self, context, builder, signature, arguments, kind, n_registers, register=_REGISTER
+    ):
         self.context, self.builder = context, builder
         self.signature, self.arguments = signature, arguments
-        self.size, self.n_lanes = kind.bitwidth // 8, 8 * _REGISTER // kind.bitwidth
+        self.size, self.n_lanes = kind.bitwidth // 8, 8 * register // kind.bitwidth
         self.vector = ir.VectorType(_FLOATS[kind], self.n_lanes)
         self.lanes = [ir.Constant(_INT64, k * self.n_lanes) for k in range(n_registers)]
 
@@ -76,17 +98,24 @@ class _Columns:
         at = [self.builder.gep(base, [k]) for k in self.lanes]
         return [self.builder.bitcast(place, self.vector.as_pointer()) for place in at]
 
+    def entry(self, matrix, row, column):
+        """Return the address of an entry of a matrix."""
+        length = self.builder.extract_value(matrix.shape, 1)
+        offset = self.builder.add(self.builder.mul(row, length), column)
+        return self.builder.gep(matrix.data, [offset])
+
     def row_of(self, matrix, p, first):
         """Return the places in the row ``rows[p]`` of a matrix."""
         row = self.builder.load(self.builder.gep(self.array(1).data, [p]))
         row = self.context.cast(self.builder, row, self.signature.args[1].dtype, types.intp)
-        length = self.builder.extract_value(matrix.shape, 1)
-        offset = self.builder.add(self.builder.mul(row, length), first)
-        return self.places(self.builder.gep(matrix.data, [offset]))
+        return self.places(self.entry(matrix, row, first))
 
     def value_of(self, p):
         """Return ``values[p]`` in all lanes."""
-        value = self.builder.load(self.builder.gep(self.array(0).data, [p]))
+        return self.everywhere(self.builder.load(self.builder.gep(self.array(0).data, [p])))
+
+    def everywhere(self, value):
+        """Return a number in all lanes."""
         undefined = ir.Constant(self.vector, ir.Undefined)
         value = self.builder.insert_element(undefined, value, ir.Constant(_INT32, 0))
         all_first = ir.Constant(ir.VectorType(_INT32, self.n_lanes), [0] * self.n_lanes)
@@ -156,6 +185,86 @@ def _add_to_rows_of_width(n_registers):
         return signature, emit
 
     return add
+
+
+def _block(n_rows, n_registers):
+    """Return the intrinsic of `_products_of`."""
+
+    @intrinsic
+    def add(typing_context, x, i, k, depth, panel, first, out, j):
+        index = types.intp
+        signature = types.void(x, index, index, index, panel, index, out, index)
+
+        def emit(context, builder, signature, arguments):
+            code = _Columns(
+                context, builder, signature, arguments, out.dtype, n_registers, _BLOCK_REGISTER
+            )
+            x, panel, out_ = code.array(0), code.array(4), code.array(6)
+            _, i, k, depth, _, first, _, j = arguments
+            rows = [builder.add(i, ir.Constant(_INT64, r)) for r in range(n_rows)]
+            factors = [code.entry(x, row, k) for row in rows]
+            places = [code.places(code.entry(out_, row, j)) for row in rows]
+            sums = [[cgutils.alloca_once_value(builder, code.load(q)) for q in p] for p in places]
+            with cgutils.for_range(builder, depth) as loop:
+                row_of_panel = builder.add(k, loop.index)
+                right = [code.load(p) for p in code.places(code.entry(panel, row_of_panel, first))]
+                for row, factor in zip(sums, factors, strict=True):
+                    left = code.everywhere(builder.load(builder.gep(factor, [loop.index])))
+                    for total, other in zip(row, right, strict=True):
+                        grown = code.plus_product(builder.load(total), left, other)
+                        builder.store(grown, total)
+            for row, targets in zip(sums, places, strict=True):
+                for total, place in zip(row, targets, strict=True):
+                    code.store(builder.load(total), place)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return add
+
+
+def _products_of(n_rows, n_registers):
+    """Return what adds one block of a product to ``out``: ``n_rows`` by so many registers.
+
+    ``add(x, i, k, depth, panel, first, out, j)`` adds to the rows from ``i`` and the columns from
+    ``j`` on the rows of ``x`` from ``i`` on, of which ``depth`` columns from ``k`` on, times those
+    rows of ``panel``, columns from ``first`` on. Each entry is one sum in their order.
+    """
+
+    def add(x, i, k, depth, panel, first, out, j):
+        width = n_registers * lanes(out)
+        for p in range(k, k + depth):
+            for r in range(i, i + n_rows):
+                out[r, j : j + width] += x[r, p] * panel[p, first : first + width]
+
+    block = _block(n_rows, n_registers)
+
+    @overload(add, jit_options={"forceinline": True})
+    def compiled(x, i, k, depth, panel, first, out, j):
+        return lambda x, i, k, depth, panel, first, out, j: block(
+            x, i, k, depth, panel, first, out, j
+        )
+
+    return add
+
+
+add_products, add_products_row = (
+    _products_of(ROWS, _BLOCK_REGISTERS),
+    _products_of(1, _BLOCK_REGISTERS),
+)
+add_products_narrow, add_products_narrow_row = _products_of(ROWS, 1), _products_of(1, 1)
+
+
+@overload(lanes)
+def _lanes(out):
+    n = 8 * _BLOCK_REGISTER // out.dtype.bitwidth
+    return lambda out: n  # noqa: ARG005
+
+
+@overload(wide)
+def _wide(out):
+    n = 8 * _BLOCK_REGISTERS * _BLOCK_REGISTER // out.dtype.bitwidth
+    return lambda out: n  # noqa: ARG005
 
 
 _add_rows_wide, _add_rows_narrow = _add_rows_of_width(_AT_ONCE), _add_rows_of_width(1)

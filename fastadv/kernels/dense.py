@@ -7,19 +7,10 @@ a block of rows are one vector too, layer after layer.
 
 import numpy as np
 
-from fastadv.kernels import exponential
+from fastadv.kernels import exponential, product
 from fastadv.kernels._jit import exact_kernel
 
 LOGISTIC, TANH, RELU = 0, 1, 2
-
-# OpenBLAS gives a row other bits in a small product than in a full tile, so products that must not
-# depend on the batch run on tiles of this many rows.
-TILE = 64
-
-# Up to this many multiplications OpenBLAS takes another path, without packing. Where one tile is
-# past it, so is every number of tiles, and a row's bits are the same in one product of them all,
-# which runs a tenth faster than tile by tile.
-_SMALL = 1_000_000
 
 
 @exact_kernel
@@ -110,6 +101,11 @@ def multiply_by_derivative(h, activation, d):
 def affine(x, w, b, out):
     """Fill ``out`` with x W + b."""
     np.dot(x, w, out)
+    _add_to_rows(b, out)
+
+
+@exact_kernel
+def _add_to_rows(b, out):
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] += b[j]
@@ -184,31 +180,62 @@ def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
 
 
 @exact_kernel
-def _rows_at_once(n, w):
-    """Return how many of n rows, whole tiles, to multiply by ``w`` in one product."""
-    return n if TILE * w.size > _SMALL else TILE
+def packed_size(sizes, like):
+    """Return how many numbers all matrices take, packed as they stand and transposed."""
+    size = 0
+    for layer in range(sizes.size - 1):
+        size += product.packed_size(sizes[layer], sizes[layer + 1], like)
+        size += product.packed_size(sizes[layer + 1], sizes[layer], like)
+    return size
 
 
 @exact_kernel
-def forward_tiles(X, params, sizes, activation, hidden, logits):
-    """As `forward`, with each row's bits the same in any batch of whole tiles."""
-    n, w, b = X.shape[0], weights(params, sizes, 0), bias(params, sizes, 0)
-    first = logits if sizes.size == 2 else hidden_layer(hidden, sizes, 1, n)
-    step = _rows_at_once(n, w)
-    for start in range(0, n, step):
-        affine(X[start : start + step], w, b, first[start : start + step])
-    for start in range(0, n, TILE):
-        forward_above(params, sizes, activation, hidden, logits, start, start + TILE)
+def _packed(packed, sizes, layer, transposed):
+    """Return the part of ``packed`` that holds the matrix of ``layer``, or its transpose: a view."""
+    start = 0
+    for k in range(layer + 1):
+        there = product.packed_size(sizes[k], sizes[k + 1], packed)
+        back = product.packed_size(sizes[k + 1], sizes[k], packed)
+        if k == layer:
+            break
+        start += there + back
+    return (
+        packed[start + there : start + there + back]
+        if transposed
+        else packed[start : start + there]
+    )
 
 
 @exact_kernel
-def input_gradient_tiles(params, sizes, activation, hidden, dlogits, out):
-    """From d(loss)/d(logits) to d(loss)/dX, bits as in `forward_tiles`. ``out`` is filled."""
-    n, w = dlogits.shape[0], weights(params, sizes, 0)
-    deltas = np.empty_like(hidden)
-    for start in range(0, n, TILE):
-        backward_rows(params, sizes, activation, hidden, dlogits, deltas, start, start + TILE)
-    first = dlogits if sizes.size == 2 else hidden_layer(deltas, sizes, 1, n)
-    step = _rows_at_once(n, w)
-    for start in range(0, n, step):
-        np.dot(first[start : start + step], w.T, out[start : start + step])
+def pack(params, sizes, packed):
+    """Fill ``packed`` with all matrices as `forward_rows` and `input_gradient_rows` take them."""
+    for layer in range(sizes.size - 1):
+        w = weights(params, sizes, layer)
+        product.pack(w, _packed(packed, sizes, layer, False))
+        product.pack_transposed(w, _packed(packed, sizes, layer, True))
+
+
+@exact_kernel
+def forward_rows(X, params, packed, sizes, activation, hidden, logits):
+    """As `forward`, with each row's bits the same in any batch."""
+    below, last = X, sizes.size - 2
+    for layer in range(last + 1):
+        above = logits if layer == last else hidden_layer(hidden, sizes, layer + 1, X.shape[0])
+        product.product(below, _packed(packed, sizes, layer, False), above)
+        _add_to_rows(bias(params, sizes, layer), above)
+        if layer < last:
+            activate(above, activation)
+            below = above
+
+
+@exact_kernel
+def input_gradient_rows(packed, sizes, activation, hidden, dlogits, out):
+    """From d(loss)/d(logits) to d(loss)/dX, bits as in `forward_rows`. ``out`` is filled."""
+    above, deltas = dlogits, np.empty_like(hidden)
+    for layer in range(sizes.size - 2, 0, -1):
+        below = hidden_layer(deltas, sizes, layer, dlogits.shape[0])
+        product.product(above, _packed(packed, sizes, layer, True), below)
+        h = hidden_layer(hidden, sizes, layer, dlogits.shape[0])
+        multiply_by_derivative(h, activation, below)
+        above = below
+    product.product(above, _packed(packed, sizes, 0, True), out)

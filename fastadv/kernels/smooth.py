@@ -11,6 +11,7 @@ from fastadv.kernels import dense, random
 from fastadv.kernels._jit import kernel
 from fastadv.kernels.loss import softmax
 
+_DRAWS = 64  # at once
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -35,7 +36,7 @@ def votes(sums, factor, params, sizes, activation, key, sample, start, n_draws, 
 
     sums (width,) is x W + b of the first layer, factor (r, width).
     """
-    n, rank, width = dense.TILE, factor.shape[0], factor.shape[1]
+    n, rank, width = _DRAWS, factor.shape[0], factor.shape[1]
     z, noise = np.empty((n, rank), params.dtype), np.empty((n, width), params.dtype)
     hidden = np.empty(n * dense.hidden_width(sizes), params.dtype)
     logits = np.empty((n, sizes[-1]), params.dtype)

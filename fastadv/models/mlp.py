@@ -36,7 +36,7 @@ Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 # the batch's loss; both summed over its rows
 BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
 
-_CHUNK = 16 * dense.TILE  # rows a thread takes at once when it predicts
+_CHUNK = 1024  # rows a thread takes at once when it predicts
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
 
 
@@ -78,6 +78,28 @@ def add_up(
     for gradient, _ in blocks[1:]:
         out += gradient
     return sum(loss for _, loss in blocks)
+
+
+class _Packed:
+    """The matrices as `dense.pack` lays them out: when asked for, and anew after each change."""
+
+    def __init__(self, params: Float32, sizes: Ints) -> None:
+        self._params, self._sizes = params, sizes
+        self._packed: Float32 | None = None
+
+    def changed(self) -> None:
+        """Forget what is packed."""
+        self._packed = None
+
+    def __call__(self) -> Float32:
+        """Return the packed matrices."""
+        packed = self._packed
+        if packed is None:
+            size = dense.packed_size(self._sizes, self._params)
+            packed = np.empty(size, dtype=np.float32)
+            dense.pack(self._params, self._sizes, packed)
+            self._packed = packed
+        return packed
 
 
 class MLPClassifier(
@@ -132,6 +154,7 @@ class MLPClassifier(
     n_features_in_: int
     _params: Float32
     _sizes: Ints
+    _packed: _Packed
 
     def __init__(
         self,
@@ -219,6 +242,7 @@ class MLPClassifier(
                 np.multiply(slope, rate / np.float32(len(batch)), out=slope)
                 np.subtract(velocity, slope, out=velocity)
                 np.add(self._params, velocity, out=self._params)
+                self._packed.changed()
             return total
 
         return self._run(epoch, len(X), rng)
@@ -235,7 +259,7 @@ class MLPClassifier(
             raise InputError(f"y has one class ({self.classes_[0]!r}); training needs at least two")
         rng = check_random_state(self.random_state)
         self._sizes = self._layer_sizes(X.shape[1], len(self.classes_))
-        self._params = self._initial_parameters(rng, self._sizes).astype(np.float32)
+        self._take(self._initial_parameters(rng, self._sizes).astype(np.float32))
         return X, columns.astype(np.int64), rng
 
     def _run(self, epoch: Callable[[Ints], float], n: int, rng: np.random.RandomState) -> Self:
@@ -260,14 +284,16 @@ class MLPClassifier(
 
     def _descend(self, rows: Rows, columns: Labels, order: Ints, velocity: Float32) -> float:
         with one_blas_thread():
-            return float(
-                sgd.epoch(
-                    *rows, columns, order,
-                    min(self.batch_size, len(order)), self._params, velocity, self._sizes,
-                    ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
-                    np.float32(self.momentum), np.float32(self.alpha), thread_count(),
-                )
+            total = sgd.epoch(
+                *rows, columns, order, min(self.batch_size, len(order)), self._params, velocity,
+                self._sizes, ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
+                np.float32(self.momentum), np.float32(self.alpha), thread_count(),
             )  # fmt: skip
+        self._packed.changed()
+        return float(total)
+
+    def _take(self, params: Float32) -> None:
+        self._params, self._packed = params, _Packed(params, self._sizes)
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense."""
@@ -346,21 +372,19 @@ class MLPClassifier(
             raise InputError(
                 f"X has {n_features} features, the model was trained on {self._sizes[0]}"
             )
-        n_rows = -(-max(n, 1) // dense.TILE) * dense.TILE
-        activation = ACTIVATIONS[self.activation]
-        padded = _padded(X, n_rows)
-        hidden = np.empty(n_rows * int(self._sizes[1:-1].sum()), dtype=np.float32)
-        logits = np.empty((n_rows, int(self._sizes[-1])), dtype=np.float32)
-        dense.forward_tiles(padded, self._params, self._sizes, activation, hidden, logits)
+        activation, packed = ACTIVATIONS[self.activation], self._packed()
+        hidden = np.empty(n * int(self._sizes[1:-1].sum()), dtype=np.float32)
+        logits = np.empty((n, int(self._sizes[-1])), dtype=np.float32)
+        x = np.ascontiguousarray(X, dtype=np.float32)
+        dense.forward_rows(x, self._params, packed, self._sizes, activation, hidden, logits)
 
         def pullback(dlogits: Floats) -> Float32:
-            out = np.empty((n_rows, n_features), dtype=np.float32)
-            dense.input_gradient_tiles(
-                self._params, self._sizes, activation, hidden, _padded(dlogits, n_rows), out
-            )
-            return out[:n]
+            out = np.empty((n, n_features), dtype=np.float32)
+            slope = np.ascontiguousarray(dlogits, dtype=np.float32)
+            dense.input_gradient_rows(packed, self._sizes, activation, hidden, slope, out)
+            return out
 
-        return logits[:n], pullback
+        return logits, pullback
 
     def logits(self, X: Floats) -> Float32:
         """Return the logits, shape (n, n_classes), float32."""
@@ -414,15 +438,17 @@ class MLPClassifier(
 
     @property
     def coefs_(self) -> list[Float32]:
-        """The matrices, views of shape (n_in, n_out)."""
+        """The matrices, read-only views of shape (n_in, n_out)."""
         check_is_fitted(self, "_params")
-        return [_matrix(self._params, self._sizes, k) for k in range(len(self._sizes) - 1)]
+        params = _read_only(self._params)
+        return [_matrix(params, self._sizes, k) for k in range(len(self._sizes) - 1)]
 
     @property
     def intercepts_(self) -> list[Float32]:
-        """The biases, views of shape (n_out,)."""
+        """The biases, read-only views of shape (n_out,)."""
         check_is_fitted(self, "_params")
-        return [_bias(self._params, self._sizes, k) for k in range(len(self._sizes) - 1)]
+        params = _read_only(self._params)
+        return [_bias(params, self._sizes, k) for k in range(len(self._sizes) - 1)]
 
     # -- given weights ----------------------------------------------------------------------------
 
@@ -470,7 +496,7 @@ class MLPClassifier(
             raise InputError(f"{len(model.classes_)} classes for {n_classes} columns of logits")
         model._sizes = np.array([matrices[0].shape[0], *(w.shape[1] for w in matrices)])
         parts = [part.ravel() for pair in zip(matrices, biases, strict=True) for part in pair]
-        model._params = np.concatenate(parts)
+        model._take(np.concatenate(parts))
         model.n_features_in_ = int(model._sizes[0])
         model.loss_curve_, model.n_iter_ = [], 0
         return model
@@ -508,7 +534,7 @@ class MLPClassifier(
             parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
             model = cls(**parameters)
             model.classes_, model._sizes = file["classes"], file["sizes"]
-            model._params = file["weights"]
+            model._take(file["weights"])
             model.loss_curve_ = file["loss_curve"].tolist()
         expected = int(((model._sizes[:-1] + 1) * model._sizes[1:]).sum())
         if model._params.shape != (expected,) or model._params.dtype != np.float32:
@@ -517,6 +543,12 @@ class MLPClassifier(
             )
         model.n_iter_, model.n_features_in_ = len(model.loss_curve_), int(model._sizes[0])
         return model
+
+
+def _read_only(params: Float32) -> Float32:
+    view = params.view()
+    view.flags.writeable = False  # other weights would have to be packed anew
+    return view
 
 
 def _matrix(params: Float32, sizes: Ints, layer: int) -> Float32:
@@ -528,14 +560,6 @@ def _matrix(params: Float32, sizes: Ints, layer: int) -> Float32:
 def _bias(params: Float32, sizes: Ints, layer: int) -> Float32:
     stop = int(((sizes[: layer + 1] + 1) * sizes[1 : layer + 2]).sum())
     return params[stop - int(sizes[layer + 1]) : stop]
-
-
-def _padded(X: Floats, n_rows: int) -> Float32:
-    if len(X) == n_rows and X.dtype == np.float32 and X.flags.c_contiguous:
-        return X
-    out = np.zeros((n_rows, X.shape[1]), dtype=np.float32)
-    out[: len(X)] = X
-    return out
 
 
 def _rows(X: Float32, batch_size: int) -> Rows:

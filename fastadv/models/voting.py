@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
-from fastadv.kernels import dense
 from fastadv.kernels import votes as kernels
 from fastadv.models.saved import opened
+from fastadv.models.times import Times
 from fastadv.protocols import Float32, Floats, Labels, Mask
 from fastadv.threads import map_chunks
 
 _STEPS, _RATE = 200, 30.0  # of the small classifiers' descent, on images of length 1
 _CHUNK = 16  # classifiers that a thread trains at once
+_ROWS = 64  # images that a thread counts votes on at once
 _NEAR = 1 / 16  # of the pixels: where more of them differ, a product of all is as fast
 
 
@@ -39,6 +40,7 @@ class VotingModel:
     def __init__(self, weights: Float32, n_classes: int, n_train: int) -> None:
         self.weights = np.ascontiguousarray(weights, dtype=np.float32)
         self.n_train = n_train
+        self._times: Times | None = None
         self.classes_: npt.NDArray[Any] = np.arange(n_classes)
 
     @property
@@ -50,7 +52,7 @@ class VotingModel:
         """Return how many classifiers vote for each class, (n, k), int64."""
         X = self._checked(X)
         return np.concatenate(
-            [self._no_votes(0), *map_chunks(lambda a, b: self._count(X[a:b]), len(X), dense.TILE)]
+            [self._no_votes(0), *map_chunks(lambda a, b: self._count(X[a:b]), len(X), _ROWS)]
         )
 
     def _checked(self, X: Floats) -> Float32:
@@ -65,17 +67,16 @@ class VotingModel:
         return np.zeros((n, len(self.classes_)), dtype=np.int64)
 
     def _count(self, X: Float32) -> Labels:
-        """Return the votes on at most a tile of rows, in the calling thread."""
+        """Return the votes on some rows, in the calling thread."""
         votes = self._no_votes(len(X))
         kernels.count_votes(self.products(X), votes)
         return votes
 
     def products(self, X: Float32) -> Float32:
-        """Return the classifiers' logits on at most a tile of rows, (n, k * m)."""
-        tile = np.zeros((dense.TILE, X.shape[1]), dtype=np.float32)
-        tile[: len(X)] = X
-        logits: Float32 = tile @ self.weights
-        return logits[: len(X)]
+        """Return the classifiers' logits on some rows, (n, k * m)."""
+        if self._times is None:
+            self._times = Times(self.weights)
+        return self._times(X)
 
     def logits(self, X: Floats) -> Float32:
         """Return the share of the votes for each class, (n, k), in the calling thread.
@@ -83,10 +84,8 @@ class VotingModel:
         All that an attack can see: a count of votes has no gradient, so there is no ``vjp``.
         """
         X = self._checked(X)
-        tiles = [
-            self._count(X[start : start + dense.TILE]) for start in range(0, len(X), dense.TILE)
-        ]
-        votes = np.concatenate([self._no_votes(0), *tiles])
+        blocks = [self._count(X[start : start + _ROWS]) for start in range(0, len(X), _ROWS)]
+        votes = np.concatenate([self._no_votes(0), *blocks])
         return self.shares(votes)
 
     def shares(self, votes: Labels) -> Float32:
@@ -168,8 +167,8 @@ class NearbyVotes:
 
     def _anew(self, rows: npt.NDArray[np.intp], X: Float32) -> None:
         self._points[rows] = X
-        for start in range(0, len(X), dense.TILE):
-            part = slice(start, start + dense.TILE)
+        for start in range(0, len(X), _ROWS):
+            part = slice(start, start + _ROWS)
             self._logits[rows[part]] = self._model.products(X[part])
 
 

@@ -5,10 +5,13 @@ Complex parameters are taken too, for derivatives by the complex step (reference
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fastadv.reference import product
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[Any]
@@ -143,18 +146,45 @@ def parameter_gradient(
         w[:], b[:] = x.T @ d, d.sum(axis=0)
 
 
-def forward_tiles(
-    X: Floats, params: Floats, sizes: Ints, activation: int, hidden: Floats, logits: Floats
-) -> None:
+def packed_size(sizes: Ints, like: Floats) -> int:
+    """Return how many numbers all matrices take, as they stand and transposed."""
+    return 2 * sum(
+        product.packed_size(n_in, n_out, like) for n_in, n_out in pairwise(sizes.tolist())
+    )
+
+
+def _packed(packed: Floats, sizes: Ints) -> list[tuple[Floats, Floats]]:
+    """Return the two parts of each layer."""
+    ends = np.cumsum(np.repeat(sizes[:-1] * sizes[1:], 2))[:-1]
+    parts = np.split(packed, ends)
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def pack(params: Floats, sizes: Ints, packed: Floats) -> None:
+    """Fill ``packed`` with all matrices, as they stand and transposed."""
+    for (w, _), (there, back) in zip(layers(params, sizes), _packed(packed, sizes), strict=True):
+        product.pack(w, there)
+        product.pack_transposed(w, back)
+
+
+def forward_rows(
+    X: Floats, params: Floats, packed: Floats, sizes: Ints, activation: int, hidden: Floats,
+    logits: Floats,
+) -> None:  # fmt: skip
     """As `forward`: here no row depends on its batch."""
+    assert len(packed) == packed_size(sizes, params)
     forward(X, params, sizes, activation, hidden, logits)
 
 
-def input_gradient_tiles(
-    params: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, out: Floats
+def input_gradient_rows(
+    packed: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, out: Floats
 ) -> None:
     """From d(loss)/d(logits) to d(loss)/dX. ``out`` is filled."""
-    deltas = np.empty_like(hidden)
-    backward(params, sizes, activation, hidden, dlogits, deltas)
-    first = [*blocks(deltas, sizes, len(dlogits)), dlogits][0]
-    out[:] = first @ layers(params, sizes)[0][0].T
+    n, above = len(dlogits), dlogits
+    h = blocks(hidden, sizes, n)
+    for layer in range(len(sizes) - 2, 0, -1):
+        below = np.empty((n, sizes[layer]))
+        product.product(above, _packed(packed, sizes)[layer][1], below)
+        multiply_by_derivative(h[layer - 1], activation, below)
+        above = below
+    product.product(above, _packed(packed, sizes)[0][1], out)

@@ -36,7 +36,7 @@ RNG = np.random.default_rng(0)
 @pytest.mark.parametrize("activation", [0, 1, 2])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_passes_equal_their_twins(hidden: tuple[int, ...], activation: int, dtype: type) -> None:
-    sizes, n = np.array([7, *hidden, 3]), 2 * dense.TILE
+    sizes, n = np.array([7, *hidden, 3]), 70
     params = RNG.normal(size=int(((sizes[:-1] + 1) * sizes[1:]).sum())).astype(dtype)
     X, dlogits = RNG.random((n, 7)).astype(dtype), RNG.normal(size=(n, 3)).astype(dtype)
     found = []
@@ -48,8 +48,10 @@ def test_passes_equal_their_twins(hidden: tuple[int, ...], activation: int, dtyp
         module.backward(p, sizes, activation, h, dz, d)
         module.parameter_gradient(x, sizes, h, dz, d, g)
         again, z_again = np.zeros_like(h), np.empty_like(z)
-        module.forward_tiles(x, p, sizes, activation, again, z_again)
-        module.input_gradient_tiles(p, sizes, activation, again, dz, dx)
+        packed = np.empty(module.packed_size(sizes, p), kind)
+        module.pack(p, sizes, packed)
+        module.forward_rows(x, p, packed, sizes, activation, again, z_again)
+        module.input_gradient_rows(packed, sizes, activation, again, dz, dx)
         found.append((h, z, d, g, again, z_again, dx))
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_allclose(ours, twin, rtol=0, atol=3e-5 if dtype is np.float32 else 1e-12)

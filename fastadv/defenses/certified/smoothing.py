@@ -12,9 +12,10 @@ from sklearn.base import clone
 
 from fastadv import seeds, threat
 from fastadv.errors import InputError
-from fastadv.kernels import dense, random
+from fastadv.kernels import random
 from fastadv.kernels import smooth as kernels
 from fastadv.models.base import DifferentiableModel
+from fastadv.models.times import Times
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Pullback, Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
@@ -154,24 +155,14 @@ def _first_layer(model: Any, sigma: float) -> tuple[Callable[[Float32], Float32]
     w, b = model.coefs_[0], model.intercepts_[0]
     r: Float64 = np.asarray(np.linalg.qr(w.astype(np.float64), mode="r"))
 
+    times = Times(w)
+
     def sums(x: Float32) -> Float32:
-        out = _by_tiles(x, w)
+        out = times(x)
         out += b
         return out
 
     return sums, np.ascontiguousarray(sigma * r, dtype=np.float32)
-
-
-def _by_tiles(x: Float32, w: Float32) -> Float32:
-    """Return x w; whole tiles, padded, have the same bits in any batch."""
-    n = -(-len(x) // dense.TILE) * dense.TILE
-    padded = np.zeros((n, x.shape[1]), dtype=np.float32)
-    padded[: len(x)] = x
-    tiles = padded.reshape(-1, dense.TILE, x.shape[1])
-    out = np.empty((n, w.shape[1]), dtype=np.float32)
-    for k, tile in enumerate(tiles):
-        np.matmul(tile, w, out=out[k * dense.TILE : (k + 1) * dense.TILE])
-    return out[: len(x)]
 
 
 class SmoothedModel(DifferentiableModel):
@@ -188,6 +179,7 @@ class SmoothedModel(DifferentiableModel):
         self.model, self.draws = model, draws
         self.classes_: npt.NDArray[Any] = model.classes_
         self._first, factor = _first_layer(model, sigma)
+        self._back = Times(model.coefs_[0].T)
         z = np.empty((draws, len(factor)), dtype=np.float32)
         key = np.uint64(seeds.derive(0, "smoothing", "vote"))
         random.gauss(key, np.arange(draws, dtype=np.uint64), np.uint64(0), z)
@@ -212,7 +204,7 @@ class SmoothedModel(DifferentiableModel):
             dmean = np.ascontiguousarray(dlogits / mean, dtype=np.float32)
             dsums = np.empty_like(sums)
             kernels.expected_gradient(*network, hidden, shares, dmean, dsums)
-            return _by_tiles(dsums, self.model.coefs_[0].T)
+            return self._back(dsums)
 
         return logits, pullback
 
