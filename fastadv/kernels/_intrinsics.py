@@ -13,7 +13,10 @@ from numba.extending import intrinsic, overload
 
 _REGISTER = 64  # bytes of the widest there is; LLVM splits it where it is narrower
 _AT_ONCE = 4  # registers that stay put while the rows go by
-ROWS = 4  # of a product that are summed up together
+ROWS, NARROW_ROWS = (
+    4,
+    8,
+)  # of a product that are summed up together, the last where one register does
 # With 16 registers of 32 bytes in place of 32 of 64, a block of a product has to be narrower. That
 # moves no bit: each entry is a sum of its own.
 _FEATURES = numba.config.CPU_FEATURES  # that Numba compiles for, unless it is this processor
@@ -252,7 +255,7 @@ add_products, add_products_row = (
     _products_of(ROWS, _BLOCK_REGISTERS),
     _products_of(1, _BLOCK_REGISTERS),
 )
-add_products_narrow, add_products_narrow_row = _products_of(ROWS, 1), _products_of(1, 1)
+add_products_narrow, add_products_narrow_row = _products_of(NARROW_ROWS, 1), _products_of(1, 1)
 
 
 @overload(lanes)

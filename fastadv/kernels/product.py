@@ -12,6 +12,7 @@ the nearest cache (Goto and van de Geijn, ACM TOMS 2008).
 
 from fastadv.kernels import sparse
 from fastadv.kernels._intrinsics import (
+    NARROW_ROWS,
     ROWS,
     add_products,
     add_products_narrow,
@@ -79,10 +80,11 @@ def product(x, packed, out):
     rest = (m - first + lane - 1) // lane * lane
     sums = sparse.aligned(n, rest, out.dtype)
     sums[:] = 0
+    many = n - n % NARROW_ROWS
     for j in range(0, rest, lane):
-        for i in range(0, four, ROWS):
+        for i in range(0, many, NARROW_ROWS):
             add_products_narrow(x, i, 0, d, panels[whole], j, sums, j)
-        for i in range(four, n):
+        for i in range(many, n):
             add_products_narrow_row(x, i, 0, d, panels[whole], j, sums, j)
     for i in range(n):
         for j in range(m - first):

@@ -23,10 +23,12 @@ features) and the adjoint of the row's share of C (see `fastadv.models.unrolled`
 
 import numpy as np
 
-from fastadv.kernels import dense, sparse
+from fastadv.kernels import dense, product, sparse
 from fastadv.kernels._jit import exact_kernel
 from fastadv.kernels.exponential import exp64
 from fastadv.kernels.loss import cross_entropy
+
+_LEAST_PACKED = 24  # hidden units, from which on our product is faster than that of BLAS
 
 
 @exact_kernel
@@ -196,16 +198,30 @@ def _gather(features, rows, x):
 
 
 @exact_kernel
-def _products(x, values, columns, starts, offset, rows, matrix, scale, out):
-    """Fill ``out`` (n, h) with the features of a batch times ``matrix``, plus ``scale`` offset."""
+def _products(x, values, columns, starts, offset, rows, matrix, packed, scale, out):
+    """Fill ``out`` (n, h) with the features of a batch times ``matrix``, plus ``scale`` offset.
+
+    ``packed`` is scratch for the matrix; without, BLAS multiplies.
+    """
     if starts.size > 0:
         sparse.times(values, columns, starts, rows, matrix, out)
+    elif packed.size > 0:
+        product.pack(matrix, packed)
+        product.product(x, packed, out)
     else:
         np.dot(x, matrix, out)
     if offset.shape[0] > 0:
         for i in range(rows.size):
             for j in range(out.shape[1]):
                 out[i, j] += scale * offset[rows[i], j]
+
+
+@exact_kernel
+def _room_to_pack(matrix, starts):
+    """Return the scratch of `_products`; of no size where BLAS is faster, on few hidden units."""
+    k, h = matrix.shape
+    size = 0 if starts.size > 0 or h < _LEAST_PACKED else product.packed_size(k, h, matrix)
+    return sparse.aligned(1, size, matrix.dtype)[0]
 
 
 @exact_kernel
@@ -251,6 +267,7 @@ def train(
     labels, places = np.empty(b, np.int64), np.empty(y.size, np.int64)
     deltas = sparse.aligned(b, width, C.dtype).reshape(b * width)
     step, gradient = np.empty((0 if gram else k, h)), np.empty_like(upper)
+    packed = _room_to_pack(C, starts)
     most = b * sparse.longest(starts)
     transposed = np.empty(most), np.empty(most, np.uint16), np.empty(k + 1, np.int64), np.arange(k)
     for t in range(batches.shape[0]):
@@ -264,7 +281,7 @@ def train(
         for i in range(n):
             labels[i] = y[rows[i]]
         a = _layer(hidden, dlogits, sizes, 1, n)
-        _products(seen, values, columns, starts, offset, rows, C, scale[0], a)
+        _products(seen, values, columns, starts, offset, rows, C, packed, scale[0], a)
         _forward_above(upper, sizes, activation, hidden, dlogits)
         _softmax_minus_one_hot(dlogits, labels)
         _backward(upper, sizes, activation, hidden, dlogits, deltas)
@@ -433,7 +450,7 @@ def reverse(
     r_deltas = sparse.aligned(b, width, E.dtype).reshape(b * width)
     most = b * sparse.longest(starts)
     transposed = np.empty(most), np.empty(most, np.uint16), np.empty(k + 1, np.int64), np.arange(k)
-    work = np.empty(max(b, widest) * widest)
+    work, packed = np.empty(max(b, widest) * widest), _room_to_pack(V, starts)
     gradient, step = np.empty_like(upper_adjoint), np.empty((0 if gram else k, h))
     wanted, chosen = np.empty(b, np.int64), np.empty((min(b, p), h))
     mixed, crossed = np.empty((min(b, p), k)), np.empty((p, b))
@@ -449,7 +466,7 @@ def reverse(
             labels[i] = y[rows[i]]
 
         r_a = _layer(r_before, r_z, sizes, 1, n)
-        _products(seen, values, columns, starts, offset, rows, V, share[1], r_a)
+        _products(seen, values, columns, starts, offset, rows, V, packed, share[1], r_a)
         _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
         _hessian_vector(
             n, labels, upper, upper_direction, sizes, activation, hidden, d_here, deltas, r_before,

@@ -40,7 +40,7 @@ def test_products_run_for_any_passes(monkeypatch: pytest.MonkeyPatch) -> None:
         return dot(a, b, out=out)
 
     monkeypatch.setattr(limits.np, "dot", counted)
-    limits.attack_products(weights, np.ones((70, 5), np.float32), 3, 1.5)()
-    forward, backward = 2 * 3, 2 * 1.5  # tiles times passes
+    limits.attack_products(weights, np.ones((200, 5), np.float32), 3, 1.5)()
+    forward, backward = 2 * 3, 2 * 1.5  # chunks times passes
     assert multiplied.count(5) == forward
     assert multiplied.count(2) == backward
