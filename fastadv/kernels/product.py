@@ -11,7 +11,8 @@ the nearest cache (Goto and van de Geijn, ACM TOMS 2008).
 """
 
 from fastadv.kernels import sparse
-from fastadv.kernels._intrinsics import (
+from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels._registers import (
     NARROW_ROWS,
     ROWS,
     add_products,
@@ -21,7 +22,6 @@ from fastadv.kernels._intrinsics import (
     lanes,
     wide,
 )
-from fastadv.kernels._jit import exact_kernel
 
 _DEPTH = 64  # rows of a panel at a time
 

@@ -20,8 +20,8 @@ import numpy as np
 from numba import prange
 
 from fastadv.kernels import dense, sparse
-from fastadv.kernels._intrinsics import add_rows, add_to_rows
 from fastadv.kernels._jit import exact_kernel, kernel, parallel_kernel
+from fastadv.kernels._registers import add_rows, add_to_rows
 from fastadv.kernels.loss import cross_entropy
 
 BLOCK, DENSE_BLOCK = 32, 64  # rows of a batch, at most; a dense product wants more of them

@@ -9,7 +9,7 @@ import pytest
 from helpers import UNCOMPILED
 
 from fastadv.kernels import (
-    _intrinsics,
+    _registers,
     dense,
     exponential,
     loss,
@@ -117,7 +117,7 @@ def test_non_zeros_equal_their_twin(dtype: type) -> None:
 
 @kernel
 def add_rows(values, rows, start, stop, matrix, out):  # type: ignore[no-untyped-def]
-    _intrinsics.add_rows(values, rows, start, stop, matrix, out)
+    _registers.add_rows(values, rows, start, stop, matrix, out)
 
 
 @pytest.mark.parametrize("width", [1, 10, 16, 50, 64, 81, 150])
@@ -134,7 +134,7 @@ def test_rows_are_added_for_any_width(width: int, dtype: type) -> None:
 
 @kernel
 def add_to_rows(values, rows, start, stop, row, out):  # type: ignore[no-untyped-def]
-    _intrinsics.add_to_rows(values, rows, start, stop, row, out)
+    _registers.add_to_rows(values, rows, start, stop, row, out)
 
 
 @pytest.mark.parametrize("width", [1, 10, 16, 50, 64, 81, 150])
