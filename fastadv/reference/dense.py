@@ -5,7 +5,6 @@ Complex parameters are taken too, for derivatives by the complex step (reference
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -149,7 +148,8 @@ def parameter_gradient(
 def packed_size(sizes: Ints, like: Floats) -> int:
     """Return how many numbers all matrices take, as they stand and transposed."""
     return 2 * sum(
-        product.packed_size(n_in, n_out, like) for n_in, n_out in pairwise(sizes.tolist())
+        product.packed_size(n_in, n_out, like)
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
     )
 
 
