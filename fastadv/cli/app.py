@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in given:
             traceback.print_exc()
-        line, code = explain(error)
+        line, code = explain(error, given)
         console.say(f"fastadv: {line}")
         return code
     if code == INTERRUPTED:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import holm, mcnemar_exact
+from fastadv.report.cells import name_some
 from fastadv.report.folder import read_folder
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def compare_grids(before: Side, after: Side) -> Comparison:
     for side, mine, others in ((before, keyed[0], keyed[1]), (after, keyed[1], keyed[0])):
         alone = [f"{row.attack} / {row.defense}" for key, row in mine.items() if key not in others]
         if alone:
-            notes.append(f"only in {side.name}: {', '.join(dict.fromkeys(alone))}")
+            notes.append(f"only in {side.name}: {name_some(list(dict.fromkeys(alone)))}")
     return Comparison(before.name, after.name, _adjusted(pairs), tuple(dict.fromkeys(notes)))
 
 

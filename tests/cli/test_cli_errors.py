@@ -27,7 +27,7 @@ MISTAKES = [
     (["grid", "--attacks", "pgd", "--timeout", "0"], "--timeout has to be a time such as 90"),
     (["grid", "--attacks", "pgd", "--config", "absent.toml"], "absent.toml cannot be read"),
     (["grid", "--atacks", "pgd"], "did you mean --attacks?"),
-    (["grid", "--attacks"], "requires an argument"),
+    (["grid", "--attacks"], "requires an argument. See fastadv grid --help"),
     (["grid", "--attacks", "pgd", "extra"], "extra"),
     (["gird"], "grid"),
     (["list", "atacks"], "did you mean attacks?"),

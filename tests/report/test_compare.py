@@ -156,6 +156,13 @@ def test_what_else_is_not_the_same_is_told(folders):
     )
 
 
+def test_of_many_cells_that_only_one_has_a_few_are_named(folders):
+    cells = (range(9), right(9, 1))
+    keep(folders[0], (evasion(), cells))
+    keep(folders[1], *[(evasion("pgd", defense), cells) for defense in ("none", *"abcdef")])
+    assert compared().notes[-1] == "only in b: pgd / a, pgd / b, pgd / c, pgd / d and 2 more"
+
+
 def test_two_defenses_of_one_grid(folders):
     ids = np.arange(100)
     keep(
