@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -239,7 +240,7 @@ def test_attack_counts_only_what_is_within_the_budget(program):
     tight = program("attack", "stadv[steps=20,budget=0]", *common).out
     loose = program("attack", "stadv[steps=20,budget=1000]", *common).out
     accuracy = {
-        name: [line.split()[-1] for line in out.splitlines() if line.strip().startswith("accuracy")]
+        name: [line.split()[-2] for line in out.splitlines() if line.strip().startswith("accuracy")]
         for name, out in (("tight", tight), ("loose", loose))
     }
     before, under = accuracy["tight"]
@@ -259,6 +260,14 @@ def test_attack_on_a_training_set(program):
     with np.load("p.npz", allow_pickle=False) as kept:
         assert kept["x"].shape == (30, 784)
         assert kept["index"].shape == kept["y"].shape == (30,)
+
+
+@pytest.mark.compiled
+def test_attack_with_a_trigger(program):
+    done = program("attack", "backdoor[fraction=0.1]", "--dataset", SMALL)
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if "trigger" in line]
+    assert re.fullmatch(r" +trigger gets its label +\d+\.\d% \(\d+\.\d-\d+\.\d\) *", line)
 
 
 @pytest.mark.compiled
