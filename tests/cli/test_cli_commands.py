@@ -190,7 +190,10 @@ def test_list_of_one_name(program):
     assert "pgd[eps=0.1]" in done.out
     assert "Random starts" in done.out
     assert max(map(len, done.out.splitlines())) <= 100
-    assert program("list", "none").out.count("none (") == 2  # an attack and a defense
+    none = program("list", "none").out
+    assert "none (attack)" in none
+    assert "none (defense)" in none
+    assert "dpa (defense, certified)" in program("list", "dpa").out
 
 
 # -- attack ---------------------------------------------------------------------------------
