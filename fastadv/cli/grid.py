@@ -87,7 +87,8 @@ def grid(
     timeout: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Longest a cell may take: 90s, 10m, 1h. Default: no limit"
+            metavar="TIME",
+            help="Longest that one training or attack may take: 90s, 10m, 1h. Default: no limit",
         ),
     ] = None,
     json: Annotated[
