@@ -11,8 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.errors import InputError
-from fastadv.files import atomic_write
+from fastadv.files import atomic_write, make_folder
 from fastadv.protocols import Float64
 from fastadv.report.pictures import check_pictures as check_pictures
 from fastadv.report.terminal_image import beside, captioned, image_text
@@ -77,10 +76,7 @@ def save(pairs: Sequence[Pair], folder: Path) -> list[str]:
     InputError
         If the folder cannot be made, or matplotlib is not there for the pictures.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror})") from None
+    make_folder(folder)
     texts = {"biggio2012.json": _json(pairs), "biggio2012.md": _markdown(pairs)}
     for name, text in texts.items():
         with atomic_write(folder / name) as stream:

@@ -11,8 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.errors import InputError
-from fastadv.files import atomic_write
+from fastadv.files import atomic_write, make_folder
 from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
 from fastadv.reproduce.stadv2018 import PUBLISHED, TAU, Reproduction
 
@@ -98,10 +97,7 @@ def save(found: Reproduction, folder: Path) -> list[str]:
     InputError
         If the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror})") from None
+    make_folder(folder)
     texts = {"stadv2018.json": _json(found), "stadv2018.md": _markdown(found)}
     for name, text in texts.items():
         with atomic_write(folder / name) as stream:
