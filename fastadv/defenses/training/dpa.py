@@ -15,6 +15,8 @@ from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
 from fastadv.threat import Threat
 
+_ENOUGH = 50  # images for a model, as the paper's on MNIST have
+
 
 @dataclass(frozen=True)
 class DPA:
@@ -67,6 +69,17 @@ class DPA:
     def refuses(self, attack: Any) -> str | None:
         """Return None, or why the attack cannot run against the defense."""
         return voters.refuse_gradients(self.name, self.partitions, attack)
+
+    def warns(self, n_train: int, task: Task) -> tuple[str, str] | None:
+        """Return None, or why so few training images make poor figures, and what helps."""
+        if n_train >= self.partitions * task.n_classes:
+            return None
+        return (
+            f"{self.name} deals {n_train:,} images into {self.partitions:,} parts: a model sees "
+            f"{n_train / self.partitions:.1f} on average, fewer than there are classes",
+            f"fewer parts, such as dpa[partitions={max(2, n_train // _ENOUGH)}]: fewer votes, "
+            "each worth more",
+        )
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> VotingModel:
         """Return the voting models; ``model`` and ``seed`` play no part in them."""
