@@ -40,7 +40,7 @@ def list_(
         ),
     ] = None,
 ) -> None:
-    """List all attacks, defenses, models, datasets, or one's parameters."""
+    """List what there is to choose from, or one's parameters."""
     from rich.text import Text
 
     from fastadv.cli import console
