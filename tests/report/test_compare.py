@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fastadv.benchmarks.race import Lap
 from fastadv.cli.app import main
-from fastadv.cli.compare import parse_share
+from fastadv.cli.gates import parse_share
 from fastadv.errors import InputError
 from fastadv.metrics import mcnemar_exact
 from fastadv.report.compare import compare_grids, read_side, regressions
@@ -230,6 +230,19 @@ def test_a_worst_case_and_a_failed_cell_count_for_the_floor(folders, capsys):
         "fastadv: cw / none, seed 0: no figure (failed)",
         "fastadv: worst of linf(0.1) / none, seed 0: 20.0 is below 50",
     ]
+
+
+def test_a_report_has_the_same_floor_and_misses_cells_that_are_not_there(folders, capsys):
+    ids = np.arange(100)
+    keep(folders[0], (evasion(), (ids, ids < 60)), (clean(), (ids, ids < 10)))
+    assert main(["report", "a", "--fail-under", "60"]) == 0
+    assert main(["report", "a", "--fail-under", "61"]) == 1
+    grid = {"attacks": ["none", "pgd", "cw"], "defenses": ["none"], "seeds": [0]}
+    (folders[0] / "grid.json").write_text(json.dumps({"grid": grid, "environment": {}}))
+    capsys.readouterr()
+    for command in (["report", "a"], ["compare", "a", "a"], ["compare", "a:none", "a:none"]):
+        assert main([*command, "--fail-under", "0.6"]) == 1
+        assert capsys.readouterr().err == "fastadv: cw / none, seed 0: no figure (not run)\n"
 
 
 def test_json_has_the_verdicts(folders, capsys):
