@@ -20,9 +20,15 @@ def messages() -> Console:
 
 
 def _console(stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else WIDTH_IN_FILES
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr,
+        width=None if terminal else WIDTH_IN_FILES,
+        force_interactive=None if terminal else False,  # FORCE_COLOR asks for colour, not for bars
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def print_text(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,7 +110,8 @@ def grid(
     )  # fmt: skip
     rows = _run(options, fresh)
     _print(Path(options.output), rows, json)
-    console.say(f"results in {options.output} (fastadv report {options.output} shows them again)")
+    again = f"fastadv report {shlex.quote(options.output)}"
+    console.say(f"results in {options.output} ({again} shows them again)")
     undone = sum(row.status in ("failed", "timeout") for row in rows)
     if undone:
         console.say(f"{undone} of {len(rows)} cells failed; {_again(fresh)} to retry them")

@@ -10,6 +10,7 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.gates import parse_share, stop_at
+from fastadv.cli.grid_options import OUTPUT
 from fastadv.cli.outputs import check_output
 from fastadv.errors import InputError
 
@@ -30,7 +31,10 @@ class Format(StrEnum):
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of a grid.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The --output of a grid."),
+    ] = Path(OUTPUT),
     format: Annotated[
         Format | None,
         typer.Option(

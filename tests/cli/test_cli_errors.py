@@ -44,6 +44,7 @@ MISTAKES = [
     (["attack", "pgd", "--plot", "absent/x.png"], "there is no folder absent"),
     (["attack", "pgd", "--plot", "x.jpg"], "has to end in one of .png, .pdf, .svg"),
     (["report", "absent"], "there is no folder absent"),
+    (["report"], "there is no folder fastadv-results"),
     (["report", ".", "--format", "tabel"], "'table', 'json', 'csv', 'markdown'"),
     (["reproduce", "stadv2018", "--output", "/dev/null"], "cannot make the folder /dev/null"),
     (["data"], "Missing command"),
