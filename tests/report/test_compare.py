@@ -197,6 +197,15 @@ def test_the_table_fits(folders):
     assert "-20.0" in stream.getvalue()
     assert "worse" in stream.getvalue()
     assert "seed" in stream.getvalue()
+    assert "[1] the samples of after cannot be read" in stream.getvalue()
+
+
+def test_a_table_of_nothing_that_could_be_tested_says_so(folders):
+    keep(folders[0], evasion())
+    keep(folders[1], evasion())
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(compare_table(compared()))
+    assert "Not one cell could be tested" in stream.getvalue()
 
 
 # -- the command ----------------------------------------------------------------------------
