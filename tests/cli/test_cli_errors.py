@@ -10,6 +10,7 @@ MISTAKES = [
     (["grid"], "give --attacks"),
     (["grid", "--attacks", ""], "--attacks: the list of attacks is empty"),
     (["grid", "--attacks", "stdav"], "did you mean stadv?"),
+    (["grid", "--attacks", "PGD"], "did you mean pgd?"),
     (["grid", "--attacks", "pgd,stdav[tau=1]"], "did you mean stadv?"),
     (["grid", "--attacks", "pgd,"], "an empty part between its commas"),
     (["grid", "--attacks", "pgd[eps=0.1"], "brackets"),
