@@ -112,9 +112,11 @@ def grid(
     _print(Path(options.output), rows, json)
     again = f"fastadv report {shlex.quote(options.output)}"
     console.say(f"results in {options.output} ({again} shows them again)")
-    undone = sum(row.status in ("failed", "timeout") for row in rows)
+    undone = [row.status for row in rows if row.status in ("failed", "timeout")]
     if undone:
-        console.say(f"{undone} of {len(rows)} cells failed; {_again(fresh)} to retry them")
+        longer = ", with a longer --timeout" if "timeout" in undone else ""
+        retry = f"{_again(fresh)} to retry them{longer}"
+        console.say(f"{len(undone)} of {len(rows)} cells failed; {retry}")
         raise typer.Exit(FAILED)
 
 

@@ -96,6 +96,7 @@ def test_a_cell_that_failed_is_exit_code_1(program, fake_grid, status):
     done = program("grid", "--attacks", "pgd")
     assert done.code == 1
     assert "1 of 2 cells failed; run the same command again to retry them" in done.err
+    assert ("with a longer --timeout" in done.err) == (status == "timeout")
     assert f"{status} [1]" in done.out
 
 
