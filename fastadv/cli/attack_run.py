@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -40,7 +39,7 @@ from fastadv.report.attack_table import (
     evasion_table,
     poisoning_table,
 )
-from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
+from fastadv.report.terminal_image import captioned, flow_text, image_text, in_a_row
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.warmup import is_warm, warm_up
@@ -72,8 +71,8 @@ class Outcome(ABC):
         """The figures."""
 
     @abstractmethod
-    def draw(self, count: int, *, color: bool) -> Text:
-        """Return drawings of the first ``count`` images."""
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
+        """Return drawings of the first ``count`` images, for ``width`` columns."""
 
     @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -187,12 +186,12 @@ class EvasionOutcome(Outcome):
             return {}
         return {k: float(np.median(v[success])) for k, v in self.result.distances.items()}
 
-    def draw(self, count: int, *, color: bool) -> Text:
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first images that were right before: clean, their flow if any, attacked."""
         rows = np.flatnonzero(~self.result.misclassified)[:count]
-        return Text("\n").join(self._pair(row, color) for row in rows)
+        return Text("\n").join(self._pair(row, color, width) for row in rows)
 
-    def _pair(self, row: int, color: bool) -> Text:
+    def _pair(self, row: int, color: bool, width: int) -> Text:
         task = self.data.task
         drawings: list[Text] = []
         for caption, image in zip(self._captions(row), self._images(row), strict=True):
@@ -202,7 +201,7 @@ class EvasionOutcome(Outcome):
             longest = np.hypot(*flow).max()
             drawing = captioned(flow_text(flow, color=color), f"flow: {longest:.1f} px at most")
             drawings.insert(1, drawing)
-        return Text.assemble(functools.reduce(beside, drawings), "\n")
+        return Text.assemble(in_a_row(drawings, width), "\n")
 
     def _images(self, row: int) -> tuple[Floats, Floats]:
         """Return the image before and after, (H, W, C)."""
@@ -321,7 +320,7 @@ class PoisoningOutcome(Outcome):
             )
         )
 
-    def draw(self, count: int, *, color: bool) -> Text:
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first poison points with their labels."""
         task = self.data.task
         drawings = []

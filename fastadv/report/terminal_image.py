@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -114,6 +116,14 @@ def flow_text(flow: npt.NDArray[Any], *, color: bool = True, max_width: int = 48
             line.append(arrow, Style.parse(_rgb(np.array(grey))) if color and drawn else "")
         lines.append(line)
     return Text("\n").join(lines)
+
+
+def in_a_row(drawings: Sequence[Text], width: int) -> Text:
+    """Put drawings beside one another, or below where ``width`` columns are too few."""
+    row = functools.reduce(beside, drawings)
+    if max(line.cell_len for line in row.split("\n")) <= width:
+        return row
+    return Text("\n").join(drawings)
 
 
 def beside(left: Text, right: Text, gap: int = 4) -> Text:

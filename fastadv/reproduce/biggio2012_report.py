@@ -14,7 +14,7 @@ from rich.text import Text
 from fastadv.files import atomic_write, make_folder
 from fastadv.protocols import Float64
 from fastadv.report.pictures import check_pictures as check_pictures
-from fastadv.report.terminal_image import beside, captioned, image_text
+from fastadv.report.terminal_image import captioned, image_text, in_a_row
 from fastadv.reproduce.biggio2012 import MOST_POINTS, PUBLISHED, Pair
 
 CAPTION = (
@@ -57,14 +57,14 @@ def table(pairs: Sequence[Pair]) -> Table:
     return out
 
 
-def drawing(pairs: Sequence[Pair], *, color: bool) -> Text:
+def drawing(pairs: Sequence[Pair], *, color: bool, width: int) -> Text:
     """Draw the first split's single point of each pair, where it started and where it ended."""
     drawings = []
     for pair in pairs:
         label = pair.name.partition("-")[2]
         start = captioned(image_text(pair.start, color=color), f"{pair.title}: as it started")
         end = captioned(image_text(pair.end, color=color), f"added, labelled {label}")
-        drawings.append(Text.assemble(beside(start, end), "\n"))
+        drawings.append(Text.assemble(in_a_row([start, end], width), "\n"))
     return Text("\n").join(drawings)
 
 

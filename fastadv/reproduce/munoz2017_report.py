@@ -62,7 +62,7 @@ def table(curves: Sequence[Curve]) -> RenderableType:
     return Group(*parts, Text(CAPTION, style="dim"))
 
 
-def drawing(curves: Sequence[Curve], *, color: bool) -> Text:  # noqa: ARG001
+def drawing(curves: Sequence[Curve], *, color: bool, width: int) -> Text:  # noqa: ARG001
     """Return nothing: the tables say it all."""
     return Text("")
 

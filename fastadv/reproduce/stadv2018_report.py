@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastadv.files import atomic_write, make_folder
-from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
+from fastadv.report.terminal_image import captioned, flow_text, image_text, in_a_row
 from fastadv.reproduce.stadv2018 import PUBLISHED, TAU, Reproduction
 
 _HEADER = (
@@ -71,7 +70,7 @@ def table(found: Reproduction) -> Table:
     return out
 
 
-def drawing(found: Reproduction, *, color: bool) -> Text:
+def drawing(found: Reproduction, *, color: bool, width: int) -> Text:
     """Draw some images, their deformations and what became of them."""
     drawings = []
     for one in found.examples:
@@ -81,7 +80,7 @@ def drawing(found: Reproduction, *, color: bool) -> Text:
             captioned(flow_text(one.flow, color=color), "flow"),
             captioned(image_text(one.attacked, color=color), f"attacked: {after}"),
         )
-        drawings.append(Text.assemble(functools.reduce(beside, parts), "\n"))
+        drawings.append(Text.assemble(in_a_row(parts, width), "\n"))
     return Text("\n").join(drawings)
 
 

@@ -20,7 +20,7 @@ def test_a_small_run(monkeypatch, tmp_path):
         assert success["literal", target] < success["search", target]
         assert success["search", target] >= 0.95
     assert all(0 <= share < 1 for share in found.idle.values())
-    assert stadv2018_report.drawing(found, color=False).plain.count("attacked: ") == 2
+    assert stadv2018_report.drawing(found, color=False, width=100).plain.count("attacked: ") == 2
     header, *rows = stadv2018_report.cells(found)
     assert {len(row) for row in rows} == {len(header)}
     assert stadv2018_report.table(found).row_count == 3 + len(found.outcomes)
