@@ -9,7 +9,7 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
-from fastadv.cli.outputs import check_plot
+from fastadv.cli.outputs import check_output, check_plot
 from fastadv.errors import InputError
 from fastadv.specs import closest
 
@@ -44,14 +44,13 @@ def bench(
     scaling measures how time and memory of training, pgd, stadv and biggio grow with their sizes.
     """
     n_rounds = whole_number(rounds, 1, "--rounds")
-    if json is not None and not json.absolute().parent.is_dir():
-        raise InputError(f"--json {json}: there is no folder {json.parent}")
+    if json is not None:
+        check_output("--json", json, "bench.json")
     if plot is not None:
         if suite != SCALING:
             raise InputError(f"--plot draws what --suite {SCALING} found")
         check_plot(plot)
-        if not plot.absolute().parent.is_dir():
-            raise InputError(f"--plot {plot}: there is no folder {plot.parent}")
+        check_output("--plot", plot, "scaling.png")
     if suite == SCALING:
         _scale(only, n_rounds, json, plot)
         return
