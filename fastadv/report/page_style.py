@@ -37,7 +37,8 @@ dl.facts dd { margin: 0; }
 .scroll { overflow-x: auto; border: 1px solid var(--rule); border-radius: 10px; }
 table { border-collapse: separate; border-spacing: 0; width: 100%; }
 th, td { padding: .5rem .8rem; vertical-align: top; border-bottom: 1px solid var(--rule); }
-thead th { text-align: right; font-size: .85rem; white-space: nowrap; }
+thead th { text-align: right; font-size: .85rem; }
+th code { overflow-wrap: normal; }
 tbody tr:last-child > * { border-bottom: 0; }
 table, .card { background: var(--card); }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); z-index: 1; }

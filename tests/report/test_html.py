@@ -23,7 +23,7 @@ from fastadv.report.html import grid_html
 from fastadv.report.png import data_uri, png
 
 RNG = np.random.default_rng(0)
-EMPTY = {"meta", "img"}
+EMPTY = {"meta", "img", "wbr"}
 
 
 class Checked(HTMLParser):
