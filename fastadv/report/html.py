@@ -158,8 +158,8 @@ def _number(line: str) -> float | None:
 
 def _plot(plot: Plot) -> str:
     key = "".join(
-        f'<li class="{series_class(number)}"><i></i>{text(curve.defense)}</li>'
-        for number, curve in enumerate(plot.curves)
+        f'<li class="{series_class(curve)}"><i></i>{text(curve.defense)}</li>'
+        for curve in plot.curves
     )
     title = f"<h3><code>{text(plot.title)}</code> <span>accuracy in %</span></h3>"
     return f'<div class="card">{title}{svg(plot)}<ul class="key">{key}</ul></div>'

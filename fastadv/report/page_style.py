@@ -25,6 +25,7 @@ body {
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.15rem; margin: 2.6rem 0 .8rem; }
 h3 { font-size: .95rem; margin: 0 0 .6rem; }
+h1, h2, .notes span { overflow-wrap: anywhere; }
 h3 span, .dim, .legend { color: var(--dim); font-weight: normal; }
 code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 pre {
@@ -38,13 +39,13 @@ dl.facts dd { margin: 0; }
 table { border-collapse: separate; border-spacing: 0; width: 100%; }
 th, td { padding: .5rem .8rem; vertical-align: top; border-bottom: 1px solid var(--rule); }
 thead th { text-align: right; font-size: .85rem; }
-th code { overflow-wrap: normal; }
+th code { display: inline-block; max-width: 12rem; overflow-wrap: normal; }
 tbody tr:last-child > * { border-bottom: 0; }
 table, .card { background: var(--card); }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); z-index: 1; }
 tbody th { font-size: .85rem; max-width: 15rem; }
 tbody th span { display: block; color: var(--dim); font-weight: normal; }
-tr.worst > * { border-top: 2px solid var(--rule); }
+tr:not(.worst) + tr.worst > * { border-top: 2px solid var(--rule); }
 td { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.figure { background: color-mix(in srgb, var(--harm) calc(var(--share) * 1%), transparent); }
 td b { display: block; font-size: 1.05rem; }
@@ -54,7 +55,7 @@ td .bad, .bad { color: var(--bad); }
 .legend { font-size: .85rem; max-width: 70rem; }
 ul.notes { list-style: none; padding: 0; display: grid; gap: .5rem; max-width: 70rem; }
 ul.notes li {
-  display: grid; grid-template-columns: 2.2rem 1fr; padding: .6rem .8rem;
+  display: grid; grid-template-columns: 2.2rem minmax(0, 1fr); padding: .6rem .8rem;
   background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
 }
 ul.notes li.flag { border-left: 4px solid var(--harm); }
@@ -87,5 +88,10 @@ svg .dashed polyline { stroke-dasharray: 5 4; }
 .key .dashed i { border-top-style: dashed; }
 .s0 { --c: var(--s0); } .s1 { --c: var(--s1); } .s2 { --c: var(--s2); } .s3 { --c: var(--s3); }
 .s4 { --c: var(--s4); } .s5 { --c: var(--s5); } .s6 { --c: var(--s6); } .s7 { --c: var(--s7); }
+@media (max-width: 34rem) {
+  .pictures { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+  th, td { padding: .4rem .5rem; }
+  th code { max-width: 8rem; }
+}
 @media print { body { max-width: none; padding: 0; } .card, tr { break-inside: avoid; } }
 """
