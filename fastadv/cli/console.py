@@ -31,6 +31,11 @@ def _console(stderr: bool) -> Console:
     )
 
 
+def shows_colors(console: Console) -> bool:
+    """Return whether a picture of coloured blocks can be seen there."""
+    return not console.no_color and console.color_system in ("truecolor", "256")
+
+
 def print_text(text: str) -> None:
     """Write text to standard output as it is, unwrapped: for other programs to read."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")

@@ -54,8 +54,7 @@ def reproduce(
         bar.stop()
     out = console.output()
     out.print(report.table(outcome))
-    color = out.color_system in ("truecolor", "256")
-    out.print(report.drawing(outcome, color=color, width=out.width))
+    out.print(report.drawing(outcome, color=console.shows_colors(out), width=out.width))
     if output is not None:
         names = report.save(outcome, output)
         console.say(f"{', '.join(names)} in {output}")

@@ -100,11 +100,11 @@ def _show(axis: Any, image: Pixels, bounds: tuple[float, float], text: str) -> N
 
 
 def _arrows(axis: Any, flow: Pixels) -> None:
-    """Draw the flow at true length, at most 28 arrows in a row, and so far apart that few cross."""
+    """Draw the flow at true length, by at most 28 arrows in a row, few of which cross."""
     length = np.hypot(*flow)
     seen = length > 0.05  # pixels: less would be a dot
-    longest = float(np.quantile(length[seen], 0.9)) if seen.any() else 1.0
-    step = max(-(-max(flow.shape[1:]) // 28), math.ceil(longest))
+    typical = float(np.median(length[seen])) if seen.any() else 1.0
+    step = max(-(-max(flow.shape[1:]) // 28), math.ceil(typical))
     chosen = np.zeros_like(seen)
     chosen[step // 2 :: step, step // 2 :: step] = True
     rows, columns = np.nonzero(chosen & seen)

@@ -56,6 +56,13 @@ def test_colour_in_a_file_makes_no_bars(monkeypatch):
     assert not messages.is_interactive
 
 
+def test_no_color_draws_shades_not_blocks(monkeypatch):
+    assert streams.shows_colors(console(force_terminal=True, color_system="truecolor"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not streams.shows_colors(console(force_terminal=True, color_system="truecolor"))
+    assert not streams.shows_colors(console())
+
+
 def test_stop_without_start():
     GridBar(console(force_terminal=True)).stop()
 

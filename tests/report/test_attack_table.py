@@ -25,8 +25,8 @@ def test_every_share_has_its_interval_over_the_images_that_it_is_of():
     )  # fmt: skip
     out = printed(evasion_table(summary))
     assert "98.0% (96.9-98.7)" in out
-    assert "50.0% (46.9-53.1)" in out
-    assert "success at any distance   50.0% (46.9-53.1)" in out
+    assert out.count("50.0% (46.9-53.1)") == 2  # of 1,000, and of the 980 that were right
+    assert "success at any distance" in out
     assert "95 % Wilson" in out
 
 
@@ -44,5 +44,5 @@ def test_a_trigger_s_success_is_a_share_of_the_other_classes():
         n_clean=55000, points=550, seconds=2.0, triggered=(9000, 9020), details={"target": 0},
     )  # fmt: skip
     out = printed(poisoning_table(summary))
-    assert "99.8% (99.6-99.9)" in out
+    assert "99.8% (99.7-99.9)" in out
     assert "550 (1.00% of 55,000)" in out
