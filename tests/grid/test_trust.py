@@ -158,9 +158,10 @@ def test_a_defense_that_deals_few_images_into_many_parts() -> None:
     found = flag("dpa", 1500)
     assert found.name == "few_images"
     assert "1,500 images into 1,200 parts: a model sees 1.2 on average" in found.message
-    assert "dpa[partitions=30]" in found.remedy
-    assert flag("dpa[partitions=30]", 1500) is None
-    assert flag("dpa", 1200 * TASK.n_classes) is None
+    assert "dpa[partitions=500]" in found.remedy  # three classes
+    assert flag("dpa[partitions=500]", 1500) is None
+    assert flag("dpa", 1800) is None
+    assert flag("dpa", 1799) is not None
     assert flag("median", 3) is None
 
 

@@ -15,8 +15,6 @@ from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
 from fastadv.threat import Threat
 
-_ENOUGH = 50  # images for a model, as the paper's on MNIST have
-
 
 @dataclass(frozen=True)
 class DPA:
@@ -72,13 +70,14 @@ class DPA:
 
     def warns(self, n_train: int, task: Task) -> tuple[str, str] | None:
         """Return None, or why so few training images make poor figures, and what helps."""
-        if n_train >= self.partitions * task.n_classes:
+        # Of MNIST's ten classes: 59 % are right by 2.5 images for each model, 77 by 5, 81 by 10.
+        if 2 * n_train >= self.partitions * task.n_classes:
             return None
         return (
             f"{self.name} deals {n_train:,} images into {self.partitions:,} parts: a model sees "
-            f"{n_train / self.partitions:.1f} on average, fewer than there are classes",
-            f"fewer parts, such as dpa[partitions={max(2, n_train // _ENOUGH)}]: fewer votes, "
-            "each worth more",
+            f"{n_train / self.partitions:.1f} on average, of {task.n_classes} classes",
+            f"fewer parts, such as dpa[partitions={max(2, n_train // task.n_classes)}]: fewer "
+            "votes, each worth more",
         )
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> VotingModel:
