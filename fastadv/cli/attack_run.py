@@ -39,7 +39,7 @@ from fastadv.report.attack_table import (
     evasion_table,
     poisoning_table,
 )
-from fastadv.report.terminal_image import captioned, flow_text, image_text, in_a_row
+from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.warmup import is_warm, warm_up
@@ -201,7 +201,7 @@ class EvasionOutcome(Outcome):
             longest = np.hypot(*flow).max()
             drawing = captioned(flow_text(flow, color=color), f"flow: {longest:.1f} px at most")
             drawings.insert(1, drawing)
-        return Text.assemble(in_a_row(drawings, width), "\n")
+        return Text.assemble(in_rows(drawings, width), "\n")
 
     def _images(self, row: int) -> tuple[Floats, Floats]:
         """Return the image before and after, (H, W, C)."""
@@ -329,7 +329,7 @@ class PoisoningOutcome(Outcome):
             label = self.data.class_names[int(self.result.y[row])]
             drawing = image_text(image, color=color, bounds=task.bounds)
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
-        return Text("\n").join(drawings)
+        return in_rows(drawings, width)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the poison points, their labels and rows, and the attacker's loss."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -118,12 +117,16 @@ def flow_text(flow: npt.NDArray[Any], *, color: bool = True, max_width: int = 48
     return Text("\n").join(lines)
 
 
-def in_a_row(drawings: Sequence[Text], width: int) -> Text:
-    """Put drawings beside one another, or below where ``width`` columns are too few."""
-    row = functools.reduce(beside, drawings)
-    if max(line.cell_len for line in row.split("\n")) <= width:
-        return row
-    return Text("\n").join(drawings)
+def in_rows(drawings: Sequence[Text], width: int) -> Text:
+    """Put drawings beside one another, as many in a row as ``width`` columns have room for."""
+    rows = list(drawings[:1])
+    for drawing in drawings[1:]:
+        longer = beside(rows[-1], drawing)
+        if max(line.cell_len for line in longer.split("\n")) <= width:
+            rows[-1] = longer
+        else:
+            rows.append(drawing)
+    return Text("\n").join(rows)
 
 
 def beside(left: Text, right: Text, gap: int = 4) -> Text:

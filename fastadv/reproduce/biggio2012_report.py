@@ -14,7 +14,7 @@ from rich.text import Text
 from fastadv.files import atomic_write, make_folder
 from fastadv.protocols import Float64
 from fastadv.report.pictures import check_pictures as check_pictures
-from fastadv.report.terminal_image import captioned, image_text, in_a_row
+from fastadv.report.terminal_image import captioned, image_text, in_rows
 from fastadv.reproduce.biggio2012 import MOST_POINTS, PUBLISHED, Pair
 
 CAPTION = (
@@ -64,7 +64,7 @@ def drawing(pairs: Sequence[Pair], *, color: bool, width: int) -> Text:
         label = pair.name.partition("-")[2]
         start = captioned(image_text(pair.start, color=color), f"{pair.title}: as it started")
         end = captioned(image_text(pair.end, color=color), f"added, labelled {label}")
-        drawings.append(Text.assemble(in_a_row([start, end], width), "\n"))
+        drawings.append(Text.assemble(in_rows([start, end], width), "\n"))
     return Text("\n").join(drawings)
 
 

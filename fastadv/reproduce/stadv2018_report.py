@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastadv.files import atomic_write, make_folder
-from fastadv.report.terminal_image import captioned, flow_text, image_text, in_a_row
+from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 from fastadv.reproduce.stadv2018 import PUBLISHED, TAU, Reproduction
 
 _HEADER = (
@@ -83,7 +83,7 @@ def drawing(found: Reproduction, *, color: bool, width: int) -> Text:
             captioned(flow_text(one.flow, color=color), "flow"),
             captioned(image_text(one.attacked, color=color), f"attacked: {after}"),
         )
-        drawings.append(Text.assemble(in_a_row(parts, width), "\n"))
+        drawings.append(Text.assemble(in_rows(parts, width), "\n"))
     return Text("\n").join(drawings)
 
 
