@@ -35,18 +35,22 @@ pre {
 dl.facts { display: flex; flex-wrap: wrap; gap: .3rem 1.8rem; margin: .8rem 0; }
 dl.facts dt { color: var(--dim); font-size: .8rem; }
 dl.facts dd { margin: 0; }
-.scroll { overflow-x: auto; border: 1px solid var(--rule); border-radius: 10px; }
-table { border-collapse: separate; border-spacing: 0; width: 100%; }
+.scroll {
+  overflow-x: auto; width: fit-content; max-width: 100%;
+  border: 1px solid var(--rule); border-radius: 10px;
+}
+table { border-collapse: separate; border-spacing: 0; }
 th, td { padding: .5rem .8rem; vertical-align: top; border-bottom: 1px solid var(--rule); }
-thead th { text-align: right; font-size: .85rem; }
-th code { display: inline-block; max-width: 12rem; overflow-wrap: normal; }
+thead th { text-align: right; vertical-align: bottom; font-size: .85rem; }
+th code { display: inline-block; overflow-wrap: normal; }
+thead code { max-width: 12rem; }
 tbody tr:last-child > * { border-bottom: 0; }
 table, .card { background: var(--card); }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); z-index: 1; }
 tbody th { font-size: .85rem; max-width: 15rem; }
 tbody th span { display: block; color: var(--dim); font-weight: normal; }
 tr:not(.worst) + tr.worst > * { border-top: 2px solid var(--rule); }
-td { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td { min-width: 8rem; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.figure { background: color-mix(in srgb, var(--harm) calc(var(--share) * 1%), transparent); }
 td b { display: block; font-size: 1.05rem; }
 td span { display: block; font-size: .78rem; color: var(--dim); }
@@ -91,6 +95,7 @@ svg .dashed polyline { stroke-dasharray: 5 4; }
 @media (max-width: 34rem) {
   .pictures { grid-template-columns: repeat(4, minmax(0, 1fr)); }
   th, td { padding: .4rem .5rem; }
+  td { min-width: 0; }
   th code { max-width: 8rem; }
 }
 @media print { body { max-width: none; padding: 0; } .card, tr { break-inside: avoid; } }
