@@ -72,16 +72,18 @@ def bench(
     if not races:
         raise InputError(f"--only {only}: no work of the suite {suite} has that in its name")
     from fastadv.grid.run import environment
-
-    laps = []
-    for number, chosen in enumerate(races):
-        with waiting(messages, f"{number + 1} of {len(races)}: {chosen.name}"):
-            laps += race.run(chosen, n_rounds)
-    machine = environment()
     from fastadv.report.bench_table import bench_table
 
+    laps: list[race.Lap] = []
+    machine = environment()
     text = f"{machine['processor']}, {machine['threads']} threads"
-    console.output().print(bench_table(laps, n_rounds, text))
+    try:
+        for number, chosen in enumerate(races):
+            with waiting(messages, f"{number + 1} of {len(races)}: {chosen.name}"):
+                laps += race.run(chosen, n_rounds)
+    finally:  # also after Ctrl-C
+        if laps:
+            console.output().print(bench_table(laps, n_rounds, text))
     _keep(json, {"schema": 1, "rounds": n_rounds, "environment": machine, "laps": laps})
 
 
@@ -94,14 +96,17 @@ def _compare_strength(only: str, json: Path | None) -> None:
         from fastadv.report.strength_table import strength_table
     matches: list[strength.Match] = []
     coming = strength.matches(only=only)
-    while True:
-        last = f": {matches[-1].defense}, {matches[-1].attack}" if matches else ""
-        with waiting(console.messages(), f"{len(matches)} compared{last}"):
-            match = next(coming, None)
-        if match is None:
-            break
-        matches.append(match)
-    console.output().print(strength_table(matches))
+    try:
+        while True:
+            last = f": {matches[-1].defense}, {matches[-1].attack}" if matches else ""
+            with waiting(console.messages(), f"{len(matches)} compared{last}"):
+                match = next(coming, None)
+            if match is None:
+                break
+            matches.append(match)
+    finally:
+        if matches:
+            console.output().print(strength_table(matches))
     _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
 
 
@@ -117,12 +122,15 @@ def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None
     if not curves:
         raise InputError(f"--only {only}: no work of the suite {SCALING} has that in its name")
     points: list[scaling.Point] = []
-    for number, curve in enumerate(curves):
-        with waiting(console.messages(), f"{number + 1} of {len(curves)}: {curve.name}"):
-            points += scaling.run(curve, rounds)
     machine = environment()
     text = f"{machine['processor']}, {machine['threads']} threads"
-    console.output().print(scaling_table(points, rounds, text))
+    try:
+        for number, curve in enumerate(curves):
+            with waiting(console.messages(), f"{number + 1} of {len(curves)}: {curve.name}"):
+                points += scaling.run(curve, rounds)
+    finally:
+        if points:
+            console.output().print(scaling_table(points, rounds, text))
     _keep(json, {"schema": 1, "rounds": rounds, "environment": machine, "points": points})
     if plot is not None:
         from fastadv.report.plots import scaling as draw
