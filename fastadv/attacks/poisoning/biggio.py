@@ -46,6 +46,7 @@ from fastadv.protocols import (
     Projection,
     Task,
 )
+from fastadv.threads import go_on
 from fastadv.threat import Threat
 
 _STEPS, _STEP_SIZE = 50, 1.0  # unless told
@@ -297,6 +298,7 @@ def ascend(
     heading = np.zeros_like(start)
     lengths = np.outer(step_size * (1.0 - np.arange(steps) / steps), np.ones(len(start)))
     for step in range(steps):
+        go_on()
         feasible.turn(points, sign * gradient, _MOMENTUM, heading)
         moved = points.copy()
         project.l2_step(heading, lengths[step], moved)
