@@ -159,9 +159,10 @@ def no_better_than_chance(defense: Choice, right: Mask, y: Labels) -> Flag | Non
         return None
     return Flag(
         "no_better_than_chance",
-        f"with {defense.text} the model gets {100 * float(right.mean()):.1f} % of clean images "
-        f"right, one label for all {100 * chance:.1f} %: no attack can show anything",
-        "more training images or epochs, or a milder defense",
+        f"with {defense.text} the model gets {100 * float(right.mean()):.1f} % of {len(y):,} clean "
+        f"images right, one label for all {100 * chance:.1f} %: not to be told from a model that "
+        "has learnt nothing, of which no attack shows anything",
+        "more training images or epochs, a milder defense, or more test images",
     )
 
 
