@@ -137,7 +137,7 @@ def read_side(text: str) -> Side:
     rows = [row for row in found.rows if defense in (None, row.defense)]
     if not rows:
         known = ", ".join(dict.fromkeys(row.defense for row in found.rows))
-        raise InputError(f"{folder} has no defense {defense} (it has {known or 'no cells'})")
+        raise InputError(f"{folder} has no defense {defense!r} (known there: {known or 'nothing'})")
     grid = found.grid if defense is None else found.grid | {"defenses": [defense]}
     return Side(text, folder, defense, grid, rows, found.environment, found.problems)
 

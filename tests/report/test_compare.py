@@ -170,7 +170,9 @@ def test_two_defenses_of_one_grid(folders):
     )
     (pair,) = compared("a:none", "a:median").pairs
     assert (pair.defense, pair.before, pair.after) == ("none -> median", 0.4, 0.9)
-    with pytest.raises(InputError, match=r"a has no defense medain \(it has median, none\)"):
+    with pytest.raises(
+        InputError, match=r"a has no defense 'medain' \(known there: median, none\)"
+    ):
         compared("a:none", "a:medain")
 
 
