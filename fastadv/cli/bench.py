@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -12,6 +13,12 @@ from fastadv.cli.grid_options import whole_number
 from fastadv.cli.outputs import check_output, check_plot
 from fastadv.errors import InputError
 from fastadv.specs import closest
+
+if TYPE_CHECKING:
+    from fastadv.benchmarks.race import Race
+    from fastadv.benchmarks.scaling import Curve
+
+    Named = TypeVar("Named", Race, Curve)
 
 STRENGTH = "strength"  # a suite that times nothing
 SCALING = "scaling"  # one that races nobody
@@ -68,9 +75,7 @@ def bench(
             raise InputError(
                 f"no suite {suite!r}{closest(suite, known)} (known: {', '.join(known)})"
             )
-        races = [found for found in suites.SUITES[suite]() if only in found.name]
-    if not races:
-        raise InputError(f"--only {only}: no work of the suite {suite} has that in its name")
+        races = _only(only, suites.SUITES[suite](), suite)
     from fastadv.grid.run import environment
     from fastadv.report.bench_table import bench_table
 
@@ -85,6 +90,15 @@ def bench(
         if laps:
             console.output().print(bench_table(laps, n_rounds, text))
     _keep(json, {"schema": 1, "rounds": n_rounds, "environment": machine, "laps": laps})
+
+
+def _only(text: str, work: Sequence[Named], suite: str) -> list[Named]:
+    """Return the work whose name contains the text, in any case."""
+    chosen = [one for one in work if text.lower() in one.name.lower()]
+    if not chosen:
+        names = "; ".join(one.name for one in work)
+        raise InputError(f"--only {text}: the suite {suite} has no such work; it has {names}")
+    return chosen
 
 
 def _compare_strength(only: str, json: Path | None) -> None:
@@ -118,9 +132,7 @@ def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None
         from fastadv.grid.run import environment
         from fastadv.report.scaling_table import scaling_table
 
-        curves = [curve for curve in scaling.curves() if only in curve.name]
-    if not curves:
-        raise InputError(f"--only {only}: no work of the suite {SCALING} has that in its name")
+        curves = _only(only, scaling.curves(), SCALING)
     points: list[scaling.Point] = []
     machine = environment()
     text = f"{machine['processor']}, {machine['threads']} threads"

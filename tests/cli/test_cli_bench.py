@@ -81,7 +81,7 @@ def test_ctrl_c_shows_what_was_measured(
     ("arguments", "message"),
     [
         (["--suite", "kernel"], "no suite 'kernel'; did you mean kernels?"),
-        (["--only", "nothing like it"], "no work of the suite kernels"),
+        (["--only", "nothing like it"], "the suite kernels has no such work; it has forward, 20"),
         (["--rounds", "0"], "--rounds"),
         (["--json", "no/such/folder/out.json"], "there is no folder"),
     ],
