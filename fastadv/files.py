@@ -9,6 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from fastadv.errors import InputError
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where there is none.
+
+    Raises
+    ------
+    InputError
+        If that cannot be.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {path} ({error.strerror})") from None
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:

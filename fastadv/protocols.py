@@ -303,7 +303,9 @@ class PoisoningAttack(Protocol):
 class Defense(Protocol):
     """A frozen dataclass with one or more of ``sanitize``, ``fit``, ``wrap`` and ``certify``.
 
-    A sanitizer that asks a model has ``screen`` in place of ``sanitize``.
+    A sanitizer that asks a model has ``screen`` in place of ``sanitize``. It may also have
+    ``refuses(attack) -> str | None``, why an attack cannot run against it, and
+    ``warns(n_train, task) -> (message, remedy) | None``, why so many images are too few for it.
     """
 
     name: ClassVar[str]

@@ -115,9 +115,16 @@ def format_spec(name: str, parameters: dict[str, Any]) -> str:
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean X?`` for the known word nearest to ``word``, or nothing."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else ""
+    """Return ``; did you mean X?`` for the known word nearest to ``word``, in any case, or nothing.
+
+    Examples
+    --------
+    >>> closest("PGD", ["fgsm", "pgd"])
+    '; did you mean pgd?'
+    """
+    by_lower = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    return f"; did you mean {by_lower[matches[0]]}?" if matches else ""
 
 
 def describe(kind: Any) -> str:

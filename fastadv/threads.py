@@ -68,6 +68,20 @@ def in_pool() -> bool:
     return hasattr(_here, "in_pool")
 
 
+class Abandoned(Exception):
+    """Raised in a thread of the pool whose result nobody waits for any more."""
+
+
+def go_on() -> None:
+    """Raise Abandoned if whoever asked for the work of this thread has given it up.
+
+    For long work to call between its steps: Ctrl-C, or an error in another chunk, ends it there.
+    """
+    given_up = getattr(_here, "given_up", None)
+    if given_up is not None and given_up.is_set():
+        raise Abandoned
+
+
 @functools.cache
 def _pool(n: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(n, thread_name_prefix="fastadv", initializer=_enter_pool)
@@ -95,14 +109,22 @@ def map_chunks(work: Callable[[int, int], T], n: int, chunk: int) -> list[T]:
     that release the GIL, and must not call one with prange. If such a ``work`` itself asks
     for chunks, they run one after another: the pool's threads must not wait for the pool.
     """
+    go_on()
     bounds = [(start, min(start + chunk, n)) for start in range(0, n, chunk)]
+    given_up = threading.Event()
+
+    def watched(start: int, stop: int) -> T:
+        _here.given_up = given_up
+        return work(start, stop)
+
     with one_blas_thread():
         if thread_count() == 1 or len(bounds) <= 1 or in_pool():
             return [work(*bound) for bound in bounds]
-        futures = [_pool(thread_count()).submit(work, *bound) for bound in bounds]
+        futures = [_pool(thread_count()).submit(watched, *bound) for bound in bounds]
         try:
             return [future.result() for future in futures]
         except BaseException:
+            given_up.set()
             for future in futures:
                 future.cancel()
             raise

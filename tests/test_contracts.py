@@ -34,8 +34,8 @@ def evasion(name: str) -> Any:
     return registry.make_attack(FEWER_STEPS.get(name, name))
 
 
-def names(what: str, kind: str) -> list[str]:
-    return [entry.name for entry in registry.REGISTRY[what] if entry.kind == kind]
+def names(what: str, *kinds: str) -> list[str]:
+    return [e.name for e in registry.REGISTRY[what] if e.kind in kinds or not kinds]
 
 
 def untrained() -> MLPClassifier:
@@ -133,7 +133,19 @@ class TestPoisoning:
             attack.poison(untrained(), X, np.zeros_like(Y), X_VAL, Y_VAL * 0, task=TASK)
 
 
-@pytest.mark.parametrize("name", names("defense", "defense"))
+@pytest.mark.parametrize("entry", registry.DEFENSES, ids=lambda entry: entry.name)
+def test_the_kind_of_a_defense_is_what_it_does(entry: registry.Entry) -> None:
+    defense = registry.make_defense(entry.name)
+    does = {
+        "certified": isinstance(defense, Certifier),
+        "sanitizer": isinstance(defense, Sanitizer | ModelSanitizer),
+        "training": isinstance(defense, RobustTraining),
+        "preprocessor": isinstance(defense, Wrapper),
+    }
+    assert entry.kind == next((kind for kind, done in does.items() if done), "none")
+
+
+@pytest.mark.parametrize("name", names("defense"))
 def test_defense(name: str, model: MLPClassifier) -> None:
     defense = registry.make_defense(FEWER_STEPS_OF_DEFENSES.get(name, name))
     x, y = X.copy(), Y.copy()

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from fastadv.threads import in_pool, map_chunks, set_threads
+from fastadv.threads import go_on, in_pool, map_chunks, set_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -23,3 +23,24 @@ def test_chunks_within_chunks_run_in_the_thread_that_asks(threads: int) -> None:
 
     assert all(map_chunks(outer, 6, 1))  # more than there are threads: waiting would never end
     assert not in_pool()
+
+
+def test_an_error_in_one_chunk_ends_the_others_at_their_next_step() -> None:
+    set_threads(2)
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(start: int, _: int) -> None:
+        if start == 0:
+            assert begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        try:
+            while True:
+                go_on()
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        map_chunks(work, 2, 1)
+    assert ended.wait(10)
+    assert map_chunks(lambda a, b: b - a, 4, 1) == [1] * 4  # the same threads work again

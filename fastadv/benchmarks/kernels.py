@@ -66,7 +66,7 @@ def cases() -> dict[str, tuple[Call, Call]]:
 
 
 def races() -> list[Race]:
-    """Return a race for each kernel; the time is that of ``_CALLS`` calls."""
+    """Return a race for each kernel."""
 
     def work(call: Call) -> Callable[[], Work]:
         def repeated() -> dict[str, float]:
@@ -78,6 +78,10 @@ def races() -> list[Race]:
         return lambda: repeated
 
     return [
-        Race("kernels", name, (Runner("fastadv", work(kernel)), Runner("numpy", work(twin))))
+        Race(
+            "kernels",
+            f"{name}, {_CALLS} calls",
+            (Runner("fastadv", work(kernel)), Runner("numpy", work(twin))),
+        )
         for name, (kernel, twin) in cases().items()
     ]

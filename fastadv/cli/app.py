@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Training-time and test-time attacks against defenses, as one grid, on a CPU, in seconds.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(grid)
 app.command()(attack)
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in given:
             traceback.print_exc()
-        line, code = explain(error)
+        line, code = explain(error, given)
         console.say(f"fastadv: {line}")
         return code
     if code == INTERRUPTED:

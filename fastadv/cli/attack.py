@@ -84,7 +84,7 @@ def attack(
     out = console.output()
     out.print(outcome.table)
     if n_shown:
-        out.print(outcome.draw(n_shown, color=out.color_system in ("truecolor", "256")))
+        out.print(outcome.draw(n_shown, color=console.shows_colors(out), width=out.width))
     if plot is not None:
         assert isinstance(outcome, attack_run.EvasionOutcome)  # others were refused above
         outcome.plot(plot, n_shown or 4)

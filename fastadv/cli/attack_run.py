@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -40,7 +39,7 @@ from fastadv.report.attack_table import (
     evasion_table,
     poisoning_table,
 )
-from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
+from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.warmup import is_warm, warm_up
@@ -72,8 +71,8 @@ class Outcome(ABC):
         """The figures."""
 
     @abstractmethod
-    def draw(self, count: int, *, color: bool) -> Text:
-        """Return drawings of the first ``count`` images."""
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
+        """Return drawings of the first ``count`` images, for ``width`` columns."""
 
     @abstractmethod
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -161,9 +160,9 @@ class EvasionOutcome(Outcome):
                 model=f"{self.job.model}, {self.data.name}",
                 threat=str(threat),
                 n=len(self.X),
-                accuracy_before=float(right.mean()),
-                accuracy_after=float(survives.mean()),
-                success_rate=float(result.success[right].mean()) if right.any() else None,
+                right=int(right.sum()),
+                survive=int(survives.sum()),
+                succeed=int(result.success.sum()),
                 distances=self._median_distances(),
                 queries=result.queries,
                 seconds=self.seconds,
@@ -187,12 +186,12 @@ class EvasionOutcome(Outcome):
             return {}
         return {k: float(np.median(v[success])) for k, v in self.result.distances.items()}
 
-    def draw(self, count: int, *, color: bool) -> Text:
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first images that were right before: clean, their flow if any, attacked."""
         rows = np.flatnonzero(~self.result.misclassified)[:count]
-        return Text("\n").join(self._pair(row, color) for row in rows)
+        return Text("\n").join(self._pair(row, color, width) for row in rows)
 
-    def _pair(self, row: int, color: bool) -> Text:
+    def _pair(self, row: int, color: bool, width: int) -> Text:
         task = self.data.task
         drawings: list[Text] = []
         for caption, image in zip(self._captions(row), self._images(row), strict=True):
@@ -202,7 +201,7 @@ class EvasionOutcome(Outcome):
             longest = np.hypot(*flow).max()
             drawing = captioned(flow_text(flow, color=color), f"flow: {longest:.1f} px at most")
             drawings.insert(1, drawing)
-        return Text.assemble(functools.reduce(beside, drawings), "\n")
+        return Text.assemble(in_rows(drawings, width), "\n")
 
     def _images(self, row: int) -> tuple[Floats, Floats]:
         """Return the image before and after, (H, W, C)."""
@@ -261,8 +260,8 @@ def _label(model: Model, image: Floats) -> tuple[int, float]:
 
 
 def _poison(job: Job, attack: PoisoningAttack, model: Any, data: Dataset, wait: Wait) -> Outcome:
-    n = job.samples or len(data.x_test)
-    before = _accuracy(model, data, n)
+    rows = test_rows(data, job.samples or len(data.x_test))
+    X, y = data.x_test[rows], data.y_test[rows]
     with wait(f"poisoning with {job.attack}"):
         start = time.perf_counter()
         result = attack.poison(
@@ -272,27 +271,33 @@ def _poison(job: Job, attack: PoisoningAttack, model: Any, data: Dataset, wait: 
         seconds = time.perf_counter() - start
     with wait(f"training {job.model} on the poisoned set"):
         poisoned = job.new_model(data).fit(result.X, result.y)
-    if result.trigger is not None:
-        result.details["images_with_the_trigger_that_get_it"] = success_rate(
-            poisoned, data.x_test[:n], data.y_test[:n], result.trigger, result.details["target"]
-        )
-    return PoisoningOutcome(job, data, result, n, before, _accuracy(poisoned, data, n), seconds)
+    right = [int((victim.predict(X) == y).sum()) for victim in (model, poisoned)]
+    triggered = _triggered(poisoned, X, y, result)
+    return PoisoningOutcome(job, data, result, len(y), right[0], right[1], triggered, seconds)
 
 
-def _accuracy(model: Model, data: Dataset, n: int) -> float:
-    return float(np.mean(model.predict(data.x_test[:n]) == data.y_test[:n]))
+def _triggered(model: Model, X: Floats, y: Labels, result: PoisonResult) -> tuple[int, int] | None:
+    """Return how many images of other classes get the label that the trigger calls, of how many."""
+    if result.trigger is None:
+        return None
+    target = result.details["target"]
+    others = int((y != target).sum())
+    if not others:
+        return None
+    return round(others * success_rate(model, X, y, result.trigger, target)), others
 
 
 @dataclass(frozen=True)
 class PoisoningOutcome(Outcome):
-    """A poisoned training set, and the accuracy on ``n`` test images without and with it."""
+    """A poisoned training set, and how many of ``n`` test images are right without and with it."""
 
     job: Job
     data: Dataset
     result: PoisonResult
     n: int
-    before: float
-    after: float
+    right_before: int
+    right_after: int
+    triggered: tuple[int, int] | None
     seconds: float
 
     @property
@@ -304,17 +309,18 @@ class PoisoningOutcome(Outcome):
                 attack=self.job.attack,
                 model=f"{self.job.model}, {self.data.name}",
                 n=self.n,
+                right_before=self.right_before,
+                right_after=self.right_after,
                 n_clean=len(self.data.x_train),
                 points=len(self.result.index),
-                accuracy_before=self.before,
-                accuracy_after=self.after,
                 seconds=self.seconds,
+                triggered=self.triggered,
                 history=[float(loss) for loss in self.result.history],
                 details={k: v for k, v in self.result.details.items() if isinstance(v, plain)},
             )
         )
 
-    def draw(self, count: int, *, color: bool) -> Text:
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first poison points with their labels."""
         task = self.data.task
         drawings = []
@@ -323,7 +329,7 @@ class PoisoningOutcome(Outcome):
             label = self.data.class_names[int(self.result.y[row])]
             drawing = image_text(image, color=color, bounds=task.bounds)
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
-        return Text("\n").join(drawings)
+        return in_rows(drawings, width)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the poison points, their labels and rows, and the attacker's loss."""

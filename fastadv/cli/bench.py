@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
-from fastadv.cli.outputs import check_plot
+from fastadv.cli.outputs import check_output, check_plot
 from fastadv.errors import InputError
 from fastadv.specs import closest
+
+if TYPE_CHECKING:
+    from fastadv.benchmarks.race import Race
+    from fastadv.benchmarks.scaling import Curve
+
+    Named = TypeVar("Named", Race, Curve)
 
 STRENGTH = "strength"  # a suite that times nothing
 SCALING = "scaling"  # one that races nobody
@@ -44,14 +51,13 @@ def bench(
     scaling measures how time and memory of training, pgd, stadv and biggio grow with their sizes.
     """
     n_rounds = whole_number(rounds, 1, "--rounds")
-    if json is not None and not json.absolute().parent.is_dir():
-        raise InputError(f"--json {json}: there is no folder {json.parent}")
+    if json is not None:
+        check_output("--json", json, "bench.json")
     if plot is not None:
         if suite != SCALING:
             raise InputError(f"--plot draws what --suite {SCALING} found")
         check_plot(plot)
-        if not plot.absolute().parent.is_dir():
-            raise InputError(f"--plot {plot}: there is no folder {plot.parent}")
+        check_output("--plot", plot, "scaling.png")
     if suite == SCALING:
         _scale(only, n_rounds, json, plot)
         return
@@ -69,21 +75,30 @@ def bench(
             raise InputError(
                 f"no suite {suite!r}{closest(suite, known)} (known: {', '.join(known)})"
             )
-        races = [found for found in suites.SUITES[suite]() if only in found.name]
-    if not races:
-        raise InputError(f"--only {only}: no work of the suite {suite} has that in its name")
+        races = _only(only, suites.SUITES[suite](), suite)
     from fastadv.grid.run import environment
-
-    laps = []
-    for number, chosen in enumerate(races):
-        with waiting(messages, f"{number + 1} of {len(races)}: {chosen.name}"):
-            laps += race.run(chosen, n_rounds)
-    machine = environment()
     from fastadv.report.bench_table import bench_table
 
+    laps: list[race.Lap] = []
+    machine = environment()
     text = f"{machine['processor']}, {machine['threads']} threads"
-    console.output().print(bench_table(laps, n_rounds, text))
+    try:
+        for number, chosen in enumerate(races):
+            with waiting(messages, f"{number + 1} of {len(races)}: {chosen.name}"):
+                laps += race.run(chosen, n_rounds)
+    finally:  # also after Ctrl-C
+        if laps:
+            console.output().print(bench_table(laps, n_rounds, text))
     _keep(json, {"schema": 1, "rounds": n_rounds, "environment": machine, "laps": laps})
+
+
+def _only(text: str, work: Sequence[Named], suite: str) -> list[Named]:
+    """Return the work whose name contains the text, in any case."""
+    chosen = [one for one in work if text.lower() in one.name.lower()]
+    if not chosen:
+        names = "; ".join(one.name for one in work)
+        raise InputError(f"--only {text}: the suite {suite} has no such work; it has {names}")
+    return chosen
 
 
 def _compare_strength(only: str, json: Path | None) -> None:
@@ -95,14 +110,17 @@ def _compare_strength(only: str, json: Path | None) -> None:
         from fastadv.report.strength_table import strength_table
     matches: list[strength.Match] = []
     coming = strength.matches(only=only)
-    while True:
-        last = f": {matches[-1].defense}, {matches[-1].attack}" if matches else ""
-        with waiting(console.messages(), f"{len(matches)} compared{last}"):
-            match = next(coming, None)
-        if match is None:
-            break
-        matches.append(match)
-    console.output().print(strength_table(matches))
+    try:
+        while True:
+            last = f": {matches[-1].defense}, {matches[-1].attack}" if matches else ""
+            with waiting(console.messages(), f"{len(matches)} compared{last}"):
+                match = next(coming, None)
+            if match is None:
+                break
+            matches.append(match)
+    finally:
+        if matches:
+            console.output().print(strength_table(matches))
     _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
 
 
@@ -114,16 +132,17 @@ def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None
         from fastadv.grid.run import environment
         from fastadv.report.scaling_table import scaling_table
 
-        curves = [curve for curve in scaling.curves() if only in curve.name]
-    if not curves:
-        raise InputError(f"--only {only}: no work of the suite {SCALING} has that in its name")
+        curves = _only(only, scaling.curves(), SCALING)
     points: list[scaling.Point] = []
-    for number, curve in enumerate(curves):
-        with waiting(console.messages(), f"{number + 1} of {len(curves)}: {curve.name}"):
-            points += scaling.run(curve, rounds)
     machine = environment()
     text = f"{machine['processor']}, {machine['threads']} threads"
-    console.output().print(scaling_table(points, rounds, text))
+    try:
+        for number, curve in enumerate(curves):
+            with waiting(console.messages(), f"{number + 1} of {len(curves)}: {curve.name}"):
+                points += scaling.run(curve, rounds)
+    finally:
+        if points:
+            console.output().print(scaling_table(points, rounds, text))
     _keep(json, {"schema": 1, "rounds": rounds, "environment": machine, "points": points})
     if plot is not None:
         from fastadv.report.plots import scaling as draw

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fastadv.cli import console
-from fastadv.cli.errors import FAILED
+from fastadv.cli.gates import parse_share, stop_at
 from fastadv.errors import InputError
-
-if TYPE_CHECKING:
-    from fastadv.report.compare import Side
 
 
 def compare(
@@ -45,7 +42,7 @@ def compare(
 
     Two defenses: fastadv compare DIR:none DIR:median. Cells are compared on the same test images,
     with McNemar's exact test. --fail-under looks at every attack and worst case, and fails on a
-    cell that has no figure because it failed.
+    cell that has no figure because it failed or is not there.
     """
     floor = None if fail_under is None else parse_share(fail_under)
     if Path(before).is_file() != Path(after).is_file():
@@ -54,52 +51,26 @@ def compare(
         failures = _compare_bench(before, after, floor, fail_on_regression, json)
     else:
         failures = _compare_grids(before, after, floor, fail_on_regression, json)
-    for line in failures:
-        console.say(f"fastadv: {line}")
-    if failures:
-        raise typer.Exit(FAILED)
-
-
-def parse_share(text: str) -> float:
-    """Return the share that ``75``, ``75%`` or ``0.75`` means; up to 1 a bare number is a share.
-
-    Raises
-    ------
-    InputError
-        If it is none between 0 and 1.
-    """
-    bare = text.strip().removesuffix("%").strip()
-    try:
-        value = float(bare)
-    except ValueError:
-        value = -1.0
-    share = value if value <= 1 and "%" not in text else value / 100
-    if not 0 <= share <= 1:
-        raise InputError(f"--fail-under is an accuracy such as 75, 75% or 0.75, got {text!r}")
-    return share
+    stop_at(failures)
 
 
 def _compare_grids(
     before: str, after: str, floor: float | None, gate: bool, json: bool
 ) -> list[str]:
     from fastadv.report import compare, compare_table
+    from fastadv.report.floor import below
 
     sides = compare.read_side(before), compare.read_side(after)
     comparison = compare.compare_grids(*sides)
-    failures = [] if floor is None else _below(sides[1], floor)
+    failures, last = list[str](), sides[1]
+    if floor is not None:
+        failures += below(last.grid, last.rows, last.folder, floor)
     failures += compare.regressions(comparison) if gate else []
     if json:
         console.print_text(compare_table.compare_json(comparison, failures))
     else:
         console.output().print(compare_table.compare_table(comparison))
     return failures
-
-
-def _below(side: Side, floor: float) -> list[str]:
-    from fastadv.grid.worst import worst_rows
-    from fastadv.report import compare
-
-    return compare.below(side.rows, worst_rows(side.rows, side.folder), floor)
 
 
 def _compare_bench(

@@ -20,9 +20,20 @@ def messages() -> Console:
 
 
 def _console(stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else WIDTH_IN_FILES
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(
+        stderr=stderr,
+        width=None if terminal else WIDTH_IN_FILES,
+        force_interactive=None if terminal else False,  # FORCE_COLOR asks for colour, not for bars
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def shows_colors(console: Console) -> bool:
+    """Return whether a picture of coloured blocks can be seen there."""
+    return not console.no_color and console.color_system in ("truecolor", "256")
 
 
 def print_text(text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import typer
 
 from fastadv.errors import DivergenceError, InputError
@@ -17,14 +19,14 @@ class Stopped(Exception):
     """Ctrl-C, with a line on what is kept and how to go on."""
 
 
-def explain(error: Exception) -> tuple[str, int]:
-    """Return the line for ``error`` and the exit code."""
+def explain(error: Exception, given: Sequence[str]) -> tuple[str, int]:
+    """Return the line for ``error`` and the exit code; ``given`` are the program's arguments."""
     if isinstance(error, Stopped):
         return str(error), INTERRUPTED
     if isinstance(error, InputError):
         return str(error), USAGE
     if isinstance(error, UsageError):
-        return _explain_usage(error), USAGE
+        return _explain_usage(error, given), USAGE
     if isinstance(error, DivergenceError | OSError):
         return str(error), FAILED
     text = str(error)
@@ -32,10 +34,12 @@ def explain(error: Exception) -> tuple[str, int]:
     return f"{name} (run with --debug for the traceback)", FAILED
 
 
-def _explain_usage(error: Exception) -> str:
+def _explain_usage(error: Exception, given: Sequence[str]) -> str:
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
-    command = getattr(context, "command_path", "fastadv")
+    # Without a context it is an option of a command that lacks its value.
+    name = next((word for word in given if not word.startswith("-")), "")
+    command = context.command_path if context else f"fastadv {name}"
     option = getattr(error, "option_name", None)
     if option and "No such option" in text:
         known = [name for param in context.command.params for name in param.opts] if context else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +88,8 @@ def grid(
     timeout: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Longest a cell may take: 90s, 10m, 1h. Default: no limit"
+            metavar="TIME",
+            help="Longest that one training or attack may take: 90s, 10m, 1h. Default: no limit",
         ),
     ] = None,
     json: Annotated[
@@ -108,10 +110,13 @@ def grid(
     )  # fmt: skip
     rows = _run(options, fresh)
     _print(Path(options.output), rows, json)
-    console.say(f"results in {options.output} (fastadv report {options.output} shows them again)")
-    undone = sum(row.status in ("failed", "timeout") for row in rows)
+    again = f"fastadv report {shlex.quote(options.output)}"
+    console.say(f"results in {options.output} ({again} shows them again)")
+    undone = [row.status for row in rows if row.status in ("failed", "timeout")]
     if undone:
-        console.say(f"{undone} of {len(rows)} cells failed; {_again(fresh)} to retry them")
+        longer = ", with a longer --timeout" if "timeout" in undone else ""
+        retry = f"{_again(fresh)} to retry them{longer}"
+        console.say(f"{len(undone)} of {len(rows)} cells failed; {retry}")
         raise typer.Exit(FAILED)
 
 

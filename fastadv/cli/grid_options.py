@@ -27,7 +27,7 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     timeout : float or None
-        Seconds a cell may take.
+        Seconds that one stage of a cell may take.
     """
 
     attacks: list[str]

@@ -40,7 +40,7 @@ def list_(
         ),
     ] = None,
 ) -> None:
-    """List all attacks, defenses, models, datasets, or one's parameters."""
+    """List what there is to choose from, or one's parameters."""
     from rich.text import Text
 
     from fastadv.cli import console
@@ -48,16 +48,16 @@ def list_(
 
     out = console.output()
     if what is not None and what not in SECTIONS:
-        entries = [entry for known in REGISTRY.values() for entry in known if entry.name == what]
-        if not entries:
+        found = [(k, e) for k, known in REGISTRY.items() for e in known if e.name == what]
+        if not found:
             names = [entry.name for known in REGISTRY.values() for entry in known]
             hint = closest(what, [*SECTIONS, *names])
             raise InputError(
                 f"there is no {what!r} to list{hint} (known: {', '.join(SECTIONS)}, "
                 "and every name in them)"
             )
-        for entry in entries:
-            _print_parameters(out, entry)
+        for role, entry in found:
+            _print_parameters(out, role, entry)
         return
     for chosen in SECTIONS if what is None else (what,):
         if chosen == "datasets":
@@ -70,7 +70,7 @@ def list_(
         out.print(Text(" The parameters of one, and its paper: fastadv list pgd"))
 
 
-def _print_parameters(out: Console, entry: Entry) -> None:
+def _print_parameters(out: Console, role: str, entry: Entry) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -78,7 +78,8 @@ def _print_parameters(out: Console, entry: Entry) -> None:
     from fastadv.grid.manual import parameters_of, reference_of
 
     parameters, reference = parameters_of(entry), reference_of(entry)
-    title = Text.assemble((entry.name, "bold"), f" ({entry.kind}): {entry.summary}")
+    kind = "" if entry.kind in ("none", role) else f", {entry.kind}"
+    title = Text.assemble((entry.name, "bold"), f" ({role}{kind}): {entry.summary}")
     out.print(title)
     if reference:
         out.print(Text(reference))
@@ -102,8 +103,10 @@ def _print(out: Console, title: str, entries: list[tuple[str, str, str]]) -> Non
 
     table = Table(box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left")
     table.add_column("name", style="bold", no_wrap=True)
-    table.add_column("kind", style="dim", no_wrap=True)
+    kinds = len({kind for _, kind, _ in entries}) > 1
+    if kinds:
+        table.add_column("kind", style="dim", no_wrap=True)
     table.add_column("what it is")
     for name, kind, summary in entries:
-        table.add_row(Text(name), Text(kind), Text(summary))
+        table.add_row(Text(name), *[Text(kind)] * kinds, Text(summary))
     out.print(table)

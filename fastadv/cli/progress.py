@@ -56,7 +56,7 @@ class GridBar:
     def start(self, total: float, cells: int, kept: int) -> None:
         """Begin work of ``total`` weight: ``cells`` to do, beside ``kept`` from an earlier run."""
         self.note(f"{cells} cells to do" + (f", {kept} kept from an earlier run" if kept else ""))
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             bar = self._live()
             bar.reset(bar.task_ids[0], total=total)
 
@@ -78,7 +78,7 @@ class GridBar:
         """Say which kernels are compiled, on the first run."""
         if done == total:
             self._say("")
-        elif self._console.is_terminal:
+        elif self._console.is_interactive:
             self._say(f"first run: compiling {name}, {done} of {total} done")
         elif not self._compiling:
             self._compiling = True
@@ -89,7 +89,7 @@ class GridBar:
         if done == total:
             return
         self._say(f"{what}, {done} of {total} done")
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             bar = self._live()
             bar.update(bar.task_ids[0], total=total, completed=done)
 
@@ -100,7 +100,7 @@ class GridBar:
             self._bar = None
 
     def _say(self, label: str) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             bar = self._live()
             bar.update(bar.task_ids[0], description=label[:_LABEL_WIDTH], refresh=True)
         elif label:
@@ -125,7 +125,7 @@ class GridBar:
 @contextmanager
 def waiting(console: Console, text: str) -> Iterator[None]:
     """Show that something of unknown length goes on; in a file, one line."""
-    if console.is_terminal:
+    if console.is_interactive:
         with console.status(Text(text)):
             yield
     else:

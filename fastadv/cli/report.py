@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastadv.cli import console
+from fastadv.cli.gates import parse_share, stop_at
+from fastadv.cli.grid_options import OUTPUT
 from fastadv.cli.outputs import check_output
 from fastadv.errors import InputError
 
@@ -29,7 +31,10 @@ class Format(StrEnum):
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The --output of a grid.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The --output of a grid."),
+    ] = Path(OUTPUT),
     format: Annotated[
         Format | None,
         typer.Option(
@@ -43,12 +48,20 @@ def report(
             help="Write one page to look at, instead: table, notes, curves, images.",
         ),
     ] = None,
+    fail_under: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X", help="Exit 1 if an accuracy under attack is below X: 75 or 75% or 0.75"
+        ),
+    ] = None,
 ) -> None:
     """Print the kept results of a grid, or make a page of them.
 
     The page stands alone: it loads nothing and runs no script. Attacks at several budgets
-    (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves.
+    (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves. --fail-under looks at every attack and worst
+    case, and fails on a cell that has no figure because it failed or is not there.
     """
+    floor = None if fail_under is None else parse_share(fail_under)
     if html is not None:
         if format is not None:
             raise InputError("give one of --html and --format: the page is written, not printed")
@@ -68,6 +81,10 @@ def report(
         console.print_text(rows_csv(found.rows))
     else:
         _print_table(folder, found.rows, format)
+    if floor is not None:
+        from fastadv.report.floor import below
+
+        stop_at(below(found.grid, found.rows, folder, floor))
 
 
 def _write_page(found: GridFolder, folder: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastadv.cli import console
+from fastadv.files import make_folder
 from fastadv.reproduce.papers import PAPERS, find
 
 
@@ -35,6 +36,8 @@ def reproduce(
         _list()
         return
     chosen = find(paper)
+    if output is not None:
+        make_folder(output)
     from fastadv.cli.progress import GridBar, waiting
 
     messages = console.messages()
@@ -51,7 +54,7 @@ def reproduce(
         bar.stop()
     out = console.output()
     out.print(report.table(outcome))
-    out.print(report.drawing(outcome, color=out.color_system in ("truecolor", "256")))
+    out.print(report.drawing(outcome, color=console.shows_colors(out), width=out.width))
     if output is not None:
         names = report.save(outcome, output)
         console.say(f"{', '.join(names)} in {output}")

@@ -45,7 +45,7 @@ def spec_list(what: str, given: str | Sequence[str]) -> list[str]:
 
 def names(what: str) -> list[str]:
     """Return every registered name; of attacks all but ``none``, which every grid has."""
-    return [entry.name for entry in REGISTRY[what] if entry.kind != "none"]
+    return [entry.name for entry in REGISTRY[what] if (what, entry.name) != ("attack", "none")]
 
 
 def complete_list(what: str, incomplete: str) -> list[str]:

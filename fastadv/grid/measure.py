@@ -13,7 +13,7 @@ from fastadv import metrics, seeds
 from fastadv.attacks.poisoning.backdoor import success_rate
 from fastadv.attacks.poisoning.base import amount
 from fastadv.attacks.poisoning.label_flip import LabelFlip
-from fastadv.grid import registry
+from fastadv.grid import registry, trust
 from fastadv.grid.none import NoAttack
 from fastadv.grid.probe import Look
 from fastadv.grid.spec import Cell, Choice, digest
@@ -29,7 +29,6 @@ from fastadv.grid.stages import (
     wrapped,
 )
 from fastadv.grid.store import Row
-from fastadv.grid.trust import Attacked, broken_certificate, cell_flags
 from fastadv.protocols import (
     Certifier,
     Floats,
@@ -147,12 +146,16 @@ class Measure:
         else:
             samples = self._measure_training(context, row, clean)
         samples |= self._measure_certified(context, row)
+        flags = [
+            trust.few_images(self.cell.defense, len(data.x_train), data.task),
+            trust.no_better_than_chance(self.cell.defense, clean == data.y_test, data.y_test),
+        ]
         if row.kind != "none" and row.certified:
             everyone = row.kind == "poisoning"  # certified are the images of evasion attacks
             robust = samples["robust"][context.test_rows] if everyone else samples["robust"]
             count = int((samples["certified"] & ~robust).sum())
-            broken = broken_certificate(self.cell.attack, self.cell.defense, count)
-            row.flags += [] if broken is None else [broken]
+            flags.append(trust.broken_certificate(self.cell.attack, self.cell.defense, count))
+        row.flags += [flag for flag in flags if flag is not None]
         context.store.save_cell(row, samples)
 
     def _measure_training(
@@ -237,8 +240,8 @@ class Measure:
             k: float(np.median(v[success])) for k, v in distances.items() if success.any()
         }
         row.queries, row.seconds["perturb"] = info.get("queries", {}), info.get("seconds", 0.0)
-        row.flags = cell_flags(
-            Attacked(
+        row.flags = trust.cell_flags(
+            trust.Attacked(
                 self.cell.attack, self.cell.defense, model, data.task, success & ~within,
                 found["x_adv"], self.look().found(context),
             )

@@ -20,7 +20,9 @@ from fastadv.specs import Spec, closest, format_spec, resolve
 DEFAULT_DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
 DEFAULT_SAMPLES = 1000  # test images for evasion attacks, or all if there are fewer
 
-Kind = Literal["evasion", "poisoning", "none", "defense", "model"]
+Kind = Literal[
+    "evasion", "poisoning", "sanitizer", "training", "preprocessor", "certified", "none", "model"
+]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Entry:
     name, summary : str
         As printed by ``fastadv list``.
     kind : str
-        An attack's ``evasion`` or ``poisoning``, ``defense``, ``model``; ``none`` for the control.
+        An attack's ``evasion`` or ``poisoning``; a defense's ``certified`` if it proves something,
+        else what it works on (``sanitizer``, ``training``, ``preprocessor``); ``model``; ``none``
+        for the controls.
     target : str
         ``module:Class``.
     nested : dict of str to str
@@ -72,20 +76,20 @@ ATTACKS: list[Entry] = [
 ]  # fmt: skip
 
 DEFENSES: list[Entry] = [
-    Entry("none", "defense", "no defense", "fastadv.grid.none:NoDefense"),
-    Entry("adv_training", "defense", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5,keep=last]"}),
-    Entry("knn_relabel", "defense", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
-    Entry("outlier", "defense", "without training images far from their class", f"{_DEFENSES}.sanitizers.outlier:Outlier"),
-    Entry("sphere_slab", "defense", "a ball and a slab around each class's mean", f"{_DEFENSES}.sanitizers.sphere_slab:SphereSlab"),
-    Entry("loss_trim", "defense", "training on the rows of least loss", f"{_DEFENSES}.sanitizers.loss_trim:LossTrim"),
-    Entry("trigger_scan", "defense", "without classes' second populations, against backdoors", f"{_DEFENSES}.sanitizers.trigger_scan:TriggerScan"),
-    Entry("dpa", "defense", "a vote of models on parts of the data, certified", f"{_DEFENSES}.training.dpa:DPA"),
-    Entry("bagging", "defense", "a vote of models on random bags, certified", f"{_DEFENSES}.training.bagging:Bagging"),
-    Entry("median", "defense", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
-    Entry("mean", "defense", "a mean filter before the model", f"{_DEFENSES}.preprocessors.mean:Mean"),
-    Entry("interval", "defense", "training on interval bounds, certified in Linf", f"{_DEFENSES}.certified.interval:Interval"),
-    Entry("smoothing", "defense", "the vote under Gaussian noise, certified in L2", f"{_DEFENSES}.certified.smoothing:Smoothing"),
-    Entry("bit_depth", "defense", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
+    Entry("none", "none", "no defense", "fastadv.grid.none:NoDefense"),
+    Entry("adv_training", "training", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5,keep=last]"}),
+    Entry("knn_relabel", "sanitizer", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
+    Entry("outlier", "sanitizer", "without training images far from their class", f"{_DEFENSES}.sanitizers.outlier:Outlier"),
+    Entry("sphere_slab", "sanitizer", "a ball and a slab around each class's mean", f"{_DEFENSES}.sanitizers.sphere_slab:SphereSlab"),
+    Entry("loss_trim", "sanitizer", "training on the rows of least loss", f"{_DEFENSES}.sanitizers.loss_trim:LossTrim"),
+    Entry("trigger_scan", "sanitizer", "without classes' second populations, against backdoors", f"{_DEFENSES}.sanitizers.trigger_scan:TriggerScan"),
+    Entry("dpa", "certified", "a vote of models on parts of the data, certified", f"{_DEFENSES}.training.dpa:DPA"),
+    Entry("bagging", "certified", "a vote of models on random bags, certified", f"{_DEFENSES}.training.bagging:Bagging"),
+    Entry("median", "preprocessor", "a median filter before the model", f"{_DEFENSES}.preprocessors.median:Median"),
+    Entry("mean", "preprocessor", "a mean filter before the model", f"{_DEFENSES}.preprocessors.mean:Mean"),
+    Entry("interval", "certified", "training on interval bounds, certified in Linf", f"{_DEFENSES}.certified.interval:Interval"),
+    Entry("smoothing", "certified", "the vote under Gaussian noise, certified in L2", f"{_DEFENSES}.certified.smoothing:Smoothing"),
+    Entry("bit_depth", "preprocessor", "fewer grey levels before the model", f"{_DEFENSES}.preprocessors.bit_depth:BitDepth"),
 ]  # fmt: skip
 
 MODELS: list[Entry] = [

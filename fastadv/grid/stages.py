@@ -140,7 +140,6 @@ class Poison:
             task=data.task, seed=self.seed, project=known.project if known else None,
         )  # fmt: skip
         seconds, key = time.perf_counter() - start, self.key(context)
-        details = {k: v for k, v in result.details.items() if k != "seconds"}  # kept by the stage
         trigger = {} if result.trigger is None else {"trigger": result.trigger}
         origin = {} if result.origin is None else {"origin": result.origin}
         context.store.save_stage(
@@ -150,7 +149,7 @@ class Poison:
             | {
                 "rows": result.X[result.index], "labels": result.y[result.index],
                 "index": result.index, "history": result.history,
-                "details": np.array(json.dumps(details)),
+                "details": np.array(json.dumps(result.details)),
             },
         )  # fmt: skip
         context.store.finish_stage(key, {"seconds": seconds, "points": len(result.index)})

@@ -4,7 +4,7 @@ Most of them are the checks of Carlini et al., On Evaluating Adversarial Robustn
 holds for every model under an attack that works, and fails where gradients mislead.
 
 - Of one cell (`cell_flags`): what its attack was given, what it returned, and what `probe` shows of
-  the defended model.
+  the defended model. Of any cell, attacked or clean: `few_images`, `no_better_than_chance`.
 - Of several cells (`flagged`): what they say about one another.
 """
 
@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from fastadv.grid.store import Flag, Row
 from fastadv.metrics import wilson_interval
-from fastadv.protocols import Floats, Mask, Model, Task
+from fastadv.protocols import Floats, Labels, Mask, Model, Task
 
 if TYPE_CHECKING:
     from fastadv.grid.probe import Probe
@@ -141,6 +142,27 @@ def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | No
         f"{attack.text} changed {count:,} images that {defense.text} had certified",
         "the proof or the distance has a fault to be reported; of a certificate by votes each may "
         "be wrong with its alpha",
+    )
+
+
+def few_images(defense: Choice, n_train: int, task: Task) -> Flag | None:
+    """Return what a defense says of a training set that is too small for it."""
+    warns = getattr(defense.thing, "warns", None)
+    found = warns(n_train, task) if warns else None
+    return None if found is None else Flag("few_images", *found)
+
+
+def no_better_than_chance(defense: Choice, right: Mask, y: Labels) -> Flag | None:
+    """Return what is to be said if one label for all clean images would be right as often."""
+    chance = float(np.bincount(y).max() / len(y))
+    if wilson_interval(int(right.sum()), len(y))[0] > chance:
+        return None
+    return Flag(
+        "no_better_than_chance",
+        f"with {defense.text} the model gets {100 * float(right.mean()):.1f} % of {len(y):,} clean "
+        f"images right, one label for all {100 * chance:.1f} %: not to be told from a model that "
+        "has learnt nothing, of which no attack shows anything",
+        "more training images or epochs, a milder defense, or more test images",
     )
 
 

@@ -66,7 +66,10 @@ def run_inline(
         yield event
 
 
-class _Worker:
+BEGUN = "begun"  # what a worker says when it has imported and read all that a stage needs
+
+
+class Worker:
     """A spawned process that runs one stage at a time."""
 
     def __init__(self, start: tuple[Grid, str, str, int]) -> None:
@@ -78,12 +81,18 @@ class _Worker:
         self.key: str | None = None
         self.deadline = float("inf")
 
-    def give(self, key: str, stage: Stage, timeout: float | None) -> None:
-        self.key = key
-        self.deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    def give(self, key: str, stage: Stage) -> None:
+        """Let it run a stage; it says BEGUN when it begins."""
+        self.key, self.deadline = key, float("inf")
         self.connection.send((key, stage))
 
+    def begins(self, timeout: float | None) -> None:
+        """Count the time of its stage from now on."""
+        if timeout is not None:
+            self.deadline = time.monotonic() + timeout
+
     def stop(self) -> None:
+        """End the process, whatever it does."""
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -100,6 +109,7 @@ def _serve(
             key, stage = connection.recv()
         except EOFError:
             return
+        connection.send(BEGUN)
         try:
             stage.run(context)
             connection.send(Finished(key, "ok"))
@@ -122,7 +132,7 @@ def run_in_processes(
         share_of_threads = max(1, threads.thread_count() // jobs)
         start = (context.grid, shared, str(context.store.folder), share_of_threads)
         waiting, done, bad = dict(plan), set[str](), dict[str, Finished]()
-        workers: list[_Worker] = []
+        workers: list[Worker] = []
         try:
             while waiting or any(worker.key for worker in workers):
                 for key in list(waiting):
@@ -135,12 +145,12 @@ def run_in_processes(
                 for key in ready:
                     worker = next((w for w in workers if w.key is None), None)
                     if worker is None and len(workers) < jobs:
-                        worker = _Worker(start)
+                        worker = Worker(start)
                         workers.append(worker)
                     if worker is None:
                         break
                     begin(waiting[key].label())
-                    worker.give(key, waiting.pop(key), timeout)
+                    worker.give(key, waiting.pop(key))
                 for event in _wait(workers, plan, start, timeout):
                     if event.status == "ok":
                         done.add(event.key)
@@ -153,7 +163,7 @@ def run_in_processes(
 
 
 def _wait(
-    workers: list[_Worker],
+    workers: list[Worker],
     plan: Mapping[str, Stage],
     start: tuple[Grid, str, str, int],
     timeout: float | None,
@@ -172,8 +182,12 @@ def _wait(
         label = plan[key].label()
         if connection in answered:
             try:
-                events.append(worker.connection.recv())
-                worker.key = None
+                said = worker.connection.recv()
+                if said == BEGUN:
+                    worker.begins(timeout)
+                else:
+                    events.append(said)
+                    worker.key = None
                 continue
             except EOFError:
                 died = f"{label}: its process ended with code {worker.process.exitcode}"
@@ -183,5 +197,5 @@ def _wait(
         else:
             continue
         worker.stop()
-        workers[workers.index(worker)] = _Worker(start)
+        workers[workers.index(worker)] = Worker(start)
     return events

@@ -113,7 +113,7 @@ class MLPClassifier(
     Parameters
     ----------
     hidden_layer_sizes : tuple of int, default=(128,)
-        ``()`` is softmax regression.
+        ``()``, in a spec none, is softmax regression.
     activation : {"logistic", "tanh", "relu"}, default="logistic"
         Of the hidden layers.
     batch_size : int, default=100

@@ -105,7 +105,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         if task.n_classes != 2:
             return (
                 f"it tells two classes apart, there are {task.n_classes}; "
-                "narrow the data, as mnist[classes=7-1]"
+                "keep two of them: classes=1-0 in the brackets behind the data's name"
             )
         return None
 
@@ -128,7 +128,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         if len(X) > _MOST_ROWS:
             raise InputError(
                 f"{len(X)} rows make a kernel matrix of {8 * len(X) ** 2 / 2**30:.0f} GiB; "
-                f"SVC takes at most {_MOST_ROWS}, as mnist[classes=7-1,train=10000]"
+                f"SVC takes at most {_MOST_ROWS} (a dataset is narrowed by train={_MOST_ROWS})"
             )
         self.gamma_ = self._gamma_on(X)
         K = kernel_matrix(X, X, self.gamma_)
@@ -362,8 +362,8 @@ def signed(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Float64]:
     if len(classes) > 2:
         raise InputError(
             "Only binary classification is supported. The type of the target is "
-            f"{type_of_target(y)} ({len(classes)} classes); narrow the data to two of them, as "
-            "mnist[classes=7-1]"
+            f"{type_of_target(y)} ({len(classes)} classes); keep two of them (a dataset is "
+            "narrowed by classes=1-0)"
         )
     if len(classes) < 2:
         raise InputError(f"y has one class ({classes[0]!r}); training needs two")

@@ -11,19 +11,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastadv.metrics import wilson_interval
+
 _BARS = "▁▂▃▄▅▆▇█"
+_LEGEND = Text(" In brackets: the 95 % Wilson interval over test images.", style="dim")
 
 
 @dataclass(frozen=True)
 class EvasionSummary:
-    """An evasion attack on one trained model; every figure a share in [0, 1].
+    """An evasion attack on one trained model.
 
     Attributes
     ----------
     threat : str
-        What ``accuracy_after`` is conditional on.
-    success_rate : float or None
-        Among the images that were right; None if there is none.
+        What ``survive`` is conditional on.
+    n, right, survive, succeed : int
+        Test images; those that are right before, and still under the threat; those of the right
+        ones on which the attack succeeds.
     minimum_norm : bool
         The attack looks for the smallest change, so that it succeeds at any distance.
     distances : dict
@@ -38,9 +42,9 @@ class EvasionSummary:
     model: str
     threat: str
     n: int
-    accuracy_before: float
-    accuracy_after: float
-    success_rate: float | None
+    right: int
+    survive: int
+    succeed: int
     distances: dict[str, float]
     queries: dict[str, float]
     seconds: float
@@ -50,12 +54,17 @@ class EvasionSummary:
 
 @dataclass(frozen=True)
 class PoisoningSummary:
-    """A poisoning attack and the model trained on what it left; accuracies on test images.
+    """A poisoning attack and the model trained on what it left.
 
     Attributes
     ----------
-    n, n_clean, points : int
-        Test images, training images, and poison points among them.
+    n, right_before, right_after : int
+        Test images, and how many of them are right without and with the poison.
+    n_clean, points : int
+        Training images, and poison points beside them.
+    triggered : tuple of int or None
+        Images of other classes that get the target label with the trigger on, and how many there
+        are; None if there is no trigger, or no such image.
     seconds : float
         Of the attack alone.
     history : sequence of float
@@ -67,11 +76,12 @@ class PoisoningSummary:
     attack: str
     model: str
     n: int
+    right_before: int
+    right_after: int
     n_clean: int
     points: int
-    accuracy_before: float
-    accuracy_after: float
     seconds: float
+    triggered: tuple[int, int] | None = None
     history: Sequence[float] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -79,11 +89,11 @@ class PoisoningSummary:
 def evasion_table(summary: EvasionSummary) -> RenderableType:
     """Return the table of an evasion attack."""
     table = _table()
-    table.add_row("accuracy before", f"{summary.accuracy_before:.1%}")
-    table.add_row(f"accuracy under {summary.threat}", f"{summary.accuracy_after:.1%}")
-    if summary.success_rate is not None:
+    table.add_row("accuracy before", _share(summary.right, summary.n))
+    table.add_row(f"accuracy under {summary.threat}", _share(summary.survive, summary.n))
+    if summary.right:
         where = " at any distance" if summary.minimum_norm else ""
-        table.add_row(f"success{where}", f"{summary.success_rate:.1%}")
+        table.add_row(f"success{where}", _share(summary.succeed, summary.right))
     for name, value in summary.distances.items():
         table.add_row(f"median {name.replace('_', ' ')}", f"{value:.4g}")
     for name, value in summary.queries.items():
@@ -91,14 +101,16 @@ def evasion_table(summary: EvasionSummary) -> RenderableType:
     speed = summary.n / max(summary.seconds, 1e-9)
     threads = f"{summary.threads} thread{'s' if summary.threads != 1 else ''}"
     table.add_row("speed", f"{speed:,.0f} images/s ({threads}, {summary.seconds:.2f} s)")
-    return Group(_title(summary), table)
+    return Group(_title(summary), table, _LEGEND)
 
 
 def poisoning_table(summary: PoisoningSummary) -> RenderableType:
     """Return the table of a poisoning attack."""
     table = _table()
-    table.add_row("accuracy before", f"{summary.accuracy_before:.1%}")
-    table.add_row("accuracy after", f"{summary.accuracy_after:.1%}")
+    table.add_row("accuracy before", _share(summary.right_before, summary.n))
+    table.add_row("accuracy after", _share(summary.right_after, summary.n))
+    if summary.triggered is not None:
+        table.add_row("trigger gets its label", _share(*summary.triggered))
     share = summary.points / summary.n_clean
     table.add_row("poison points", f"{summary.points:,} ({share:.2%} of {summary.n_clean:,})")
     if len(summary.history):
@@ -110,7 +122,12 @@ def poisoning_table(summary: PoisoningSummary) -> RenderableType:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         table.add_row(Text(name.replace("_", " ")), Text(text))
     table.add_row("attack took", f"{summary.seconds:.1f} s")
-    return Group(_title(summary), table)
+    return Group(_title(summary), table, _LEGEND)
+
+
+def _share(count: int, n: int) -> str:
+    low, high = wilson_interval(count, n)
+    return f"{count / n:.1%} ({100 * low:.1f}-{100 * high:.1f})"
 
 
 def _title(summary: EvasionSummary | PoisoningSummary) -> Text:

@@ -169,13 +169,14 @@ class _Notes:
     def all(self) -> tuple[Note, ...]:
         reasons = [Note(f"[{i}]", text) for i, text in enumerate(self._reasons, start=1)]
         flags = [
-            Note("!", f"{name}: {message} ({_name_some(cells)})")
+            Note("!", f"{name}: {message} ({name_some(cells)})")
             for (name, message), cells in self._flags.items()
         ]
         return (*reasons, *flags)
 
 
-def _name_some(cells: list[str]) -> str:
+def name_some(cells: Sequence[str]) -> str:
+    """Return the first few cells, and how many more there are."""
     more = len(cells) - _NAMED_CELLS
     return ", ".join(cells[:_NAMED_CELLS]) + (f" and {more} more" if more > 0 else "")
 

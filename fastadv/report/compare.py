@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +13,8 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import holm, mcnemar_exact
+from fastadv.report.cells import name_some
 from fastadv.report.folder import read_folder
-
-if TYPE_CHECKING:
-    from fastadv.grid.worst import Worst
 
 LEVEL = 0.05  # of what is called significant, over all cells together
 
@@ -36,6 +34,8 @@ class Side:
     folder : Path
     defense : str or None
         The only one that is looked at, if one was named.
+    grid : dict
+        What was asked for; with a defense named, of that one.
     rows : list of Row
     environment : dict
         What it was computed with.
@@ -46,6 +46,7 @@ class Side:
     name: str
     folder: Path
     defense: str | None
+    grid: dict[str, Any]
     rows: list[Row]
     environment: dict[str, Any]
     problems: list[str]
@@ -136,8 +137,9 @@ def read_side(text: str) -> Side:
     rows = [row for row in found.rows if defense in (None, row.defense)]
     if not rows:
         known = ", ".join(dict.fromkeys(row.defense for row in found.rows))
-        raise InputError(f"{folder} has no defense {defense} (it has {known or 'no cells'})")
-    return Side(text, folder, defense, rows, found.environment, found.problems)
+        raise InputError(f"{folder} has no defense {defense!r} (known there: {known or 'nothing'})")
+    grid = found.grid if defense is None else found.grid | {"defenses": [defense]}
+    return Side(text, folder, defense, grid, rows, found.environment, found.problems)
 
 
 def _split(text: str) -> tuple[Path, str | None]:
@@ -180,7 +182,7 @@ def compare_grids(before: Side, after: Side) -> Comparison:
     for side, mine, others in ((before, keyed[0], keyed[1]), (after, keyed[1], keyed[0])):
         alone = [f"{row.attack} / {row.defense}" for key, row in mine.items() if key not in others]
         if alone:
-            notes.append(f"only in {side.name}: {', '.join(dict.fromkeys(alone))}")
+            notes.append(f"only in {side.name}: {name_some(list(dict.fromkeys(alone)))}")
     return Comparison(before.name, after.name, _adjusted(pairs), tuple(dict.fromkeys(notes)))
 
 
@@ -293,27 +295,6 @@ def _changed_parameters(a: Row, b: Row) -> list[str]:
 
 
 # -- gates ----------------------------------------------------------------------------------
-
-
-def below(rows: Sequence[Row], worst: Sequence[Worst], floor: float) -> list[str]:
-    """Return a line for each accuracy under attack below ``floor``, a share, or that there is not.
-
-    The worst cases count; clean accuracy and pairs that do not go together do not.
-    """
-    lines = []
-    for row in rows:
-        if row.kind == "none":
-            continue
-        cell = f"{row.attack} / {row.defense}, seed {row.seed}"
-        if row.status in ("failed", "timeout"):
-            lines.append(f"{cell}: no figure ({row.status})")
-        elif row.attacked_accuracy is not None and row.attacked_accuracy < floor:
-            lines.append(f"{cell}: {100 * row.attacked_accuracy:.1f} is below {100 * floor:g}")
-    for case in worst:
-        if len(case.attacks) > 1 and case.accuracy < floor:
-            cell = f"worst of {case.threat} / {case.defense}, seed {case.seed}"
-            lines.append(f"{cell}: {100 * case.accuracy:.1f} is below {100 * floor:g}")
-    return lines
 
 
 def regressions(comparison: Comparison) -> list[str]:

@@ -10,6 +10,7 @@ import msgspec
 
 from fastadv.benchmarks.race import Lap
 from fastadv.errors import InputError
+from fastadv.report.cells import name_some
 from fastadv.report.compare import changed_environment
 
 SCHEMA = 1
@@ -108,7 +109,7 @@ def compare_bench(a: BenchFile, b: BenchFile, before: str, after: str) -> BenchC
     for name, mine, others in ((before, laps[0], laps[1]), (after, laps[1], laps[0])):
         alone = dict.fromkeys(lap.race for key, lap in mine.items() if key not in others)
         if alone:
-            notes.append(f"only in {name}: {', '.join(alone)}")
+            notes.append(f"only in {name}: {name_some(list(alone))}")
     return BenchComparison(before, after, tuple(pairs), tuple(notes))
 
 

@@ -29,20 +29,28 @@ def compare_table(comparison: Comparison) -> RenderableType:
         table.add_column("seed", justify="right")
     for name in ("before", "after", "differ", "lost/won", "p"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table.add_column("", no_wrap=True)
+    problems = list(dict.fromkeys(pair.problem for pair in comparison.pairs if pair.problem))
     for pair in comparison.pairs:
         seed = [str(pair.seed)] if several_seeds else []
         names = ["\n".join(wrap(spec, _WIDTH)) for spec in (pair.attack, pair.defense)]
-        table.add_row(*map(Text, names), *seed, *_figures(pair), _verdict(pair))
-    counts = sorted({pair.n for pair in comparison.pairs if pair.p_value is not None})
-    images = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{(counts or [0])[0]:,}"
-    legend = (
+        table.add_row(*map(Text, names), *seed, *_figures(pair), _verdict(pair, problems))
+    reasons = [Text(f"[{number}] {text}") for number, text in enumerate(problems, start=1)]
+    legend = Text(_legend(comparison.pairs), style="dim")
+    return Group(table, legend, *reasons, *_notes(comparison.notes))
+
+
+def _legend(pairs: Sequence[Pair]) -> str:
+    counts = sorted({pair.n for pair in pairs if pair.p_value is not None})
+    if not counts:
+        return "Accuracy in % under the attack, before and after. Not one cell could be tested."
+    images = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}"
+    return (
         "Accuracy in % under the attack, before and after, over the test images that both have "
         f"({images}). lost/won: images that only before were right, that only after are. p: "
         "McNemar's exact test on those; better and worse: significant at "
         f"{100 * LEVEL:g} %, by Holm over all cells together."
     )
-    return Group(table, Text(legend, style="dim"), *_notes(comparison.notes))
 
 
 def _title(comparison: Comparison | BenchComparison) -> Text:
@@ -68,9 +76,9 @@ def _p(value: float) -> str:
     return "<0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
 
 
-def _verdict(pair: Pair) -> Text:
+def _verdict(pair: Pair, problems: Sequence[str]) -> Text:
     if pair.problem is not None:
-        return Text(pair.problem, style="red")
+        return Text(f"[{problems.index(pair.problem) + 1}]", style="red")
     if not pair.significant:
         return Text("")
     return Text("worse", style="red") if pair.worse else Text("better", style="green")

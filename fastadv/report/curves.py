@@ -25,8 +25,15 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 34  # margins of the plot, in pixels
 
 @dataclass(frozen=True)
 class Curve:
-    """One defense: its budgets, rising, and the accuracies with their intervals."""
+    """One defense: its budgets, rising, and the accuracies with their intervals.
 
+    Attributes
+    ----------
+    number : int
+        Of its colour, the same in all plots.
+    """
+
+    number: int
     defense: str
     budgets: tuple[float, ...]
     accuracies: tuple[float, ...]
@@ -57,14 +64,17 @@ def plots(rows: Sequence[Row]) -> list[Plot]:
             by_budget = cells.setdefault((attack, threat), {}).setdefault(row.defense, {})
             by_budget.setdefault(budget, []).append(row)
     out = []
+    defenses = list(dict.fromkeys(row.defense for row in rows))
     for (attack, threat), by_defense in cells.items():
-        curves = [_curve(d, cell) for d, cell in by_defense.items() if len(cell) > 1]
+        curves = [
+            _curve(defenses.index(d), d, cell) for d, cell in by_defense.items() if len(cell) > 1
+        ]
         if curves:
             out.append(Plot(attack.partition(" ")[0], threat, tuple(curves)))
     return out
 
 
-def _curve(defense: str, by_budget: dict[float, list[Row]]) -> Curve:
+def _curve(number: int, defense: str, by_budget: dict[float, list[Row]]) -> Curve:
     budgets = sorted(by_budget)
     means, intervals = [], []
     for budget in budgets:
@@ -72,7 +82,7 @@ def _curve(defense: str, by_budget: dict[float, list[Row]]) -> Curve:
         mean, n = fmean(row.attacked_accuracy or 0.0 for row in rows), min(row.n for row in rows)
         means.append(mean)
         intervals.append(wilson_interval(mean * n, n) if n else (mean, mean))
-    return Curve(defense, tuple(budgets), tuple(means), tuple(intervals))
+    return Curve(number, defense, tuple(budgets), tuple(means), tuple(intervals))
 
 
 def svg(plot: Plot) -> str:
@@ -103,8 +113,8 @@ def svg(plot: Plot) -> str:
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     unit = html.escape(f"budget, {plot.unit}")
     parts.append(f'<text x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{unit}</text>')
-    for number, curve in enumerate(plot.curves):
-        parts.append(_line(number, curve, x, y))
+    for curve in plot.curves:
+        parts.append(_line(curve, x, y))
     return "".join(parts) + "</svg>"
 
 
@@ -117,7 +127,7 @@ def _ticks(budgets: Sequence[float], x: Scale) -> list[float]:
     return kept
 
 
-def _line(number: int, curve: Curve, x: Scale, y: Scale) -> str:
+def _line(curve: Curve, x: Scale, y: Scale) -> str:
     """Draw one curve: its band, its line, and points that say their figures when pointed at."""
     xs = [x(budget) for budget in curve.budgets]
     along = zip(xs, curve.intervals, strict=True)
@@ -132,14 +142,14 @@ def _line(number: int, curve: Curve, x: Scale, y: Scale) -> str:
             "</circle>"
         )
     return (
-        f'<g class="{series_class(number)}"><polygon points="{_points([*upper, *lower[::-1]])}"/>'
+        f'<g class="{series_class(curve)}"><polygon points="{_points([*upper, *lower[::-1]])}"/>'
         f'<polyline points="{_points(line)}"/>{"".join(points)}</g>'
     )
 
 
-def series_class(number: int) -> str:
-    """Return the CSS classes of line ``number``."""
-    return f"s{number % COLOURS}" + (" dashed" if number >= COLOURS else "")
+def series_class(curve: Curve) -> str:
+    """Return the CSS classes of a curve."""
+    return f"s{curve.number % COLOURS}" + (" dashed" if curve.number >= COLOURS else "")
 
 
 def _points(points: Sequence[tuple[float, float]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -103,7 +104,7 @@ def _command(grid: dict[str, Any]) -> str:
 
 
 def _sheet(sheet: Sheet) -> str:
-    head = "".join(f"<th><code>{text(name)}</code></th>" for name in sheet.defenses)
+    head = "".join(f"<th>{_spec(name)}</th>" for name in sheet.defenses)
     rows = "".join(map(_row, sheet.rows))
     notes = "".join(
         f"<li{' class=flag' if note.mark == '!' else ''}><b>{text(note.mark)}</b>"
@@ -121,10 +122,16 @@ def _sheet(sheet: Sheet) -> str:
 
 def _row(row: SheetRow) -> str:
     worst = row.attack == "worst"
-    name = "worst" if worst else f"<code>{text(row.attack)}</code>"
+    name = "worst" if worst else _spec(row.attack)
     threat = f"<span>{text(row.threat)}</span>" if row.threat else ""
     cells = "".join(map(_cell, row.cells))
     return f"<tr{' class=worst' if worst else ''}><th>{name}{threat}</th>{cells}</tr>"
+
+
+def _spec(spec: str) -> str:
+    """Return a spec that a narrow column breaks after its marks alone, not within its words."""
+    broken = re.sub(r"([,[])", r"\1<wbr>", text(spec))
+    return f"<code>{broken}</code>"
 
 
 def _cell(cell: Cell) -> str:
@@ -151,8 +158,8 @@ def _number(line: str) -> float | None:
 
 def _plot(plot: Plot) -> str:
     key = "".join(
-        f'<li class="{series_class(number)}"><i></i>{text(curve.defense)}</li>'
-        for number, curve in enumerate(plot.curves)
+        f'<li class="{series_class(curve)}"><i></i>{text(curve.defense)}</li>'
+        for curve in plot.curves
     )
     title = f"<h3><code>{text(plot.title)}</code> <span>accuracy in %</span></h3>"
     return f'<div class="card">{title}{svg(plot)}<ul class="key">{key}</ul></div>'

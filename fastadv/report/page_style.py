@@ -25,6 +25,7 @@ body {
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.15rem; margin: 2.6rem 0 .8rem; }
 h3 { font-size: .95rem; margin: 0 0 .6rem; }
+h1, h2, .notes span { overflow-wrap: anywhere; }
 h3 span, .dim, .legend { color: var(--dim); font-weight: normal; }
 code { font: .92em ui-monospace, "SF Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 pre {
@@ -34,17 +35,22 @@ pre {
 dl.facts { display: flex; flex-wrap: wrap; gap: .3rem 1.8rem; margin: .8rem 0; }
 dl.facts dt { color: var(--dim); font-size: .8rem; }
 dl.facts dd { margin: 0; }
-.scroll { overflow-x: auto; border: 1px solid var(--rule); border-radius: 10px; }
-table { border-collapse: separate; border-spacing: 0; width: 100%; }
+.scroll {
+  overflow-x: auto; width: fit-content; max-width: 100%;
+  border: 1px solid var(--rule); border-radius: 10px;
+}
+table { border-collapse: separate; border-spacing: 0; }
 th, td { padding: .5rem .8rem; vertical-align: top; border-bottom: 1px solid var(--rule); }
-thead th { text-align: right; font-size: .85rem; white-space: nowrap; }
+thead th { text-align: right; vertical-align: bottom; font-size: .85rem; }
+th code { display: inline-block; overflow-wrap: normal; }
+thead code { max-width: 12rem; }
 tbody tr:last-child > * { border-bottom: 0; }
 table, .card { background: var(--card); }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); z-index: 1; }
 tbody th { font-size: .85rem; max-width: 15rem; }
 tbody th span { display: block; color: var(--dim); font-weight: normal; }
-tr.worst > * { border-top: 2px solid var(--rule); }
-td { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+tr:not(.worst) + tr.worst > * { border-top: 2px solid var(--rule); }
+td { min-width: 8rem; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.figure { background: color-mix(in srgb, var(--harm) calc(var(--share) * 1%), transparent); }
 td b { display: block; font-size: 1.05rem; }
 td span { display: block; font-size: .78rem; color: var(--dim); }
@@ -53,7 +59,7 @@ td .bad, .bad { color: var(--bad); }
 .legend { font-size: .85rem; max-width: 70rem; }
 ul.notes { list-style: none; padding: 0; display: grid; gap: .5rem; max-width: 70rem; }
 ul.notes li {
-  display: grid; grid-template-columns: 2.2rem 1fr; padding: .6rem .8rem;
+  display: grid; grid-template-columns: 2.2rem minmax(0, 1fr); padding: .6rem .8rem;
   background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
 }
 ul.notes li.flag { border-left: 4px solid var(--harm); }
@@ -86,5 +92,11 @@ svg .dashed polyline { stroke-dasharray: 5 4; }
 .key .dashed i { border-top-style: dashed; }
 .s0 { --c: var(--s0); } .s1 { --c: var(--s1); } .s2 { --c: var(--s2); } .s3 { --c: var(--s3); }
 .s4 { --c: var(--s4); } .s5 { --c: var(--s5); } .s6 { --c: var(--s6); } .s7 { --c: var(--s7); }
+@media (max-width: 34rem) {
+  .pictures { grid-template-columns: repeat(4, minmax(0, 1fr)); }
+  th, td { padding: .4rem .5rem; }
+  td { min-width: 0; }
+  th code { max-width: 8rem; }
+}
 @media print { body { max-width: none; padding: 0; } .card, tr { break-inside: avoid; } }
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,19 +100,15 @@ def _show(axis: Any, image: Pixels, bounds: tuple[float, float], text: str) -> N
 
 
 def _arrows(axis: Any, flow: Pixels) -> None:
-    """Draw the flow at true length, one arrow in so many that at most 28 stand in a row."""
-    step = -(-max(flow.shape[1:]) // 28)
-    rows, columns = np.mgrid[: flow.shape[1] : step, : flow.shape[2] : step]
-    u, v = -flow[:, ::step, ::step]
-    drawn = np.hypot(u, v) > 0.05  # pixels: less would be a dot
+    """Draw the flow at true length, by at most 28 arrows in a row, few of which cross."""
+    length = np.hypot(*flow)
+    seen = length > 0.05  # pixels: less would be a dot
+    typical = float(np.median(length[seen])) if seen.any() else 1.0
+    step = max(-(-max(flow.shape[1:]) // 28), math.ceil(typical))
+    chosen = np.zeros_like(seen)
+    chosen[step // 2 :: step, step // 2 :: step] = True
+    rows, columns = np.nonzero(chosen & seen)
+    u, v = -flow[:, rows, columns]
     axis.quiver(
-        columns[drawn],
-        rows[drawn],
-        u[drawn],
-        v[drawn],
-        color="tab:red",
-        angles="xy",
-        scale_units="xy",
-        scale=1,
-        width=0.005,
+        columns, rows, u, v, color="tab:red", angles="xy", scale_units="xy", scale=1, width=0.005
     )

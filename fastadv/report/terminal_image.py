@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -114,6 +115,18 @@ def flow_text(flow: npt.NDArray[Any], *, color: bool = True, max_width: int = 48
             line.append(arrow, Style.parse(_rgb(np.array(grey))) if color and drawn else "")
         lines.append(line)
     return Text("\n").join(lines)
+
+
+def in_rows(drawings: Sequence[Text], width: int) -> Text:
+    """Put drawings beside one another, as many in a row as ``width`` columns have room for."""
+    rows = list(drawings[:1])
+    for drawing in drawings[1:]:
+        longer = beside(rows[-1], drawing)
+        if max(line.cell_len for line in longer.split("\n")) <= width:
+            rows[-1] = longer
+        else:
+            rows.append(drawing)
+    return Text("\n").join(rows)
 
 
 def beside(left: Text, right: Text, gap: int = 4) -> Text:

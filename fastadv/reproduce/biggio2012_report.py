@@ -11,11 +11,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.errors import InputError
-from fastadv.files import atomic_write
+from fastadv.files import atomic_write, make_folder
 from fastadv.protocols import Float64
 from fastadv.report.pictures import check_pictures as check_pictures
-from fastadv.report.terminal_image import beside, captioned, image_text
+from fastadv.report.terminal_image import captioned, image_text, in_rows
 from fastadv.reproduce.biggio2012 import MOST_POINTS, PUBLISHED, Pair
 
 CAPTION = (
@@ -58,14 +57,14 @@ def table(pairs: Sequence[Pair]) -> Table:
     return out
 
 
-def drawing(pairs: Sequence[Pair], *, color: bool) -> Text:
+def drawing(pairs: Sequence[Pair], *, color: bool, width: int) -> Text:
     """Draw the first split's single point of each pair, where it started and where it ended."""
     drawings = []
     for pair in pairs:
         label = pair.name.partition("-")[2]
         start = captioned(image_text(pair.start, color=color), f"{pair.title}: as it started")
         end = captioned(image_text(pair.end, color=color), f"added, labelled {label}")
-        drawings.append(Text.assemble(beside(start, end), "\n"))
+        drawings.append(Text.assemble(in_rows([start, end], width), "\n"))
     return Text("\n").join(drawings)
 
 
@@ -77,10 +76,7 @@ def save(pairs: Sequence[Pair], folder: Path) -> list[str]:
     InputError
         If the folder cannot be made, or matplotlib is not there for the pictures.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror})") from None
+    make_folder(folder)
     texts = {"biggio2012.json": _json(pairs), "biggio2012.md": _markdown(pairs)}
     for name, text in texts.items():
         with atomic_write(folder / name) as stream:

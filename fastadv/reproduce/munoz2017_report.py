@@ -12,8 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.errors import InputError
-from fastadv.files import atomic_write
+from fastadv.files import atomic_write, make_folder
 from fastadv.protocols import Float64
 from fastadv.report.pictures import check_pictures as check_pictures
 from fastadv.reproduce.munoz2017 import Curve
@@ -63,7 +62,7 @@ def table(curves: Sequence[Curve]) -> RenderableType:
     return Group(*parts, Text(CAPTION, style="dim"))
 
 
-def drawing(curves: Sequence[Curve], *, color: bool) -> Text:  # noqa: ARG001
+def drawing(curves: Sequence[Curve], *, color: bool, width: int) -> Text:  # noqa: ARG001
     """Return nothing: the tables say it all."""
     return Text("")
 
@@ -76,10 +75,7 @@ def save(curves: Sequence[Curve], folder: Path) -> list[str]:
     InputError
         If the folder cannot be made, or matplotlib is not there for the pictures.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror})") from None
+    make_folder(folder)
     texts = {"munoz2017.json": _json(curves), "munoz2017.md": _markdown(curves)}
     for name, text in texts.items():
         with atomic_write(folder / name) as stream:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +10,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.errors import InputError
-from fastadv.files import atomic_write
-from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
+from fastadv.files import atomic_write, make_folder
+from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 from fastadv.reproduce.stadv2018 import PUBLISHED, TAU, Reproduction
 
 _HEADER = (
@@ -27,8 +25,7 @@ def cells(found: Reproduction) -> list[list[str]]:
     rows = [list(_HEADER)]
     for name, (accuracy, success) in PUBLISHED.items():
         rows.append(
-            [f"paper's {name}", f"{accuracy:.2f}", "published", "not named", f"{success:.2f}"]
-            + ["not given"] * 4
+            [f"paper's {name}", f"{accuracy:.2f}", "published", "-", f"{success:.2f}"] + ["-"] * 4
         )
     for one in found.outcomes:
         rows.append(
@@ -52,7 +49,8 @@ def explanation(found: Reproduction) -> str:
     )
     return (
         "Medians over successes, shifts in pixels; the flow loss is one root a pixel. The paper's "
-        "models are convolutional, and it names neither its targets nor its number of iterations. "
+        "models are convolutional; what it does not give is -, and it does not name its number of "
+        "iterations. "
         f"Why the literal mode falls short: at tau = {TAU:g} doing nothing has a lower objective "
         "than the smallest deformation found to succeed, without a translation, for so many "
         f"images: {ranges}. And kappa = 0 puts every other minimiser on the decision boundary, "
@@ -66,13 +64,16 @@ def table(found: Reproduction) -> Table:
     out = Table(box=box.SIMPLE_HEAD, title="Xiao et al., ICLR 2018: Table 1")
     out.caption, out.caption_justify = explanation(found), "left"
     for name in header:
-        out.add_column(name, justify="left" if name in ("model", "mode", "target") else "right")
+        if name in ("model", "mode", "target"):
+            out.add_column(name, no_wrap=name != "mode")
+        else:
+            out.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in rows:
         out.add_row(*row, style="dim" if row[2] == "published" else "")
     return out
 
 
-def drawing(found: Reproduction, *, color: bool) -> Text:
+def drawing(found: Reproduction, *, color: bool, width: int) -> Text:
     """Draw some images, their deformations and what became of them."""
     drawings = []
     for one in found.examples:
@@ -82,7 +83,7 @@ def drawing(found: Reproduction, *, color: bool) -> Text:
             captioned(flow_text(one.flow, color=color), "flow"),
             captioned(image_text(one.attacked, color=color), f"attacked: {after}"),
         )
-        drawings.append(Text.assemble(functools.reduce(beside, parts), "\n"))
+        drawings.append(Text.assemble(in_rows(parts, width), "\n"))
     return Text("\n").join(drawings)
 
 
@@ -98,10 +99,7 @@ def save(found: Reproduction, folder: Path) -> list[str]:
     InputError
         If the folder cannot be made.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror})") from None
+    make_folder(folder)
     texts = {"stadv2018.json": _json(found), "stadv2018.md": _markdown(found)}
     for name, text in texts.items():
         with atomic_write(folder / name) as stream:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fastadv.benchmarks.race import Race, Runner, Work, run
+from fastadv.benchmarks.race import Lap, Race, Runner, Work, run
 from fastadv.benchmarks.suites import SUITES
 from fastadv.cli.app import main
 from fastadv.cli.bench import SCALING, STRENGTH
@@ -61,11 +61,27 @@ def test_kernels_are_measured_and_kept(tmp_path: Path, capsys: pytest.CaptureFix
     assert kept["environment"]["threads"] >= 1
 
 
+@pytest.mark.compiled
+def test_ctrl_c_shows_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop_at_the_last(race: Race, rounds: int) -> list[Lap]:
+        if race.name.startswith("l2_project"):
+            raise KeyboardInterrupt
+        return run(race, rounds)
+
+    monkeypatch.setattr("fastadv.benchmarks.race.run", stop_at_the_last)
+    assert main(["bench", "--only", "_", "--rounds", "1"]) == 130
+    printed = capsys.readouterr()
+    assert "flow_loss" in printed.out
+    assert printed.err.endswith("fastadv: stopped\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--suite", "kernel"], "no suite 'kernel'; did you mean kernels?"),
-        (["--only", "nothing like it"], "no work of the suite kernels"),
+        (["--only", "nothing like it"], "the suite kernels has no such work; it has forward, 20"),
         (["--rounds", "0"], "--rounds"),
         (["--json", "no/such/folder/out.json"], "there is no folder"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -95,6 +96,7 @@ def test_a_cell_that_failed_is_exit_code_1(program, fake_grid, status):
     done = program("grid", "--attacks", "pgd")
     assert done.code == 1
     assert "1 of 2 cells failed; run the same command again to retry them" in done.err
+    assert ("with a longer --timeout" in done.err) == (status == "timeout")
     assert f"{status} [1]" in done.out
 
 
@@ -189,7 +191,10 @@ def test_list_of_one_name(program):
     assert "pgd[eps=0.1]" in done.out
     assert "Random starts" in done.out
     assert max(map(len, done.out.splitlines())) <= 100
-    assert program("list", "none").out.count("none (") == 2  # an attack and a defense
+    none = program("list", "none").out
+    assert "none (attack)" in none
+    assert "none (defense)" in none
+    assert "dpa (defense, certified)" in program("list", "dpa").out
 
 
 # -- attack ---------------------------------------------------------------------------------
@@ -239,7 +244,7 @@ def test_attack_counts_only_what_is_within_the_budget(program):
     tight = program("attack", "stadv[steps=20,budget=0]", *common).out
     loose = program("attack", "stadv[steps=20,budget=1000]", *common).out
     accuracy = {
-        name: [line.split()[-1] for line in out.splitlines() if line.strip().startswith("accuracy")]
+        name: [line.split()[-2] for line in out.splitlines() if line.strip().startswith("accuracy")]
         for name, out in (("tight", tight), ("loose", loose))
     }
     before, under = accuracy["tight"]
@@ -259,6 +264,14 @@ def test_attack_on_a_training_set(program):
     with np.load("p.npz", allow_pickle=False) as kept:
         assert kept["x"].shape == (30, 784)
         assert kept["index"].shape == kept["y"].shape == (30,)
+
+
+@pytest.mark.compiled
+def test_attack_with_a_trigger(program):
+    done = program("attack", "backdoor[fraction=0.1]", "--dataset", SMALL)
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if "trigger" in line]
+    assert re.fullmatch(r" +trigger gets its label +\d+\.\d% \(\d+\.\d-\d+\.\d\) *", line)
 
 
 @pytest.mark.compiled

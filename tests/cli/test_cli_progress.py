@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
+from fastadv.cli import console as streams
 from fastadv.cli.progress import GridBar, TimeLeft, waiting
 
 
@@ -46,6 +47,20 @@ def test_on_a_terminal_the_notes_stay_and_the_bar_goes():
     assert "none: training [x]" in text
     assert "compiling attacks" in text
     assert text.endswith("\x1b[2K")  # the bar's line, cleared
+
+
+def test_colour_in_a_file_makes_no_bars(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    messages = streams.messages()
+    assert messages.is_terminal  # so rich calls what takes colour
+    assert not messages.is_interactive
+
+
+def test_no_color_draws_shades_not_blocks(monkeypatch):
+    assert streams.shows_colors(console(force_terminal=True, color_system="truecolor"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not streams.shows_colors(console(force_terminal=True, color_system="truecolor"))
+    assert not streams.shows_colors(console())
 
 
 def test_stop_without_start():

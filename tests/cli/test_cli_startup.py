@@ -29,7 +29,7 @@ def run_light(*arguments, **environment):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["list"], ["list", "attacks"], ["list", "datasets"], [],
+    [["--help"], ["-h"], ["grid", "-h"], ["--version"], ["list"], ["list", "attacks"], ["list", "datasets"], [],
      ["grid", "--help"], ["compare", "--help"], ["attack", "--help"], ["report", "--help"], ["warmup", "--help"],
      ["reproduce", "--help"], ["reproduce"],
      ["data", "--help"]],

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from helpers import TASK, write_npz
 
-from fastadv.datasets import load_dataset
+from fastadv.datasets import load_dataset, share
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import InputError
-from fastadv.grid import measure, registry, stages
+from fastadv.grid import measure, registry, stages, workers
 from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid
+from fastadv.grid.spec import Grid
+from fastadv.grid.stages import Fit
 from fastadv.grid.store import Row, Store
 from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval
@@ -371,6 +373,20 @@ def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
     )
     assert [row.status for row in rows] == ["ok", "timeout", "ok"]
     assert "stopped after 20 s" in (rows[1].reason or "")
+
+
+@pytest.mark.compiled
+def test_the_time_of_a_stage_begins_when_its_process_is_ready(dataset: str, tmp_path: Path) -> None:
+    grid = Grid.parse(["fgsm"], ["none"], dataset, MODEL, 20, 1, 0)
+    share(load_dataset(dataset), tmp_path)
+    worker = workers.Worker((grid, str(tmp_path), str(tmp_path / "out"), 1))
+    try:
+        worker.give("key", Fit(grid.defenses[0], None, 0))
+        assert worker.deadline == float("inf")
+        assert worker.connection.recv() == workers.BEGUN
+        assert worker.connection.recv() == workers.Finished("key", "ok")
+    finally:
+        worker.stop()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,13 @@ from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid
 from fastadv.grid.spec import Choice
 from fastadv.grid.store import Row
-from fastadv.grid.trust import Attacked, cell_flags, flagged
+from fastadv.grid.trust import (
+    Attacked,
+    cell_flags,
+    few_images,
+    flagged,
+    no_better_than_chance,
+)
 from fastadv.protocols import Floats, Model, Pullback, Task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
@@ -143,6 +149,30 @@ def test_images_outside_the_budget_or_the_box(model: MLPClassifier) -> None:
     assert names(model, "pgd", beyond=beyond) == ["outside_budget"]
     assert names(model, "deepfool", beyond=beyond) == []
     assert names(model, "deepfool", x_adv=X + 1) == ["outside_budget"]
+
+
+def test_a_defense_that_deals_few_images_into_many_parts() -> None:
+    def flag(text: str, n: int) -> Any:
+        return few_images(Choice(text, make_defense(text)), n, TASK)
+
+    found = flag("dpa", 1500)
+    assert found.name == "few_images"
+    assert "1,500 images into 1,200 parts: a model sees 1.2 on average" in found.message
+    assert "dpa[partitions=500]" in found.remedy  # three classes
+    assert flag("dpa[partitions=500]", 1500) is None
+    assert flag("dpa", 1800) is None
+    assert flag("dpa", 1799) is not None
+    assert flag("median", 3) is None
+
+
+def test_a_model_that_is_no_better_than_one_label_for_all() -> None:
+    y = np.repeat([0, 1, 2], [500, 300, 200])
+    none = Choice("none", make_defense("none"))
+    for label in (0, 2):
+        found = no_better_than_chance(none, y == label, y)
+        assert found is not None
+        assert "50.0 %" in found.message
+    assert no_better_than_chance(none, y < 2, y) is None
 
 
 # -- several cells --------------------------------------------------------------------------

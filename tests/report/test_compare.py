@@ -13,7 +13,7 @@ from rich.console import Console
 
 from fastadv.benchmarks.race import Lap
 from fastadv.cli.app import main
-from fastadv.cli.compare import parse_share
+from fastadv.cli.gates import parse_share
 from fastadv.errors import InputError
 from fastadv.metrics import mcnemar_exact
 from fastadv.report.compare import compare_grids, read_side, regressions
@@ -156,6 +156,13 @@ def test_what_else_is_not_the_same_is_told(folders):
     )
 
 
+def test_of_many_cells_that_only_one_has_a_few_are_named(folders):
+    cells = (range(9), right(9, 1))
+    keep(folders[0], (evasion(), cells))
+    keep(folders[1], *[(evasion("pgd", defense), cells) for defense in ("none", *"abcdef")])
+    assert compared().notes[-1] == "only in b: pgd / a, pgd / b, pgd / c, pgd / d and 2 more"
+
+
 def test_two_defenses_of_one_grid(folders):
     ids = np.arange(100)
     keep(
@@ -163,7 +170,9 @@ def test_two_defenses_of_one_grid(folders):
     )
     (pair,) = compared("a:none", "a:median").pairs
     assert (pair.defense, pair.before, pair.after) == ("none -> median", 0.4, 0.9)
-    with pytest.raises(InputError, match=r"a has no defense medain \(it has median, none\)"):
+    with pytest.raises(
+        InputError, match=r"a has no defense 'medain' \(known there: median, none\)"
+    ):
         compared("a:none", "a:medain")
 
 
@@ -190,6 +199,15 @@ def test_the_table_fits(folders):
     assert "-20.0" in stream.getvalue()
     assert "worse" in stream.getvalue()
     assert "seed" in stream.getvalue()
+    assert "[1] the samples of after cannot be read" in stream.getvalue()
+
+
+def test_a_table_of_nothing_that_could_be_tested_says_so(folders):
+    keep(folders[0], evasion())
+    keep(folders[1], evasion())
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(compare_table(compared()))
+    assert "Not one cell could be tested" in stream.getvalue()
 
 
 # -- the command ----------------------------------------------------------------------------
@@ -223,6 +241,19 @@ def test_a_worst_case_and_a_failed_cell_count_for_the_floor(folders, capsys):
         "fastadv: cw / none, seed 0: no figure (failed)",
         "fastadv: worst of linf(0.1) / none, seed 0: 20.0 is below 50",
     ]
+
+
+def test_a_report_has_the_same_floor_and_misses_cells_that_are_not_there(folders, capsys):
+    ids = np.arange(100)
+    keep(folders[0], (evasion(), (ids, ids < 60)), (clean(), (ids, ids < 10)))
+    assert main(["report", "a", "--fail-under", "60"]) == 0
+    assert main(["report", "a", "--fail-under", "61"]) == 1
+    grid = {"attacks": ["none", "pgd", "cw"], "defenses": ["none"], "seeds": [0]}
+    (folders[0] / "grid.json").write_text(json.dumps({"grid": grid, "environment": {}}))
+    capsys.readouterr()
+    for command in (["report", "a"], ["compare", "a", "a"], ["compare", "a:none", "a:none"]):
+        assert main([*command, "--fail-under", "0.6"]) == 1
+        assert capsys.readouterr().err == "fastadv: cw / none, seed 0: no figure (not run)\n"
 
 
 def test_json_has_the_verdicts(folders, capsys):

@@ -16,14 +16,14 @@ from made_rows import clean, evasion, poisoning, undone
 
 from fastadv.grid.store import Flag
 from fastadv.metrics import wilson_interval
-from fastadv.report.curves import plots, svg
+from fastadv.report.curves import plots, series_class, svg
 from fastadv.report.folder import read_folder
 from fastadv.report.gallery import galleries
 from fastadv.report.html import grid_html
 from fastadv.report.png import data_uri, png
 
 RNG = np.random.default_rng(0)
-EMPTY = {"meta", "img"}
+EMPTY = {"meta", "img", "wbr"}
 
 
 class Checked(HTMLParser):
@@ -220,6 +220,17 @@ def test_a_curve_is_one_attack_at_several_budgets():
     assert x0 < x1
     assert y0 < y1  # the vertical axis of SVG points down
     assert "none at 0.1: 80.0" in svg(plot)
+
+
+def test_a_defense_has_one_colour_in_all_plots():
+    rows = [
+        at(0.1, 0.7), at(0.2, 0.5), at(0.1, 0.9, "median"), at(0.2, 0.6, "median"),
+        evasion("fgsm", "median", parameters={"attack": {"eps": 0.1}}),
+        evasion("fgsm", "median", parameters={"attack": {"eps": 0.2}}),
+    ]  # fmt: skip
+    pgd, fgsm = plots(rows)
+    assert [series_class(curve) for curve in pgd.curves] == ["s0", "s1"]
+    assert [series_class(curve) for curve in fgsm.curves] == ["s1"]
 
 
 def test_poisoning_curves_go_over_the_points_where_they_are_given():

@@ -5,7 +5,7 @@ import pytest
 from rich.text import Text
 
 from fastadv.report.attack_table import sparkline
-from fastadv.report.terminal_image import beside, captioned, flow_text, image_text
+from fastadv.report.terminal_image import beside, captioned, flow_text, image_text, in_rows
 
 
 def colors(text):
@@ -65,6 +65,14 @@ def test_a_wide_image_is_thinned():
 def test_beside_pads_the_shorter_lines():
     joined = beside(Text("ab\nc"), Text("x\ny\nz"), gap=1)
     assert joined.plain == "ab x\nc  y\n   z"
+
+
+def test_drawings_stand_below_one_another_where_they_do_not_fit():
+    drawings = [Text("ab\ncd"), Text("ef\ngh"), Text("ij")]
+    assert in_rows(drawings, 14).plain == "ab    ef    ij\ncd    gh    "
+    assert in_rows(drawings, 13).plain == "ab    ef\ncd    gh\nij"
+    assert in_rows(drawings, 1).plain == "ab\ncd\nef\ngh\nij"
+    assert in_rows([], 9).plain == ""
 
 
 def test_a_caption_is_cut_to_the_width():

@@ -54,7 +54,7 @@ def test_the_table_holds_every_mean_and_spread() -> None:
 
 
 def test_drawings_have_a_caption_each() -> None:
-    text = str(report.drawing(made(), color=False))
+    text = str(report.drawing(made(), color=False, width=100))
     for caption in ("7v1: as it started", "added, labelled 8", "added, labelled 0"):
         assert caption in text
 

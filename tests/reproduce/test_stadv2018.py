@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fastadv.reproduce import stadv2018, stadv2018_report
 
@@ -20,10 +22,13 @@ def test_a_small_run(monkeypatch, tmp_path):
         assert success["literal", target] < success["search", target]
         assert success["search", target] >= 0.95
     assert all(0 <= share < 1 for share in found.idle.values())
-    assert stadv2018_report.drawing(found, color=False).plain.count("attacked: ") == 2
+    assert stadv2018_report.drawing(found, color=False, width=100).plain.count("attacked: ") == 2
     header, *rows = stadv2018_report.cells(found)
     assert {len(row) for row in rows} == {len(header)}
     assert stadv2018_report.table(found).row_count == 3 + len(found.outcomes)
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(stadv2018_report.table(found))
+    assert "…" not in stream.getvalue()
     assert stadv2018_report.save(found, tmp_path / "new") == ["stadv2018.json", "stadv2018.md"]
     kept = json.loads((tmp_path / "new" / "stadv2018.json").read_text())
     assert np.isclose(kept["outcomes"][0]["success"], found.outcomes[0].success)

@@ -28,7 +28,7 @@ from fastadv.protocols import (
     Task,
 )
 from fastadv.seeds import Stream
-from fastadv.threads import map_chunks
+from fastadv.threads import go_on, map_chunks
 from fastadv.threat import Threat
 
 CHUNK = 128  # samples a thread attacks at once: their images and gradients stay in the L2 cache
@@ -238,6 +238,7 @@ class Counted:
 
     def logits(self, X: Floats) -> Floats:
         """Return the logits, shape (n, k); computed in the calling thread."""
+        go_on()
         self.forward += len(X)
         logits: Floats = (
             self.model.vjp(X)[0] if hasattr(self.model, "vjp") else self.model.logits(X)
@@ -246,6 +247,7 @@ class Counted:
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits and the pullback, from ``input_gradient`` where there is no ``vjp``."""
+        go_on()
         self.forward += len(X)
         pullback: Pullback | None = None
         if hasattr(self.model, "vjp"):
@@ -287,6 +289,7 @@ class _CountedNearby:
         self.move = self._inner.move
 
     def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
+        go_on()
         self._counted.forward += len(X)
         logits: Floats = self._inner.logits(rows, X)
         return logits

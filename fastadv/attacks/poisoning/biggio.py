@@ -21,7 +21,6 @@ surrogates: see `full_scale`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -47,6 +46,7 @@ from fastadv.protocols import (
     Projection,
     Task,
 )
+from fastadv.threads import go_on
 from fastadv.threat import Threat
 
 _STEPS, _STEP_SIZE = 50, 1.0  # unless told
@@ -159,7 +159,6 @@ class Biggio:
         project: Projection | None = None,
     ) -> PoisonResult:
         """Add the points that do most harm to ``model``, which is left untrained."""
-        began = time.perf_counter()
         X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
         n_points, goal = base.amount(self.fraction, self.points, len(X)), Goal.parse(self.objective)
         goal.check(y, y_val)
@@ -181,7 +180,6 @@ class Biggio:
                 subset_size=self.subset_size, steps=self.steps or full_scale.STEPS,
                 step_size=self.step_size or full_scale.STEP_SIZE, tried=self.regions, seed=seed,
             )  # fmt: skip
-        details["seconds"] = time.perf_counter() - began
         return base.added(X, y, points, labels, history, details, origin=origin)
 
     def _best_of_starts(
@@ -300,6 +298,7 @@ def ascend(
     heading = np.zeros_like(start)
     lengths = np.outer(step_size * (1.0 - np.arange(steps) / steps), np.ones(len(start)))
     for step in range(steps):
+        go_on()
         feasible.turn(points, sign * gradient, _MOMENTUM, heading)
         moved = points.copy()
         project.l2_step(heading, lengths[step], moved)
