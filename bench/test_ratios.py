@@ -29,7 +29,7 @@ ROUNDS = 7
 
 
 def attack_cases() -> dict[str, tuple[Call, Call]]:
-    """Return for each attack a call of it on a tile of images, and the products of its passes."""
+    """Return for each attack a call of it on a chunk of images, and the products of its passes."""
     rng = np.random.default_rng(0)
     x = (rng.random((64, 784)) * (rng.random((64, 784)) < 0.19)).astype(np.float32)
     weights = [rng.normal(0, 0.1, shape).astype(np.float32) for shape in ((784, 128), (128, 10))]

@@ -65,7 +65,7 @@ class PGD(Evasion):
 
     @property
     def chunk(self) -> int:
-        """More where images leave, as what is left of a chunk should still fill whole tiles."""
+        """More where images leave, as most of a chunk soon has."""
         return 4 * CHUNK if self.keep == "first" else CHUNK
 
     def threat(self) -> Threat:

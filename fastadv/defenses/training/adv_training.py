@@ -35,7 +35,7 @@ class AdversarialTraining:
     epochs : int
         In place of the model's ``max_iter``.
     batch_size : int
-        In place of the model's: two whole tiles of the kernels, one for each of two threads.
+        In place of the model's: two chunks, one for each of two threads.
     loss : {"ce", "trades"}
         The cross-entropy of the attacked image; or that of the clean one and ``beta`` times the
         divergence KL(p(x) || p(x')) of the two predictions, which the attack then maximises in
