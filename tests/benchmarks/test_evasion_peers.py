@@ -12,6 +12,8 @@ from fastadv import MLPClassifier, make_attack
 from fastadv.benchmarks.peers import NEEDS, evasion
 
 X, Y = blobs()
+# Some of the libraries import others by names that are to go.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_races_name_what_they_need_and_train_nothing_yet() -> None:

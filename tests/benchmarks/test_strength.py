@@ -46,6 +46,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
             SQUARE: (("strong", by(SQUARE)),),
         },
     )
+    monkeypatch.setattr(evasion, "AUTO_ATTACK", {})  # torchattacks' knows no problem of 3 classes
     for name in ("strong", "cheat"):
         monkeypatch.setitem(NEEDS, name, ((), ""))
     monkeypatch.setitem(NEEDS, "gone", (("no_such_module",), "pip install it"))
