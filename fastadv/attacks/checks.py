@@ -11,12 +11,6 @@ from fastadv.errors import InputError
 from fastadv.protocols import Floats, Labels, Task
 
 
-def require(condition: bool, what: str, value: object) -> None:
-    """Raise InputError ``what, got value`` unless the condition holds."""
-    if not condition:
-        raise InputError(f"{what}, got {value}")
-
-
 def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:
     """Return X as a C-contiguous float array (n, d) that fits the task.
 

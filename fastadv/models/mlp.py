@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastadv.errors import DivergenceError, InputError
+from fastadv.errors import DivergenceError, InputError, at_least, require
 from fastadv.files import atomic_write
 from fastadv.kernels import dense, loss, sgd
 from fastadv.models import unrolled
@@ -300,19 +300,14 @@ class MLPClassifier(
         if self.activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise InputError(f"activation has to be one of {known}, got {self.activation!r}")
-        for name, least in (("batch_size", 1), ("max_iter", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} has to be at least {least}, got {getattr(self, name)}")
-        if any(width < 1 for width in self.hidden_layer_sizes):
-            raise InputError(
-                f"hidden_layer_sizes has to hold positive widths, got {self.hidden_layer_sizes}"
-            )
-        if not 0 < self.learning_rate_init < math.inf:
-            raise InputError(f"learning_rate_init has to be above 0, got {self.learning_rate_init}")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum has to be in [0, 1), got {self.momentum}")
-        if not 0 <= self.alpha < math.inf:
-            raise InputError(f"alpha has to be at least 0, got {self.alpha}")
+        at_least(1, batch_size=self.batch_size, max_iter=self.max_iter)
+        widths, rate = self.hidden_layer_sizes, self.learning_rate_init
+        require(
+            all(n >= 1 for n in widths), "hidden_layer_sizes has to hold positive widths", widths
+        )
+        require(0 < rate < math.inf, "learning_rate_init has to be above 0", rate)
+        require(0 <= self.momentum < 1, "momentum has to be in [0, 1)", self.momentum)
+        require(0 <= self.alpha < math.inf, "alpha has to be at least 0", self.alpha)
 
     def _layer_sizes(self, n_features: int, n_classes: int) -> Ints:
         return np.array([n_features, *self.hidden_layer_sizes, n_classes], dtype=np.int64)

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import Loss, ascent, dlr_least_classes
+from fastadv.errors import at_least
 from fastadv.kernels import project
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
@@ -58,10 +58,8 @@ class APGD(Evasion):
     reference: ClassVar[str] = "Croce and Hein, ICML 2020, arXiv 2003.01690, sections 3 and 4"
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
-        require(self.targets >= 0, "targets has to be at least 0", self.targets)
+        at_least(0, eps=self.eps, targets=self.targets)
+        at_least(1, steps=self.steps, restarts=self.restarts)
 
     def threat(self) -> Threat:
         """Return the ball."""

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
+from fastadv.errors import at_least
 from fastadv.protocols import Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
@@ -36,7 +36,7 @@ class FGSM(Evasion):
     reference: ClassVar[str] = "Goodfellow et al., ICLR 2015, arXiv 1412.6572, section 4"
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
+        at_least(0, eps=self.eps)
 
     def threat(self) -> Threat:
         """Return the ball."""

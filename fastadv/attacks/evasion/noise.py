@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.errors import at_least
 from fastadv.protocols import Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
@@ -37,8 +37,8 @@ class Noise(Evasion):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.draws >= 1, "draws has to be at least 1", self.draws)
+        at_least(0, eps=self.eps)
+        at_least(1, draws=self.draws)
 
     def threat(self) -> Threat:
         """Return the ball."""

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import CHUNK, Details, Evasion
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
+from fastadv.errors import at_least, require
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
@@ -54,14 +54,10 @@ class PGD(Evasion):
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2.1"
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
-        require(
-            self.step_size is None or self.step_size > 0,
-            "step_size has to be above 0",
-            self.step_size,
-        )
+        at_least(0, eps=self.eps)
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        size = self.step_size
+        require(size is None or size > 0, "step_size has to be above 0", size)
 
     @property
     def chunk(self) -> int:

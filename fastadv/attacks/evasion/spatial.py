@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv import threat
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
+from fastadv.errors import at_least, require
 from fastadv.kernels import affine
 from fastadv.protocols import Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
@@ -53,8 +53,8 @@ class Spatial(Evasion):
 
     def __post_init__(self) -> None:
         require(0 <= self.rotation <= 180, "rotation has to be from 0 to 180", self.rotation)
-        require(self.translation >= 0, "translation has to be at least 0", self.translation)
-        require(self.samples >= 1, "samples has to be at least 1", self.samples)
+        at_least(0, translation=self.translation)
+        at_least(1, samples=self.samples)
 
     def threat(self) -> Threat:
         """Return the largest angle and shift."""

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion, nearby
 from fastadv.attacks.evasion.loss import margins
+from fastadv.errors import at_least, require
 from fastadv.kernels import square as kernels
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
@@ -58,8 +58,8 @@ class Square(Evasion):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.queries >= 1, "queries has to be at least 1", self.queries)
+        at_least(0, eps=self.eps)
+        at_least(1, queries=self.queries)
         require(0 < self.area <= 1, "area has to be above 0 and at most 1", self.area)
 
     def threat(self) -> Threat:

@@ -25,11 +25,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv import threat
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.flow_problem import FlowProblem
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least
 from fastadv.kernels import flow as kernels
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
@@ -94,16 +93,9 @@ class StAdv(Evasion):
     reference: ClassVar[str] = "Xiao et al., ICLR 2018, arXiv 1801.02612, section 3"
 
     def __post_init__(self) -> None:
-        require(self.tau is None or self.tau >= 0, "tau has to be at least 0", self.tau)
-        require(self.kappa >= 0, "kappa has to be at least 0", self.kappa)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.budget >= 0, "budget has to be at least 0", self.budget)
-        require(self.init is None or self.init >= 0, "init has to be at least 0", self.init)
-        require(
-            self.max_shift is None or self.max_shift >= 0,
-            "max_shift has to be at least 0",
-            self.max_shift,
-        )
+        at_least(1, steps=self.steps)
+        at_least(0, tau=self.tau, kappa=self.kappa, budget=self.budget, init=self.init)
+        at_least(0, max_shift=self.max_shift)
         if self.tau is None and self.search is False:
             raise InputError("search=false needs a tau; the paper's is 0.05")
         if self.max_shift is not None and (self.tau is not None or self.kappa):

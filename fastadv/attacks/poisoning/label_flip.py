@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
-from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base, regions
 from fastadv.attacks.poisoning.goal import Goal
+from fastadv.errors import at_least
 from fastadv.models.base import class_columns, cross_entropies
 from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
 from fastadv.threat import Threat
@@ -57,7 +57,7 @@ class LabelFlip:
 
     def __post_init__(self) -> None:
         base.check_amount(self.fraction, self.points)
-        checks.require(self.regions >= 1, "regions has to be at least 1", self.regions)
+        at_least(1, regions=self.regions)
 
     def threat(self) -> Threat:
         """Return the share of added points, or their number."""

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import clone
 
 from fastadv import seeds
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least
 from fastadv.kernels import loss as kernels
 from fastadv.models.mlp import BatchGradient, add_up
 from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
@@ -55,14 +55,10 @@ class AdversarialTraining:
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InputError(f"epochs has to be at least 1, got {self.epochs}")
-        if self.batch_size < 1:
-            raise InputError(f"batch_size has to be at least 1, got {self.batch_size}")
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         if not isinstance(self.attack, EvasionAttack):
             raise InputError("attack has to be an evasion attack, such as pgd[eps=0.1,steps=5]")
-        if not self.beta >= 0:
-            raise InputError(f"beta has to be at least 0, got {self.beta}")
+        at_least(0, beta=self.beta)
         if self.loss == "trades" and self.attack.name != "pgd":
             raise InputError(f"loss=trades steps by pgd, got attack={self.attack.name}")
 

@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from fastadv import seeds, threat
 from fastadv.defenses.training import voters
-from fastadv.errors import InputError
+from fastadv.errors import at_least, require
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
 from fastadv.threat import Threat
@@ -59,15 +59,10 @@ class Bagging:
     trains: ClassVar[type[VotingModel]] = VotingModel
 
     def __post_init__(self) -> None:
-        if self.models < 1:
-            raise InputError(f"models has to be at least 1, got {self.models}")
-        if self.images < 1:
-            raise InputError(f"images has to be at least 1, got {self.images}")
-        if not 0 < self.alpha < 1:
-            raise InputError(f"alpha has to be in (0, 1), got {self.alpha}")
+        at_least(1, models=self.models, images=self.images)
+        require(0 < self.alpha < 1, "alpha has to be in (0, 1)", self.alpha)
         voters.check_blur(self.blur)
-        if self.budget < 1:
-            raise InputError(f"budget has to be at least 1, got {self.budget}")
+        at_least(1, budget=self.budget)
 
     def threat(self) -> Threat:
         """Return the number of added images that the certified accuracy is stated for."""

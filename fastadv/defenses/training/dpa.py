@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastadv import seeds, threat
 from fastadv.defenses.training import voters
-from fastadv.errors import InputError
+from fastadv.errors import at_least
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
 from fastadv.threat import Threat
@@ -54,11 +54,9 @@ class DPA:
     trains: ClassVar[type[VotingModel]] = VotingModel
 
     def __post_init__(self) -> None:
-        if self.partitions < 1:
-            raise InputError(f"partitions has to be at least 1, got {self.partitions}")
+        at_least(1, partitions=self.partitions)
         voters.check_blur(self.blur)
-        if self.budget < 1:
-            raise InputError(f"budget has to be at least 1, got {self.budget}")
+        at_least(1, budget=self.budget)
 
     def threat(self) -> Threat:
         """Return the number of added images that the certified accuracy is stated for."""

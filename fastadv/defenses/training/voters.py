@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from fastadv.errors import InputError
+from fastadv.errors import require
 from fastadv.protocols import Float32, Task
 
 
@@ -31,8 +31,7 @@ def blurring(sigma: float, task: Task) -> Any:
 
 def check_blur(sigma: float) -> None:
     """Raise InputError unless sigma makes sense."""
-    if not 0 <= sigma < np.inf:
-        raise InputError(f"blur has to be at least 0, got {sigma}")
+    require(0 <= sigma < np.inf, "blur has to be at least 0", sigma)
 
 
 def refuse_gradients(name: str, n_models: int, attack: Any) -> str | None:
