@@ -251,7 +251,7 @@ def test_in_a_grid_gradients_are_refused_and_the_rest_runs(tmp_path: Path) -> No
         dataset=write_npz(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
     )  # fmt: skip
     assert [row.status for row in rows] == ["ok", "ok", "skipped", "skipped"] + ["ok"] * 6
-    assert "votes of 8 models, and a count has no gradient" in (rows[2].reason or "")
+    assert "dpa counts votes, and a count has no gradient" in (rows[2].reason or "")
     assert rows[0].clean_accuracy is not None
     assert rows[0].clean_accuracy > 0.8
     threats = [(row.certified or {}).get("threat") for row in rows]
