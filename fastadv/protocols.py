@@ -249,7 +249,10 @@ class EvasionAttack(Protocol):
         task: Task,
         stream: Stream,
     ) -> tuple[Floats, dict[str, npt.NDArray[Any]]]:
-        """Attack one chunk of images in the calling thread, without any judgement of success."""
+        """Attack one chunk of images, float32 in C order, without any judgement of success.
+
+        In the calling thread; ``y`` and ``target`` are columns of the logits.
+        """
         ...
 
     def perturb(

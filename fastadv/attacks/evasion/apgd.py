@@ -75,7 +75,7 @@ class APGD(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -83,7 +83,6 @@ class APGD(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Climb from each start; keep the point of highest loss, a success before any other."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         goals = [target] if target is not None or not self.targets else self._goals(model, x, y)
         best, rows = Best(x), np.arange(len(x))
         for attempt, (goal, _) in enumerate(itertools.product(goals, range(self.restarts))):
@@ -94,12 +93,12 @@ class APGD(Evasion):
             wanted = None if target is None else target[rows]
             climbed = self._climb(model, x[rows], y[rows], toward, wanted, start, task)
             better = climbed.score > best.score[rows]
-            best.x_adv[rows[better]] = climbed.x_adv[better]
+            best.points[rows[better]] = climbed.points[better]
             best.score[rows[better]] = climbed.score[better]
             rows = np.flatnonzero(~best.success)
             if not len(rows):
                 break
-        return best.x_adv, {}
+        return best.points, {}
 
     def _goals(self, model: Model, x: Float32, y: Labels) -> list[Labels]:
         """Return the classes to go to in turn, each (n,): without y, the largest logits first."""

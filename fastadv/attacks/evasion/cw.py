@@ -76,7 +76,7 @@ class CW(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -84,7 +84,6 @@ class CW(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Search c; where no iterate reaches the confidence the image comes back as it is."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         nearest, distance = x.copy(), np.full(len(x), np.inf)
         c = np.full(len(x), self.initial_c)
         lower, upper = np.zeros(len(x)), np.full(len(x), np.inf)

@@ -63,7 +63,7 @@ class DeepFool(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -71,7 +71,6 @@ class DeepFool(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Step until the label has changed; images that are done leave the batch."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         x_adv, rows, change = x.copy(), np.arange(len(x)), np.zeros_like(x)
         for step in range(self.steps + 1):
             logits, pullback = model.vjp(x_adv[rows])

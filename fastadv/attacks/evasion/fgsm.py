@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import at_least
-from fastadv.protocols import Floats, Labels, Model, Task
+from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
 
@@ -45,7 +43,7 @@ class FGSM(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -53,7 +51,6 @@ class FGSM(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Take the one step."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         logits, pullback = model.vjp(x)
         _, dlogits = cross_entropy_ascent(logits, y, target)
         x_adv = x.copy()

@@ -9,8 +9,9 @@ import numpy as np
 
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import at_least
-from fastadv.protocols import Floats, Labels, Model, Task
+from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
 
@@ -47,7 +48,7 @@ class Noise(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -55,12 +56,10 @@ class Noise(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Draw, and keep the first draw that succeeds, else the last."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         kept, open_ = x.copy(), np.ones(len(x), dtype=bool)
         for draw in range(self.draws):
             x_adv = ball.random_point(self.norm, x, self.eps, task, stream, draw)
             kept[open_] = x_adv[open_]
             if draw + 1 < self.draws:
-                label = model.vjp(x_adv)[0].argmax(axis=1)
-                open_ &= (label == y) if target is None else (label != target)
+                open_ &= ~succeeds(model.logits(x_adv), y, target)
         return kept, {}

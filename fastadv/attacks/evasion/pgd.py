@@ -71,7 +71,7 @@ class PGD(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -79,7 +79,6 @@ class PGD(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Climb from each start."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         usual = (2.5 if self.norm == "linf" else 5.0) * self.eps / self.steps
         size = usual if self.step_size is None else self.step_size
         if self.keep == "first":
@@ -99,7 +98,7 @@ class PGD(Evasion):
             logits = model.vjp(x_adv)[0]
             losses = cross_entropy_ascent(logits, y, target)[0]
             best.offer(x_adv, losses, succeeds(logits, y, target))
-        return best.x_adv, {}
+        return best.points, {}
 
     def _until_success(
         self,

@@ -69,7 +69,7 @@ class Square(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -77,7 +77,6 @@ class Square(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Propose and keep what lowers the margin; images that are done leave the batch."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         out, rows, best, near = x.copy(), np.arange(len(x)), x.copy(), nearby(model, x)
         margin = margins(near.logits(rows, x), y, target)[0]
         for query in range(self.queries):

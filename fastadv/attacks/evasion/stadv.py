@@ -30,6 +30,7 @@ from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError, at_least
 from fastadv.kernels import flow as kernels
+from fastadv.models.base import class_columns
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
@@ -127,9 +128,10 @@ class StAdv(Evasion):
         """Return the target columns by the attack's rule, never the true class."""
         if self.target in ("none", "easiest"):
             return None
+        n_classes = len(model.classes_)
         if self.target == "random":
-            shift = stream.uniform(1, 1, 1.0, float(task.n_classes))[:, 0].astype(np.int64)
-            drawn: Labels = (y + np.minimum(shift, task.n_classes - 1)) % task.n_classes
+            shift = stream.uniform(1, 1, 1.0, float(n_classes))[:, 0].astype(np.int64)
+            drawn: Labels = (y + np.minimum(shift, n_classes - 1)) % n_classes
             return drawn
         logits = model.vjp(x)[0].astype(np.float64)
         logits[np.arange(len(y)), y] = -np.inf
@@ -138,13 +140,14 @@ class StAdv(Evasion):
             return runner_up
         if not 0 <= int(self.target) < task.n_classes:
             raise InputError(f"stadv: target has to be below {task.n_classes}, got {self.target}")
+        column = class_columns(model, np.array([self.target]))
         # An image of the target class itself goes to its runner-up.
-        return np.where(y == self.target, runner_up, int(self.target)).astype(np.int64)
+        return np.where(y == column, runner_up, column)
 
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -155,7 +158,6 @@ class StAdv(Evasion):
 
         Where nothing succeeded it is the last flow that was tried.
         """
-        x = np.ascontiguousarray(x, dtype=np.float32)
         problem = FlowProblem(model, x, y, target, task, self.kappa)
         if target is None and self.target == "easiest":
             flow = self._easiest(problem, stream)
@@ -191,7 +193,7 @@ class StAdv(Evasion):
 
     def _easiest(self, problem: FlowProblem, stream: Stream) -> Float32:
         """Attack towards every other class and return the least flow that succeeds."""
-        n, n_classes = len(problem.x), problem.task.n_classes
+        n, n_classes = len(problem.x), len(problem.model.classes_)
         kept, least = np.zeros(problem.flow_shape, dtype=np.float32), np.full(n, np.inf)
         x_adv, losses = np.empty_like(problem.x), np.empty(n)
         for ahead in range(1, n_classes):
@@ -212,14 +214,14 @@ class StAdv(Evasion):
         ``translation`` the length of their mean, ``shift`` the largest |du| or |dv|.
         """
         out = super().measure(x, x_adv, details, task)
-        flow: Float32 = details.get("flow", np.zeros((0, 2, *task.image_shape[:2]), np.float32))
+        flow: Float32 = details["flow"]
         losses = np.empty(len(flow))
         kernels.flow_loss(flow, losses)
         exact = flow.astype(np.float64)
         lengths = np.hypot(exact[:, 0], exact[:, 1])
         out["flow_loss"] = losses
-        out["flow_max"] = lengths.max(axis=(1, 2), initial=0.0)
+        out["flow_max"] = lengths.max(axis=(1, 2))
         out["flow_mean"] = lengths.mean(axis=(1, 2))
         out["translation"] = np.hypot(*exact.mean(axis=(2, 3)).T)
-        out["shift"] = np.abs(exact).max(axis=(1, 2, 3), initial=0.0)
+        out["shift"] = np.abs(exact).max(axis=(1, 2, 3))
         return out
