@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,13 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.kernels.loss import cross_entropy
 from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback
+from fastadv.threads import map_chunks
 
 
 class DifferentiableModel(ABC):
     """A classifier that is given by its logits and their pullback."""
+
+    CHUNK: ClassVar[int] = 1024  # rows that a thread takes at once
 
     classes_: npt.NDArray[Any]
 
@@ -26,8 +29,9 @@ class DifferentiableModel(ABC):
         """
 
     def logits(self, X: Floats) -> Floats:
-        """Return the logits, shape (n, k), float32."""
-        return self.vjp(X)[0]
+        """Return the logits, shape (n, k), chunk by chunk."""
+        parts = map_chunks(lambda start, stop: self.vjp(X[start:stop])[0], len(X), self.CHUNK)
+        return np.concatenate(parts or [self.vjp(X)[0]])
 
     def input_gradient(self, X: Floats, dlogits: Floats) -> Floats:
         """Return d(loss)/dX (n, d) for the given d(loss)/d(logits) (n, k)."""
@@ -35,7 +39,8 @@ class DifferentiableModel(ABC):
 
     def predict(self, X: Floats) -> npt.NDArray[Any]:
         """Return the label of each row of X, shape (n,)."""
-        labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
+        columns = np.argmax(self.logits(X), axis=1)  # first: it says so if there was no training
+        labels: npt.NDArray[Any] = self.classes_[columns]
         return labels
 
 

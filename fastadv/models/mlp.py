@@ -36,7 +36,6 @@ Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 # the batch's loss; both summed over its rows
 BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
 
-_CHUNK = 1024  # rows a thread takes at once when it predicts
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
 
 
@@ -385,14 +384,7 @@ class MLPClassifier(
         """Return the logits, shape (n, n_classes), float32."""
         check_is_fitted(self, "_params")
         X = validate_data(self, X, dtype=np.float32, order="C", reset=False)
-        parts = map_chunks(lambda start, stop: self.vjp(X[start:stop])[0], len(X), _CHUNK)
-        return np.concatenate(parts)
-
-    def predict(self, X: Floats) -> npt.NDArray[Any]:
-        """Return the label of each row of X, shape (n,)."""
-        columns = np.argmax(self.logits(X), axis=1)
-        labels: npt.NDArray[Any] = self.classes_[columns]
-        return labels
+        return super().logits(X)
 
     def network(self) -> Network:
         """Return the parameters as they stand and the shape of the network; a view."""

@@ -167,6 +167,8 @@ class SmoothedModel(DifferentiableModel):
     them, those two change places, so that the label is that of the vote.
     """
 
+    CHUNK = _BLOCK
+
     gradient = "exact"
     randomised = True  # the draws that attacks know are not those that its users will meet
 
@@ -202,7 +204,3 @@ class SmoothedModel(DifferentiableModel):
             return self._back(dsums)
 
         return logits, pullback
-
-    def logits(self, X: Floats) -> Floats:
-        """Return the logits, shape (n, k), chunk by chunk."""
-        return np.concatenate(map_chunks(lambda a, b: self.vjp(X[a:b])[0], len(X), _BLOCK))

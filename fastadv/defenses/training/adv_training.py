@@ -11,6 +11,7 @@ from sklearn.base import clone
 from fastadv import seeds
 from fastadv.errors import InputError, at_least
 from fastadv.kernels import loss as kernels
+from fastadv.models.base import DifferentiableModel
 from fastadv.models.mlp import BatchGradient, add_up
 from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
@@ -133,20 +134,11 @@ class AdversarialTraining:
         return gradient
 
 
-class _Divergent:
+class _Divergent(DifferentiableModel):
     """``model`` to an attack that climbs: up KL(p || softmax), whatever loss the attack has."""
 
     def __init__(self, model: Any, p: Float32) -> None:
         self.model, self.p, self.classes_ = model, p, model.classes_
-
-    def predict(self, X: Floats) -> Labels:
-        """Return the labels of the model."""
-        labels: Labels = self.model.predict(X)
-        return labels
-
-    def logits(self, X: Floats) -> Floats:
-        """Return the logits of the model."""
-        return self.vjp(X)[0]
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits and the pullback of the divergence in place of the attack's loss."""
