@@ -12,7 +12,7 @@ from fastadv import threat
 from fastadv.errors import at_least, require
 from fastadv.kernels import interval as kernels
 from fastadv.kernels import loss
-from fastadv.models.mlp import Network, add_up
+from fastadv.models.network import Network, add_up
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat

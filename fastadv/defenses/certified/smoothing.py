@@ -187,7 +187,7 @@ class SmoothedModel(DifferentiableModel):
         network, x = self.model.network(), np.ascontiguousarray(X, dtype=np.float32)
         n, m, n_classes = len(x), self.draws, len(self.classes_)
         sums = self._first(x)
-        hidden = np.empty(n * m * int(network.sizes[1:-1].sum()), dtype=np.float32)
+        hidden, _ = network.room(n * m)
         shares = np.empty((n, m, n_classes), dtype=np.float32)
         mean, winners = np.empty((n, n_classes), np.float32), np.empty(n, np.int64)
         kernels.expected(sums, self._noise, *network, hidden, shares, mean, winners)
