@@ -82,9 +82,15 @@ class TestEvasion:
         np.testing.assert_array_equal(alone.x_adv[0], one.x_adv[11])
 
     def test_nothing_in_nothing_out(self, name: str, model: MLPClassifier) -> None:
-        result = registry.make_attack(name).perturb(model, X[:0], Y[:0], task=TASK)
-        assert result.x_adv.shape == (0, TASK.n_features)
-        assert len(result.success) == 0
+        attack = evasion(name)
+        none, one = (attack.perturb(model, X[:n], Y[:n], task=TASK) for n in (0, 1))
+        assert none.x_adv.shape == (0, TASK.n_features)
+        assert len(none.success) == len(none.misclassified) == 0
+        assert none.queries.keys() == one.queries.keys()
+        for found, like in ((none.distances, one.distances), (none.details, one.details)):
+            assert {k: (0, *v.shape[1:]) for k, v in like.items()} == {
+                k: v.shape for k, v in found.items()
+            }
 
     def test_bad_input_is_one_line(self, name: str, model: MLPClassifier) -> None:
         attack = registry.make_attack(name)
@@ -99,6 +105,8 @@ class TestEvasion:
             assert "\n" not in str(error.value)
         with pytest.raises(InputError, match="true class"):
             attack.perturb(model, X, Y, task=TASK, target=Y)
+        with pytest.raises(InputError, match="60 images have 60 ids"):
+            attack.perturb(model, X, Y, task=TASK, sample_ids=np.arange(61))
 
 
 @pytest.mark.parametrize("name", names("attack", "poisoning"))
@@ -165,6 +173,7 @@ def test_defense(name: str, model: MLPClassifier) -> None:
     if isinstance(defense, Wrapper):
         wrapped = defense.wrap(model, task=TASK)
         np.testing.assert_array_equal(wrapped.logits(X)[:7], wrapped.logits(X[:7]))
+        assert wrapped.predict(X[:0]).shape == (0,)
         assert wrapped.vjp(X)[1](np.ones((len(X), 3), np.float32)).shape == X.shape
     if isinstance(defense, Certifier):
         trained = model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from fastadv.datasets.idx import MNIST_SHA256, mnist_folder, read_idx_folder, read_mnist
 from fastadv.errors import InputError
+from fastadv.files import UNREADABLE
 from fastadv.protocols import Float32, Labels, Task
 from fastadv.seeds import generator
 from fastadv.specs import Spec, closest, format_spec, resolve
@@ -24,11 +24,6 @@ Rows = npt.NDArray[np.intp]
 PARTS = ("train", "val", "test")
 ARRAYS = tuple(f"{letter}_{part}" for part in PARTS for letter in "xy")
 HELD_OUT = 12  # one training image in so many is held out: 5,000 of MNIST's 60,000
-
-# What a damaged, encrypted or lying .npz makes numpy and zipfile raise.
-_UNREADABLE = (
-    OSError, EOFError, ValueError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 # In the order of a dataset's canonical text.
 _PARAMETERS = {"classes": tuple[int, ...], "train": int, "val": int, "test": int, "split": int}
@@ -200,7 +195,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
                     arrays[key] = np.asarray(archive[key])
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if "Object arrays" in str(error):
             found = f"a pickled object array as {key}"
             raise InputError(f"{path}: found {found}, expected plain numbers") from None

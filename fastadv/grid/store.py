@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.files import atomic_write
+from fastadv.files import UNREADABLE, atomic_write
 
 SCHEMA = 1
 
@@ -186,5 +185,5 @@ def _load_arrays(path: Path) -> Arrays | None:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    except UNREADABLE:
         return None

@@ -100,13 +100,24 @@ def class_columns(model: Model, y: npt.NDArray[Any]) -> Labels:
     InputError
         If a label is not among the classes that the model was trained on.
     """
+    return columns_of(model.classes_, y)
+
+
+def columns_of(classes: npt.NDArray[Any], y: npt.NDArray[Any]) -> Labels:
+    """Return the place of each label among the sorted classes of a model, shape (n,), int64.
+
+    Raises
+    ------
+    InputError
+        If a label is not among them.
+    """
     y = np.asarray(y)
-    columns = np.searchsorted(model.classes_, y).clip(max=len(model.classes_) - 1)
-    strange = model.classes_[columns] != y
+    columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    strange = classes[columns] != y
     if np.any(strange):
         raise InputError(
             f"the label {y[strange][0]} is not among the model's classes "
-            f"{', '.join(map(str, model.classes_))}"
+            f"{', '.join(map(str, classes))}"
         )
     return columns.astype(np.int64)
 

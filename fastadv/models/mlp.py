@@ -19,7 +19,7 @@ from fastadv.errors import DivergenceError, InputError, at_least, require
 from fastadv.files import atomic_write
 from fastadv.kernels import dense, loss, sgd
 from fastadv.models import unrolled
-from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
+from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
 from fastadv.models.network import Ints, Network, Packed, n_params
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.saved import opened
@@ -290,9 +290,8 @@ class MLPClassifier(
             initial=self._initial_parameters(rng, sizes),
             batches=unrolled.batches(rng, len(X_train), self.batch_size, self.max_iter),
         )
-        columns_val = np.searchsorted(classes, y_val).astype(np.int64)
         return unrolled.Objective(
-            training, X_train, columns.astype(np.int64), index, X_val, columns_val
+            training, X_train, columns.astype(np.int64), index, X_val, columns_of(classes, y_val)
         )
 
     # -- the trained model -----------------------------------------------------------------------

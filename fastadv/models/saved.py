@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastadv.errors import InputError
+from fastadv.files import UNREADABLE
 
 
 @contextmanager
@@ -32,5 +32,5 @@ def opened(path: str | Path, expected: str) -> Iterator[Any]:
         raise InputError(f"there is no file {path}") from None
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise InputError(f"{path} is not a saved {name} ({error})") from None

@@ -56,6 +56,14 @@ def test_surest_and_nearest_images_are_those_of_the_margins() -> None:
     assert flips["surest"][1].tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("strategy", ["random", "coherent"])
+def test_a_row_is_relabelled_once(strategy: str) -> None:
+    result = attack(f"label_flip[points=70,strategy={strategy},replace=true]")  # of 60 rows
+    assert len(np.unique(result.index)) == len(result.index)
+    assert np.all(result.y[result.index] != Y[result.index])
+    assert np.count_nonzero(result.y != Y) == len(result.index) >= 15
+
+
 def test_a_backdoor_stamps_copies_of_other_classes() -> None:
     result = attack("backdoor[points=10,target=1,patch=2]")
     assert result.trigger is not None

@@ -59,6 +59,19 @@ def test_every_kind_returns_what_its_flow_says(text: str, model: MLPClassifier) 
     assert out.max() <= 1
 
 
+@pytest.mark.parametrize("rule", ["random", "easiest", "3"])
+def test_targets_are_among_the_classes_that_the_model_knows(rule: str) -> None:
+    task, y = Task(image_shape=TASK.image_shape, n_classes=4), np.array([0, 2, 3])[Y]
+    model = MLPClassifier((8,), batch_size=16, max_iter=12).fit(X, y)
+    result = make_attack(f"stadv[target={rule}]").perturb(model, X, y, task=task)
+    assert result.success.mean() > 0.8
+    if rule == "3":
+        aimed = result.success & (y != 3)
+        assert np.all(model.predict(result.x_adv[aimed]) == 3)
+        with pytest.raises(InputError, match="the label 1 is not among"):
+            make_attack("stadv[target=1]").perturb(model, X, y, task=task)
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("text", EVERY_KIND)
 def test_every_kind_has_the_same_bytes_in_any_batch(

@@ -224,6 +224,8 @@ def test_bad_training() -> None:
     index = np.array([0])
     with pytest.raises(InputError, match="one class"):
         small().poison_gradient(X, Y * 0, index, X_VAL, Y_VAL)
+    with pytest.raises(InputError, match="the label 3 is not among"):
+        small().poison_gradient(X, Y, index, X_VAL, Y_VAL + 1)
     wild = MLPClassifier((6,), "relu", learning_rate_init=1e300, max_iter=9)
     with (
         pytest.raises(DivergenceError, match="lower learning_rate_init"),

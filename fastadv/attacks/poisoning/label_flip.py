@@ -40,7 +40,7 @@ class LabelFlip:
     points : int or None
         Their number, in place of ``fraction``.
     replace : bool
-        Relabel rows of the training set in place of adding copies.
+        Relabel rows of the training set, each once at most, in place of adding copies.
     regions : int
         How many regions ``coherent`` tries on the whole training set.
     """
@@ -92,7 +92,8 @@ class LabelFlip:
                 model, X, y, X_val, y_val, n_points, task.n_classes, seed
             )
         if self.replace:
-            relabelled = y.copy()
+            once = np.sort(np.unique(rows, return_index=True)[1])  # a row has one label
+            rows, labels, relabelled = rows[once], labels[once], y.copy()
             relabelled[rows] = labels
             return PoisonResult(
                 X.copy(), relabelled, rows, np.empty(0), details=details, origin=rows
