@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Task
 
 UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 TASK = Task(image_shape=(5, 4, 1), n_classes=3)
+SMALL_MLP = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=4]"  # the spec of `small_mlp`
 
 
 def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +25,12 @@ def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np
     y = np.arange(n) % task.n_classes
     X = np.clip(0.2 + 0.6 * centres[y] + rng.normal(0, 0.08, (n, task.n_features)), 0, 1)
     return X.astype(np.float32), y.astype(np.int64)
+
+
+def small_mlp(max_iter: int = 4, **changes: Any) -> MLPClassifier:
+    """An untrained perceptron for such images."""
+    given = {"hidden_layer_sizes": (6,), "batch_size": 16, "max_iter": max_iter, **changes}
+    return MLPClassifier(**given)
 
 
 def write_npz(path: object, n: int = 90, task: Task = TASK) -> str:

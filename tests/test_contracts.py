@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 
 from fastadv.errors import InputError
 from fastadv.grid import registry
@@ -38,13 +38,9 @@ def names(what: str, *kinds: str) -> list[str]:
     return [e.name for e in registry.REGISTRY[what] if e.kind in kinds or not kinds]
 
 
-def untrained() -> MLPClassifier:
-    return MLPClassifier((6,), batch_size=16, max_iter=4)
-
-
 @pytest.fixture(scope="module")
 def model() -> MLPClassifier:
-    return untrained().fit(X, Y)
+    return small_mlp().fit(X, Y)
 
 
 @pytest.mark.parametrize("name", names("attack", "evasion"))
@@ -114,7 +110,7 @@ class TestPoisoning:
     def test_adds_points_and_leaves_the_input_alone(self, name: str) -> None:
         x, y = X.copy(), Y.copy()
         attack = registry.make_attack(f"{name}[points=5]")
-        result = attack.poison(untrained(), x, y, X_VAL, Y_VAL, task=TASK)
+        result = attack.poison(small_mlp(), x, y, X_VAL, Y_VAL, task=TASK)
         np.testing.assert_array_equal(x, X)
         np.testing.assert_array_equal(y, Y)
         assert len(result.index) == 5
@@ -128,7 +124,7 @@ class TestPoisoning:
         attack, found = registry.make_attack(f"{name}[points=4]"), []
         for n in (1, 2):
             set_threads(n)
-            result = attack.poison(untrained(), X, Y, X_VAL, Y_VAL, task=TASK, seed=1)
+            result = attack.poison(small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, seed=1)
             found.append((result.X.tobytes(), result.y.tobytes()))
         assert found[0] == found[1]
 
@@ -138,7 +134,7 @@ class TestPoisoning:
                 registry.make_attack(text)
         attack = registry.make_attack(name)
         with pytest.raises(InputError, match="at least two"):
-            attack.poison(untrained(), X, np.zeros_like(Y), X_VAL, Y_VAL * 0, task=TASK)
+            attack.poison(small_mlp(), X, np.zeros_like(Y), X_VAL, Y_VAL * 0, task=TASK)
 
 
 @pytest.mark.parametrize("entry", registry.DEFENSES, ids=lambda entry: entry.name)
@@ -162,13 +158,13 @@ def test_defense(name: str, model: MLPClassifier) -> None:
         assert keep.shape == labels.shape == y.shape
         assert keep.any()
     if isinstance(defense, ModelSanitizer):
-        keep, labels = defense.screen(untrained(), x, y, task=TASK, seed=0)
+        keep, labels = defense.screen(small_mlp(), x, y, task=TASK, seed=0)
         assert keep.shape == labels.shape == y.shape
-        again, _ = defense.screen(untrained(), x, y, task=TASK, seed=0)
+        again, _ = defense.screen(small_mlp(), x, y, task=TASK, seed=0)
         np.testing.assert_array_equal(keep, again)
         assert keep.mean() > 0.5
     if isinstance(defense, RobustTraining):
-        trained = [defense.fit(untrained(), x, y, task=TASK, seed=0).logits(X) for _ in range(2)]
+        trained = [defense.fit(small_mlp(), x, y, task=TASK, seed=0).logits(X) for _ in range(2)]
         np.testing.assert_array_equal(trained[0], trained[1])
     if isinstance(defense, Wrapper):
         wrapped = defense.wrap(model, task=TASK)
@@ -178,7 +174,7 @@ def test_defense(name: str, model: MLPClassifier) -> None:
     if isinstance(defense, Certifier):
         trained = model
         if isinstance(defense, RobustTraining):
-            trained = defense.fit(untrained(), x, y, task=TASK, seed=0)
+            trained = defense.fit(small_mlp(), x, y, task=TASK, seed=0)
         found = []
         for n in (1, 2):
             set_threads(n)

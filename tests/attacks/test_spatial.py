@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 
 from fastadv import MLPClassifier, make_attack
 from fastadv.errors import InputError
@@ -16,7 +16,7 @@ X, Y = blobs()
 
 @pytest.fixture(scope="module")
 def model() -> MLPClassifier:
-    return MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
+    return small_mlp(6).fit(X, Y)
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 1), (6, 4, 3), (1, 5, 2)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import blobs
+from helpers import blobs, small_mlp
 
 from fastadv import MLPClassifier
 from fastadv.errors import DivergenceError, InputError
@@ -17,8 +17,7 @@ X_VAL, Y_VAL = blobs(12, seed=5)
 
 
 def small(**changes: object) -> MLPClassifier:
-    given = {"hidden_layer_sizes": (6,), "batch_size": 16, "max_iter": 4, **changes}
-    return MLPClassifier(learning_rate_init=0.2, **given)  # type: ignore[arg-type]
+    return small_mlp(learning_rate_init=0.2, **changes)
 
 
 FORMS: tuple[unrolled.Form, ...] = ("gram", "dense", "sparse")
