@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,12 @@ class TestEvasion:
         assert one.x_adv.tobytes() == two.x_adv.tobytes()
         alone = attack.perturb(model, X[11:12], Y[11:12], task=TASK, seed=3)
         np.testing.assert_array_equal(alone.x_adv[0], one.x_adv[11])
+
+    def test_any_box_is_kept(self, name: str) -> None:
+        task, x = replace(TASK, bounds=(0.3, 0.7)), np.clip(X + 0.2, 0.3, 0.7)
+        result = evasion(name).perturb(small_mlp(12).fit(x, Y), x, Y, task=task)
+        assert result.x_adv.min() >= np.float32(0.3)
+        assert result.x_adv.max() <= np.float32(0.7)
 
     def test_nothing_in_nothing_out(self, name: str, model: MLPClassifier) -> None:
         attack = evasion(name)

@@ -18,10 +18,7 @@ def largest_loss(problem: FlowProblem, flow: Float32, steps: int, bound: float) 
     Steps of 2.5 bound / steps along the slope's sign, so that a path can cross the box; of all
     iterates that of the highest loss is returned, a success before any other.
     """
-    n, _, height, width = flow.shape
-    channels = problem.task.image_shape[2]
-    cells = np.empty((n, height * width), dtype=np.uint8)
-    flow_kernels.mark_cells(problem.x, height, width, channels, cells)
+    channels, cells = problem.task.image_shape[2], problem.cells()
     flow = np.clip(flow, -np.float32(bound), np.float32(bound))
     x_adv, best = np.empty_like(problem.x), Best(flow)
     for step in range(steps + 1):

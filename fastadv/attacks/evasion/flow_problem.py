@@ -34,6 +34,13 @@ class FlowProblem:
         """(n, 2, H, W)."""
         return (len(self.x), 2, *self.task.image_shape[:2])
 
+    def cells(self) -> npt.NDArray[np.uint8]:
+        """Return the marks of each image's cells, (n, H W); see `mark_cells` of the kernels."""
+        height, width, channels = self.task.image_shape
+        cells = np.empty((len(self.x), height * width), dtype=np.uint8)
+        flow_kernels.mark_cells(self.x, height, width, channels, cells)
+        return cells
+
     def evaluate(self, x_adv: Float32, rows: Rows) -> tuple[Float64, Callable[[Mask], Float32]]:
         """Return the margins of the images ``rows`` (see `margins`), and their slopes.
 

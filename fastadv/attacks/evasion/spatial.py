@@ -77,7 +77,7 @@ class Spatial(Evasion):
         for moves in self._moves(stream):
             some = np.ascontiguousarray(moves[rows])
             x_adv = np.empty_like(x[rows])
-            affine.rotate_translate(x[rows], *task.image_shape, some, x_adv)
+            affine.rotate_translate(x[rows], *task.image_shape, task.bounds[0], some, x_adv)
             logits = model.logits(x_adv)
             wanted = None if target is None else target[rows]
             losses, _ = cross_entropy_ascent(logits, y[rows], wanted)
