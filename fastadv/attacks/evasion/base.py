@@ -143,10 +143,7 @@ class Evasion(ABC):
         reason = self.supports(model, task)
         if reason:
             raise InputError(reason)
-        if not hasattr(model, "classes_"):
-            if hasattr(model, "fit"):
-                raise InputError(f"{type(model).__name__} is not trained: call its fit first")
-            model = _Numbered(model, task.n_classes)
+        model = _with_classes(model, task)
         X = checks.images(X, task).astype(np.float32, copy=False)
         y = checks.labels(y, len(X), task)
         columns = class_columns(model, y)
@@ -163,17 +160,10 @@ class Evasion(ABC):
 
         def attack(start: int, stop: int) -> _Chunk:
             part = slice(start, stop)
-            counted = Counted(model)
             hashed = functools.partial(seeds.sample_ids, X[part])
             stream = Stream(key, hashed if ids is None else ids[part])
-            return self._attack_chunk(
-                counted,
-                X[part],
-                columns[part],
-                None if wanted is None else wanted[part],
-                task,
-                stream,
-            )
+            target = None if wanted is None else wanted[part]
+            return self._attack_chunk(Counted(model), X[part], columns[part], target, task, stream)
 
         return _gather(map_chunks(attack, len(X), self.chunk) or [attack(0, 0)])
 
@@ -213,6 +203,15 @@ class Evasion(ABC):
     def __str__(self) -> str:
         inner = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
         return f"{self.name}({inner})"
+
+
+def _with_classes(model: Any, task: Task) -> Any:
+    """Return a model that names its classes."""
+    if hasattr(model, "classes_"):
+        return model
+    if hasattr(model, "fit"):
+        raise InputError(f"{type(model).__name__} is not trained: call its fit first")
+    return _Numbered(model, task.n_classes)
 
 
 class _Numbered:
