@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, small_mlp
+from helpers import TASK, attack_in_any_batch, blobs, kernels, small_mlp
 
 from fastadv.errors import InputError
 from fastadv.grid import registry
@@ -68,15 +68,7 @@ class TestEvasion:
     def test_same_bytes_alone_in_any_batch_and_for_any_threads(
         self, name: str, model: MLPClassifier, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        attack = evasion(name)
-        set_threads(1)
-        one = attack.perturb(model, X, Y, task=TASK, seed=3)
-        set_threads(2)
-        monkeypatch.setattr("fastadv.attacks.evasion.base.CHUNK", 7)
-        two = attack.perturb(model, X, Y, task=TASK, seed=3)
-        assert one.x_adv.tobytes() == two.x_adv.tobytes()
-        alone = attack.perturb(model, X[11:12], Y[11:12], task=TASK, seed=3)
-        np.testing.assert_array_equal(alone.x_adv[0], one.x_adv[11])
+        attack_in_any_batch(evasion(name), model, X, Y, TASK, monkeypatch)
 
     def test_any_box_is_kept(self, name: str) -> None:
         task, x = replace(TASK, bounds=(0.3, 0.7)), np.clip(X + 0.2, 0.3, 0.7)
@@ -196,6 +188,20 @@ def test_defense(name: str, model: MLPClassifier) -> None:
         assert len(defense.certify(trained, x[:0], task=TASK, seed=0).label) == 0
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
+
+
+@pytest.mark.compiled
+def test_read_only_images_have_nothing_compiled_anew() -> None:
+    def run(x: np.ndarray) -> dict[str, int]:
+        trained = small_mlp().fit(x, Y)
+        trained.vjp(np.broadcast_to(x[:1], (64, TASK.n_features)))
+        for text in ("pgd[steps=2]", "stadv[steps=2]", "square[queries=3]"):
+            registry.make_attack(text).perturb(trained, x, Y, task=TASK)
+        return {name: len(kernel.signatures) for name, kernel in kernels().items()}
+
+    before, x = run(X), X.copy()
+    x.flags.writeable = False
+    assert run(x) == before
 
 
 @pytest.mark.parametrize("what", ["attack", "defense", "model"])

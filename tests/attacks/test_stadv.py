@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import attack_in_any_batch
 from scipy import ndimage
 
 from fastadv import MLPClassifier, load_dataset, make_attack
@@ -11,7 +12,6 @@ from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError
 from fastadv.kernels import flow as kernels
 from fastadv.protocols import Task
-from fastadv.threads import set_threads
 
 TASK = Task(image_shape=(6, 8, 1), n_classes=3)
 
@@ -77,16 +77,7 @@ def test_targets_are_among_the_classes_that_the_model_knows(rule: str) -> None:
 def test_every_kind_has_the_same_bytes_in_any_batch(
     text: str, model: MLPClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attack = make_attack(text)
-    set_threads(1)
-    one = attack.perturb(model, X, Y, task=TASK, seed=3)
-    set_threads(2)
-    monkeypatch.setattr("fastadv.attacks.evasion.base.CHUNK", 7)
-    two = attack.perturb(model, X, Y, task=TASK, seed=3)
-    assert one.x_adv.tobytes() == two.x_adv.tobytes()
-    assert one.details["flow"].tobytes() == two.details["flow"].tobytes()
-    alone = attack.perturb(model, X[11:12], Y[11:12], task=TASK, seed=3)
-    np.testing.assert_array_equal(alone.x_adv[0], one.x_adv[11])
+    attack_in_any_batch(make_attack(text), model, X, Y, TASK, monkeypatch)
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 1), (7, 5, 3), (1, 9, 1), (9, 1, 2)])

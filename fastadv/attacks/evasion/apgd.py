@@ -9,21 +9,20 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import Loss, ascent, dlr_least_classes
 from fastadv.errors import at_least
 from fastadv.kernels import project
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 _MOMENTUM = 0.75  # the paper's alpha: the share of the new step
 _RISING = 0.75  # the paper's rho: the share of steps that have to raise the loss
 
 
 @dataclass(frozen=True)
-class APGD(Evasion):
+class APGD(ball.InBall):
     """Auto-PGD: each image's step starts at 2 eps and is halved when its loss stops rising.
 
     At a halving the image goes back to its best point. There is no step size to choose, which is
@@ -58,12 +57,9 @@ class APGD(Evasion):
     reference: ClassVar[str] = "Croce and Hein, ICML 2020, arXiv 2003.01690, sections 3 and 4"
 
     def __post_init__(self) -> None:
-        at_least(0, eps=self.eps, targets=self.targets)
+        super().__post_init__()
+        at_least(0, targets=self.targets)
         at_least(1, steps=self.steps, restarts=self.restarts)
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or the reason why the attack cannot run on ``model``."""

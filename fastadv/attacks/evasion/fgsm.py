@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
-from fastadv.errors import at_least
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class FGSM(Evasion):
+class FGSM(ball.InBall):
     """The fast gradient sign method: exact for a linear model, weak for any other.
 
     Parameters
@@ -32,13 +30,6 @@ class FGSM(Evasion):
     name: ClassVar[str] = "fgsm"
     loss: ClassVar[str] = "ce"  # what it climbs
     reference: ClassVar[str] = "Goodfellow et al., ICLR 2015, arXiv 1412.6572, section 4"
-
-    def __post_init__(self) -> None:
-        at_least(0, eps=self.eps)
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
 
     def craft(
         self,

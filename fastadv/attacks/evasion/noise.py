@@ -8,16 +8,15 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import at_least
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class Noise(Evasion):
+class Noise(ball.InBall):
     """Points drawn uniformly from the ball; of several draws any that succeeds.
 
     Parameters
@@ -38,12 +37,8 @@ class Noise(Evasion):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        at_least(0, eps=self.eps)
+        super().__post_init__()
         at_least(1, draws=self.draws)
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
 
     def craft(
         self,

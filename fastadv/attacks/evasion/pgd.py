@@ -8,17 +8,16 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import CHUNK, Details, Evasion
+from fastadv.attacks.evasion.base import CHUNK, Details
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import at_least, require
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class PGD(Evasion):
+class PGD(ball.InBall):
     """Projected gradient ascent on the cross-entropy.
 
     Parameters
@@ -54,7 +53,7 @@ class PGD(Evasion):
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2.1"
 
     def __post_init__(self) -> None:
-        at_least(0, eps=self.eps)
+        super().__post_init__()
         at_least(1, steps=self.steps, restarts=self.restarts)
         size = self.step_size
         require(size is None or size > 0, "step_size has to be above 0", size)
@@ -63,10 +62,6 @@ class PGD(Evasion):
     def chunk(self) -> int:
         """More where images leave, as what is left of a chunk should still fill whole tiles."""
         return 4 * CHUNK if self.keep == "first" else CHUNK
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
 
     def craft(
         self,
