@@ -183,7 +183,8 @@ def read_samples(folder: Path, cell_id: str) -> Arrays | None:
 
 def _load_arrays(path: Path) -> Arrays | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        # Opened here: given a path, NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
     except UNREADABLE:
         return None

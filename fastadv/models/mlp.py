@@ -191,6 +191,7 @@ class MLPClassifier(
         """Check what came in and draw the initial weights."""
         self.check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
+        X = np.require(X, requirements="W")  # kernels would be compiled anew for read-only rows
         check_classification_targets(y)
         self.classes_, columns = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -304,7 +305,7 @@ class MLPClassifier(
                 f"X has {n_features} features, the model was trained on {network.sizes[0]}"
             )
         packed, (hidden, logits) = self._packed(), network.room(n)
-        x = np.ascontiguousarray(X, dtype=np.float32)
+        x = np.require(X, np.float32, "CAW")
         dense.forward_rows(
             x, network.params, packed, network.sizes, network.activation, hidden, logits
         )

@@ -24,10 +24,11 @@ def opened(path: str | Path, expected: str) -> Iterator[Any]:
     """
     name = expected.rpartition(" ")[2]
     try:
-        with np.load(Path(path), allow_pickle=False) as file:
-            if str(file["model"]) != name:
-                raise InputError(f"{path} holds a {file['model']}, expected {expected}")
-            yield file
+        # Opened here: given a path, NumPy leaves a damaged file open.
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if str(archive["model"]) != name:
+                raise InputError(f"{path} holds a {archive['model']}, expected {expected}")
+            yield archive
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except InputError:

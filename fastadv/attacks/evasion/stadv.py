@@ -4,8 +4,9 @@ For each image the paper minimises, over a flow f,
 
     max(margin(f), -kappa) + tau * L_flow(f)
 
-where the margin is Z_y - max of the other logits (with a target: max of the others - Z_t). No
-clipping: the warp takes convex combinations of pixels, so that the image never leaves its range.
+where the margin is Z_y - max of the other logits (with a target: max of the others - Z_t). The
+warp takes convex combinations of pixels, so that the image never leaves its range; what rounding
+may add to other bounds than 0 and 1 is cut off at the end.
 
 The paper fixes tau = 0.05 and kappa = 0. At that tau "do nothing" is the minimiser for many
 images, and kappa = 0 puts the minimiser on the decision boundary, where the last iterate is a coin
@@ -165,7 +166,7 @@ class StAdv(Evasion):
             flow = self._bend(problem, stream)
         x_adv = np.empty_like(x)
         kernels.warp(x, flow, task.image_shape[2], x_adv)
-        return x_adv, {"flow": flow}
+        return np.clip(x_adv, *task.bounds), {"flow": flow}
 
     def _bend(self, problem: FlowProblem, stream: Stream) -> Float32:
         """Return the flow of each image."""
