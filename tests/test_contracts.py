@@ -18,6 +18,12 @@ from fastadv.threads import set_threads
 X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)
 
+# The same images and labels in other types and orders.
+OTHER_FORMS = [
+    (X.astype(np.float64), Y.astype(np.int32)), (np.asfortranarray(X), Y.astype(np.uint8)),
+    (X.astype(">f4"), Y.astype(">i8")),
+]  # fmt: skip
+
 
 # Of attacks that take many steps, a few: what is tested holds after each.
 FEWER_STEPS = {"square": "square[queries=80]", "cw": "cw[steps=30,search_steps=3]"}
@@ -76,6 +82,12 @@ class TestEvasion:
         assert result.x_adv.min() >= np.float32(0.3)
         assert result.x_adv.max() <= np.float32(0.7)
 
+    def test_the_form_of_the_arrays_does_not_matter(self, name: str, model: MLPClassifier) -> None:
+        attack = evasion(name)
+        wanted = attack.perturb(model, X, Y, task=TASK).x_adv
+        for x, y in OTHER_FORMS:
+            np.testing.assert_array_equal(attack.perturb(model, x, y, task=TASK).x_adv, wanted)
+
     def test_nothing_in_nothing_out(self, name: str, model: MLPClassifier) -> None:
         attack = evasion(name)
         none, one = (attack.perturb(model, X[:n], Y[:n], task=TASK) for n in (0, 1))
@@ -118,6 +130,14 @@ class TestPoisoning:
         np.testing.assert_array_equal(result.y[clean], Y)
         assert result.X.min() >= 0
         assert result.X.max() <= 1
+
+    @pytest.mark.compiled
+    def test_the_form_of_the_arrays_does_not_matter(self, name: str) -> None:
+        attack, found = registry.make_attack(f"{name}[points=4]"), []
+        for x, y in [(X, Y), *OTHER_FORMS]:
+            result = attack.poison(small_mlp(), x, y, X_VAL, Y_VAL, task=TASK)
+            found.append((result.X.tobytes(), result.y.tobytes()))
+        assert len(set(found)) == 1
 
     def test_same_bytes_for_any_threads(self, name: str) -> None:
         attack, found = registry.make_attack(f"{name}[points=4]"), []
@@ -188,6 +208,22 @@ def test_defense(name: str, model: MLPClassifier) -> None:
         assert len(defense.certify(trained, x[:0], task=TASK, seed=0).label) == 0
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("name", names("defense", "defense"))
+def test_the_form_of_a_training_set_does_not_matter(name: str) -> None:
+    defense, found = registry.make_defense(FEWER_STEPS_OF_DEFENSES.get(name, name)), []
+    for x, y in [(X, Y), *OTHER_FORMS]:
+        keep, labels = np.ones(len(X), dtype=bool), Y
+        if isinstance(defense, Sanitizer):
+            keep, labels = defense.sanitize(x, y, task=TASK, seed=0)
+        if isinstance(defense, ModelSanitizer):
+            keep, labels = defense.screen(small_mlp(), x, y, task=TASK, seed=0)
+        if isinstance(defense, RobustTraining):
+            labels = defense.fit(small_mlp(), x, y, task=TASK, seed=0).predict(X)
+        found.append((keep.tolist(), labels.tolist()))
+    assert all(one == found[0] for one in found)
 
 
 @pytest.mark.compiled
