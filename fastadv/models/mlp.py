@@ -241,9 +241,8 @@ class MLPClassifier(
             raise InputError(f"activation has to be one of {known}, got {self.activation!r}")
         at_least(1, batch_size=self.batch_size, max_iter=self.max_iter)
         widths, rate = self.hidden_layer_sizes, self.learning_rate_init
-        require(
-            all(n >= 1 for n in widths), "hidden_layer_sizes has to hold positive widths", widths
-        )
+        positive = np.ndim(widths) == 1 and all(width >= 1 for width in widths)
+        require(positive, "hidden_layer_sizes has to hold positive widths", widths)
         require(0 < rate < math.inf, "learning_rate_init has to be above 0", rate)
         require(0 <= self.momentum < 1, "momentum has to be in [0, 1)", self.momentum)
         require(0 <= self.alpha < math.inf, "alpha has to be at least 0", self.alpha)

@@ -133,6 +133,7 @@ def test_divergence_names_the_learning_rate() -> None:
         ({"momentum": 1.0}, r"momentum has to be in \[0, 1\)"),
         ({"learning_rate_init": -1.0}, "learning_rate_init has to be above 0"),
         ({"hidden_layer_sizes": (0,)}, "positive widths"),
+        ({"hidden_layer_sizes": 5}, "positive widths, got 5"),
     ],
 )
 def test_bad_parameters(changes: dict[str, object], message: str) -> None:
