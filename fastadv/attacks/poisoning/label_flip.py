@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
-from fastadv.attacks.poisoning import base, regions
+from fastadv.attacks.poisoning import base
 from fastadv.attacks.poisoning.goal import Goal
+from fastadv.attacks.poisoning.regions import Trial
 from fastadv.errors import at_least
 from fastadv.models.base import class_columns
 from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
@@ -82,7 +83,7 @@ class LabelFlip:
         """Return the poisoned set: the flips added, or made in place with ``replace``."""
         X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
         n_points = base.amount(self.fraction, self.points, len(X))
-        trial = regions.Trial(model, X, y, X_val, y_val, Goal(), seed)
+        trial = Trial(model, X, y, X_val, y_val, Goal(), seed)
         details: dict[str, Any] = {}
         if self.strategy == "random":
             rows, labels = random_flips(y, n_points, task.n_classes, seed)
@@ -100,12 +101,12 @@ class LabelFlip:
         copies = X[rows] if project is None else project(X[rows], labels)
         return base.added(X, y, copies, labels, details=details, origin=rows)
 
-    def _coherent(self, trial: regions.Trial, n_points: int) -> Flips:
+    def _coherent(self, trial: Trial, n_points: int) -> Flips:
         region, harm = trial.choose(n_points, self.regions)
         labels = np.full(n_points, region.target, dtype=np.int64)
         return region.rows, labels, {"region": str(region), "harm": harm}
 
-    def _worst(self, trial: regions.Trial, n_points: int, n_classes: int) -> Flips:
+    def _worst(self, trial: Trial, n_points: int, n_classes: int) -> Flips:
         X, y = trial.X, trial.y
         rows, labels, _ = self._coherent(trial, n_points)
         candidates = {
