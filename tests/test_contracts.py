@@ -211,7 +211,7 @@ def test_defense(name: str, model: MLPClassifier) -> None:
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("name", names("defense", "defense"))
+@pytest.mark.parametrize("name", names("defense"))
 def test_the_form_of_a_training_set_does_not_matter(name: str) -> None:
     defense, found = registry.make_defense(FEWER_STEPS_OF_DEFENSES.get(name, name)), []
     for x, y in [(X, Y), *OTHER_FORMS]:

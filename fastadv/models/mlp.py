@@ -304,7 +304,7 @@ class MLPClassifier(
                 f"X has {n_features} features, the model was trained on {network.sizes[0]}"
             )
         packed, (hidden, logits) = self._packed(), network.room(n)
-        x = np.require(X, np.float32, "CAW")
+        x = np.require(X, np.float32, ["C", "A", "W"])
         dense.forward_rows(
             x, network.params, packed, network.sizes, network.activation, hidden, logits
         )

@@ -376,7 +376,7 @@ def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
 
 @pytest.mark.compiled
 def test_the_time_of_a_stage_begins_when_its_process_is_ready(dataset: str, tmp_path: Path) -> None:
-    grid = Grid.parse(["fgsm"], ["none"], dataset, MODEL, 20, 1, 0)
+    grid = Grid.parse(["fgsm"], ["none"], dataset, SMALL_MLP, 20, 1, 0)
     share(load_dataset(dataset), tmp_path)
     worker = workers.Worker((grid, str(tmp_path), str(tmp_path / "out"), 1))
     try:
