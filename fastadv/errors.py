@@ -1,4 +1,4 @@
-"""The two errors that a user can meet; each message is one line that says what would be right."""
+"""The two errors that a user can meet, each in one line that says what would be right."""
 
 from __future__ import annotations
 
@@ -9,3 +9,15 @@ class InputError(ValueError):
 
 class DivergenceError(RuntimeError):
     """Training ran to infinity or NaN, so that there is no model to speak of."""
+
+
+def require(condition: bool, what: str, value: object) -> None:
+    """Raise InputError ``what, got value`` unless the condition holds."""
+    if not condition:
+        raise InputError(f"{what}, got {value}")
+
+
+def at_least(least: float, **values: float | None) -> None:
+    """Raise InputError for a value, given by its name, that is below ``least``; None is none."""
+    for name, value in values.items():
+        require(value is None or value >= least, f"{name} has to be at least {least}", value)

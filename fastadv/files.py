@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from fastadv.errors import InputError
+
+# What a damaged, encrypted or lying .npz makes NumPy and zipfile raise.
+UNREADABLE = (
+    OSError, EOFError, KeyError, ValueError, MemoryError, RuntimeError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
 def make_folder(path: Path) -> None:

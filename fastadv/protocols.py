@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
 
@@ -50,8 +50,7 @@ class Task:
             raise InputError(f"image_shape has to be (height, width, channels), got {shape}")
         height, width, channels = (*shape, 1)[:3]
         object.__setattr__(self, "image_shape", (int(height), int(width), int(channels)))
-        if self.n_classes < 2:
-            raise InputError(f"n_classes has to be at least 2, got {self.n_classes}")
+        at_least(2, n_classes=self.n_classes)
 
     @property
     def n_features(self) -> int:
@@ -250,7 +249,10 @@ class EvasionAttack(Protocol):
         task: Task,
         stream: Stream,
     ) -> tuple[Floats, dict[str, npt.NDArray[Any]]]:
-        """Attack one chunk of images in the calling thread, without any judgement of success."""
+        """Attack one chunk of images, float32 in C order, without any judgement of success.
+
+        In the calling thread; ``y`` and ``target`` are columns of the logits.
+        """
         ...
 
     def perturb(

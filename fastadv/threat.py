@@ -29,6 +29,18 @@ class Threat:
     distance: str | None = None
     limits: tuple[float, ...] = ()
 
+    @property
+    def reach(self) -> float:
+        """The largest distance that counts as within the budget: float32 may round beyond it.
+
+        By a share of it, and by a unit in the last place of pixels near 1, which is more where the
+        budget is small.
+        """
+        if self.distance is None:
+            return self.budget
+        rounding = min(2.0**-24, self.budget) if self.kind in ("linf", "l2") else 0.0
+        return self.budget * (1.0 + 1e-5) + rounding
+
     def __str__(self) -> str:
         limits = self.limits or (self.budget,)
         return f"{self.kind}({','.join(f'{limit:g}' for limit in limits)})"

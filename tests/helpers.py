@@ -8,12 +8,16 @@ import pkgutil
 from typing import Any
 
 import numpy as np
+import pytest
 
-from fastadv.protocols import Task
+from fastadv.models.mlp import MLPClassifier
+from fastadv.protocols import Model, Task
+from fastadv.threads import set_threads
 
 UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 TASK = Task(image_shape=(5, 4, 1), n_classes=3)
+SMALL_MLP = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=4]"  # the spec of `small_mlp`
 
 
 def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np.ndarray]:
@@ -25,6 +29,12 @@ def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np
     return X.astype(np.float32), y.astype(np.int64)
 
 
+def small_mlp(max_iter: int = 4, **changes: Any) -> MLPClassifier:
+    """An untrained perceptron for such images."""
+    given = {"hidden_layer_sizes": (6,), "batch_size": 16, "max_iter": max_iter, **changes}
+    return MLPClassifier(**given)
+
+
 def write_npz(path: object, n: int = 90, task: Task = TASK) -> str:
     """A dataset file of such images."""
     X, y = blobs(n, task=task)
@@ -32,6 +42,25 @@ def write_npz(path: object, n: int = 90, task: Task = TASK) -> str:
     shape = (-1, *task.image_shape[:2])
     np.savez(path, x_train=X.reshape(shape), y_train=y, x_test=X_test.reshape(shape), y_test=y_test)  # type: ignore[arg-type]
     return str(path)
+
+
+def attack_in_any_batch(
+    attack: Any, model: Model, X: np.ndarray, Y: np.ndarray, task: Task, patch: pytest.MonkeyPatch
+) -> None:
+    """Attack with one thread and two, in other chunks, and one image alone: the same bytes."""
+
+    def found(rows: slice) -> dict[str, np.ndarray]:
+        result = attack.perturb(model, X[rows], Y[rows], task=task, seed=3)
+        return {"x_adv": result.x_adv, **result.distances, **result.details}
+
+    set_threads(1)
+    one = found(slice(None))
+    set_threads(2)
+    patch.setattr("fastadv.attacks.evasion.base.CHUNK", 7)
+    two, alone = found(slice(None)), found(slice(11, 12))
+    for name, values in one.items():
+        assert values.tobytes() == two[name].tobytes()
+        np.testing.assert_array_equal(alone[name][0], values[11])
 
 
 def kernels() -> dict[str, Any]:

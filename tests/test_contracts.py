@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, attack_in_any_batch, blobs, kernels, small_mlp
 
 from fastadv.errors import InputError
 from fastadv.grid import registry
@@ -16,6 +17,12 @@ from fastadv.threads import set_threads
 
 X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)
+
+# The same images and labels in other types and orders.
+OTHER_FORMS = [
+    (X.astype(np.float64), Y.astype(np.int32)), (np.asfortranarray(X), Y.astype(np.uint8)),
+    (X.astype(">f4"), Y.astype(">i8")),
+]  # fmt: skip
 
 
 # Of attacks that take many steps, a few: what is tested holds after each.
@@ -38,13 +45,9 @@ def names(what: str, *kinds: str) -> list[str]:
     return [e.name for e in registry.REGISTRY[what] if e.kind in kinds or not kinds]
 
 
-def untrained() -> MLPClassifier:
-    return MLPClassifier((6,), batch_size=16, max_iter=4)
-
-
 @pytest.fixture(scope="module")
 def model() -> MLPClassifier:
-    return untrained().fit(X, Y)
+    return small_mlp().fit(X, Y)
 
 
 @pytest.mark.parametrize("name", names("attack", "evasion"))
@@ -66,25 +69,35 @@ class TestEvasion:
         distance = result.distances[threat.distance]
         assert np.all(distance[failed] == 0)
         if not attack.minimum_norm:
-            assert distance.max() <= threat.budget * (1 + 1e-5)
+            assert distance.max() <= threat.reach
 
     def test_same_bytes_alone_in_any_batch_and_for_any_threads(
         self, name: str, model: MLPClassifier, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        attack_in_any_batch(evasion(name), model, X, Y, TASK, monkeypatch)
+
+    def test_any_box_is_kept(self, name: str) -> None:
+        task, x = replace(TASK, bounds=(0.3, 0.7)), np.clip(X + 0.2, 0.3, 0.7)
+        result = evasion(name).perturb(small_mlp(12).fit(x, Y), x, Y, task=task)
+        assert result.x_adv.min() >= np.float32(0.3)
+        assert result.x_adv.max() <= np.float32(0.7)
+
+    def test_the_form_of_the_arrays_does_not_matter(self, name: str, model: MLPClassifier) -> None:
         attack = evasion(name)
-        set_threads(1)
-        one = attack.perturb(model, X, Y, task=TASK, seed=3)
-        set_threads(2)
-        monkeypatch.setattr("fastadv.attacks.evasion.base.CHUNK", 7)
-        two = attack.perturb(model, X, Y, task=TASK, seed=3)
-        assert one.x_adv.tobytes() == two.x_adv.tobytes()
-        alone = attack.perturb(model, X[11:12], Y[11:12], task=TASK, seed=3)
-        np.testing.assert_array_equal(alone.x_adv[0], one.x_adv[11])
+        wanted = attack.perturb(model, X, Y, task=TASK).x_adv
+        for x, y in OTHER_FORMS:
+            np.testing.assert_array_equal(attack.perturb(model, x, y, task=TASK).x_adv, wanted)
 
     def test_nothing_in_nothing_out(self, name: str, model: MLPClassifier) -> None:
-        result = registry.make_attack(name).perturb(model, X[:0], Y[:0], task=TASK)
-        assert result.x_adv.shape == (0, TASK.n_features)
-        assert len(result.success) == 0
+        attack = evasion(name)
+        none, one = (attack.perturb(model, X[:n], Y[:n], task=TASK) for n in (0, 1))
+        assert none.x_adv.shape == (0, TASK.n_features)
+        assert len(none.success) == len(none.misclassified) == 0
+        assert none.queries.keys() == one.queries.keys()
+        for found, like in ((none.distances, one.distances), (none.details, one.details)):
+            assert {k: (0, *v.shape[1:]) for k, v in like.items()} == {
+                k: v.shape for k, v in found.items()
+            }
 
     def test_bad_input_is_one_line(self, name: str, model: MLPClassifier) -> None:
         attack = registry.make_attack(name)
@@ -99,6 +112,8 @@ class TestEvasion:
             assert "\n" not in str(error.value)
         with pytest.raises(InputError, match="true class"):
             attack.perturb(model, X, Y, task=TASK, target=Y)
+        with pytest.raises(InputError, match="60 images have 60 ids"):
+            attack.perturb(model, X, Y, task=TASK, sample_ids=np.arange(61))
 
 
 @pytest.mark.parametrize("name", names("attack", "poisoning"))
@@ -106,7 +121,7 @@ class TestPoisoning:
     def test_adds_points_and_leaves_the_input_alone(self, name: str) -> None:
         x, y = X.copy(), Y.copy()
         attack = registry.make_attack(f"{name}[points=5]")
-        result = attack.poison(untrained(), x, y, X_VAL, Y_VAL, task=TASK)
+        result = attack.poison(small_mlp(), x, y, X_VAL, Y_VAL, task=TASK)
         np.testing.assert_array_equal(x, X)
         np.testing.assert_array_equal(y, Y)
         assert len(result.index) == 5
@@ -116,11 +131,19 @@ class TestPoisoning:
         assert result.X.min() >= 0
         assert result.X.max() <= 1
 
+    @pytest.mark.compiled
+    def test_the_form_of_the_arrays_does_not_matter(self, name: str) -> None:
+        attack, found = registry.make_attack(f"{name}[points=4]"), []
+        for x, y in [(X, Y), *OTHER_FORMS]:
+            result = attack.poison(small_mlp(), x, y, X_VAL, Y_VAL, task=TASK)
+            found.append((result.X.tobytes(), result.y.tobytes()))
+        assert len(set(found)) == 1
+
     def test_same_bytes_for_any_threads(self, name: str) -> None:
         attack, found = registry.make_attack(f"{name}[points=4]"), []
         for n in (1, 2):
             set_threads(n)
-            result = attack.poison(untrained(), X, Y, X_VAL, Y_VAL, task=TASK, seed=1)
+            result = attack.poison(small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, seed=1)
             found.append((result.X.tobytes(), result.y.tobytes()))
         assert found[0] == found[1]
 
@@ -130,7 +153,7 @@ class TestPoisoning:
                 registry.make_attack(text)
         attack = registry.make_attack(name)
         with pytest.raises(InputError, match="at least two"):
-            attack.poison(untrained(), X, np.zeros_like(Y), X_VAL, Y_VAL * 0, task=TASK)
+            attack.poison(small_mlp(), X, np.zeros_like(Y), X_VAL, Y_VAL * 0, task=TASK)
 
 
 @pytest.mark.parametrize("entry", registry.DEFENSES, ids=lambda entry: entry.name)
@@ -154,22 +177,23 @@ def test_defense(name: str, model: MLPClassifier) -> None:
         assert keep.shape == labels.shape == y.shape
         assert keep.any()
     if isinstance(defense, ModelSanitizer):
-        keep, labels = defense.screen(untrained(), x, y, task=TASK, seed=0)
+        keep, labels = defense.screen(small_mlp(), x, y, task=TASK, seed=0)
         assert keep.shape == labels.shape == y.shape
-        again, _ = defense.screen(untrained(), x, y, task=TASK, seed=0)
+        again, _ = defense.screen(small_mlp(), x, y, task=TASK, seed=0)
         np.testing.assert_array_equal(keep, again)
         assert keep.mean() > 0.5
     if isinstance(defense, RobustTraining):
-        trained = [defense.fit(untrained(), x, y, task=TASK, seed=0).logits(X) for _ in range(2)]
+        trained = [defense.fit(small_mlp(), x, y, task=TASK, seed=0).logits(X) for _ in range(2)]
         np.testing.assert_array_equal(trained[0], trained[1])
     if isinstance(defense, Wrapper):
         wrapped = defense.wrap(model, task=TASK)
         np.testing.assert_array_equal(wrapped.logits(X)[:7], wrapped.logits(X[:7]))
+        assert wrapped.predict(X[:0]).shape == (0,)
         assert wrapped.vjp(X)[1](np.ones((len(X), 3), np.float32)).shape == X.shape
     if isinstance(defense, Certifier):
         trained = model
         if isinstance(defense, RobustTraining):
-            trained = defense.fit(untrained(), x, y, task=TASK, seed=0)
+            trained = defense.fit(small_mlp(), x, y, task=TASK, seed=0)
         found = []
         for n in (1, 2):
             set_threads(n)
@@ -184,6 +208,36 @@ def test_defense(name: str, model: MLPClassifier) -> None:
         assert len(defense.certify(trained, x[:0], task=TASK, seed=0).label) == 0
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, Y)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("name", names("defense"))
+def test_the_form_of_a_training_set_does_not_matter(name: str) -> None:
+    defense, found = registry.make_defense(FEWER_STEPS_OF_DEFENSES.get(name, name)), []
+    for x, y in [(X, Y), *OTHER_FORMS]:
+        keep, labels = np.ones(len(X), dtype=bool), Y
+        if isinstance(defense, Sanitizer):
+            keep, labels = defense.sanitize(x, y, task=TASK, seed=0)
+        if isinstance(defense, ModelSanitizer):
+            keep, labels = defense.screen(small_mlp(), x, y, task=TASK, seed=0)
+        if isinstance(defense, RobustTraining):
+            labels = defense.fit(small_mlp(), x, y, task=TASK, seed=0).predict(X)
+        found.append((keep.tolist(), labels.tolist()))
+    assert all(one == found[0] for one in found)
+
+
+@pytest.mark.compiled
+def test_read_only_images_have_nothing_compiled_anew() -> None:
+    def run(x: np.ndarray) -> dict[str, int]:
+        trained = small_mlp().fit(x, Y)
+        trained.vjp(np.broadcast_to(x[:1], (64, TASK.n_features)))
+        for text in ("pgd[steps=2]", "stadv[steps=2]", "square[queries=3]"):
+            registry.make_attack(text).perturb(trained, x, Y, task=TASK)
+        return {name: len(kernel.signatures) for name, kernel in kernels().items()}
+
+    before, x = run(X), X.copy()
+    x.flags.writeable = False
+    assert run(x) == before
 
 
 @pytest.mark.parametrize("what", ["attack", "defense", "model"])

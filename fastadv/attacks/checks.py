@@ -11,14 +11,10 @@ from fastadv.errors import InputError
 from fastadv.protocols import Floats, Labels, Task
 
 
-def require(condition: bool, what: str, value: object) -> None:
-    """Raise InputError ``what, got value`` unless the condition holds."""
-    if not condition:
-        raise InputError(f"{what}, got {value}")
-
-
 def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:
-    """Return X as a C-contiguous float array (n, d) that fits the task.
+    """Return X as a float array (n, d) that fits the task, in C order and writeable.
+
+    Kernels would be compiled anew for arrays of another form.
 
     Raises
     ------
@@ -39,7 +35,7 @@ def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:
             f"{name} holds NaN or values outside [{low:g}, {high:g}] "
             f"(from {array.min():g} to {array.max():g})"
         )
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=["C", "A", "W"])
 
 
 def labels(y: npt.ArrayLike, n: int, task: Task, name: str = "y") -> Labels:

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 
 from fastadv.benchmarks.race import Race
 
 _PEERS = ("training", "evasion", "stadv", "mlp_poisoning", "svm_poisoning")
 
 
-def _peers() -> list[Race]:
-    modules = [importlib.import_module(f"fastadv.benchmarks.peers.{name}") for name in _PEERS]
-    return [race for module in modules for race in module.races()]
-
-
-def _kernels() -> list[Race]:
-    from fastadv.benchmarks import kernels
-
-    return kernels.races()
-
-
-def _training() -> list[Race]:
-    from fastadv.benchmarks import training
-
-    return training.races()
-
-
-def _attacks() -> list[Race]:
-    from fastadv.benchmarks import attacks
-
-    return attacks.races()
+def _races(*modules: str) -> list[Race]:
+    """Import the modules, and return the races of each."""
+    imported = [importlib.import_module(f"fastadv.benchmarks.{name}") for name in modules]
+    return [race for module in imported for race in module.races()]
 
 
 SUITES: dict[str, Callable[[], list[Race]]] = {
-    "kernels": _kernels,
-    "training": _training,
-    "attacks": _attacks,
-    "peers": _peers,
+    "kernels": partial(_races, "kernels"),
+    "training": partial(_races, "training"),
+    "attacks": partial(_races, "attacks"),
+    "peers": partial(_races, *(f"peers.{name}" for name in _PEERS)),
 }

@@ -176,8 +176,7 @@ class EvasionOutcome(Outcome):
         threat = self.attack.threat()
         if threat.distance is None:
             return np.ones(len(self.X), dtype=bool)
-        # A projection onto a float32 ball may end an ulp outside of it.
-        within: Mask = self.result.distances[threat.distance] <= threat.budget * (1 + 1e-5)
+        within: Mask = self.result.distances[threat.distance] <= threat.reach
         return within
 
     def _median_distances(self) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Data: the MNIST files that ship with the package, and readers for others."""
 
-from fastadv.datasets.catalog import Dataset, load_dataset, open_shared, share
+from fastadv.datasets.catalog import Dataset, load_dataset
 from fastadv.datasets.idx import FileCheck, mnist_folder, read_idx, verify_mnist
+from fastadv.datasets.shared import open_shared, share
 
 __all__ = [
     "Dataset",

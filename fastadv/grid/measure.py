@@ -42,8 +42,6 @@ from fastadv.threat import Threat
 
 N_EXAMPLES = 16  # kept of each cell, to look at
 
-_WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -231,7 +229,7 @@ class Measure:
         success, threat = found["success"], attack.threat()
         within = np.ones(len(y), dtype=bool)
         if threat.distance is not None:
-            within = distances[threat.distance] <= threat.budget * _WITHIN
+            within = distances[threat.distance] <= threat.reach
         robust = ~found["misclassified"] & ~(success & within)
         _fill_accuracy(row, robust)
         right = ~found["misclassified"]
@@ -264,8 +262,7 @@ class Measure:
         stage, y = self.certify(), context.dataset.y_test[context.test_rows]
         proven = stage.certificate(context)
         # What counts as within the budget for an attack has to be covered by the proof.
-        budget = threat.budget if threat.distance is None else threat.budget * _WITHIN
-        certified = (proven.label == y) & (proven.radius >= budget)
+        certified = (proven.label == y) & (proven.radius >= threat.reach)
         low, high = metrics.wilson_interval(int(certified.sum()), len(y))
         row.certified = {
             "threat": str(threat), "accuracy": _mean(certified), "ci95": [low, high], "n": len(y),
@@ -281,7 +278,7 @@ class Measure:
         found, threat = kept(context, stage), self.cell.attack.thing.threat()
         x_adv = found["x_adv"]
         if threat.distance is not None:
-            beyond = found[f"distance_{threat.distance}"] > threat.budget * _WITHIN
+            beyond = found[f"distance_{threat.distance}"] > threat.reach
             x_adv = np.where(beyond[:, None], x, x_adv)
         return _mean(model.predict(x_adv) == y)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import fastadv
 from fastadv.datasets import Dataset, load_dataset
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least, require
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.registry import DEFAULT_DEFENSES, DEFAULT_SAMPLES
 from fastadv.grid.spec import Cell, Grid
@@ -115,10 +115,8 @@ def run_grid(
     InputError
         Before any work, if something that was asked for makes no sense.
     """
-    if jobs < 1:
-        raise InputError(f"jobs has to be at least 1, got {jobs}")
-    if timeout is not None and not timeout > 0:
-        raise InputError(f"timeout has to be above 0 seconds, got {timeout}")
+    at_least(1, jobs=jobs)
+    require(timeout is None or timeout > 0, "timeout has to be above 0 seconds", timeout)
     name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
     n = DEFAULT_SAMPLES if samples is None else samples
     grid = Grid.parse(_specs(attacks), _specs(defenses), name, model, n, seeds, seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastadv
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least
 from fastadv.grid import registry
 from fastadv.grid.store import SCHEMA
 from fastadv.specs import Spec, format_spec
@@ -82,12 +82,8 @@ class Grid:
         InputError
             With one line on the first thing that is wrong.
         """
-        if samples < 1:
-            raise InputError(f"samples has to be at least 1, got {samples}")
-        if seeds < 1:
-            raise InputError(f"seeds has to be at least 1, got {seeds}")
-        if seed < 0:
-            raise InputError(f"seed has to be at least 0, got {seed}")
+        at_least(1, samples=samples, seeds=seeds)
+        at_least(0, seed=seed)
         if not attacks or not defenses:
             raise InputError("a grid needs at least one attack and one defense")
         registry.make_model(model)

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.files import atomic_write
+from fastadv.files import UNREADABLE, atomic_write
 
 SCHEMA = 1
 
@@ -184,7 +183,8 @@ def read_samples(folder: Path, cell_id: str) -> Arrays | None:
 
 def _load_arrays(path: Path) -> Arrays | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        # Opened here: given a path, NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except UNREADABLE:
         return None

@@ -89,13 +89,10 @@ def advance(
                 for j in range(point.shape[1]):
                     moves[s, row, j] = trial[s, j] - point[s, j]
                     changes[s, row, j] = trial_gradients[k, j] - gradients[s, j]
-                bend, square = (
-                    dot(moves[s, row], changes[s, row]),
-                    dot(changes[s, row], changes[s, row]),
-                )
-                if (
-                    bend > 1e-8 * square and square > 0.0
-                ):  # else the estimate would not stay positive
+                bend = dot(moves[s, row], changes[s, row])
+                square = dot(changes[s, row], changes[s, row])
+                # else the estimate would not stay positive
+                if bend > 1e-8 * square and square > 0.0:
                     newest[s], kept[s] = row, min(kept[s] + 1, m)
             for j in range(point.shape[1]):
                 point[s, j], gradients[s, j] = trial[s, j], trial_gradients[k, j]

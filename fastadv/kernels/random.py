@@ -30,10 +30,16 @@ def unit(state, counter):
 
 
 @exact_kernel
+def state_of(key, sample, draw):
+    """Return where the numbers of a draw of a sample begin, all of uint64."""
+    return mix(mix(key + sample * _GOLDEN) + draw * _GOLDEN)
+
+
+@exact_kernel
 def uniform(key, ids, draw, low, high, out):
     """Fill ``out`` (n, m) with uniform numbers in [low, high). Modified in place."""
     for i in range(out.shape[0]):
-        state = mix(mix(key + ids[i] * _GOLDEN) + draw * _GOLDEN)
+        state = state_of(key, ids[i], draw)
         for j in range(out.shape[1]):
             out[i, j] = low + (high - low) * unit(state, np.uint64(j))
 
@@ -42,7 +48,7 @@ def uniform(key, ids, draw, low, high, out):
 def normal(key, ids, draw, out):
     """Fill ``out`` (n, m) with standard normals (Box and Muller, 1958). Modified in place."""
     for i in range(out.shape[0]):
-        state = mix(mix(key + ids[i] * _GOLDEN) + draw * _GOLDEN)
+        state = state_of(key, ids[i], draw)
         for j in range(0, out.shape[1], 2):
             radius = math.sqrt(-2.0 * math.log(1.0 - unit(state, np.uint64(j))))
             angle = 2.0 * math.pi * unit(state, np.uint64(j + 1))
@@ -104,7 +110,7 @@ def gauss(key, ids, draw, out):
     m = out.shape[1]
     half = (m + 1) // 2
     for i in range(out.shape[0]):
-        state = mix(mix(key + ids[i] * _GOLDEN) + draw * _GOLDEN)
+        state = state_of(key, ids[i], draw)
         gauss_row(state, half, out[i])
 
 

@@ -12,7 +12,6 @@ from fastadv.kernels._jit import kernel
 from fastadv.kernels.loss import softmax
 
 _DRAWS = 64  # at once
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @kernel
@@ -40,11 +39,10 @@ def votes(sums, factor, params, sizes, activation, key, sample, start, n_draws, 
     z, noise = np.empty((n, rank), params.dtype), np.empty((n, width), params.dtype)
     hidden = np.empty(n * dense.hidden_width(sizes), params.dtype)
     logits = np.empty((n, sizes[-1]), params.dtype)
-    state, half = random.mix(key + sample * _GOLDEN), (rank + 1) // 2
     for first in range(0, n_draws, n):
         for i in range(n):
-            draw = np.uint64(start + first + i)
-            random.gauss_row(random.mix(state + draw * _GOLDEN), half, z[i])
+            state = random.state_of(key, sample, np.uint64(start + first + i))
+            random.gauss_row(state, (rank + 1) // 2, z[i])
         np.dot(z, factor, noise)
         into = _first(hidden, logits, sizes, n)
         for i in range(n):

@@ -29,10 +29,8 @@ def compress(X, starts, values, columns):
     """Fill ``values`` and ``columns`` with the non-zeros of X, after `count`."""
     # Each pixel is written where the next non-zero belongs, zero or not: a branch would be
     # mispredicted along the edges of every stroke.
-    row_values, row_columns = (
-        np.empty(X.shape[1], values.dtype),
-        np.empty(X.shape[1], columns.dtype),
-    )
+    row_values = np.empty(X.shape[1], values.dtype)
+    row_columns = np.empty(X.shape[1], columns.dtype)
     for i in range(X.shape[0]):
         found = 0
         for j in range(X.shape[1]):

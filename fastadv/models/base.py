@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,13 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.kernels.loss import cross_entropy
 from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback
+from fastadv.threads import map_chunks
 
 
 class DifferentiableModel(ABC):
     """A classifier that is given by its logits and their pullback."""
+
+    CHUNK: ClassVar[int] = 1024  # rows that a thread takes at once
 
     classes_: npt.NDArray[Any]
 
@@ -26,8 +29,9 @@ class DifferentiableModel(ABC):
         """
 
     def logits(self, X: Floats) -> Floats:
-        """Return the logits, shape (n, k), float32."""
-        return self.vjp(X)[0]
+        """Return the logits, shape (n, k), chunk by chunk."""
+        parts = map_chunks(lambda start, stop: self.vjp(X[start:stop])[0], len(X), self.CHUNK)
+        return np.concatenate(parts or [self.vjp(X)[0]])
 
     def input_gradient(self, X: Floats, dlogits: Floats) -> Floats:
         """Return d(loss)/dX (n, d) for the given d(loss)/d(logits) (n, k)."""
@@ -35,7 +39,8 @@ class DifferentiableModel(ABC):
 
     def predict(self, X: Floats) -> npt.NDArray[Any]:
         """Return the label of each row of X, shape (n,)."""
-        labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
+        columns = np.argmax(self.logits(X), axis=1)  # first: it says so if there was no training
+        labels: npt.NDArray[Any] = self.classes_[columns]
         return labels
 
 
@@ -95,13 +100,24 @@ def class_columns(model: Model, y: npt.NDArray[Any]) -> Labels:
     InputError
         If a label is not among the classes that the model was trained on.
     """
+    return columns_of(model.classes_, y)
+
+
+def columns_of(classes: npt.NDArray[Any], y: npt.NDArray[Any]) -> Labels:
+    """Return the place of each label among the sorted classes of a model, shape (n,), int64.
+
+    Raises
+    ------
+    InputError
+        If a label is not among them.
+    """
     y = np.asarray(y)
-    columns = np.searchsorted(model.classes_, y).clip(max=len(model.classes_) - 1)
-    strange = model.classes_[columns] != y
+    columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    strange = classes[columns] != y
     if np.any(strange):
         raise InputError(
             f"the label {y[strange][0]} is not among the model's classes "
-            f"{', '.join(map(str, model.classes_))}"
+            f"{', '.join(map(str, classes))}"
         )
     return columns.astype(np.int64)
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastadv.errors import DivergenceError, InputError
+from fastadv.errors import DivergenceError, InputError, at_least, require
 from fastadv.files import atomic_write
 from fastadv.kernels import dense, loss, sgd
 from fastadv.models import unrolled
-from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
+from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
+from fastadv.models.network import Ints, Network, Packed, n_params
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.saved import opened
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
-from fastadv.threads import map_chunks, one_blas_thread, thread_count
+from fastadv.threads import one_blas_thread, thread_count
 
 ACTIVATIONS = {"logistic": dense.LOGISTIC, "tanh": dense.TANH, "relu": dense.RELU}
 Activation = Literal["logistic", "tanh", "relu"]
-Ints = npt.NDArray[np.int64]
 
 # (model, rows of the batch, their row numbers in X, their class columns) -> rows to train on
 Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
@@ -36,70 +36,7 @@ Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 # the batch's loss; both summed over its rows
 BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
 
-_CHUNK = 1024  # rows a thread takes at once when it predicts
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
-
-
-class Network(NamedTuple):
-    """A perceptron as the kernels take it: every parameter in one vector, the layers' widths."""
-
-    params: Float32
-    sizes: Ints
-    activation: int
-
-    def forward(self, x: Float32) -> tuple[Float32, Float32]:
-        """Return the logits (n, k) and the hidden activations as the kernels lay them out."""
-        hidden = np.empty(len(x) * int(self.sizes[1:-1].sum()), dtype=np.float32)
-        logits = np.empty((len(x), int(self.sizes[-1])), dtype=np.float32)
-        dense.forward(x, self.params, self.sizes, self.activation, hidden, logits)
-        return logits, hidden
-
-    def backward(self, x: Float32, hidden: Float32, dlogits: Float32) -> Float32:
-        """Return the gradient of all parameters (P,), summed over the rows, after `forward`."""
-        deltas, out = np.empty_like(hidden), np.empty_like(self.params)
-        dense.backward(self.params, self.sizes, self.activation, hidden, dlogits, deltas)
-        dense.parameter_gradient(x, self.sizes, hidden, dlogits, deltas, out)
-        return out
-
-
-def add_up(
-    block: Callable[[int, int], tuple[Float32, float]], n: int, rows: int, out: Float32
-) -> float:
-    """Fill ``out`` (P,) with the gradient of a batch of ``n``, and return its loss.
-
-    Parameters
-    ----------
-    block : callable
-        ``block(start, stop)`` returns both for some rows, summed over them. The blocks are of
-        ``rows`` rows and are added in their order, so that no number hangs on the threads.
-    """
-    blocks = map_chunks(block, n, rows)
-    out[:] = blocks[0][0]
-    for gradient, _ in blocks[1:]:
-        out += gradient
-    return sum(loss for _, loss in blocks)
-
-
-class _Packed:
-    """The matrices as `dense.pack` lays them out: when asked for, and anew after each change."""
-
-    def __init__(self, params: Float32, sizes: Ints) -> None:
-        self._params, self._sizes = params, sizes
-        self._packed: Float32 | None = None
-
-    def changed(self) -> None:
-        """Forget what is packed."""
-        self._packed = None
-
-    def __call__(self) -> Float32:
-        """Return the packed matrices."""
-        packed = self._packed
-        if packed is None:
-            size = dense.packed_size(self._sizes, self._params)
-            packed = np.empty(size, dtype=np.float32)
-            dense.pack(self._params, self._sizes, packed)
-            self._packed = packed
-        return packed
 
 
 class MLPClassifier(
@@ -154,7 +91,7 @@ class MLPClassifier(
     n_features_in_: int
     _params: Float32
     _sizes: Ints
-    _packed: _Packed
+    _packed: Packed
 
     def __init__(
         self,
@@ -228,6 +165,7 @@ class MLPClassifier(
         X, columns, rng = self._start(X, y)
         velocity, slope = np.zeros_like(self._params), np.empty_like(self._params)
         rate, momentum = np.float32(self.learning_rate_init), np.float32(self.momentum)
+        network = self.network()
 
         def epoch(order: Ints) -> float:
             total = 0.0
@@ -235,9 +173,9 @@ class MLPClassifier(
                 batch = order[start : start + self.batch_size]
                 total += gradient(self, X[batch], batch, columns[batch], slope)
                 if self.alpha:
-                    for k in range(len(self._sizes) - 1):
-                        weights = _matrix(self._params, self._sizes, k)
-                        _matrix(slope, self._sizes, k)[:] += np.float32(self.alpha) * weights
+                    decay, slopes = np.float32(self.alpha), network._replace(params=slope)
+                    for k in range(network.n_layers):
+                        slopes.matrix(k)[:] += decay * network.matrix(k)
                 np.multiply(velocity, momentum, out=velocity)
                 np.multiply(slope, rate / np.float32(len(batch)), out=slope)
                 np.subtract(velocity, slope, out=velocity)
@@ -253,6 +191,7 @@ class MLPClassifier(
         """Check what came in and draw the initial weights."""
         self.check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
+        X = np.require(X, requirements="W")  # kernels would be compiled anew for read-only rows
         check_classification_targets(y)
         self.classes_, columns = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -293,26 +232,20 @@ class MLPClassifier(
         return float(total)
 
     def _take(self, params: Float32) -> None:
-        self._params, self._packed = params, _Packed(params, self._sizes)
+        self._params, self._packed = params, Packed(params, self._sizes)
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense."""
         if self.activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise InputError(f"activation has to be one of {known}, got {self.activation!r}")
-        for name, least in (("batch_size", 1), ("max_iter", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} has to be at least {least}, got {getattr(self, name)}")
-        if any(width < 1 for width in self.hidden_layer_sizes):
-            raise InputError(
-                f"hidden_layer_sizes has to hold positive widths, got {self.hidden_layer_sizes}"
-            )
-        if not 0 < self.learning_rate_init < math.inf:
-            raise InputError(f"learning_rate_init has to be above 0, got {self.learning_rate_init}")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum has to be in [0, 1), got {self.momentum}")
-        if not 0 <= self.alpha < math.inf:
-            raise InputError(f"alpha has to be at least 0, got {self.alpha}")
+        at_least(1, batch_size=self.batch_size, max_iter=self.max_iter)
+        widths, rate = self.hidden_layer_sizes, self.learning_rate_init
+        positive = np.ndim(widths) == 1 and all(width >= 1 for width in widths)
+        require(positive, "hidden_layer_sizes has to hold positive widths", widths)
+        require(0 < rate < math.inf, "learning_rate_init has to be above 0", rate)
+        require(0 <= self.momentum < 1, "momentum has to be in [0, 1)", self.momentum)
+        require(0 <= self.alpha < math.inf, "alpha has to be at least 0", self.alpha)
 
     def _layer_sizes(self, n_features: int, n_classes: int) -> Ints:
         return np.array([n_features, *self.hidden_layer_sizes, n_classes], dtype=np.int64)
@@ -357,31 +290,29 @@ class MLPClassifier(
             initial=self._initial_parameters(rng, sizes),
             batches=unrolled.batches(rng, len(X_train), self.batch_size, self.max_iter),
         )
-        columns_val = np.searchsorted(classes, y_val).astype(np.int64)
         return unrolled.Objective(
-            training, X_train, columns.astype(np.int64), index, X_val, columns_val
+            training, X_train, columns.astype(np.int64), index, X_val, columns_of(classes, y_val)
         )
 
     # -- the trained model -----------------------------------------------------------------------
 
     def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
         """Return the logits (n, k) and the pullback to X, both float32, in the calling thread."""
-        check_is_fitted(self, "_params")
-        n, n_features = X.shape
-        if n_features != self._sizes[0]:
+        network, (n, n_features) = self.network(), X.shape
+        if n_features != network.sizes[0]:
             raise InputError(
-                f"X has {n_features} features, the model was trained on {self._sizes[0]}"
+                f"X has {n_features} features, the model was trained on {network.sizes[0]}"
             )
-        activation, packed = ACTIVATIONS[self.activation], self._packed()
-        hidden = np.empty(n * int(self._sizes[1:-1].sum()), dtype=np.float32)
-        logits = np.empty((n, int(self._sizes[-1])), dtype=np.float32)
-        x = np.ascontiguousarray(X, dtype=np.float32)
-        dense.forward_rows(x, self._params, packed, self._sizes, activation, hidden, logits)
+        packed, (hidden, logits) = self._packed(), network.room(n)
+        x = np.require(X, np.float32, ["C", "A", "W"])
+        dense.forward_rows(
+            x, network.params, packed, network.sizes, network.activation, hidden, logits
+        )
 
         def pullback(dlogits: Floats) -> Float32:
             out = np.empty((n, n_features), dtype=np.float32)
             slope = np.ascontiguousarray(dlogits, dtype=np.float32)
-            dense.input_gradient_rows(packed, self._sizes, activation, hidden, slope, out)
+            dense.input_gradient_rows(packed, network.sizes, network.activation, hidden, slope, out)
             return out
 
         return logits, pullback
@@ -390,14 +321,7 @@ class MLPClassifier(
         """Return the logits, shape (n, n_classes), float32."""
         check_is_fitted(self, "_params")
         X = validate_data(self, X, dtype=np.float32, order="C", reset=False)
-        parts = map_chunks(lambda start, stop: self.vjp(X[start:stop])[0], len(X), _CHUNK)
-        return np.concatenate(parts)
-
-    def predict(self, X: Floats) -> npt.NDArray[Any]:
-        """Return the label of each row of X, shape (n,)."""
-        columns = np.argmax(self.logits(X), axis=1)
-        labels: npt.NDArray[Any] = self.classes_[columns]
-        return labels
+        return super().logits(X)
 
     def network(self) -> Network:
         """Return the parameters as they stand and the shape of the network; a view."""
@@ -406,22 +330,19 @@ class MLPClassifier(
 
     def hidden(self, X: Floats) -> Float32:
         """Return the activations of the last hidden layer (n, width); without one, X itself."""
-        out = self.hidden_sums(X)
-        if len(self.coefs_) > 1:
-            dense.activate(out, ACTIVATIONS[self.activation])
+        network, out = self.network(), self.hidden_sums(X)
+        if network.n_layers > 1:
+            dense.activate(out, network.activation)
         return out
 
     def hidden_sums(self, X: Floats) -> Float32:
         """Return what the last hidden layer sums up, before its activation; without one, X."""
-        check_is_fitted(self, "_params")
-        out = np.ascontiguousarray(X, dtype=np.float32)
-        for layer, (coef, intercept) in enumerate(
-            zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True)
-        ):
+        network, out = self.network(), np.ascontiguousarray(X, dtype=np.float32)
+        for layer in range(network.n_layers - 1):
             if layer > 0:
-                dense.activate(out, ACTIVATIONS[self.activation])
+                dense.activate(out, network.activation)
             with one_blas_thread():
-                out = out @ coef + intercept
+                out = out @ network.matrix(layer) + network.bias(layer)
         return out
 
     def decision_function(self, X: Floats) -> Float32:
@@ -439,16 +360,20 @@ class MLPClassifier(
     @property
     def coefs_(self) -> list[Float32]:
         """The matrices, read-only views of shape (n_in, n_out)."""
-        check_is_fitted(self, "_params")
-        params = _read_only(self._params)
-        return [_matrix(params, self._sizes, k) for k in range(len(self._sizes) - 1)]
+        network = self._read_only()
+        return [network.matrix(k) for k in range(network.n_layers)]
 
     @property
     def intercepts_(self) -> list[Float32]:
         """The biases, read-only views of shape (n_out,)."""
-        check_is_fitted(self, "_params")
-        params = _read_only(self._params)
-        return [_bias(params, self._sizes, k) for k in range(len(self._sizes) - 1)]
+        network = self._read_only()
+        return [network.bias(k) for k in range(network.n_layers)]
+
+    def _read_only(self) -> Network:
+        network = self.network()
+        params = network.params.view()
+        params.flags.writeable = False  # other weights would have to be packed anew
+        return network._replace(params=params)
 
     # -- given weights ----------------------------------------------------------------------------
 
@@ -536,30 +461,13 @@ class MLPClassifier(
             model.classes_, model._sizes = file["classes"], file["sizes"]
             model._take(file["weights"])
             model.loss_curve_ = file["loss_curve"].tolist()
-        expected = int(((model._sizes[:-1] + 1) * model._sizes[1:]).sum())
+        expected = n_params(model._sizes)
         if model._params.shape != (expected,) or model._params.dtype != np.float32:
             raise InputError(
                 f"{path}: {model._params.size} weights, expected {expected} of float32"
             )
         model.n_iter_, model.n_features_in_ = len(model.loss_curve_), int(model._sizes[0])
         return model
-
-
-def _read_only(params: Float32) -> Float32:
-    view = params.view()
-    view.flags.writeable = False  # other weights would have to be packed anew
-    return view
-
-
-def _matrix(params: Float32, sizes: Ints, layer: int) -> Float32:
-    start = int(((sizes[:layer] + 1) * sizes[1 : layer + 1]).sum())
-    shape = (int(sizes[layer]), int(sizes[layer + 1]))
-    return params[start : start + shape[0] * shape[1]].reshape(shape)
-
-
-def _bias(params: Float32, sizes: Ints, layer: int) -> Float32:
-    stop = int(((sizes[: layer + 1] + 1) * sizes[1 : layer + 2]).sum())
-    return params[stop - int(sizes[layer + 1]) : stop]
 
 
 def _rows(X: Float32, batch_size: int) -> Rows:

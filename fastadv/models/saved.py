@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastadv.errors import InputError
+from fastadv.files import UNREADABLE
 
 
 @contextmanager
@@ -24,13 +24,14 @@ def opened(path: str | Path, expected: str) -> Iterator[Any]:
     """
     name = expected.rpartition(" ")[2]
     try:
-        with np.load(Path(path), allow_pickle=False) as file:
-            if str(file["model"]) != name:
-                raise InputError(f"{path} holds a {file['model']}, expected {expected}")
-            yield file
+        # Opened here: given a path, NumPy leaves a damaged file open.
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if str(archive["model"]) != name:
+                raise InputError(f"{path} holds a {archive['model']}, expected {expected}")
+            yield archive
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise InputError(f"{path} is not a saved {name} ({error})") from None

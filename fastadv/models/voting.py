@@ -194,6 +194,7 @@ def fit_voters(
         A symmetric linear map of images, (n, d) to (n, d): it is applied to the weights in place of
         the images that are to be classified.
     """
+    y = np.asarray(y, dtype=np.int64)
     weights = np.zeros((X.shape[1], n_classes, len(parts)), dtype=np.float32)
 
     def train(first: int, last: int) -> None:

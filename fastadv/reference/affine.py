@@ -11,11 +11,11 @@ Floats = npt.NDArray[np.float64]
 
 
 def rotate_translate(
-    x: Floats, height: int, width: int, n_channels: int, moves: Floats, out: Floats
+    x: Floats, height: int, width: int, n_channels: int, black: float, moves: Floats, out: Floats
 ) -> None:
     """Fill ``out`` with the images, turned (degrees) and then shifted (pixels down and right)."""
     images = x.reshape(-1, height, width, n_channels)
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=black)
     points = np.indices((height, width)).reshape(2, -1).astype(float)
     middle = np.array([[(height - 1) / 2], [(width - 1) / 2]])
     for s, (degrees, down, right) in enumerate(moves):

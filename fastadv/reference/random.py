@@ -23,21 +23,22 @@ def unit(state: int, counter: int) -> float:
     return (mix(state + counter * _GOLDEN) >> 11) * 2.0**-53
 
 
-def _state(key: int, sample_id: int, draw: int) -> int:
+def state_of(key: int, sample_id: int, draw: int) -> int:
+    """Return where the numbers of a draw of a sample begin."""
     return mix(mix(key + sample_id * _GOLDEN) + draw * _GOLDEN)
 
 
 def uniform(key: int, ids: np.ndarray, draw: int, low: float, high: float, out: np.ndarray) -> None:
     """Fill ``out`` (n, m) with uniform numbers in [low, high)."""
     for i, sample_id in enumerate(ids):
-        state = _state(int(key), int(sample_id), int(draw))
+        state = state_of(int(key), int(sample_id), int(draw))
         out[i] = [low + (high - low) * unit(state, j) for j in range(out.shape[1])]
 
 
 def normal(key: int, ids: np.ndarray, draw: int, out: np.ndarray) -> None:
     """Fill ``out`` (n, m) with standard normals, two to a pair of uniform numbers."""
     for i, sample_id in enumerate(ids):
-        state = _state(int(key), int(sample_id), int(draw))
+        state = state_of(int(key), int(sample_id), int(draw))
         for j in range(0, out.shape[1], 2):
             radius = math.sqrt(-2.0 * math.log(1.0 - unit(state, j)))
             angle = 2.0 * math.pi * unit(state, j + 1)
@@ -55,7 +56,7 @@ def gauss(key: int, ids: np.ndarray, draw: int, out: np.ndarray) -> None:
     """Fill ``out`` (n, m) with standard normals, two to a number of 64 bits, half a row apart."""
     half = (out.shape[1] + 1) // 2
     for i, sample_id in enumerate(ids):
-        state = _state(int(key), int(sample_id), int(draw))
+        state = state_of(int(key), int(sample_id), int(draw))
         bits = [mix(state + j * _GOLDEN) for j in range(half)]
         u = np.array([((b >> 32) + 0.5) * 2.0**-32 for b in bits])
         angle = np.array([2 * math.pi * (b & 0xFFFFFFFF) * 2.0**-32 for b in bits]) - math.pi / 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, write_npz
+from helpers import TASK, blobs, small_mlp, write_npz
 
 from fastadv import MLPClassifier, make_attack, run_grid
 from fastadv.attacks.poisoning import backdoor, label_flip
@@ -18,12 +18,8 @@ X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)
 
 
-def perceptron() -> MLPClassifier:
-    return MLPClassifier((6,), batch_size=16, max_iter=6)
-
-
 def attack(text: str) -> PoisonResult:
-    return make_attack(text).poison(perceptron(), X, Y, X_VAL, Y_VAL, task=TASK)
+    return make_attack(text).poison(small_mlp(6), X, Y, X_VAL, Y_VAL, task=TASK)
 
 
 def test_worst_flips_raise_the_loss_more_than_random_ones() -> None:
@@ -56,6 +52,14 @@ def test_surest_and_nearest_images_are_those_of_the_margins() -> None:
     assert flips["surest"][1].tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("strategy", ["random", "coherent"])
+def test_a_row_is_relabelled_once(strategy: str) -> None:
+    result = attack(f"label_flip[points=70,strategy={strategy},replace=true]")  # of 60 rows
+    assert len(np.unique(result.index)) == len(result.index)
+    assert np.all(result.y[result.index] != Y[result.index])
+    assert np.count_nonzero(result.y != Y) == len(result.index) >= 15
+
+
 def test_a_backdoor_stamps_copies_of_other_classes() -> None:
     result = attack("backdoor[points=10,target=1,patch=2]")
     assert result.trigger is not None
@@ -71,7 +75,7 @@ def test_a_backdoor_opens() -> None:
     assert result.trigger is not None
     rates = [
         backdoor.success_rate(
-            MLPClassifier((6,), batch_size=16, max_iter=60).fit(x, y),
+            small_mlp(60).fit(x, y),
             X_VAL,
             Y_VAL,
             result.trigger,
@@ -102,7 +106,7 @@ def test_the_grid_shows_how_often_a_trigger_works(tmp_path: Path) -> None:
     [("backdoor[target=7]", "no class 7"), ("backdoor[patch=5]", "does not fit")],
 )
 def test_a_backdoor_that_cannot_be(text: str, message: str) -> None:
-    reason = make_attack(text).supports(perceptron(), TASK)
+    reason = make_attack(text).supports(small_mlp(6), TASK)
     assert reason is not None
     assert message in reason
     with pytest.raises(InputError, match=message):
@@ -120,13 +124,13 @@ def test_bad_data_is_one_line(name: str) -> None:
         (X, Y * 0, X_VAL, Y_VAL * 0, "holds 1 class"), (X, Y * 0 + (Y > 1), X_VAL, Y_VAL, "which y_train does not"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message) as error:
-            poison(perceptron(), x, y, x_val, y_val, task=TASK)
+            poison(small_mlp(6), x, y, x_val, y_val, task=TASK)
         assert "\n" not in str(error.value)
 
 
 def test_validation_images_that_are_trained_on_are_warned_of_once_and_in_one_line() -> None:
     shared = np.concatenate([X_VAL, X[:7]]), np.concatenate([Y_VAL, Y[:7]])
     with pytest.warns(UserWarning, match="7 of 37 validation images") as caught:
-        Biggio(points=1, steps=1).poison(perceptron(), X, Y, *shared, task=TASK)
+        Biggio(points=1, steps=1).poison(small_mlp(6), X, Y, *shared, task=TASK)
     assert len(caught) == 1
     assert "\n" not in str(caught[0].message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 
 from fastadv import MLPClassifier, make_attack
 from fastadv.errors import InputError
@@ -16,22 +16,23 @@ X, Y = blobs()
 
 @pytest.fixture(scope="module")
 def model() -> MLPClassifier:
-    return MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
+    return small_mlp(6).fit(X, Y)
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 1), (6, 4, 3), (1, 5, 2)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_moves_equal_their_twin(shape: tuple[int, int, int], dtype: type) -> None:
+@pytest.mark.parametrize("black", [0.0, -0.5])
+def test_moves_equal_their_twin(shape: tuple[int, int, int], dtype: type, black: float) -> None:
     rng = np.random.default_rng(0)
     x = rng.random((6, int(np.prod(shape)))).astype(dtype)
     moves = rng.uniform(-1, 1, (6, 3)) * [180, 2, 2]
     moves[0] = 0
     out, expected = np.empty_like(x), np.empty(x.shape)
-    affine.rotate_translate(x, *shape, moves, out)
-    twin.rotate_translate(x.astype(float), *shape, moves, expected)
+    affine.rotate_translate(x, *shape, black, moves, out)
+    twin.rotate_translate(x.astype(float), *shape, black, moves, expected)
     np.testing.assert_allclose(out, expected, atol=1e-6 if dtype is np.float32 else 1e-12)
     np.testing.assert_array_equal(out[0], x[0])
-    assert out.min() >= 0
+    assert out.min() >= black
     assert out.max() <= 1 + 1e-12
 
 
@@ -39,9 +40,9 @@ def test_which_way_it_turns_and_shifts() -> None:
     image = np.zeros((1, 9))
     image[0, 5] = 1.0  # to the right of the middle
     out = np.empty_like(image)
-    affine.rotate_translate(image, 3, 3, 1, np.array([[90.0, 0.0, 0.0]]), out)
+    affine.rotate_translate(image, 3, 3, 1, 0.0, np.array([[90.0, 0.0, 0.0]]), out)
     assert out[0, 1] == pytest.approx(1.0)  # now above it
-    affine.rotate_translate(image, 3, 3, 1, np.array([[0.0, 1.0, -1.0]]), out)
+    affine.rotate_translate(image, 3, 3, 1, 0.0, np.array([[0.0, 1.0, -1.0]]), out)
     assert out[0, 7] == pytest.approx(1.0)
 
 
@@ -51,7 +52,7 @@ def test_the_details_give_the_image(model: MLPClassifier) -> None:
         won = result.success
         assert won.any()
         out = np.empty_like(X[won])
-        affine.rotate_translate(X[won], 5, 4, 1, result.details["move"][won], out)
+        affine.rotate_translate(X[won], 5, 4, 1, 0.0, result.details["move"][won], out)
         np.testing.assert_array_equal(out, result.x_adv[won])
         assert result.distances["rotation"].max() <= 90
         assert result.distances["translation"].max() <= 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import attack_in_any_batch
 from scipy import ndimage
 
 from fastadv import MLPClassifier, load_dataset, make_attack
@@ -11,7 +12,6 @@ from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError
 from fastadv.kernels import flow as kernels
 from fastadv.protocols import Task
-from fastadv.threads import set_threads
 
 TASK = Task(image_shape=(6, 8, 1), n_classes=3)
 
@@ -59,21 +59,25 @@ def test_every_kind_returns_what_its_flow_says(text: str, model: MLPClassifier) 
     assert out.max() <= 1
 
 
+@pytest.mark.parametrize("rule", ["random", "easiest", "3"])
+def test_targets_are_among_the_classes_that_the_model_knows(rule: str) -> None:
+    task, y = Task(image_shape=TASK.image_shape, n_classes=4), np.array([0, 2, 3])[Y]
+    model = MLPClassifier((8,), batch_size=16, max_iter=12).fit(X, y)
+    result = make_attack(f"stadv[target={rule}]").perturb(model, X, y, task=task)
+    assert result.success.mean() > 0.8
+    if rule == "3":
+        aimed = result.success & (y != 3)
+        assert np.all(model.predict(result.x_adv[aimed]) == 3)
+        with pytest.raises(InputError, match="the label 1 is not among"):
+            make_attack("stadv[target=1]").perturb(model, X, y, task=task)
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("text", EVERY_KIND)
 def test_every_kind_has_the_same_bytes_in_any_batch(
     text: str, model: MLPClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attack = make_attack(text)
-    set_threads(1)
-    one = attack.perturb(model, X, Y, task=TASK, seed=3)
-    set_threads(2)
-    monkeypatch.setattr("fastadv.attacks.evasion.base.CHUNK", 7)
-    two = attack.perturb(model, X, Y, task=TASK, seed=3)
-    assert one.x_adv.tobytes() == two.x_adv.tobytes()
-    assert one.details["flow"].tobytes() == two.details["flow"].tobytes()
-    alone = attack.perturb(model, X[11:12], Y[11:12], task=TASK, seed=3)
-    np.testing.assert_array_equal(alone.x_adv[0], one.x_adv[11])
+    attack_in_any_batch(make_attack(text), model, X, Y, TASK, monkeypatch)
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 1), (7, 5, 3), (1, 9, 1), (9, 1, 2)])

@@ -6,9 +6,9 @@ import importlib.util
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 
-from fastadv import MLPClassifier, make_attack
+from fastadv import make_attack
 from fastadv.benchmarks.peers import NEEDS, evasion
 
 X, Y = blobs()
@@ -30,7 +30,7 @@ def test_races_name_what_they_need_and_train_nothing_yet() -> None:
 
 
 def test_an_image_counts_if_it_is_within_box_and_budget() -> None:
-    model = MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
+    model = small_mlp(6).fit(X, Y)
     problem = evasion.Problem("pgd[eps=0.2]", model, X, Y, TASK)
     clean, x_adv = float(np.mean(model.predict(X) == Y)), evasion.fastadv(problem)()
     ours = problem.quality(x_adv)
@@ -45,7 +45,7 @@ def test_an_image_counts_if_it_is_within_box_and_budget() -> None:
 
 @pytest.mark.parametrize("attack", evasion.ALL_IMAGES)
 def test_what_is_written_for_libraries_does_the_same_attack(attack: str) -> None:
-    model = MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, Y)
+    model = small_mlp(6).fit(X, Y)
     problem = evasion.Problem(attack, model, X, Y, TASK)
     ours = problem.quality(evasion.fastadv(problem)())
     for name, peer in evasion.ALL_IMAGES[attack]:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 from rich.console import Console
 
-from fastadv import MLPClassifier
 from fastadv.benchmarks import scaling
 from fastadv.report import plots
 from fastadv.report.scaling_table import scaling_table
@@ -36,7 +35,7 @@ def test_an_exponent_and_the_memory_are_those_of_the_work() -> None:
 
 def test_images_scaled_up_are_seen_as_before() -> None:
     X, y = blobs()
-    model = MLPClassifier((6,), batch_size=16, max_iter=6).fit(X, y)
+    model = small_mlp(6).fit(X, y)
     larger, same, task = scaling.scaled_up(X, model, TASK, 3)
     assert larger.shape == (len(X), task.n_features) == (len(X), 9 * TASK.n_features)
     np.testing.assert_allclose(same.logits(larger), model.logits(X), atol=1e-5)

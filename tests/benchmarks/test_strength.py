@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 from rich.console import Console
 
-from fastadv import MLPClassifier, make_attack
+from fastadv import make_attack
 from fastadv.benchmarks import strength
 from fastadv.benchmarks.peers import NEEDS, evasion
 from fastadv.cli.app import main
@@ -26,7 +26,7 @@ FGSM, CW = "fgsm[eps=0.1]", "cw[budget=0.3,steps=10,search_steps=1]"
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A library whose FGSM is PGD, one that steps out of the budget, one that is not there."""
-    model = MLPClassifier((6,), batch_size=16, max_iter=12).fit(X, Y)
+    model = small_mlp(12).fit(X, Y)
 
     def by(attack: str) -> Callable[[evasion.Problem], evasion.Attacked]:
         made = make_attack(attack)

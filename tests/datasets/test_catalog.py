@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from making import assert_same, assert_sound, fault_of
 
 from fastadv.datasets import Dataset, load_dataset, mnist_folder, open_shared, read_idx, share
-from fastadv.datasets.catalog import ARRAYS, stratified
+from fastadv.datasets.catalog import ARRAYS
+from fastadv.datasets.sources import stratified
 from fastadv.errors import InputError
 from fastadv.protocols import Task
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, write_npz
+from helpers import SMALL_MLP, TASK, blobs, small_mlp, write_npz
 
 from fastadv import MLPClassifier, make_attack, make_defense, run_grid
 from fastadv.defenses.sanitizers.loss_trim import LossTrim
@@ -148,7 +148,7 @@ def test_trimming_ends_at_a_fixed_point_without_the_flips() -> None:
 def test_trimming_catches_flips_under_a_perceptron() -> None:
     y = Y.copy()
     y[[3, 17, 40]] = (y[[3, 17, 40]] + 1) % 3
-    model = MLPClassifier((6,), batch_size=16, max_iter=40)
+    model = small_mlp(40)
     keep, _ = LossTrim(fraction=0.06, epochs=40).screen(model, X, y, task=TASK, seed=0)
     assert not keep[[3, 17, 40]].any()
     assert keep.sum() == round(60 / 1.06)
@@ -178,7 +178,7 @@ def dataset(path: Path) -> str:
 def test_what_leaves_nothing_is_a_row_with_a_reason(tmp_path: Path) -> None:
     rows = run_grid(
         attacks=["fgsm"], defenses=["outlier", "sphere_slab"], samples=20,
-        dataset=write_npz(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
+        dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     assert [row.status for row in rows] == ["failed"] * 4
     assert "5 neighbors need more than 3 images" in (rows[0].reason or "")
@@ -188,7 +188,7 @@ def test_what_leaves_nothing_is_a_row_with_a_reason(tmp_path: Path) -> None:
 def test_the_grid_says_what_was_caught_and_lost(tmp_path: Path) -> None:
     rows = run_grid(
         attacks=["label_flip[points=6]", "fgsm"], defenses=["none", "sphere_slab", "knn_relabel[neighbors=5]"],
-        samples=20, dataset=dataset(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
+        samples=20, dataset=dataset(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     found = {(row.kind, row.defense): row.sanitized for row in rows}
     oblivious = {row.defense for row in rows if row.oblivious_accuracy is not None}
@@ -214,7 +214,7 @@ def test_an_unaware_attack_is_the_same_attack_as_against_no_defense(tmp_path: Pa
     rows = run_grid(
         attacks=["label_flip[points=6]", "label_flip[points=6,replace=true]"],
         defenses=["none", "outlier", "sphere_slab"], samples=20, output=out,
-        dataset=dataset(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
+        dataset=dataset(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     kept = [dict(np.load(path)) for path in (out / "stages").glob("*.npz")]
     poisons = [arrays for arrays in kept if "rows" in arrays]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 from scipy.linalg import eigh
 
 from fastadv import MLPClassifier, load_dataset, make_attack, make_defense
@@ -52,7 +52,7 @@ def test_the_two_measures_are_their_formulas() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_small_clean_classes_stay_whole(method: str) -> None:
     X, y = blobs(90)
-    model = MLPClassifier((6,), batch_size=16, max_iter=20)
+    model = small_mlp(20)
     defense = make_defense(f"trigger_scan[method={method}]")
     keep, labels = defense.screen(model, X, y, task=TASK, seed=0)
     assert keep.all()

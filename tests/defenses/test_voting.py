@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, write_npz
+from helpers import SMALL_MLP, TASK, blobs, write_npz
 
 from fastadv import make_attack, make_defense, run_grid
 from fastadv.defenses.training.bagging import Bagging, insertions
@@ -248,10 +248,10 @@ def test_in_a_grid_gradients_are_refused_and_the_rest_runs(tmp_path: Path) -> No
     rows = run_grid(
         attacks=["fgsm", "noise", "square[queries=10]", "label_flip[points=6]"], samples=20,
         defenses=["dpa[partitions=8,blur=0]", "bagging[models=12,images=9,blur=0]"],
-        dataset=write_npz(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
+        dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     assert [row.status for row in rows] == ["ok", "ok", "skipped", "skipped"] + ["ok"] * 6
-    assert "votes of 8 models, and a count has no gradient" in (rows[2].reason or "")
+    assert "dpa counts votes, and a count has no gradient" in (rows[2].reason or "")
     assert rows[0].clean_accuracy is not None
     assert rows[0].clean_accuracy > 0.8
     threats = [(row.certified or {}).get("threat") for row in rows]
@@ -261,7 +261,7 @@ def test_in_a_grid_gradients_are_refused_and_the_rest_runs(tmp_path: Path) -> No
 def test_a_share_of_poison_is_certified_as_its_number(tmp_path: Path) -> None:
     rows = run_grid(
         attacks=["label_flip[fraction=0.04]"], defenses=["dpa[partitions=8,blur=0]"], samples=20,
-        dataset=write_npz(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=4,batch_size=16]",
+        dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     certified = rows[1].certified
     assert certified is not None

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from helpers import TASK, write_npz
+from helpers import SMALL_MLP, TASK, write_npz
 
 from fastadv.datasets import load_dataset, share
 from fastadv.defenses.training.dpa import DPA
@@ -30,7 +30,6 @@ from fastadv.protocols import Certificate, Task
 from fastadv.report.cells import make_sheets
 from fastadv.threat import Threat, linf
 
-MODEL = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=4]"
 ATTACKS = ["pgd[steps=4]", "fgsm", "stadv[steps=6]", "label_flip[points=6]"]
 DEFENSES = ["none", "adv_training[epochs=2,attack=fgsm]", "knn_relabel[neighbors=5]", "median"]
 
@@ -41,7 +40,7 @@ def dataset(tmp_path: Path) -> str:
 
 
 def small_grid(dataset: str, **changes: Any) -> list[Row]:
-    settings = {"attacks": ATTACKS, "defenses": DEFENSES, "model": MODEL, "samples": 20}
+    settings = {"attacks": ATTACKS, "defenses": DEFENSES, "model": SMALL_MLP, "samples": 20}
     return run_grid(dataset=dataset, **{**settings, **changes})
 
 
@@ -137,7 +136,7 @@ def test_kill_and_resume(dataset: str, tmp_path: Path) -> None:
     whole = small_grid(dataset, output=tmp_path / "whole")
     code = (
         "import sys; from fastadv import run_grid; "
-        f"run_grid(attacks={ATTACKS!r}, defenses={DEFENSES!r}, model={MODEL!r}, samples=20, "
+        f"run_grid(attacks={ATTACKS!r}, defenses={DEFENSES!r}, model={SMALL_MLP!r}, samples=20, "
         f"dataset={dataset!r}, output={str(tmp_path / 'cut')!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
@@ -377,7 +376,7 @@ def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
 
 @pytest.mark.compiled
 def test_the_time_of_a_stage_begins_when_its_process_is_ready(dataset: str, tmp_path: Path) -> None:
-    grid = Grid.parse(["fgsm"], ["none"], dataset, MODEL, 20, 1, 0)
+    grid = Grid.parse(["fgsm"], ["none"], dataset, SMALL_MLP, 20, 1, 0)
     share(load_dataset(dataset), tmp_path)
     worker = workers.Worker((grid, str(tmp_path), str(tmp_path / "out"), 1))
     try:
@@ -423,12 +422,14 @@ def test_an_output_that_cannot_be_written(dataset: str, tmp_path: Path) -> None:
 
 def test_specs_as_one_text_and_a_dataset_in_memory(dataset: str) -> None:
     data = load_dataset(dataset)
-    rows = run_grid(attacks="fgsm,pgd[eps=0.1,steps=2]", defenses="none", dataset=data, model=MODEL)
+    rows = run_grid(
+        attacks="fgsm,pgd[eps=0.1,steps=2]", defenses="none", dataset=data, model=SMALL_MLP
+    )
     assert [row.attack for row in rows] == ["none", "fgsm", "pgd[eps=0.1,steps=2]"]
     assert {row.dataset for row in rows} == {dataset}
     assert rows[1].n == len(data.x_test) == 45  # fewer than 1,000
     path = run_grid(
-        attacks=["fgsm"], defenses=["none"], dataset=Path(dataset), model=MODEL, samples=45
+        attacks=["fgsm"], defenses=["none"], dataset=Path(dataset), model=SMALL_MLP, samples=45
     )
     assert numbers(path) == numbers(rows[:2])
 

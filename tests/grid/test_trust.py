@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 import pytest
-from helpers import TASK, blobs, write_npz
+from helpers import TASK, blobs, small_mlp, write_npz
 
 from fastadv import MLPClassifier, make_attack, make_defense
 from fastadv.cli.app import main
@@ -60,7 +60,7 @@ class Behind:
 
 @pytest.fixture(scope="module")
 def model() -> MLPClassifier:
-    return MLPClassifier((6,), batch_size=16, max_iter=12).fit(X, Y)
+    return small_mlp(12).fit(X, Y)
 
 
 def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import blobs
+from helpers import blobs, small_mlp
 
 from fastadv import MLPClassifier, load_dataset
 from fastadv.errors import DivergenceError, InputError
@@ -13,10 +13,6 @@ from fastadv.kernels import loss
 from fastadv.threads import set_threads
 
 X, Y = blobs()
-
-
-def small(**changes: object) -> MLPClassifier:
-    return MLPClassifier(**{"hidden_layer_sizes": (6,), "batch_size": 16, "max_iter": 4, **changes})
 
 
 @pytest.mark.compiled
@@ -38,7 +34,7 @@ def test_accuracy_on_mnist(seed: int) -> None:
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
 def test_input_gradient_is_that_of_the_logits(hidden: tuple[int, ...], activation: str) -> None:
-    model = small(hidden_layer_sizes=hidden, activation=activation, learning_rate_init=0.1).fit(
+    model = small_mlp(hidden_layer_sizes=hidden, activation=activation, learning_rate_init=0.1).fit(
         X, Y
     )
     x, direction = X[:3].astype(np.float64), np.random.default_rng(0).normal(size=(3, 3))
@@ -67,9 +63,9 @@ def test_same_bits_for_any_threads_and_any_batch() -> None:
     weights = []
     for n in (1, 2):
         set_threads(n)
-        weights.append(small().fit(X, Y)._params.tobytes())
+        weights.append(small_mlp().fit(X, Y)._params.tobytes())
     assert weights[0] == weights[1]
-    model = small().fit(X, Y)
+    model = small_mlp().fit(X, Y)
     together = model.logits(X)
     for i in (0, 17, 59):
         np.testing.assert_array_equal(model.logits(X[i : i + 1])[0], together[i])
@@ -108,7 +104,7 @@ def test_any_loss_trains_as_the_cross_entropy_does(hidden: tuple[int, ...]) -> N
         return float(losses.sum())
 
     settings = {"hidden_layer_sizes": hidden, "learning_rate_init": 0.1, "alpha": 0.02}
-    usual, by_gradient = small(**settings).fit(X, Y), small(**settings)
+    usual, by_gradient = small_mlp(**settings).fit(X, Y), small_mlp(**settings)
     by_gradient.fit_gradient(X, Y, cross_entropy)
     for a, b in zip(by_gradient.coefs_, usual.coefs_, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
@@ -116,12 +112,12 @@ def test_any_loss_trains_as_the_cross_entropy_does(hidden: tuple[int, ...]) -> N
 
 
 def test_l2_penalty_shrinks_the_weights() -> None:
-    norms = [np.abs(small(alpha=a).fit(X, Y).coefs_[0]).sum() for a in (0.0, 2.0)]
+    norms = [np.abs(small_mlp(alpha=a).fit(X, Y).coefs_[0]).sum() for a in (0.0, 2.0)]
     assert norms[1] < 0.9 * norms[0]
 
 
 def test_divergence_names_the_learning_rate() -> None:
-    model = small(activation="relu", learning_rate_init=1e30, hidden_layer_sizes=(6, 6))
+    model = small_mlp(activation="relu", learning_rate_init=1e30, hidden_layer_sizes=(6, 6))
     with (
         pytest.raises(DivergenceError, match="lower learning_rate_init"),
         np.errstate(all="ignore"),
@@ -137,11 +133,12 @@ def test_divergence_names_the_learning_rate() -> None:
         ({"momentum": 1.0}, r"momentum has to be in \[0, 1\)"),
         ({"learning_rate_init": -1.0}, "learning_rate_init has to be above 0"),
         ({"hidden_layer_sizes": (0,)}, "positive widths"),
+        ({"hidden_layer_sizes": 5}, "positive widths, got 5"),
     ],
 )
 def test_bad_parameters(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        small(**changes).fit(X, Y)
+        small_mlp(**changes).fit(X, Y)
 
 
 def test_from_weights_computes_what_the_weights_say() -> None:
@@ -153,7 +150,7 @@ def test_from_weights_computes_what_the_weights_say() -> None:
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    model = small().fit(X, Y)
+    model = small_mlp().fit(X, Y)
     model.save(tmp_path / "m.npz")
     again = MLPClassifier.load(tmp_path / "m.npz")
     np.testing.assert_array_equal(again.logits(X), model.logits(X))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import blobs
+from helpers import blobs, small_mlp
 
 from fastadv import MLPClassifier
 from fastadv.errors import DivergenceError, InputError
@@ -17,8 +17,7 @@ X_VAL, Y_VAL = blobs(12, seed=5)
 
 
 def small(**changes: object) -> MLPClassifier:
-    given = {"hidden_layer_sizes": (6,), "batch_size": 16, "max_iter": 4, **changes}
-    return MLPClassifier(learning_rate_init=0.2, **given)  # type: ignore[arg-type]
+    return small_mlp(learning_rate_init=0.2, **changes)
 
 
 FORMS: tuple[unrolled.Form, ...] = ("gram", "dense", "sparse")
@@ -224,6 +223,8 @@ def test_bad_training() -> None:
     index = np.array([0])
     with pytest.raises(InputError, match="one class"):
         small().poison_gradient(X, Y * 0, index, X_VAL, Y_VAL)
+    with pytest.raises(InputError, match="the label 3 is not among"):
+        small().poison_gradient(X, Y, index, X_VAL, Y_VAL + 1)
     wild = MLPClassifier((6,), "relu", learning_rate_init=1e300, max_iter=9)
     with (
         pytest.raises(DivergenceError, match="lower learning_rate_init"),

@@ -8,22 +8,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import Loss, ascent, dlr_least_classes
+from fastadv.errors import at_least
 from fastadv.kernels import project
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 _MOMENTUM = 0.75  # the paper's alpha: the share of the new step
 _RISING = 0.75  # the paper's rho: the share of steps that have to raise the loss
 
 
 @dataclass(frozen=True)
-class APGD(Evasion):
+class APGD(ball.InBall):
     """Auto-PGD: each image's step starts at 2 eps and is halved when its loss stops rising.
 
     At a halving the image goes back to its best point. There is no step size to choose, which is
@@ -58,14 +57,9 @@ class APGD(Evasion):
     reference: ClassVar[str] = "Croce and Hein, ICML 2020, arXiv 2003.01690, sections 3 and 4"
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
-        require(self.targets >= 0, "targets has to be at least 0", self.targets)
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
+        super().__post_init__()
+        at_least(0, targets=self.targets)
+        at_least(1, steps=self.steps, restarts=self.restarts)
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or the reason why the attack cannot run on ``model``."""
@@ -77,7 +71,7 @@ class APGD(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -85,7 +79,6 @@ class APGD(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Climb from each start; keep the point of highest loss, a success before any other."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         goals = [target] if target is not None or not self.targets else self._goals(model, x, y)
         best, rows = Best(x), np.arange(len(x))
         for attempt, (goal, _) in enumerate(itertools.product(goals, range(self.restarts))):
@@ -96,12 +89,12 @@ class APGD(Evasion):
             wanted = None if target is None else target[rows]
             climbed = self._climb(model, x[rows], y[rows], toward, wanted, start, task)
             better = climbed.score > best.score[rows]
-            best.x_adv[rows[better]] = climbed.x_adv[better]
+            best.points[rows[better]] = climbed.points[better]
             best.score[rows[better]] = climbed.score[better]
             rows = np.flatnonzero(~best.success)
             if not len(rows):
                 break
-        return best.x_adv, {}
+        return best.points, {}
 
     def _goals(self, model: Model, x: Float32, y: Labels) -> list[Labels]:
         """Return the classes to go to in turn, each (n,): without y, the largest logits first."""

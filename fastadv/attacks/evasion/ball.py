@@ -7,14 +7,31 @@ from typing import Literal
 import numpy as np
 
 from fastadv import threat
+from fastadv.attacks.evasion.base import Evasion
+from fastadv.errors import at_least
 from fastadv.kernels import project
 from fastadv.protocols import Float32, Float64, Floats, Task
 from fastadv.seeds import Stream
+from fastadv.threat import Threat
 
 Norm = Literal["linf", "l2"]
 
 
-def threat_of(norm: Norm, eps: float) -> threat.Threat:
+class InBall(Evasion):
+    """Base of the attacks within a ball; a subclass has fields of these names."""
+
+    eps: float
+    norm: Norm
+
+    def __post_init__(self) -> None:
+        at_least(0, eps=self.eps)
+
+    def threat(self) -> Threat:
+        """Return the ball."""
+        return threat_of(self.norm, self.eps)
+
+
+def threat_of(norm: Norm, eps: float) -> Threat:
     """Return the threat model of the ball."""
     return threat.linf(eps) if norm == "linf" else threat.l2(eps)
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds
 from fastadv.attacks import checks
+from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import InputError
 from fastadv.kernels import project
 from fastadv.models.base import class_columns
 from fastadv.protocols import (
     EvasionResult,
+    Float32,
     Float64,
     Floats,
     Ids,
@@ -61,7 +63,7 @@ class Evasion(ABC):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -72,7 +74,7 @@ class Evasion(ABC):
 
         Parameters
         ----------
-        x : ndarray of shape (n, d)
+        x : ndarray of shape (n, d), float32, in C order
         y : ndarray of shape (n,)
             Columns of the model's logits.
         target : ndarray of shape (n,) or None
@@ -141,10 +143,7 @@ class Evasion(ABC):
         reason = self.supports(model, task)
         if reason:
             raise InputError(reason)
-        if not hasattr(model, "classes_"):
-            if hasattr(model, "fit"):
-                raise InputError(f"{type(model).__name__} is not trained: call its fit first")
-            model = _Numbered(model, task.n_classes)
+        model = _with_classes(model, task)
         X = checks.images(X, task).astype(np.float32, copy=False)
         y = checks.labels(y, len(X), task)
         columns = class_columns(model, y)
@@ -155,23 +154,18 @@ class Evasion(ABC):
                 raise InputError("a target equals the true class; an attack has to change it")
             wanted = class_columns(model, target)
         ids = None if sample_ids is None else np.asarray(sample_ids, dtype=np.uint64)
+        if ids is not None and ids.shape != (len(X),):
+            raise InputError(f"sample_ids has shape {ids.shape}; {len(X)} images have {len(X)} ids")
         key = seeds.derive(seed, "perturb", self.name)
 
         def attack(start: int, stop: int) -> _Chunk:
             part = slice(start, stop)
-            counted = Counted(model)
             hashed = functools.partial(seeds.sample_ids, X[part])
             stream = Stream(key, hashed if ids is None else ids[part])
-            return self._attack_chunk(
-                counted,
-                X[part],
-                columns[part],
-                None if wanted is None else wanted[part],
-                task,
-                stream,
-            )
+            target = None if wanted is None else wanted[part]
+            return self._attack_chunk(Counted(model), X[part], columns[part], target, task, stream)
 
-        return _gather(map_chunks(attack, len(X), self.chunk), X, self, task)
+        return _gather(map_chunks(attack, len(X), self.chunk) or [attack(0, 0)])
 
     def _attack_chunk(
         self,
@@ -185,12 +179,11 @@ class Evasion(ABC):
         uncounted = Counted(model.model)
         clean = uncounted.vjp(x)
         model.remember(x, clean)
-        wrong = clean[0].argmax(axis=1) != y
+        wrong = succeeds(clean[0], y, None)
         if target is None:
             target = self.choose_targets(uncounted, x, y, task, stream)
         x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)
-        found = uncounted.logits(x_adv).argmax(axis=1)
-        success = ~wrong & ((found != y) if target is None else (found == target))
+        success = ~wrong & succeeds(uncounted.logits(x_adv), y, target)
         distances = self.measure(x, x_adv, details, task)
         back = ~success
         x_adv = np.where(back[:, None], x, x_adv)
@@ -212,6 +205,15 @@ class Evasion(ABC):
     def __str__(self) -> str:
         inner = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
         return f"{self.name}({inner})"
+
+
+def _with_classes(model: Any, task: Task) -> Any:
+    """Return a model that names its classes."""
+    if hasattr(model, "classes_"):
+        return model
+    if hasattr(model, "fit"):
+        raise InputError(f"{type(model).__name__} is not trained: call its fit first")
+    return _Numbered(model, task.n_classes)
 
 
 class _Numbered:
@@ -247,10 +249,7 @@ class Counted:
         """Return the logits, shape (n, k); computed in the calling thread."""
         go_on()
         self.forward += len(X)
-        logits: Floats = (
-            self.model.vjp(X)[0] if hasattr(self.model, "vjp") else self.model.logits(X)
-        )
-        return logits
+        return _logits(self.model, X)
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits and the pullback, from ``input_gradient`` where there is no ``vjp``."""
@@ -274,66 +273,59 @@ class Counted:
 
     def nearby(self, X: Floats) -> Nearby:
         """Return what gives the logits of images near ``X``, and counts them."""
-        return _CountedNearby(self, X) if hasattr(self.model, "nearby") else Anew(self)
+        return _CountedNearby(self, nearby(self.model, X))
 
 
-class Anew:
+class _CountedNearby:
+    def __init__(self, counted: Counted, inner: Nearby) -> None:
+        self._counted, self._inner = counted, inner
+        self.move = inner.move
+
+    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
+        go_on()
+        self._counted.forward += len(X)
+        return self._inner.logits(rows, X)
+
+
+class _Anew:
     """The logits of images near known ones, for a model that knows no short cut to them."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
 
     def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
-        """Return the logits of X (n, d)."""
-        logits: Floats = self._model.logits(X)
-        return logits
+        return _logits(self._model, X)
 
     def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
         """Keep nothing."""
 
 
-class _CountedNearby:
-    def __init__(self, counted: Counted, X: Floats) -> None:
-        self._counted, self._inner = counted, counted.model.nearby(X)
-        self.move = self._inner.move
-
-    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
-        go_on()
-        self._counted.forward += len(X)
-        logits: Floats = self._inner.logits(rows, X)
-        return logits
-
-
 def nearby(model: Any, X: Floats) -> Nearby:
     """Return what follows images from ``X`` on, the model's own if it has one."""
-    found: Nearby = model.nearby(X) if hasattr(model, "nearby") else Anew(model)
+    found: Nearby = model.nearby(X) if hasattr(model, "nearby") else _Anew(model)
     return found
 
 
-class _Chunk:
+def _logits(model: Any, X: Floats) -> Floats:
+    """Return the logits, in the calling thread where the model has ``vjp``."""
+    logits: Floats = model.vjp(X)[0] if hasattr(model, "vjp") else model.logits(X)
+    return logits
+
+
+class _Chunk(NamedTuple):
     """What came of one chunk."""
 
-    def __init__(
-        self,
-        x_adv: Floats,
-        success: Mask,
-        wrong: Mask,
-        distances: dict[str, Float64],
-        details: Details,
-        forward: int,
-        backward: int,
-    ) -> None:
-        self.x_adv, self.success, self.wrong = x_adv, success, wrong
-        self.distances, self.details = distances, details
-        self.forward, self.backward = forward, backward
+    x_adv: Floats
+    success: Mask
+    wrong: Mask
+    distances: dict[str, Float64]
+    details: Details
+    forward: int
+    backward: int
 
 
-def _gather(chunks: list[_Chunk], X: Floats, attack: Evasion, task: Task) -> EvasionResult:
-    if not chunks:
-        nothing = np.zeros(0, dtype=bool)
-        distances = attack.measure(X, X, {}, task)
-        return EvasionResult(X.copy(), nothing, nothing.copy(), distances)
-    join = np.concatenate
+def _gather(chunks: list[_Chunk]) -> EvasionResult:
+    join, n = np.concatenate, max(sum(len(c.x_adv) for c in chunks), 1)
     return EvasionResult(
         x_adv=join([c.x_adv for c in chunks]),
         success=join([c.success for c in chunks]),
@@ -341,7 +333,7 @@ def _gather(chunks: list[_Chunk], X: Floats, attack: Evasion, task: Task) -> Eva
         distances={k: join([c.distances[k] for c in chunks]) for k in chunks[0].distances},
         details={k: join([c.details[k] for c in chunks]) for k in chunks[0].details},
         queries={
-            "forward": sum(c.forward for c in chunks) / len(X),
-            "backward": sum(c.backward for c in chunks) / len(X),
+            "forward": sum(c.forward for c in chunks) / n,
+            "backward": sum(c.backward for c in chunks) / n,
         },
     )

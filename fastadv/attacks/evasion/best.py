@@ -14,21 +14,21 @@ class Best:
 
     Attributes
     ----------
-    x_adv : ndarray of shape (n, d)
-        The points; at first the images themselves.
+    points : ndarray of shape (n, ...)
+        Images, or flows; at first those that it was made of.
     score : ndarray of float64, shape (n,)
         The loss, with a premium for success.
     """
 
-    def __init__(self, x: Float32) -> None:
-        self.x_adv = x.copy()
-        self.score: Float64 = np.full(len(x), -np.inf)
+    def __init__(self, points: Float32) -> None:
+        self.points = points.copy()
+        self.score: Float64 = np.full(len(points), -np.inf)
 
-    def offer(self, x_adv: Float32, losses: Float64, success: Mask) -> None:
-        """Keep the rows of ``x_adv`` that are better than what is kept."""
+    def offer(self, points: Float32, losses: Float64, success: Mask) -> None:
+        """Keep those of the points that are better than what is kept."""
         score = losses + np.where(success, _SUCCESS, 0.0)
         better = score > self.score
-        self.x_adv[better], self.score[better] = x_adv[better], score[better]
+        self.points[better], self.score[better] = points[better], score[better]
 
     @property
     def success(self) -> Mask:

@@ -18,9 +18,9 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv import threat
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import hinge
+from fastadv.errors import at_least, require
 from fastadv.kernels import project, tanh_space
 from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
 from fastadv.seeds import Stream
@@ -64,12 +64,10 @@ class CW(Evasion):
     minimum_norm: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(self.kappa >= 0, "kappa has to be at least 0", self.kappa)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.search_steps >= 1, "search_steps has to be at least 1", self.search_steps)
+        at_least(0, kappa=self.kappa, budget=self.budget)
+        at_least(1, steps=self.steps, search_steps=self.search_steps)
         require(self.initial_c > 0, "initial_c has to be above 0", self.initial_c)
         require(self.rate > 0, "rate has to be above 0", self.rate)
-        require(self.budget >= 0, "budget has to be at least 0", self.budget)
 
     def threat(self) -> Threat:
         """Return the L2 distance up to ``budget``."""
@@ -78,7 +76,7 @@ class CW(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -86,7 +84,6 @@ class CW(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Search c; where no iterate reaches the confidence the image comes back as it is."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         nearest, distance = x.copy(), np.full(len(x), np.inf)
         c = np.full(len(x), self.initial_c)
         lower, upper = np.zeros(len(x)), np.full(len(x), np.inf)

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import succeeds
+from fastadv.errors import at_least
 from fastadv.kernels import boundary
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
@@ -52,9 +52,8 @@ class DeepFool(Evasion):
     minimum_norm: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.overshoot >= 0, "overshoot has to be at least 0", self.overshoot)
-        require(self.budget is None or self.budget >= 0, "budget has to be at least 0", self.budget)
+        at_least(1, steps=self.steps)
+        at_least(0, overshoot=self.overshoot, budget=self.budget)
 
     def threat(self) -> Threat:
         """Return the norm up to ``budget``."""
@@ -64,7 +63,7 @@ class DeepFool(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -72,7 +71,6 @@ class DeepFool(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Step until the label has changed; images that are done leave the batch."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         x_adv, rows, change = x.copy(), np.arange(len(x)), np.zeros_like(x)
         for step in range(self.steps + 1):
             logits, pullback = model.vjp(x_adv[rows])

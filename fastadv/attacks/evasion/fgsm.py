@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
-from fastadv.protocols import Floats, Labels, Model, Task
+from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class FGSM(Evasion):
+class FGSM(ball.InBall):
     """The fast gradient sign method: exact for a linear model, weak for any other.
 
     Parameters
@@ -35,17 +31,10 @@ class FGSM(Evasion):
     loss: ClassVar[str] = "ce"  # what it climbs
     reference: ClassVar[str] = "Goodfellow et al., ICLR 2015, arXiv 1412.6572, section 4"
 
-    def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
-
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -53,7 +42,6 @@ class FGSM(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Take the one step."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         logits, pullback = model.vjp(x)
         _, dlogits = cross_entropy_ascent(logits, y, target)
         x_adv = x.copy()

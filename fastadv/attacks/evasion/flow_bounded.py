@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.kernels import flow as flow_kernels
@@ -17,23 +18,16 @@ def largest_loss(problem: FlowProblem, flow: Float32, steps: int, bound: float) 
     Steps of 2.5 bound / steps along the slope's sign, so that a path can cross the box; of all
     iterates that of the highest loss is returned, a success before any other.
     """
-    n, _, height, width = flow.shape
-    channels = problem.task.image_shape[2]
-    cells = np.empty((n, height * width), dtype=np.uint8)
-    flow_kernels.mark_cells(problem.x, height, width, channels, cells)
+    channels, cells = problem.task.image_shape[2], problem.cells()
     flow = np.clip(flow, -np.float32(bound), np.float32(bound))
-    x_adv, best, best_score = np.empty_like(problem.x), flow.copy(), np.full(n, -np.inf)
+    x_adv, best = np.empty_like(problem.x), Best(flow)
     for step in range(steps + 1):
         flow_kernels.warp(problem.x, flow, channels, x_adv)
         logits, pullback = problem.model.vjp(x_adv)
         losses, dlogits = cross_entropy_ascent(logits, problem.y, problem.target)
-        label = logits.argmax(axis=1)
-        success = label != problem.y if problem.target is None else label == problem.target
-        score = losses + np.where(success, 1e6, 0.0)
-        better = score > best_score
-        best[better], best_score[better] = flow[better], score[better]
+        best.offer(flow, losses, succeeds(logits, problem.y, problem.target))
         if step < steps:
             dout = np.ascontiguousarray(pullback(dlogits), dtype=np.float32)
             size = np.float32(2.5 * bound / steps)
             kernels.climb(problem.x, cells, channels, dout, size, np.float32(bound), flow)
-    return best
+    return best.points

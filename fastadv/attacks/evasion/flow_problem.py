@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.attacks.evasion.loss import margin_slope, margins
 from fastadv.kernels import flow as flow_kernels
-from fastadv.kernels import loss
 from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
 
 Rows = npt.NDArray[np.intp]
@@ -34,29 +34,28 @@ class FlowProblem:
         """(n, 2, H, W)."""
         return (len(self.x), 2, *self.task.image_shape[:2])
 
-    def evaluate(self, x_adv: Float32, rows: Rows) -> tuple[Float64, Callable[[Mask], Float32]]:
-        """Return the margins of the images ``rows``, negative where the attack has succeeded.
+    def cells(self) -> npt.NDArray[np.uint8]:
+        """Return the marks of each image's cells, (n, H W); see `mark_cells` of the kernels."""
+        height, width, channels = self.task.image_shape
+        cells = np.empty((len(self.x), height * width), dtype=np.uint8)
+        flow_kernels.mark_cells(self.x, height, width, channels, cells)
+        return cells
 
-        Untargeted, the margin is Z_y - max of the others; with a target max of the others - Z_t.
+    def evaluate(self, x_adv: Float32, rows: Rows) -> tuple[Float64, Callable[[Mask], Float32]]:
+        """Return the margins of the images ``rows`` (see `margins`), and their slopes.
+
         The second value is a function of the rows that are wanted, a mask over ``rows``: it
         returns d(margin)/d(image) of those.
         """
         logits, pullback = self.model.vjp(x_adv)
-        n, y = len(rows), self.y[rows]
-        target = np.full(n, -1) if self.target is None else self.target[rows]
-        margins, rivals = np.empty(n), np.empty(n, dtype=np.int64)
-        loss.margin(logits, y, target, margins, rivals)
-        raised, lowered = (y, rivals) if self.target is None else (rivals, target)
+        y, target = self.y[rows], None if self.target is None else self.target[rows]
+        found, rivals = margins(logits, y, target)
 
         def gradient(wanted: Mask) -> Float32:
-            dlogits = np.zeros_like(logits)
-            every = np.arange(n)
-            dlogits[every, raised] = 1.0
-            dlogits[every, lowered] = -1.0
-            dx = pullback(dlogits)
+            dx = pullback(margin_slope(logits, y, target, rivals))
             return np.ascontiguousarray(dx if wanted.all() else dx[wanted], dtype=np.float32)
 
-        return margins, gradient
+        return found, gradient
 
 
 class BestFlows:

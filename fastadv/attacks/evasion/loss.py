@@ -63,6 +63,14 @@ def margins(logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, 
     return found, rivals
 
 
+def margin_slope(logits: Floats, y: Labels, target: Labels | None, rivals: Labels) -> Floats:
+    """Return the derivative of `margins` with respect to the logits, (n, k)."""
+    dlogits, rows = np.zeros_like(logits), np.arange(len(logits))
+    dlogits[rows, y if target is None else rivals] = 1.0
+    dlogits[rows, rivals if target is None else target] = -1.0
+    return dlogits
+
+
 def hinge(logits: Floats, y: Labels, target: Labels | None, kappa: float) -> tuple[Mask, Floats]:
     """Return where the margin is at most -kappa, and the gradient of max(margin, -kappa) (n, k).
 
@@ -70,10 +78,8 @@ def hinge(logits: Floats, y: Labels, target: Labels | None, kappa: float) -> tup
     """
     margin, rivals = margins(logits, y, target)
     success = (margin < 0) & (margin <= -kappa)
-    dlogits, rows = np.zeros_like(logits), np.flatnonzero(~success)
-    raised, lowered = (y, rivals) if target is None else (rivals, target)
-    dlogits[rows, raised[rows]] = 1.0
-    dlogits[rows, lowered[rows]] = -1.0
+    dlogits = margin_slope(logits, y, target, rivals)
+    dlogits[success] = 0.0
     return success, dlogits
 
 

@@ -7,16 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion
-from fastadv.protocols import Floats, Labels, Model, Task
+from fastadv.attacks.evasion.base import Details
+from fastadv.attacks.evasion.best import succeeds
+from fastadv.errors import at_least
+from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class Noise(Evasion):
+class Noise(ball.InBall):
     """Points drawn uniformly from the ball; of several draws any that succeeds.
 
     Parameters
@@ -37,17 +37,13 @@ class Noise(Evasion):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.draws >= 1, "draws has to be at least 1", self.draws)
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
+        super().__post_init__()
+        at_least(1, draws=self.draws)
 
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -55,12 +51,10 @@ class Noise(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Draw, and keep the first draw that succeeds, else the last."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         kept, open_ = x.copy(), np.ones(len(x), dtype=bool)
         for draw in range(self.draws):
             x_adv = ball.random_point(self.norm, x, self.eps, task, stream, draw)
             kept[open_] = x_adv[open_]
             if draw + 1 < self.draws:
-                label = model.vjp(x_adv)[0].argmax(axis=1)
-                open_ &= (label == y) if target is None else (label != target)
+                open_ &= ~succeeds(model.logits(x_adv), y, target)
         return kept, {}

@@ -7,18 +7,17 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import CHUNK, Details, Evasion
+from fastadv.attacks.evasion.base import CHUNK, Details
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
+from fastadv.errors import at_least, require
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class PGD(Evasion):
+class PGD(ball.InBall):
     """Projected gradient ascent on the cross-entropy.
 
     Parameters
@@ -54,28 +53,20 @@ class PGD(Evasion):
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2.1"
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
-        require(
-            self.step_size is None or self.step_size > 0,
-            "step_size has to be above 0",
-            self.step_size,
-        )
+        super().__post_init__()
+        at_least(1, steps=self.steps, restarts=self.restarts)
+        size = self.step_size
+        require(size is None or size > 0, "step_size has to be above 0", size)
 
     @property
     def chunk(self) -> int:
         """More where images leave, as most of a chunk soon has."""
         return 4 * CHUNK if self.keep == "first" else CHUNK
 
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
-
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -83,7 +74,6 @@ class PGD(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Climb from each start."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         usual = (2.5 if self.norm == "linf" else 5.0) * self.eps / self.steps
         size = usual if self.step_size is None else self.step_size
         if self.keep == "first":
@@ -103,7 +93,7 @@ class PGD(Evasion):
             logits = model.vjp(x_adv)[0]
             losses = cross_entropy_ascent(logits, y, target)[0]
             best.offer(x_adv, losses, succeeds(logits, y, target))
-        return best.x_adv, {}
+        return best.points, {}
 
     def _until_success(
         self,

@@ -9,11 +9,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv import threat
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.best import succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
+from fastadv.errors import at_least, require
 from fastadv.kernels import affine
-from fastadv.protocols import Float64, Floats, Labels, Model, Task
+from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
 
@@ -53,8 +54,8 @@ class Spatial(Evasion):
 
     def __post_init__(self) -> None:
         require(0 <= self.rotation <= 180, "rotation has to be from 0 to 180", self.rotation)
-        require(self.translation >= 0, "translation has to be at least 0", self.translation)
-        require(self.samples >= 1, "samples has to be at least 1", self.samples)
+        at_least(0, translation=self.translation)
+        at_least(1, samples=self.samples)
 
     def threat(self) -> Threat:
         """Return the largest angle and shift."""
@@ -63,7 +64,7 @@ class Spatial(Evasion):
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -71,18 +72,16 @@ class Spatial(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Try moves; details: ``move`` (n, 3), degrees and pixels down and to the right."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         best, best_move = x.copy(), np.zeros((len(x), 3))
         best_loss, rows = np.full(len(x), -np.inf), np.arange(len(x))
         for moves in self._moves(stream):
             some = np.ascontiguousarray(moves[rows])
             x_adv = np.empty_like(x[rows])
-            affine.rotate_translate(x[rows], *task.image_shape, some, x_adv)
+            affine.rotate_translate(x[rows], *task.image_shape, task.bounds[0], some, x_adv)
             logits = model.logits(x_adv)
             wanted = None if target is None else target[rows]
             losses, _ = cross_entropy_ascent(logits, y[rows], wanted)
-            label = logits.argmax(axis=1)
-            done = label != y[rows] if wanted is None else label == wanted
+            done = succeeds(logits, y[rows], wanted)
             better = done | (losses > best_loss[rows])
             best[rows[better]], best_move[rows[better]] = x_adv[better], some[better]
             best_loss[rows[better]] = losses[better]
@@ -110,8 +109,8 @@ class Spatial(Evasion):
         ``spatial`` is the larger of both as shares of what is allowed.
         """
         out = super().measure(x, x_adv, details, task)
-        move: Float64 = np.abs(details.get("move", np.zeros((0, 3))))
-        out["rotation"], out["translation"] = move[:, 0], move[:, 1:].max(axis=1, initial=0.0)
+        move: Float64 = np.abs(details["move"])
+        out["rotation"], out["translation"] = move[:, 0], move[:, 1:].max(axis=1)
         allowed = (max(self.rotation, 1e-12), max(self.translation, 1e-12))
         shares = out["rotation"] / allowed[0], out["translation"] / allowed[1]
         out["spatial"] = np.maximum(*shares)

@@ -9,14 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import ball
-from fastadv.attacks.evasion.base import Details, Evasion, nearby
+from fastadv.attacks.evasion.base import Details, nearby
 from fastadv.attacks.evasion.loss import margins
+from fastadv.errors import at_least, require
 from fastadv.kernels import square as kernels
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
-from fastadv.threat import Threat
 
 # Of 10,000 windows those after which they get half the area (section 3.3 and its code).
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -24,7 +23,7 @@ _TILES = 5  # a side, of the first change in L2
 
 
 @dataclass(frozen=True)
-class Square(Evasion):
+class Square(ball.InBall):
     """A black-box attack that sees nothing but logits: random search over square windows.
 
     It needs no gradient, so that a model whose gradients are hidden is no safer from it: where it
@@ -58,18 +57,14 @@ class Square(Evasion):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        require(self.eps >= 0, "eps has to be at least 0", self.eps)
-        require(self.queries >= 1, "queries has to be at least 1", self.queries)
+        super().__post_init__()
+        at_least(1, queries=self.queries)
         require(0 < self.area <= 1, "area has to be above 0 and at most 1", self.area)
-
-    def threat(self) -> Threat:
-        """Return the ball."""
-        return ball.threat_of(self.norm, self.eps)
 
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -77,7 +72,6 @@ class Square(Evasion):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Propose and keep what lowers the margin; images that are done leave the batch."""
-        x = np.ascontiguousarray(x, dtype=np.float32)
         out, rows, best, near = x.copy(), np.arange(len(x)), x.copy(), nearby(model, x)
         margin = margins(near.logits(rows, x), y, target)[0]
         for query in range(self.queries):

@@ -4,8 +4,9 @@ For each image the paper minimises, over a flow f,
 
     max(margin(f), -kappa) + tau * L_flow(f)
 
-where the margin is Z_y - max of the other logits (with a target: max of the others - Z_t). No
-clipping: the warp takes convex combinations of pixels, so that the image never leaves its range.
+where the margin is Z_y - max of the other logits (with a target: max of the others - Z_t). The
+warp takes convex combinations of pixels, so that the image never leaves its range; what rounding
+may add to other bounds than 0 and 1 is cut off at the end.
 
 The paper fixes tau = 0.05 and kappa = 0. At that tau "do nothing" is the minimiser for many
 images, and kappa = 0 puts the minimiser on the decision boundary, where the last iterate is a coin
@@ -25,12 +26,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv import threat
-from fastadv.attacks.checks import require
 from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.flow_problem import FlowProblem
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least
 from fastadv.kernels import flow as kernels
+from fastadv.models.base import class_columns
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
@@ -94,16 +95,9 @@ class StAdv(Evasion):
     reference: ClassVar[str] = "Xiao et al., ICLR 2018, arXiv 1801.02612, section 3"
 
     def __post_init__(self) -> None:
-        require(self.tau is None or self.tau >= 0, "tau has to be at least 0", self.tau)
-        require(self.kappa >= 0, "kappa has to be at least 0", self.kappa)
-        require(self.steps >= 1, "steps has to be at least 1", self.steps)
-        require(self.budget >= 0, "budget has to be at least 0", self.budget)
-        require(self.init is None or self.init >= 0, "init has to be at least 0", self.init)
-        require(
-            self.max_shift is None or self.max_shift >= 0,
-            "max_shift has to be at least 0",
-            self.max_shift,
-        )
+        at_least(1, steps=self.steps)
+        at_least(0, tau=self.tau, kappa=self.kappa, budget=self.budget, init=self.init)
+        at_least(0, max_shift=self.max_shift)
         if self.tau is None and self.search is False:
             raise InputError("search=false needs a tau; the paper's is 0.05")
         if self.max_shift is not None and (self.tau is not None or self.kappa):
@@ -135,9 +129,10 @@ class StAdv(Evasion):
         """Return the target columns by the attack's rule, never the true class."""
         if self.target in ("none", "easiest"):
             return None
+        n_classes = len(model.classes_)
         if self.target == "random":
-            shift = stream.uniform(1, 1, 1.0, float(task.n_classes))[:, 0].astype(np.int64)
-            drawn: Labels = (y + np.minimum(shift, task.n_classes - 1)) % task.n_classes
+            shift = stream.uniform(1, 1, 1.0, float(n_classes))[:, 0].astype(np.int64)
+            drawn: Labels = (y + np.minimum(shift, n_classes - 1)) % n_classes
             return drawn
         logits = model.vjp(x)[0].astype(np.float64)
         logits[np.arange(len(y)), y] = -np.inf
@@ -146,13 +141,14 @@ class StAdv(Evasion):
             return runner_up
         if not 0 <= int(self.target) < task.n_classes:
             raise InputError(f"stadv: target has to be below {task.n_classes}, got {self.target}")
+        column = class_columns(model, np.array([self.target]))
         # An image of the target class itself goes to its runner-up.
-        return np.where(y == self.target, runner_up, int(self.target)).astype(np.int64)
+        return np.where(y == column, runner_up, column)
 
     def craft(
         self,
         model: Model,
-        x: Floats,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         *,
@@ -163,7 +159,6 @@ class StAdv(Evasion):
 
         Where nothing succeeded it is the last flow that was tried.
         """
-        x = np.ascontiguousarray(x, dtype=np.float32)
         problem = FlowProblem(model, x, y, target, task, self.kappa)
         if target is None and self.target == "easiest":
             flow = self._easiest(problem, stream)
@@ -171,7 +166,7 @@ class StAdv(Evasion):
             flow = self._bend(problem, stream)
         x_adv = np.empty_like(x)
         kernels.warp(x, flow, task.image_shape[2], x_adv)
-        return x_adv, {"flow": flow}
+        return np.clip(x_adv, *task.bounds), {"flow": flow}
 
     def _bend(self, problem: FlowProblem, stream: Stream) -> Float32:
         """Return the flow of each image."""
@@ -199,7 +194,7 @@ class StAdv(Evasion):
 
     def _easiest(self, problem: FlowProblem, stream: Stream) -> Float32:
         """Attack towards every other class and return the least flow that succeeds."""
-        n, n_classes = len(problem.x), problem.task.n_classes
+        n, n_classes = len(problem.x), len(problem.model.classes_)
         kept, least = np.zeros(problem.flow_shape, dtype=np.float32), np.full(n, np.inf)
         x_adv, losses = np.empty_like(problem.x), np.empty(n)
         for ahead in range(1, n_classes):
@@ -220,14 +215,14 @@ class StAdv(Evasion):
         ``translation`` the length of their mean, ``shift`` the largest |du| or |dv|.
         """
         out = super().measure(x, x_adv, details, task)
-        flow: Float32 = details.get("flow", np.zeros((0, 2, *task.image_shape[:2]), np.float32))
+        flow: Float32 = details["flow"]
         losses = np.empty(len(flow))
         kernels.flow_loss(flow, losses)
         exact = flow.astype(np.float64)
         lengths = np.hypot(exact[:, 0], exact[:, 1])
         out["flow_loss"] = losses
-        out["flow_max"] = lengths.max(axis=(1, 2), initial=0.0)
+        out["flow_max"] = lengths.max(axis=(1, 2))
         out["flow_mean"] = lengths.mean(axis=(1, 2))
         out["translation"] = np.hypot(*exact.mean(axis=(2, 3)).T)
-        out["shift"] = np.abs(exact).max(axis=(1, 2, 3), initial=0.0)
+        out["shift"] = np.abs(exact).max(axis=(1, 2, 3))
         return out

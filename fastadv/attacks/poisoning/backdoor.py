@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastadv import seeds, threat
-from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least
 from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
 from fastadv.threat import Threat
 
@@ -43,8 +42,8 @@ class Backdoor:
 
     def __post_init__(self) -> None:
         base.check_amount(self.fraction, self.points)
-        checks.require(self.target >= 0, "target has to be at least 0", self.target)
-        checks.require(self.patch >= 1, "patch has to be at least 1", self.patch)
+        at_least(0, target=self.target)
+        at_least(1, patch=self.patch)
 
     def threat(self) -> Threat:
         """Return the share of added points, or their number."""

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.attacks import checks
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import Floats, Labels, PoisonResult, Task
 
 
 def check_amount(fraction: float, points: int | None) -> None:
     """Raise InputError unless fraction and points make sense."""
-    checks.require(0 < fraction <= 0.5, "fraction has to be above 0 and at most 0.5", fraction)
-    checks.require(points is None or points >= 1, "points has to be at least 1", points)
+    require(0 < fraction <= 0.5, "fraction has to be above 0 and at most 0.5", fraction)
+    at_least(1, points=points)
 
 
 def amount(fraction: float, points: int | None, n_clean: int) -> int:

@@ -29,12 +29,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
-from fastadv.attacks.checks import require
 from fastadv.attacks.poisoning import base, full_scale
 from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.attacks.poisoning.label_flip import random_flips
-from fastadv.errors import InputError
+from fastadv.errors import InputError, require
 from fastadv.kernels import project
 from fastadv.protocols import (
     Float64,

@@ -56,23 +56,17 @@ def craft(
     The details name the region and say what harm the points did to a surrogate trained on the whole
     set where they started and where they were moved to (see `Goal.harm`), and which were kept.
     """
-    region, start_harm = regions.choose(
-        model, X, y, X_val, y_val, n_points, tried, seed, goal, label
-    )
+    trial = regions.Trial(model, X, y, X_val, y_val, goal, seed)
+    region, start_harm = trial.choose(n_points, tried, label)
     labels = np.full(n_points, region.target, dtype=np.int64)
     feasible = room(X[region.rows].astype(np.float64), labels)
     start = feasible(feasible.start)
     if not np.array_equal(start, feasible.start):  # what was tried is not inside
-        start_harm = regions.harm(
-            model, X, y, start.astype(np.float32), region.target, X_val, y_val, seed, goal
-        )
+        start_harm = trial.harm(start.astype(np.float32), region.target)
     moved, history = _on_subsets(
-        move, model, X, y, X_val, y_val, goal, start, feasible, region, subset_size, steps,
-        step_size, seed,
-    )  # fmt: skip
-    harm = regions.harm(
-        model, X, y, moved.astype(np.float32), region.target, X_val, y_val, seed, goal
+        move, trial, start, feasible, region, subset_size, steps, step_size
     )
+    harm = trial.harm(moved.astype(np.float32), region.target)
     details = {
         "region": str(region), "harm_start": start_harm, "harm_moved": harm,
         "kept": "moved" if harm > start_harm else "start",
@@ -82,51 +76,34 @@ def craft(
 
 def _on_subsets(
     move: Move,
-    model: Any,
-    X: Floats,
-    y: Labels,
-    X_val: Floats,
-    y_val: Labels,
-    goal: Goal,
+    trial: regions.Trial,
     start: Float64,
     feasible: Feasible,
     region: regions.Region,
     subset_size: int,
     steps: int,
     step_size: float,
-    seed: int,
 ) -> tuple[Float64, Float64]:
     """Move each part of the points on its own subset; return them all and the mean history."""
-    rng = seeds.generator(seed, "subsets")
+    X, y, X_val, y_val = trial.X, trial.y, trial.X_val, trial.y_val
+    rng = seeds.generator(trial.seed, "subsets")
     local = np.flatnonzero((y == region.source) | (y == region.target))
     others = rng.permutation(np.setdiff1d(local, region.rows))
     n_parts = -(-len(local) // subset_size)
     parts = np.array_split(rng.permutation(len(start)), n_parts)
     judged = np.flatnonzero((y_val == region.source) | (y_val == region.target))
 
-    def craft(first: int, last: int) -> list[tuple[Float64, Float64]]:
-        out = []
-        for k in range(first, last):
-            rows = np.concatenate([np.unique(region.rows[parts[k]]), others[k::n_parts]])
-            surrogate = regions.surrogate_of(model, seeds.derive(seed, "subset", k))
-            out.append(
-                move(
-                    surrogate,
-                    X[rows],
-                    y[rows],
-                    X_val[judged],
-                    y_val[judged],
-                    goal,
-                    start[parts[k]],
-                    feasible.part(parts[k]),
-                    steps,
-                    step_size,
-                )  # fmt: skip
-            )
-        return out
+    def craft(k: int, _: int) -> tuple[Float64, Float64]:
+        part = parts[k]
+        rows = np.concatenate([np.unique(region.rows[part]), others[k::n_parts]])
+        return move(
+            regions.surrogate_of(trial.model, seeds.derive(trial.seed, "subset", k)),
+            X[rows], y[rows], X_val[judged], y_val[judged], trial.goal, start[part],
+            feasible.part(part), steps, step_size,
+        )  # fmt: skip
 
     moved = start.copy()
-    results = [result for part in map_chunks(craft, n_parts, 1) for result in part]
+    results = map_chunks(craft, n_parts, 1)
     for part, (points, _) in zip(parts, results, strict=True):
         moved[part] = points
     return moved, np.mean([history for _, history in results], axis=0)

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
-from fastadv.attacks import checks
-from fastadv.attacks.poisoning import base, regions
+from fastadv.attacks.poisoning import base
 from fastadv.attacks.poisoning.goal import Goal
-from fastadv.models.base import class_columns, cross_entropies
+from fastadv.attacks.poisoning.regions import Trial
+from fastadv.errors import at_least
+from fastadv.models.base import class_columns
 from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
 from fastadv.threat import Threat
 
@@ -40,7 +41,7 @@ class LabelFlip:
     points : int or None
         Their number, in place of ``fraction``.
     replace : bool
-        Relabel rows of the training set in place of adding copies.
+        Relabel rows of the training set, each once at most, in place of adding copies.
     regions : int
         How many regions ``coherent`` tries on the whole training set.
     """
@@ -57,7 +58,7 @@ class LabelFlip:
 
     def __post_init__(self) -> None:
         base.check_amount(self.fraction, self.points)
-        checks.require(self.regions >= 1, "regions has to be at least 1", self.regions)
+        at_least(1, regions=self.regions)
 
     def threat(self) -> Threat:
         """Return the share of added points, or their number."""
@@ -82,17 +83,17 @@ class LabelFlip:
         """Return the poisoned set: the flips added, or made in place with ``replace``."""
         X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
         n_points = base.amount(self.fraction, self.points, len(X))
+        trial = Trial(model, X, y, X_val, y_val, Goal(), seed)
         details: dict[str, Any] = {}
         if self.strategy == "random":
             rows, labels = random_flips(y, n_points, task.n_classes, seed)
         elif self.strategy == "coherent":
-            rows, labels, details = self._coherent(model, X, y, X_val, y_val, n_points, seed)
+            rows, labels, details = self._coherent(trial, n_points)
         else:
-            rows, labels, details = self._worst(
-                model, X, y, X_val, y_val, n_points, task.n_classes, seed
-            )
+            rows, labels, details = self._worst(trial, n_points, task.n_classes)
         if self.replace:
-            relabelled = y.copy()
+            once = np.sort(np.unique(rows, return_index=True)[1])  # a row has one label
+            rows, labels, relabelled = rows[once], labels[once], y.copy()
             relabelled[rows] = labels
             return PoisonResult(
                 X.copy(), relabelled, rows, np.empty(0), details=details, origin=rows
@@ -100,45 +101,21 @@ class LabelFlip:
         copies = X[rows] if project is None else project(X[rows], labels)
         return base.added(X, y, copies, labels, details=details, origin=rows)
 
-    def _coherent(
-        self,
-        model: Any,
-        X: Floats,
-        y: Labels,
-        X_val: Floats,
-        y_val: Labels,
-        n_points: int,
-        seed: int,
-    ) -> Flips:
-        region, harm = regions.choose(
-            model, X, y, X_val, y_val, n_points, self.regions, seed, Goal()
-        )
+    def _coherent(self, trial: Trial, n_points: int) -> Flips:
+        region, harm = trial.choose(n_points, self.regions)
         labels = np.full(n_points, region.target, dtype=np.int64)
         return region.rows, labels, {"region": str(region), "harm": harm}
 
-    def _worst(
-        self,
-        model: Any,
-        X: Floats,
-        y: Labels,
-        X_val: Floats,
-        y_val: Labels,
-        n_points: int,
-        n_classes: int,
-        seed: int,
-    ) -> Flips:
-        rows, labels, _ = self._coherent(model, X, y, X_val, y_val, n_points, seed)
+    def _worst(self, trial: Trial, n_points: int, n_classes: int) -> Flips:
+        X, y = trial.X, trial.y
+        rows, labels, _ = self._coherent(trial, n_points)
         candidates = {
-            "coherent": (rows, labels),
-            **_by_margin(regions.surrogate_of(model, seed).fit(X, y), X, y, n_points),
-        }
+            "coherent": (rows, labels), **_by_margin(trial.surrogate().fit(X, y), X, y, n_points)
+        }  # fmt: skip
         for draw in range(_DRAWS):
-            drawn_by = seeds.derive(seed, "draw", draw)
+            drawn_by = seeds.derive(trial.seed, "draw", draw)
             candidates[f"random {draw}"] = random_flips(y, n_points, n_classes, drawn_by)
-        losses = {
-            name: _loss_with(regions.surrogate_of(model, seed), X, y, rows, labels, X_val, y_val)
-            for name, (rows, labels) in candidates.items()
-        }
+        losses = {name: trial.loss(X[rows], labels) for name, (rows, labels) in candidates.items()}
         name = max(losses, key=lambda name: losses[name])
         return *candidates[name], {"kind": name.partition(" ")[0], "validation_loss": losses[name]}
 
@@ -161,20 +138,6 @@ def _by_margin(
         chosen = np.resize(rows, n_points)
         flips[name] = chosen, fitted.classes_[columns[chosen]].astype(np.int64)
     return flips
-
-
-def _loss_with(
-    victim: Any,
-    X: Floats,
-    y: Labels,
-    rows: npt.NDArray[np.intp],
-    labels: Labels,
-    X_val: Floats,
-    y_val: Labels,
-) -> float:
-    """Train with the flips added; return the mean cross-entropy of the logits on X_val."""
-    victim.fit(np.concatenate([X, X[rows]]), np.concatenate([y, labels]))
-    return float(cross_entropies(victim, X_val, y_val).mean())
 
 
 def random_flips(

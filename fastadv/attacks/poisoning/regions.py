@@ -20,6 +20,7 @@ from sklearn.base import clone
 from fastadv import seeds
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.kernels.loss import softmax
+from fastadv.models.base import cross_entropies
 from fastadv.protocols import Floats, Labels
 
 _SURROGATE_SIZE = 5000  # images that the representation is learnt from
@@ -84,75 +85,88 @@ def surrogate_of(model: Any, seed: int) -> Any:
     return surrogate
 
 
-def harm(
-    model: Any,
-    X: Floats,
-    y: Labels,
-    points: Floats,
-    label: int,
-    X_val: Floats,
-    y_val: Labels,
-    seed: int,
-    goal: Goal,
-) -> float:
-    """Train a surrogate on X, y with ``points`` under ``label`` too; return the harm done to it.
+@dataclass(frozen=True)
+class Trial:
+    """What the attacker can try out: training what the victim will train, with points added.
 
-    One run is a rough measure: on MNIST the harm of likely regions differs by 0.1 points from one
-    to the next and by 0.9 from one random state to the next. A second run chose no better.
-    """
-    poisoned_X = np.concatenate([X, points])
-    poisoned_y = np.concatenate([y, np.full(len(points), label, dtype=np.int64)])
-    victim = surrogate_of(model, seed).fit(poisoned_X, poisoned_y)
-    return goal.harm(victim.predict(X_val), y_val)
-
-
-def choose(
-    model: Any,
-    X: Floats,
-    y: Labels,
-    X_val: Floats,
-    y_val: Labels,
-    n_points: int,
-    tried: int,
-    seed: int,
-    goal: Goal,
-    label: int | None = None,
-) -> tuple[Region, float]:
-    """Return, of the ``tried`` likeliest regions, the most harmful and the harm that it does.
-
-    Likely are those between classes that a small model confuses on the validation images.
-
-    Parameters
+    Attributes
     ----------
     model : estimator
         What the victim will train, untrained.
-    n_points : int
-        Points to be added to X.
+    X, y : ndarray of shape (n, d) and (n,)
+        The clean training set.
+    X_val, y_val : ndarray of shape (m, d) and (m,)
+        The attacker's own images, by which harm is measured.
     goal : Goal
-        A specific one takes regions of its source class under its target.
-    label : int or None
-        The wrong label, where the attacker has settled on one.
+    seed : int
+        Of the surrogates.
     """
-    rng = seeds.generator(seed, "regions")
-    few = np.sort(rng.permutation(len(X))[:_SURROGATE_SIZE])
-    if len(np.unique(y[few])) < len(np.unique(y)):
-        few = np.arange(len(X))
-    surrogate = surrogate_of(model, seed).fit(X[few], y[few])
-    logits = surrogate.logits(X_val).astype(np.float64)
-    proba = np.empty_like(logits)
-    softmax(logits, proba)
 
-    def confusion(region: Region) -> float:
-        column = int(np.searchsorted(surrogate.classes_, region.target))
-        return float(proba[y_val == region.source, column].sum())
+    model: Any
+    X: Floats
+    y: Labels
+    X_val: Floats
+    y_val: Labels
+    goal: Goal
+    seed: int
 
-    target = goal.target if label is None else label
-    source = goal.source if goal.source != target else None
-    every = candidates(surrogate, X, y, n_points, source, target)
-    best: tuple[Region, float] | None = None
-    for region in sorted(every, key=confusion, reverse=True)[:tried]:
-        done = harm(model, X, y, X[region.rows], region.target, X_val, y_val, seed, goal)
-        if best is None or done > best[1]:
-            best = (region, done)
-    assert best is not None  # there are two regions a class
-    return best
+    def surrogate(self) -> Any:
+        """Return the model, untrained, with a random state of its own."""
+        return surrogate_of(self.model, self.seed)
+
+    def trained_with(self, points: Floats, labels: Labels) -> Any:
+        """Return a surrogate, trained on the clean set and these points."""
+        X, y = np.concatenate([self.X, points]), np.concatenate([self.y, labels])
+        return self.surrogate().fit(X, y)
+
+    def loss(self, points: Floats, labels: Labels) -> float:
+        """Return the mean cross-entropy of a surrogate's logits on X_val, trained with these."""
+        victim = self.trained_with(points, labels)
+        return float(cross_entropies(victim, self.X_val, self.y_val).mean())
+
+    def harm(self, points: Floats, label: int) -> float:
+        """Return the harm that points under one label do to a surrogate (see `Goal.harm`).
+
+        One run is a rough measure: on MNIST the harm of likely regions differs by 0.1 points from
+        one to the next and by 0.9 from one random state to the next. A second run chose no better.
+        """
+        victim = self.trained_with(points, np.full(len(points), label, dtype=np.int64))
+        return self.goal.harm(victim.predict(self.X_val), self.y_val)
+
+    def choose(self, n_points: int, tried: int, label: int | None = None) -> tuple[Region, float]:
+        """Return, of the ``tried`` likeliest regions, the most harmful and the harm that it does.
+
+        Likely are those between classes that a small model confuses on the validation images. A
+        specific goal takes regions of its source class under its target.
+
+        Parameters
+        ----------
+        n_points : int
+            Points to be added to X.
+        label : int or None
+            The wrong label, where the attacker has settled on one.
+        """
+        X, y, goal = self.X, self.y, self.goal
+        rng = seeds.generator(self.seed, "regions")
+        few = np.sort(rng.permutation(len(X))[:_SURROGATE_SIZE])
+        if len(np.unique(y[few])) < len(np.unique(y)):
+            few = np.arange(len(X))
+        surrogate = self.surrogate().fit(X[few], y[few])
+        logits = surrogate.logits(self.X_val).astype(np.float64)
+        proba = np.empty_like(logits)
+        softmax(logits, proba)
+
+        def confusion(region: Region) -> float:
+            column = int(np.searchsorted(surrogate.classes_, region.target))
+            return float(proba[self.y_val == region.source, column].sum())
+
+        target = goal.target if label is None else label
+        source = goal.source if goal.source != target else None
+        every = candidates(surrogate, X, y, n_points, source, target)
+        best: tuple[Region, float] | None = None
+        for region in sorted(every, key=confusion, reverse=True)[:tried]:
+            done = self.harm(X[region.rows], region.target)
+            if best is None or done > best[1]:
+                best = (region, done)
+        assert best is not None  # there are two regions a class
+        return best

@@ -26,7 +26,6 @@ from fastadv.threads import thread_count
 from fastadv.threat import Threat
 
 ALL = 10_000  # MNIST's test images
-_WITHIN = 1.0 + 1e-5  # float32 rounding of a distance that sits on its budget
 
 Attacked = Callable[[], Floats]
 
@@ -62,7 +61,7 @@ class Problem:
     def survives(self, x_adv: Floats) -> Mask:
         """Return which images are right and stay so, within the budget, shape (n,)."""
         success, distance = self._judge(x_adv)
-        broken = success & (distance <= self.threat.budget * _WITHIN)
+        broken = success & (distance <= self.threat.reach)
         right: Mask = (self.model.predict(self.X) == self.y) & ~broken
         return right
 

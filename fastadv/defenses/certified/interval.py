@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.base import clone
 
 from fastadv import threat
-from fastadv.errors import InputError
+from fastadv.errors import at_least, require
 from fastadv.kernels import interval as kernels
 from fastadv.kernels import loss
-from fastadv.models.mlp import Network, add_up
+from fastadv.models.network import Network, add_up
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
@@ -57,15 +57,10 @@ class Interval:
     reference: ClassVar[str] = "Gowal et al. 2018, arXiv 1810.12715, section 3"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eps <= 1:
-            raise InputError(f"eps has to be from 0 to 1, got {self.eps}")
-        if not 0 <= self.kappa <= 1:
-            raise InputError(f"kappa has to be from 0 to 1, got {self.kappa}")
-        if not 0 <= self.ramp <= 1:
-            raise InputError(f"ramp has to be from 0 to 1, got {self.ramp}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} has to be at least 1, got {getattr(self, name)}")
+        require(0 <= self.eps <= 1, "eps has to be from 0 to 1", self.eps)
+        require(0 <= self.kappa <= 1, "kappa has to be from 0 to 1", self.kappa)
+        require(0 <= self.ramp <= 1, "ramp has to be from 0 to 1", self.ramp)
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the defense cannot train and bound the model."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from fastadv import seeds, threat
-from fastadv.errors import InputError
+from fastadv.errors import at_least, require
 from fastadv.kernels import random
 from fastadv.kernels import smooth as kernels
 from fastadv.models.base import DifferentiableModel
@@ -59,15 +59,10 @@ class Smoothing:
     reference: ClassVar[str] = "Cohen, Rosenfeld and Kolter, ICML 2019, arXiv 1902.02918, section 3"
 
     def __post_init__(self) -> None:
-        if not self.sigma > 0:
-            raise InputError(f"sigma has to be above 0, got {self.sigma}")
-        if not self.radius >= 0:
-            raise InputError(f"radius has to be at least 0, got {self.radius}")
-        for name in ("n0", "n", "draws"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} has to be at least 1, got {getattr(self, name)}")
-        if not 0 < self.alpha < 1:
-            raise InputError(f"alpha has to be above 0 and below 1, got {self.alpha}")
+        require(self.sigma > 0, "sigma has to be above 0", self.sigma)
+        at_least(0, radius=self.radius)
+        at_least(1, n0=self.n0, n=self.n, draws=self.draws)
+        require(0 < self.alpha < 1, "alpha has to be above 0 and below 1", self.alpha)
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the defense cannot smooth the model."""
@@ -172,6 +167,8 @@ class SmoothedModel(DifferentiableModel):
     them, those two change places, so that the label is that of the vote.
     """
 
+    CHUNK = _BLOCK
+
     gradient = "exact"
     randomised = True  # the draws that attacks know are not those that its users will meet
 
@@ -190,7 +187,7 @@ class SmoothedModel(DifferentiableModel):
         network, x = self.model.network(), np.ascontiguousarray(X, dtype=np.float32)
         n, m, n_classes = len(x), self.draws, len(self.classes_)
         sums = self._first(x)
-        hidden = np.empty(n * m * int(network.sizes[1:-1].sum()), dtype=np.float32)
+        hidden, _ = network.room(n * m)
         shares = np.empty((n, m, n_classes), dtype=np.float32)
         mean, winners = np.empty((n, n_classes), np.float32), np.empty(n, np.int64)
         kernels.expected(sums, self._noise, *network, hidden, shares, mean, winners)
@@ -207,7 +204,3 @@ class SmoothedModel(DifferentiableModel):
             return self._back(dsums)
 
         return logits, pullback
-
-    def logits(self, X: Floats) -> Floats:
-        """Return the logits, shape (n, k), chunk by chunk."""
-        return np.concatenate(map_chunks(lambda a, b: self.vjp(X[a:b])[0], len(X), _BLOCK))

@@ -10,12 +10,9 @@ import numpy.typing as npt
 
 from fastadv.models.base import DifferentiableModel
 from fastadv.protocols import Floats, Model, Pullback
-from fastadv.threads import map_chunks
 
 # X (n, d) to the transformed images and the pullback of a gradient at them to X
 Transform = Callable[[Floats], tuple[Floats, Pullback]]
-
-_CHUNK = 1024
 
 
 class PreprocessedModel(DifferentiableModel):
@@ -41,7 +38,3 @@ class PreprocessedModel(DifferentiableModel):
         inner, pull_transform = self.transform(np.ascontiguousarray(X, dtype=np.float32))
         logits, pull_model = self.model.vjp(inner)
         return logits, lambda dlogits: pull_transform(pull_model(dlogits))
-
-    def logits(self, X: Floats) -> Floats:
-        """Return the logits, shape (n, k), chunk by chunk."""
-        return np.concatenate(map_chunks(lambda a, b: self.vjp(X[a:b])[0], len(X), _CHUNK))

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.defenses.preprocessors.base import PreprocessedModel
-from fastadv.errors import InputError
+from fastadv.errors import require
 from fastadv.protocols import Floats, Model, Pullback, Task
 
 
@@ -28,8 +28,7 @@ class BitDepth:
     reference: ClassVar[str] = "Xu, Evans and Qi, NDSS 2018, arXiv 1704.01155, section III.A"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 16:
-            raise InputError(f"bits has to be from 1 to 16, got {self.bits}")
+        require(1 <= self.bits <= 16, "bits has to be from 1 to 16", self.bits)
 
     def wrap(self, model: Model, *, task: Task) -> Model:
         """Return ``model`` behind the rounding."""

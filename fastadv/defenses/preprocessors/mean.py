@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.defenses.preprocessors.base import PreprocessedModel
-from fastadv.errors import InputError
+from fastadv.errors import at_least
 from fastadv.kernels import filters
 from fastadv.protocols import Floats, Model, Pullback, Task
 
@@ -29,8 +29,7 @@ class Mean:
     reference: ClassVar[str] = "Li and Li, ICCV 2017, arXiv 1612.07767"
 
     def __post_init__(self) -> None:
-        if self.size < 2:
-            raise InputError(f"size has to be at least 2, got {self.size}")
+        at_least(2, size=self.size)
 
     def wrap(self, model: Model, *, task: Task) -> Model:
         """Return ``model`` behind the filter."""

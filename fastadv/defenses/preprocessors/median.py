@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.defenses.preprocessors.base import PreprocessedModel
-from fastadv.errors import InputError
+from fastadv.errors import at_least
 from fastadv.kernels import filters
 from fastadv.protocols import Floats, Model, Pullback, Task
 
@@ -30,8 +30,7 @@ class Median:
     reference: ClassVar[str] = "Xu, Evans and Qi, NDSS 2018, arXiv 1704.01155, section III.B"
 
     def __post_init__(self) -> None:
-        if self.size < 2:
-            raise InputError(f"size has to be at least 2, got {self.size}")
+        at_least(2, size=self.size)
 
     def wrap(self, model: Model, *, task: Task) -> Model:
         """Return ``model`` behind the filter."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.defenses.sanitizers.neighbors import nearest_others
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import Floats, Labels, Mask, Task
 from fastadv.threads import one_blas_thread
 
@@ -38,12 +38,8 @@ class KNNRelabel:
     )
 
     def __post_init__(self) -> None:
-        if self.neighbors < 1:
-            raise InputError(f"neighbors has to be at least 1, got {self.neighbors}")
-        if not 0 < self.eta <= 1:
-            raise InputError(f"eta has to be above 0 and at most 1, got {self.eta}")
-        if self.components is not None and self.components < 1:
-            raise InputError(f"components has to be at least 1 or none, got {self.components}")
+        at_least(1, neighbors=self.neighbors, components=self.components)
+        require(0 < self.eta <= 1, "eta has to be above 0 and at most 1", self.eta)
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Keep every row; return the labels after the vote."""

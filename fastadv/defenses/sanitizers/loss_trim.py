@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv import seeds
 from fastadv.defenses.sanitizers.short import shortened
-from fastadv.errors import InputError
+from fastadv.errors import at_least, require
 from fastadv.models.base import cross_entropies
 from fastadv.protocols import Floats, Labels, Mask, Model, Task
 
@@ -47,14 +47,11 @@ class LossTrim:
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 0.5:
-            raise InputError(f"fraction has to be above 0 and at most 0.5, got {self.fraction}")
-        if self.rounds < 1:
-            raise InputError(f"rounds has to be at least 1, got {self.rounds}")
-        if self.epochs < 1:
-            raise InputError(f"epochs has to be at least 1, got {self.epochs}")
-        if not 0 <= self.tolerance < 1:
-            raise InputError(f"tolerance has to be in [0, 1), got {self.tolerance}")
+        require(
+            0 < self.fraction <= 0.5, "fraction has to be above 0 and at most 0.5", self.fraction
+        )
+        at_least(1, rounds=self.rounds, epochs=self.epochs)
+        require(0 <= self.tolerance < 1, "tolerance has to be in [0, 1)", self.tolerance)
 
     def screen(
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int

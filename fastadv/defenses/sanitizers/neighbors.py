@@ -19,7 +19,7 @@ def nearest_others(points: Floats, k: int) -> tuple[Ints, Float32]:
 
     The nearest come first. The points (n, d) are more than ``k``.
     """
-    points = np.asarray(points, dtype=np.float32)
+    points = np.ascontiguousarray(points, dtype=np.float32)
     queries, stored = _queries(points), with_squares(points)
     index = np.empty((len(points), k), dtype=np.int64)
     product = np.empty((len(points), k), dtype=np.float32)
@@ -35,7 +35,7 @@ def distances(X: Floats, stored: Float32, k: int) -> Float32:
 
     Runs in the calling thread. A row of X that is itself among them is its own neighbour.
     """
-    X = np.asarray(X, dtype=np.float32)
+    X = np.ascontiguousarray(X, dtype=np.float32)
     # The kernel leaves query i out of its own neighbours: ours begin behind the points.
     n_points, dimension = stored.shape
     queries = np.zeros((n_points + len(X), dimension), dtype=np.float32)
@@ -48,7 +48,7 @@ def distances(X: Floats, stored: Float32, k: int) -> Float32:
 
 def with_squares(points: Floats) -> Float32:
     """Return (points, |points|^2), (n, d + 1), as the kernel takes them."""
-    points = np.asarray(points, dtype=np.float32)
+    points = np.ascontiguousarray(points, dtype=np.float32)
     squares = (points.astype(np.float64) ** 2).sum(axis=1, keepdims=True).astype(np.float32)
     return np.hstack([points, squares])
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.defenses.sanitizers.neighbors import distances, nearest_others, with_squares
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import Float32, Floats, Labels, Mask, Task
 from fastadv.threads import map_chunks, one_blas_thread
 
@@ -43,10 +43,8 @@ class Outlier:
     reference: ClassVar[str] = "Paudice et al., 2018, arXiv 1802.03041, section 4"
 
     def __post_init__(self) -> None:
-        if self.neighbors < 1:
-            raise InputError(f"neighbors has to be at least 1, got {self.neighbors}")
-        if not 0 < self.keep <= 1:
-            raise InputError(f"keep has to be above 0 and at most 1, got {self.keep}")
+        at_least(1, neighbors=self.neighbors)
+        require(0 < self.keep <= 1, "keep has to be above 0 and at most 1", self.keep)
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Return the rows that lie near to others of their class, and the labels as they are."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.errors import InputError
+from fastadv.errors import InputError, require
 from fastadv.protocols import Float64, Floats, Labels, Mask, Task
 
 _ROUNDS = 20  # of projections onto ball, slab and box in turn
@@ -43,8 +43,7 @@ class SphereSlab:
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1:
-            raise InputError(f"keep has to be above 0 and at most 1, got {self.keep}")
+        require(0 < self.keep <= 1, "keep has to be above 0 and at most 1", self.keep)
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Return the rows inside spheres and slabs around the rows, and the labels as they are."""

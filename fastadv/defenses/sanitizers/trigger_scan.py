@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from fastadv.defenses.sanitizers.short import shortened
-from fastadv.errors import InputError
+from fastadv.errors import at_least, require
 from fastadv.models.base import class_columns
 from fastadv.protocols import Float64, Floats, Labels, Mask, Task
 from fastadv.threads import one_blas_thread
@@ -55,12 +55,9 @@ class TriggerScan:
     )
 
     def __post_init__(self) -> None:
-        if not self.separation > 0:
-            raise InputError(f"separation has to be above 0, got {self.separation}")
-        if not -1 <= self.silhouette <= 1:
-            raise InputError(f"silhouette has to be in [-1, 1], got {self.silhouette}")
-        if self.epochs < 1:
-            raise InputError(f"epochs has to be at least 1, got {self.epochs}")
+        require(self.separation > 0, "separation has to be above 0", self.separation)
+        require(-1 <= self.silhouette <= 1, "silhouette has to be in [-1, 1]", self.silhouette)
+        at_least(1, epochs=self.epochs)
 
     def supports(self, model: Any, task: Task) -> str | None:
         """Return None, or why the model cannot be asked."""

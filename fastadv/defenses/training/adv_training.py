@@ -9,9 +9,11 @@ import numpy as np
 from sklearn.base import clone
 
 from fastadv import seeds
-from fastadv.errors import InputError
+from fastadv.errors import InputError, at_least
 from fastadv.kernels import loss as kernels
-from fastadv.models.mlp import BatchGradient, add_up
+from fastadv.models.base import DifferentiableModel
+from fastadv.models.mlp import BatchGradient
+from fastadv.models.network import add_up
 from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
 from fastadv.threads import map_chunks
@@ -55,14 +57,10 @@ class AdversarialTraining:
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2"
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InputError(f"epochs has to be at least 1, got {self.epochs}")
-        if self.batch_size < 1:
-            raise InputError(f"batch_size has to be at least 1, got {self.batch_size}")
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         if not isinstance(self.attack, EvasionAttack):
             raise InputError("attack has to be an evasion attack, such as pgd[eps=0.1,steps=5]")
-        if not self.beta >= 0:
-            raise InputError(f"beta has to be at least 0, got {self.beta}")
+        at_least(0, beta=self.beta)
         if self.loss == "trades" and self.attack.name != "pgd":
             raise InputError(f"loss=trades steps by pgd, got attack={self.attack.name}")
 
@@ -137,20 +135,11 @@ class AdversarialTraining:
         return gradient
 
 
-class _Divergent:
+class _Divergent(DifferentiableModel):
     """``model`` to an attack that climbs: up KL(p || softmax), whatever loss the attack has."""
 
     def __init__(self, model: Any, p: Float32) -> None:
         self.model, self.p, self.classes_ = model, p, model.classes_
-
-    def predict(self, X: Floats) -> Labels:
-        """Return the labels of the model."""
-        labels: Labels = self.model.predict(X)
-        return labels
-
-    def logits(self, X: Floats) -> Floats:
-        """Return the logits of the model."""
-        return self.vjp(X)[0]
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits and the pullback of the divergence in place of the attack's loss."""

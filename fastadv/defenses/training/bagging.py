@@ -9,16 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
-from fastadv import seeds, threat
-from fastadv.defenses.training import voters
-from fastadv.errors import InputError
+from fastadv import seeds
+from fastadv.defenses.training.voters import Voters, blurring
+from fastadv.errors import at_least, require
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class Bagging:
+class Bagging(Voters):
     """Train classifiers on bags of images, drawn with replacement, and let them vote.
 
     What is certified is the ensemble of all possible bags: with confidence 1 - alpha for each
@@ -56,32 +55,17 @@ class Bagging:
 
     name: ClassVar[str] = "bagging"
     reference: ClassVar[str] = "Jia, Cao and Gong, AAAI 2021, arXiv 2008.04495, theorem 1"
-    trains: ClassVar[type[VotingModel]] = VotingModel
 
     def __post_init__(self) -> None:
-        if self.models < 1:
-            raise InputError(f"models has to be at least 1, got {self.models}")
-        if self.images < 1:
-            raise InputError(f"images has to be at least 1, got {self.images}")
-        if not 0 < self.alpha < 1:
-            raise InputError(f"alpha has to be in (0, 1), got {self.alpha}")
-        voters.check_blur(self.blur)
-        if self.budget < 1:
-            raise InputError(f"budget has to be at least 1, got {self.budget}")
-
-    def threat(self) -> Threat:
-        """Return the number of added images that the certified accuracy is stated for."""
-        return threat.poison(0.0, self.budget)
-
-    def refuses(self, attack: Any) -> str | None:
-        """Return None, or why the attack cannot run against the defense."""
-        return voters.refuse_gradients(self.name, self.models, attack)
+        super().__post_init__()
+        at_least(1, models=self.models, images=self.images)
+        require(0 < self.alpha < 1, "alpha has to be in (0, 1)", self.alpha)
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> VotingModel:
         """Return the voting models; ``model`` itself plays no part in them."""
         rng = seeds.generator(seed, "bagging")
         parts = [rng.integers(0, len(X), self.images) for _ in range(self.models)]
-        return fit_voters(X, y, parts, task.n_classes, voters.blurring(self.blur, task))
+        return fit_voters(X, y, parts, task.n_classes, blurring(self.blur, task))
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the labels, -1 where the votes do not tell, and the insertions they withstand."""

@@ -8,16 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import seeds, threat
-from fastadv.defenses.training import voters
-from fastadv.errors import InputError
+from fastadv import seeds
+from fastadv.defenses.training.voters import Voters, blurring
+from fastadv.errors import at_least
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
-from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class DPA:
+class DPA(Voters):
     """Deal the images into parts by their hash, train a classifier on each, and let them vote.
 
     An image that is added to the training set, taken out or given another label is one unit of
@@ -51,22 +50,10 @@ class DPA:
 
     name: ClassVar[str] = "dpa"
     reference: ClassVar[str] = "Levine and Feizi, ICLR 2021, arXiv 2006.14768, section 3.1"
-    trains: ClassVar[type[VotingModel]] = VotingModel
 
     def __post_init__(self) -> None:
-        if self.partitions < 1:
-            raise InputError(f"partitions has to be at least 1, got {self.partitions}")
-        voters.check_blur(self.blur)
-        if self.budget < 1:
-            raise InputError(f"budget has to be at least 1, got {self.budget}")
-
-    def threat(self) -> Threat:
-        """Return the number of added images that the certified accuracy is stated for."""
-        return threat.poison(0.0, self.budget)
-
-    def refuses(self, attack: Any) -> str | None:
-        """Return None, or why the attack cannot run against the defense."""
-        return voters.refuse_gradients(self.name, self.partitions, attack)
+        super().__post_init__()
+        at_least(1, partitions=self.partitions)
 
     def warns(self, n_train: int, task: Task) -> tuple[str, str] | None:
         """Return None, or why so few training images make poor figures, and what helps."""
@@ -87,7 +74,7 @@ class DPA:
         order = np.lexsort((y, hashes, part))
         ends = np.searchsorted(part[order], np.arange(1, self.partitions))
         parts = np.split(order, ends)
-        return fit_voters(X, y, parts, task.n_classes, voters.blurring(self.blur, task))
+        return fit_voters(X, y, parts, task.n_classes, blurring(self.blur, task))
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the label of each image and the units of poison that cannot change it."""

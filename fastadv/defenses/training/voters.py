@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import ndimage
 
-from fastadv.errors import InputError
+from fastadv import threat
+from fastadv.errors import at_least, require
+from fastadv.models.voting import VotingModel
 from fastadv.protocols import Float32, Task
+from fastadv.threat import Threat
 
 
-def blurring(sigma: float, task: Task) -> Any:
+class Voters:
+    """Base of the defenses by vote; a subclass is a frozen dataclass with fields of these names."""
+
+    name: ClassVar[str]
+    trains: ClassVar[type[VotingModel]] = VotingModel
+
+    blur: float
+    budget: int
+
+    def __post_init__(self) -> None:
+        require(0 <= self.blur < math.inf, "blur has to be at least 0", self.blur)
+        at_least(1, budget=self.budget)
+
+    def threat(self) -> Threat:
+        """Return the number of added images that the certified accuracy is stated for."""
+        return threat.poison(0.0, self.budget)
+
+    def refuses(self, attack: Any) -> str | None:
+        """Return None, or why the attack cannot run against the defense: it needs a gradient."""
+        if "gradient" in getattr(attack, "needs", ()):
+            return (
+                f"{self.name} counts votes, and a count has no gradient: attack it with what needs "
+                "none (square, spatial, noise, poisoning)"
+            )
+        return None
+
+
+def blurring(sigma: float, task: Task) -> Callable[[Float32], Float32]:
     """Return a Gaussian blur of images (n, d), zeros outside: linear, and its own transpose.
 
     Classifiers that see a few dozen images each are better for it: neighbouring pixels stand for
@@ -27,19 +59,3 @@ def blurring(sigma: float, task: Task) -> Any:
         return out
 
     return blur
-
-
-def check_blur(sigma: float) -> None:
-    """Raise InputError unless sigma makes sense."""
-    if not 0 <= sigma < np.inf:
-        raise InputError(f"blur has to be at least 0, got {sigma}")
-
-
-def refuse_gradients(name: str, n_models: int, attack: Any) -> str | None:
-    """Return why an attack that needs a gradient cannot be run, or None."""
-    if "gradient" in getattr(attack, "needs", ()):
-        return (
-            f"{name} counts the votes of {n_models:,} models, and a count has no gradient: "
-            "attack it with what needs none (square, spatial, noise, poisoning)"
-        )
-    return None

@@ -1,0 +1,187 @@
+"""Where the images of a dataset come from: what a folder or a file holds, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.datasets.idx import MNIST_SHA256, mnist_folder, read_idx_folder, read_mnist
+from fastadv.errors import InputError
+from fastadv.files import UNREADABLE
+from fastadv.protocols import Labels
+from fastadv.seeds import generator
+from fastadv.specs import closest
+
+Rows = npt.NDArray[np.intp]
+
+PARTS = ("train", "val", "test")
+HELD_OUT = 12  # one training image in so many is held out: 5,000 of MNIST's 60,000
+
+
+class Part(NamedTuple):
+    """Images as the source has them, (n, H, W, C) of bytes or floats, and int64 labels (n,)."""
+
+    images: npt.NDArray[Any]
+    labels: Labels
+
+    def take(self, rows: Rows) -> Part:
+        """Return some of the rows."""
+        return Part(self.images[rows], self.labels[rows])
+
+
+def read_source(name: str) -> tuple[dict[str, Part], str]:
+    """Return all three parts, checked, and a hash of the data."""
+    path = Path(name).expanduser()
+    if name == "mnist":
+        path = mnist_folder()
+        arrays = read_mnist()
+    elif path.is_dir():
+        arrays = read_idx_folder(path)
+    elif path.exists():
+        arrays = _read_npz(path)
+    elif path.suffix or len(path.parts) > 1:
+        raise InputError(f"there is no file or folder {name}")
+    else:
+        hint = closest(name, ["mnist"]) or "; there is mnist."
+        raise InputError(
+            f"no dataset {name!r}{hint} Otherwise give a folder of four IDX files or a .npz file"
+        )
+    parts = {
+        part: _check_part(arrays[f"x_{part}"], arrays[f"y_{part}"], part, path)
+        for part in PARTS
+        if f"x_{part}" in arrays
+    }
+    _check_together(parts, path)
+    source_hash = "".join(MNIST_SHA256.values()) if name == "mnist" else hash_arrays(arrays)
+    if "val" not in parts:
+        parts = _hold_out(parts, path)
+    return parts, source_hash
+
+
+def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    keys = ["x_train", "y_train", "x_test", "y_test"]
+    expected = f"expected a .npz file with {', '.join(keys)}"
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    key = "the file"  # what is being read, for the errors
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise InputError(f"{path}: found a file of another kind, {expected}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                if "x_val" in archive or "y_val" in archive:
+                    keys += ["x_val", "y_val"]
+                missing = [key for key in keys if key not in archive]
+                if missing:
+                    found = ", ".join(archive.files) or "no array"
+                    raise InputError(f"{path}: found {found}, expected {', '.join(missing)} too")
+                for key in keys:
+                    arrays[key] = np.asarray(archive[key])
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        if "Object arrays" in str(error):
+            found = f"a pickled object array as {key}"
+            raise InputError(f"{path}: found {found}, expected plain numbers") from None
+        reason = " ".join(str(error).split())  # numpy's texts may have several lines
+        raise InputError(f"{path}: {key} cannot be read ({reason}), {expected}") from None
+    return arrays
+
+
+def hash_arrays(arrays: dict[str, npt.NDArray[Any]]) -> str:
+    """Return a hash of names, types, shapes and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key, array in arrays.items():
+        digest.update(f"{key} {array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _check_part(images: npt.NDArray[Any], labels: npt.NDArray[Any], part: str, path: Path) -> Part:
+    where = f"{path}: {part} images"
+    if images.ndim not in (3, 4) or images.size == 0:
+        form = "shape (n, H, W) or (n, H, W, C)" if images.ndim not in (3, 4) else "some images"
+        raise InputError(f"{where}: found {images.shape}, expected {form}")
+    if images.dtype != np.uint8:
+        if images.dtype.kind != "f":
+            raise InputError(f"{where}: found {images.dtype}, expected uint8 or floats in [0, 1]")
+        low, high = images.min(), images.max()
+        if not (low >= 0 and high <= 1):
+            found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
+            raise InputError(f"{where}: found {found}, expected floats in [0, 1]")
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    return Part(images, _check_labels(labels, len(images), part, path))
+
+
+def _check_labels(labels: npt.NDArray[Any], n_images: int, part: str, path: Path) -> Labels:
+    where = f"{path}: {part} labels"
+    if labels.ndim != 1 or len(labels) != n_images:
+        raise InputError(f"{where}: found shape {labels.shape}, expected ({n_images},) as images")
+    if labels.dtype.kind not in "iuf":
+        raise InputError(f"{where}: found dtype {labels.dtype}, expected whole numbers from 0 on")
+    # The upper bound keeps the conversion to int64 exact; NaN fails every comparison.
+    right = (labels >= 0) & (labels < 2**31) & (labels == np.floor(labels))
+    if not right.all():
+        raise InputError(f"{where}: found {labels[~right][0]:g}, expected whole numbers from 0 on")
+    return labels.astype(np.int64)
+
+
+def _check_together(parts: dict[str, Part], path: Path) -> None:
+    shapes = {name: part.images.shape[1:] for name, part in parts.items()}
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(f"{name} {'x'.join(map(str, s))}" for name, s in shapes.items())
+        raise InputError(f"{path}: found images of {found}, expected one shape (HxWxC) throughout")
+    largest = max(int(part.labels.max()) for part in parts.values())
+    n_images = sum(len(part.labels) for part in parts.values())
+    if largest >= n_images:
+        raise InputError(f"{path}: found label {largest} in {n_images} images, expected 0 to k-1")
+    if len(np.unique(parts["train"].labels)) < 2:
+        raise InputError(f"{path}: found one class of training images, expected two or more")
+
+
+def stratified(labels: Labels, size: int, rng: np.random.Generator, at_least: int = 0) -> Rows:
+    """Draw rows in the proportions of the classes, by the largest remainder.
+
+    Parameters
+    ----------
+    labels : ndarray of int64, shape (n,)
+    size : int
+        How many to draw, at most n.
+    rng : Generator
+    at_least : {0, 1}
+        How many of each class that there is; ``size`` has to suffice for it.
+
+    Returns
+    -------
+    ndarray of int, shape (size,)
+        In ascending order.
+    """
+    counts = np.bincount(labels)
+    quota, remainder = np.divmod(counts * size, len(labels))
+    # A stable sort gives a tie to the lower label, on any platform.
+    quota[np.argsort(-remainder, kind="stable")[: size - quota.sum()]] += 1
+    for label in np.flatnonzero((quota < at_least) & (counts > 0)):
+        quota[np.argmax(quota)] -= 1
+        quota[label] += 1
+    rows = [
+        rng.permutation(np.flatnonzero(labels == label))[:number]
+        for label, number in enumerate(quota)
+    ]
+    return np.sort(np.concatenate(rows))
+
+
+def _hold_out(parts: dict[str, Part], path: Path) -> dict[str, Part]:
+    train = parts["train"]
+    n_train = len(train.labels)
+    if n_train < HELD_OUT:
+        fault = f"found {n_train} training images and none for validation"
+        raise InputError(f"{path}: {fault}, expected {HELD_OUT} or more, or x_val and y_val")
+    rows = stratified(train.labels, n_train // HELD_OUT, generator(0, "validation split"))
+    stays = np.delete(np.arange(n_train), rows)
+    return {"train": train.take(stays), "val": train.take(rows), "test": parts["test"]}

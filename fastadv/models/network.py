@@ -1,0 +1,101 @@
+"""A perceptron as the kernels take it: every parameter in one vector, and the layers' widths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.kernels import dense
+from fastadv.protocols import Float32
+from fastadv.threads import map_chunks
+
+Ints = npt.NDArray[np.int64]
+
+
+class Network(NamedTuple):
+    """The parameters, the widths from the input to the logits, and the activation's code."""
+
+    params: Float32
+    sizes: Ints
+    activation: int
+
+    @property
+    def n_layers(self) -> int:
+        """How many matrices there are."""
+        return len(self.sizes) - 1
+
+    def matrix(self, layer: int) -> Float32:
+        """Return the matrix of a layer, (n_in, n_out); a view."""
+        start, shape = n_params(self.sizes[: layer + 1]), self.sizes[layer : layer + 2]
+        return self.params[start : start + int(shape.prod())].reshape(shape)
+
+    def bias(self, layer: int) -> Float32:
+        """Return the bias of a layer, (n_out,); a view."""
+        stop = n_params(self.sizes[: layer + 2])
+        return self.params[stop - int(self.sizes[layer + 1]) : stop]
+
+    def room(self, n: int) -> tuple[Float32, Float32]:
+        """Return empty arrays for the hidden activations of ``n`` rows and their logits (n, k)."""
+        hidden = np.empty(n * int(self.sizes[1:-1].sum()), dtype=np.float32)
+        return hidden, np.empty((n, int(self.sizes[-1])), dtype=np.float32)
+
+    def forward(self, x: Float32) -> tuple[Float32, Float32]:
+        """Return the logits (n, k) and the hidden activations as the kernels lay them out."""
+        hidden, logits = self.room(len(x))
+        dense.forward(x, *self, hidden, logits)
+        return logits, hidden
+
+    def backward(self, x: Float32, hidden: Float32, dlogits: Float32) -> Float32:
+        """Return the gradient of all parameters (P,), summed over the rows, after `forward`."""
+        deltas, out = np.empty_like(hidden), np.empty_like(self.params)
+        dense.backward(*self, hidden, dlogits, deltas)
+        dense.parameter_gradient(x, self.sizes, hidden, dlogits, deltas, out)
+        return out
+
+
+class Packed:
+    """The matrices as `dense.pack` lays them out: when asked for, and anew after each change."""
+
+    def __init__(self, params: Float32, sizes: Ints) -> None:
+        self._params, self._sizes = params, sizes
+        self._packed: Float32 | None = None
+
+    def changed(self) -> None:
+        """Forget what is packed."""
+        self._packed = None
+
+    def __call__(self) -> Float32:
+        """Return the packed matrices."""
+        packed = self._packed
+        if packed is None:
+            size = dense.packed_size(self._sizes, self._params)
+            packed = np.empty(size, dtype=np.float32)
+            dense.pack(self._params, self._sizes, packed)
+            self._packed = packed
+        return packed
+
+
+def n_params(sizes: Ints) -> int:
+    """Return how many parameters a network of these widths has."""
+    return int(((sizes[:-1] + 1) * sizes[1:]).sum())
+
+
+def add_up(
+    block: Callable[[int, int], tuple[Float32, float]], n: int, rows: int, out: Float32
+) -> float:
+    """Fill ``out`` (P,) with the gradient of a batch of ``n``, and return its loss.
+
+    Parameters
+    ----------
+    block : callable
+        ``block(start, stop)`` returns both for some rows, summed over them. The blocks are of
+        ``rows`` rows and are added in their order, so that no number hangs on the threads.
+    """
+    blocks = map_chunks(block, n, rows)
+    out[:] = blocks[0][0]
+    for gradient, _ in blocks[1:]:
+        out += gradient
+    return sum(loss for _, loss in blocks)

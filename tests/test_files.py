@@ -1,0 +1,54 @@
+"""Files that were written in part or damaged later: never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import TASK, blobs
+
+from fastadv.datasets import load_dataset
+from fastadv.errors import InputError
+from fastadv.grid.store import Row, Store
+from fastadv.models.mlp import MLPClassifier
+
+
+def cell(folder: Path) -> tuple[Path, Callable[[], Any]]:
+    store = Store(folder)
+    row = Row(id="one", dataset="d", model="m", attack="a", defense="none", seed=0, kind="evasion")
+    store.save_cell(row, {"sample_ids": np.arange(30), "robust": np.arange(30) % 2 == 0})
+    return folder / "cells" / "one.npz", lambda: store.load_row("one")
+
+
+def model(folder: Path) -> tuple[Path, Callable[[], Any]]:
+    weights = [np.eye(3, 2, dtype=np.float32)], [np.zeros(2, np.float32)]
+    MLPClassifier.from_weights(*weights).save(folder / "m.npz")
+    return folder / "m.npz", lambda: MLPClassifier.load(folder / "m.npz")
+
+
+def dataset(folder: Path) -> tuple[Path, Callable[[], Any]]:
+    X, y = blobs(24)
+    images = X.reshape(-1, *TASK.image_shape)
+    np.savez_compressed(folder / "d.npz", x_train=images, y_train=y, x_test=images, y_test=y)
+    return folder / "d.npz", lambda: load_dataset(folder / "d.npz")
+
+
+@pytest.mark.parametrize("made", [cell, model, dataset])
+def test_a_damaged_byte_is_an_input_error_or_a_file_that_is_not_there(
+    made: Callable[[Path], tuple[Path, Callable[[], Any]]], tmp_path: Path
+) -> None:
+    path, read = made(tmp_path)
+    whole = path.read_bytes()
+    lost = 0
+    for place in range(0, len(whole), max(len(whole) // 300, 1)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            lost += read() is None
+        except InputError:
+            lost += 1
+    assert lost > 100
