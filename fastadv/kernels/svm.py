@@ -18,7 +18,6 @@ from fastadv.kernels.lbfgs import dot
 
 _SINGULAR = 1e-12  # a pivot that has lost this share of its diagonal is rounding
 _ROUNDING = 16 * 2.0**-52  # of a sum of terms of size 1, generously
-_EXCHANGES = 12  # of sets of multipliers; two to five are usual
 _FEWER, _PAIRS = 0.1, 10  # pairs are moved until the violation is this share, so many at most
 
 
@@ -33,7 +32,7 @@ def _can_shrink(a, y, C, i):
 
 
 @exact_kernel
-def _snap(value, sign, C):
+def snap(value, sign, C):
     """Return a multiplier that rounding has put on or beyond a bound as that bound."""
     alpha = value * sign
     if alpha <= 0.0:
@@ -42,25 +41,28 @@ def _snap(value, sign, C):
 
 
 @exact_kernel
+def add_rows(factors, used, rows, out):
+    """Add to ``out`` (d,) the ``used`` rows times their factors, four a pass over it."""
+    done = used.size - used.size % 4
+    for s in range(0, done, 4):
+        i, j, k, m = used[s], used[s + 1], used[s + 2], used[s + 3]
+        p, q, r, t = rows[i], rows[j], rows[k], rows[m]
+        for c in range(out.size):
+            out[c] += (factors[i] * p[c] + factors[j] * q[c]) + (
+                factors[k] * r[c] + factors[m] * t[c]
+            )
+    for s in range(done, used.size):
+        row = rows[used[s]]
+        for c in range(out.size):
+            out[c] += factors[used[s]] * row[c]
+
+
+@exact_kernel
 def dual_gradient(K, y, a, g):
     """Fill ``g`` with K a - y."""
     for i in range(y.size):
         g[i] = -y[i]
-    used = np.empty(y.size, np.int64)
-    n_used = 0
-    for i in range(y.size):
-        used[n_used] = i
-        n_used += a[i] != 0.0
-    done = n_used - n_used % 4
-    for s in range(0, done, 4):  # four rows a pass, so that g is read and written less often
-        i, j, k, m = used[s], used[s + 1], used[s + 2], used[s + 3]
-        p, q, r, t = K[i], K[j], K[k], K[m]
-        for c in range(y.size):
-            g[c] += (a[i] * p[c] + a[j] * q[c]) + (a[k] * r[c] + a[m] * t[c])
-    for s in range(done, n_used):
-        row = K[used[s]]
-        for c in range(y.size):
-            g[c] += a[used[s]] * row[c]
+    add_rows(a, np.flatnonzero(a), K, g)
 
 
 @exact_kernel
@@ -111,8 +113,8 @@ def pair_step(K, y, C, a, g, i, j):
     room_i = (C if y[i] > 0.0 else 0.0) - a[i]
     room_j = a[j] + (0.0 if y[j] > 0.0 else C)
     step = min((g[j] - g[i]) / curvature, room_i, room_j)
-    a[i] = _snap(a[i] + step, y[i], C)
-    a[j] = _snap(a[j] - step, y[j], C)
+    a[i] = snap(a[i] + step, y[i], C)
+    a[j] = snap(a[j] - step, y[j], C)
     for k in range(y.size):
         g[k] += step * (K[i, k] - K[j, k])
 
@@ -240,58 +242,6 @@ def _flat_direction(g, rows, U, k, direction):
 
 
 @exact_kernel
-def exchange_sets(K, y, C, tolerance, a, g):
-    """Train by guessing which multipliers are free, and exchanging at once all that disprove it.
-
-    Those that come out beyond a bound are put there, those at a bound that violate optimality are
-    freed. From the solution of a similar problem that takes a few turns, but nothing says that it
-    has to end (block pivoting: Judice and Pires, Comput. Oper. Res. 1994). Returns whether it did,
-    with the free rows and their `reduced_factor`; if not, ``a`` is left as it was. ``g`` is
-    overwritten.
-    """
-    trial = a.copy()
-    rows = free_rows(y, C, trial)
-    U, rank = reduced_factor(K, rows)
-    for _ in range(_EXCHANGES):
-        if rows.size < 2 or rank < rows.size - 1:
-            break
-        for r in rows:
-            trial[r] = 0.0
-        trial[rows[0]] = -trial.sum()
-        dual_gradient(K, y, trial, g)
-        direction = np.empty(rows.size)
-        _newton_direction(g, rows, U, direction)
-        for i in range(rows.size):
-            trial[rows[i]] += direction[i]
-        dual_gradient(K, y, trial, g)
-        if _exchange(y, C, tolerance, trial, g, g[rows[0]]) == 0:
-            a[:] = trial
-            return True, rows, U
-        rows = free_rows(y, C, trial)
-        U, rank = reduced_factor(K, rows)
-    return False, rows, U
-
-
-@exact_kernel
-def _exchange(y, C, tolerance, a, g, level):
-    """Put on its bound what is beyond, free what violates optimality; return how many there were.
-
-    ``level`` is the gradient of the free ones. ``a`` is modified: a freed one is put in the middle.
-    """
-    exchanged = 0
-    for i in range(y.size):
-        alpha, slack = a[i] * y[i], (g[i] - level) * y[i]
-        if alpha == 0.0 or alpha == C:
-            if slack < -tolerance if alpha == 0.0 else slack > tolerance:
-                a[i] = y[i] * C / 2.0
-                exchanged += 1
-        elif not 0.0 < alpha < C:
-            a[i] = _snap(a[i], y[i], C)
-            exchanged += 1
-    return exchanged
-
-
-@exact_kernel
 def _follow(K, y, C, a, g, rows, direction, length):
     """Move the free ``rows`` along ``direction`` up to ``length``. ``a``, ``g`` are modified.
 
@@ -310,7 +260,7 @@ def _follow(K, y, C, a, g, rows, direction, length):
         if i == blocking:
             a[r] = C * y[r] if direction[i] * y[r] > 0.0 else 0.0
         else:
-            a[r] = _snap(a[r] + change, y[r], C)
+            a[r] = snap(a[r] + change, y[r], C)
         if change != 0.0:
             for k in range(y.size):
                 g[k] += change * K[r, k]
@@ -384,23 +334,6 @@ def solve(K, y, C, tolerance, max_rounds, a, g):
             i, _, violation = worst_pair(y, C, a, g)
             if violation <= goal:
                 break
-
-
-@exact_kernel
-def solve_again(K, y, C, tolerance, max_rounds, a, g):
-    """Train as `solve` does, from the solution ``a`` of a similar problem.
-
-    Returns also the margin support vectors, and the `reduced_factor` of those that are independent
-    with its rank.
-    """
-    solved, margin, U = exchange_sets(K, y, C, tolerance / 2.0, a, g)
-    _, _, violation = worst_pair(y, C, a, g)
-    if solved and violation <= tolerance:
-        return bias(y, C, a, g), violation, 0, margin, U, U.shape[0]
-    b, violation, rounds = solve(K, y, C, tolerance, max_rounds, a, g)
-    margin = free_rows(y, C, a)
-    U, rank = reduced_factor(K, margin)
-    return b, violation, rounds, margin, U, rank
 
 
 @exact_kernel

@@ -18,7 +18,7 @@ validation. ``gamma`` 0 stands for the linear kernel, which needs no ``K_val``: 
 
 import numpy as np
 
-from fastadv.kernels import svm
+from fastadv.kernels import svm, svm_margin
 from fastadv.kernels._jit import exact_kernel, kernel
 from fastadv.kernels.lbfgs import dot
 
@@ -50,20 +50,8 @@ def products(rows, x, out):
 def add_rows(factors, rows, points, out):
     """Add to ``out`` (d,) the sum of the factors (n + p,) times the clean rows and the points."""
     n = factors.size - points.shape[0]
-    used = np.flatnonzero(factors[:n])
-    done = used.size - used.size % 4
-    for u in range(0, done, 4):  # four a pass over the sum
-        i, j, k, m = used[u], used[u + 1], used[u + 2], used[u + 3]
-        p, q, r, s = rows[i], rows[j], rows[k], rows[m]
-        for c in range(out.size):
-            out[c] += (factors[i] * p[c] + factors[j] * q[c]) + (
-                factors[k] * r[c] + factors[m] * s[c]
-            )
-    for u in range(done, used.size):
-        _add(factors[used[u]], rows[used[u]], out)
-    for c in range(points.shape[0]):
-        if factors[n + c] != 0.0:
-            _add(factors[n + c], points[c], out)
+    svm.add_rows(factors, np.flatnonzero(factors[:n]), rows, out)
+    svm.add_rows(factors[n:], np.flatnonzero(factors[n:]), points, out)
 
 
 @exact_kernel
@@ -108,32 +96,28 @@ def hinge(y_val, f, w):
 
 
 @exact_kernel
-def adjoint(K, y, C, a, g, margin, U, rank, load, total, v):
+def adjoint(y, C, a, g, margin, inverse, load, total, v):
     """Fill ``v`` (n + p,): minus the derivative of the loss by f at the rows that fix a and b.
 
     Those are S; where S is empty b lies in the middle of what two rows allow, and they count half.
-    ``margin`` is S, ``U`` the factor of its ``rank`` independent rows (`svm.reduced_factor`).
-    ``load`` (n + p,) holds K_i,val w for each i of S, and ``total`` is 1'w.
+    For ``margin``, S, and ``inverse`` see svm_margin.py. ``load`` (n + p,) holds K_i,val w for each
+    i of S, and ``total`` is 1'w.
     """
     for i in range(v.size):
         v[i] = 0.0
-    if margin.size == 0:
+    m = margin[0]
+    if m == 0:
         up, low, _ = svm.worst_pair(y, C, a, g)
         v[up] += total / 2.0
         v[low] += total / 2.0
         return
-    # v sums to 1'w: all of it on the first row of S, and z what the others take from there.
-    first, z = margin[0], np.empty(margin.size - 1)
-    from_first = load[first] - total * K[first, first]
-    for i in range(z.size):
-        r = margin[i + 1]
-        z[i] = load[r] - total * K[first, r] - from_first
-    svm.solve_transposed(U, rank, z)
-    svm.solve_upper(U, rank, z)
-    v[first] = total
-    for i in range(rank):
-        v[margin[i + 1]] = z[i]
-        v[first] -= z[i]
+    right, solution = np.empty(m + 1), np.empty(m + 1)
+    right[0] = total
+    for i in range(1, m + 1):
+        right[i] = load[margin[i]]
+    svm_margin.times(inverse, right, solution)
+    for i in range(1, m + 1):
+        v[margin[i]] = solution[i]
 
 
 @exact_kernel
@@ -205,20 +189,23 @@ def take(x, columns, held):
 @exact_kernel
 def poison_gradient(
     rows, squares, y, y_val, gamma, C, tolerance, max_rounds, points, columns,
-    last, K, K_val, a, g, v, w, held, pull, out,
+    last, K, K_val, margin, inverse, a, g, v, w, held, pull, out,
 ):  # fmt: skip
     """Train with the points, from the last solution on; fill ``out`` (p, D) with the gradient.
 
     ``points`` (p, D) are 0 in all other columns than the d ``columns`` that the rows are made of.
-    ``last`` (p, d) holds the points that ``K`` and ``K_val`` are of, ``a`` and ``g`` their solution;
-    everything from there on is modified. Returns the loss, and the violation and the rounds of
-    `svm.solve`.
+    ``last`` (p, d) holds the points that ``K`` and ``K_val`` are of, ``margin``, ``inverse`` (see
+    svm_margin.py), ``a`` and ``g`` their solution; everything from there on is modified. Returns the
+    loss, and the violation and the rounds of `svm.solve`.
     """
     n = a.size - points.shape[0]
     for c in range(points.shape[0]):
         if take(points[c], columns, last[c]):
+            svm_margin.forget(n + c, margin, inverse)
             update_kernel(rows, squares, last, c, gamma, K, K_val)
-    bias, violation, rounds, margin, U, rank = svm.solve_again(K, y, C, tolerance, max_rounds, a, g)
+    bias, violation, rounds = svm_margin.solve_again(
+        K, y, C, tolerance, max_rounds, margin, inverse, a, g
+    )
     f, load, coef = np.empty(w.size), np.empty(a.size), np.zeros(pull.size)
     if gamma == 0.0:
         add_rows(a, rows[:n], last, coef)
@@ -233,13 +220,13 @@ def poison_gradient(
     gradient = np.empty(last.shape)
     if gamma == 0.0:
         linear_pull(rows, w, held, pull)
-        for i in margin:
+        for i in margin[1 : margin[0] + 1]:
             load[i] = dot(rows[i], pull) if i < n else dot(last[i - n], pull)
-        adjoint(K, y, C, a, g, margin, U, rank, load, total, v)
+        adjoint(y, C, a, g, margin, inverse, load, total, v)
         linear_gradient(rows[:n], last, a, v, coef, pull, gradient)
     else:
         products(K_val, w, load)
-        adjoint(K, y, C, a, g, margin, U, rank, load, total, v)
+        adjoint(y, C, a, g, margin, inverse, load, total, v)
         rbf_gradient(rows, last, gamma, K, K_val, a, v, w, gradient)
     out[:] = 0.0
     for c in range(points.shape[0]):

@@ -52,8 +52,9 @@ class Objective:
         K[:n, :n] = kernel_matrix(X, X, gamma)
         if gamma > 0:
             K_val[:n] = kernel_matrix(X, held[n:].astype(np.float64), gamma)
+        margin, inverse = np.zeros(size + 1, np.int64), np.empty((size + 1, size + 1))
         a, g, v = np.zeros((3, size))
-        self._solution = K, K_val, a, g, v, np.zeros(m)
+        self._solution = K, K_val, margin, inverse, a, g, v, np.zeros(m)
 
     def _hold(self, columns: npt.NDArray[np.intp]) -> None:
         """Work on these columns; in the others all rows and points are 0, as at an image's rim."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fastadv.reference import svm
 
 Floats = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
 
 
 def kernel(X: Floats, Z: Floats, gamma: float) -> Floats:
@@ -110,9 +111,9 @@ def rbf_gradient(
 
 def poison_gradient(
     rows: Floats, squares: Floats, y: Floats, y_val: Floats, gamma: float, C: float,
-    tolerance: float, max_rounds: int, points: Floats, columns: npt.NDArray[np.intp],
-    last: Floats, K: Floats, K_val: Floats, a: Floats, g: Floats, v: Floats, w: Floats,
-    held: Floats, pull: Floats, out: Floats,
+    tolerance: float, max_rounds: int, points: Floats, columns: Ints,
+    last: Floats, K: Floats, K_val: Floats, margin: Ints, inverse: Floats, a: Floats, g: Floats,  # noqa: ARG001
+    v: Floats, w: Floats, held: Floats, pull: Floats, out: Floats,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Train with the points; fill ``out`` (p, d) with the gradient of the loss, and return that."""
     n, val = len(rows) - len(w), rows[-len(w) :]

@@ -1,0 +1,175 @@
+"""An SVM trained again from the solution of a similar problem, by its margin support vectors.
+
+With S the margin support vectors and all other multipliers at their bounds, the optimality
+conditions of the dual (see svm.py) are linear:
+
+    H (b, a_S) = (-sum of the other a_i,  y_S - K_S,other a_other),   H = [0 1'; 1 K_SS]
+
+From one problem to the next S loses and gains a few rows. So the inverse of H is kept, and made that
+of one row more or less in some m^2 operations (bordering), where a new factor takes m^3. Rounding
+adds up in it, as what is left of the conditions shows; `svm.solve` and a new inverse then help.
+
+``margin`` (n + 1,) holds m, the number of rows of S, and then the rows. ``inverse`` (n + 1, n + 1)
+holds that of H in its leading m + 1 rows and columns, the sum's first and then in the order of S.
+"""
+
+import numpy as np
+
+from fastadv.kernels import svm
+from fastadv.kernels._jit import exact_kernel
+
+_SINGULAR = 1e-10  # a row with this share of its square outside the hull of the others is in it
+_EXCHANGES = 12  # of sets of multipliers; two to five are usual
+
+
+@exact_kernel
+def times(matrix, x, out):
+    """Fill ``out`` (k,) with x (k,) times the leading rows and columns of ``matrix``."""
+    for j in range(out.size):
+        out[j] = 0.0
+    for i in range(x.size):
+        row = matrix[i]
+        for j in range(out.size):
+            out[j] += x[i] * row[j]
+
+
+@exact_kernel
+def append(K, r, margin, inverse):
+    """Add row ``r`` to the margin and return True; or False, if it depends on those in it."""
+    m = margin[0]
+    if m == 0:
+        inverse[0, 0], inverse[0, 1], inverse[1, 0], inverse[1, 1] = -K[r, r], 1.0, 1.0, 0.0
+    else:
+        column, z = np.empty(m + 1), np.empty(m + 1)
+        column[0] = 1.0
+        for i in range(1, m + 1):
+            column[i] = K[r, margin[i]]
+        times(inverse, column, z)
+        rest = K[r, r]
+        for i in range(m + 1):
+            rest -= column[i] * z[i]
+        if rest <= _SINGULAR * (K[r, r] + K[margin[1], margin[1]]):
+            return False
+        for i in range(m + 1):
+            scaled = z[i] / rest
+            for j in range(m + 1):
+                inverse[i, j] += scaled * z[j]
+            inverse[i, m + 1] = inverse[m + 1, i] = -scaled
+        inverse[m + 1, m + 1] = 1.0 / rest
+    margin[0], margin[m + 1] = m + 1, r
+    return True
+
+
+@exact_kernel
+def remove(i, margin, inverse):
+    """Take the row at place ``i`` out of the margin; the last one gets its place."""
+    m = margin[0]
+    if m > 1:
+        column = inverse[i, : m + 1].copy()
+        for j in range(m + 1):
+            scaled = column[j] / column[i]
+            for k in range(m + 1):
+                inverse[j, k] -= scaled * column[k]
+        for j in range(m):
+            inverse[i, j] = inverse[j, i] = inverse[m, j]
+        inverse[i, i] = inverse[m, m]
+    margin[0], margin[i] = m - 1, margin[m]
+
+
+@exact_kernel
+def forget(r, margin, inverse):
+    """Take row ``r``, of which the kernel is about to change, out of the margin if it is there."""
+    for i in range(1, margin[0] + 1):
+        if margin[i] == r:
+            remove(i, margin, inverse)
+            return
+
+
+@exact_kernel
+def match(K, y, C, a, margin, inverse):
+    """Make the margin that of ``a``, and return True; dependent rows are left out, and it is False."""
+    inside = np.zeros(y.size, np.bool_)
+    for i in range(margin[0], 0, -1):
+        r = margin[i]
+        if 0.0 < a[r] * y[r] < C:
+            inside[r] = True
+        else:
+            remove(i, margin, inverse)
+    whole = True
+    for r in range(y.size):
+        if 0.0 < a[r] * y[r] < C and not inside[r]:
+            whole &= append(K, r, margin, inverse)
+    return whole
+
+
+@exact_kernel
+def _meet_conditions(K, y, margin, inverse, a, g):
+    """Give the margin the multipliers that meet its conditions. Returns the bias; ``g`` is filled."""
+    m = margin[0]
+    for r in margin[1 : m + 1]:
+        a[r] = 0.0
+    svm.dual_gradient(K, y, a, g)
+    right, solution = np.empty(m + 1), np.empty(m + 1)
+    right[0] = -a.sum()
+    for i in range(1, m + 1):
+        right[i] = -g[margin[i]]
+    times(inverse, right, solution)
+    for i in range(1, m + 1):
+        a[margin[i]] = solution[i]
+    svm.add_rows(a, margin[1 : m + 1], K, g)
+    return solution[0]
+
+
+@exact_kernel
+def _exchange(y, C, tolerance, a, g, level):
+    """Put on its bound what is beyond, free what violates optimality; return how many there were.
+
+    ``level`` is the gradient of the free ones. ``a`` is modified: a freed one is put in the middle.
+    """
+    exchanged = 0
+    for i in range(y.size):
+        alpha, slack = a[i] * y[i], (g[i] - level) * y[i]
+        if alpha == 0.0 or alpha == C:
+            if slack < -tolerance if alpha == 0.0 else slack > tolerance:
+                a[i] = y[i] * C / 2.0
+                exchanged += 1
+        elif not 0.0 < alpha < C:
+            a[i] = svm.snap(a[i], y[i], C)
+            exchanged += 1
+    return exchanged
+
+
+@exact_kernel
+def exchange_sets(K, y, C, tolerance, margin, inverse, a, g):
+    """Train by guessing which multipliers are free, and exchanging at once all that disprove it.
+
+    Those that come out beyond a bound are put there, those at a bound that violate optimality are
+    freed. From the solution of a similar problem that takes a few turns, but nothing says that it
+    has to end (block pivoting: Judice and Pires, Comput. Oper. Res. 1994). Returns whether it did;
+    if not, ``a`` is left as it was. ``g`` is overwritten, ``margin`` and ``inverse`` are modified.
+    """
+    trial = a.copy()
+    for _ in range(_EXCHANGES):
+        if not match(K, y, C, trial, margin, inverse) or margin[0] == 0:
+            return False
+        bias = _meet_conditions(K, y, margin, inverse, trial, g)
+        if _exchange(y, C, tolerance, trial, g, -bias) == 0:
+            a[:] = trial
+            return True
+    return False
+
+
+@exact_kernel
+def solve_again(K, y, C, tolerance, max_rounds, margin, inverse, a, g):
+    """Train as `svm.solve` does, from the solution ``a`` of a similar problem.
+
+    ``margin`` and ``inverse``, of rows whose kernel ``K`` still holds, become those of the solution.
+    """
+    solved = exchange_sets(K, y, C, tolerance / 2.0, margin, inverse, a, g)
+    _, _, violation = svm.worst_pair(y, C, a, g)
+    if solved and violation <= tolerance:
+        return svm.bias(y, C, a, g), violation, 0
+    solution = svm.solve(K, y, C, tolerance, max_rounds, a, g)
+    margin[0] = 0
+    match(K, y, C, a, margin, inverse)
+    return solution
