@@ -172,14 +172,14 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         self.check_parameters()
         model: SVC = clone(self)
         if self.kernel == "rbf":
-            model.gamma = self._gamma_on(np.asarray(X, dtype=np.float64))
+            model.gamma = self._gamma_on(X)
         return model
 
-    def _gamma_on(self, X: Float64) -> float:
+    def _gamma_on(self, X: Floats) -> float:
         if self.kernel == "linear":
             return 0.0
         if self.gamma == "scale":
-            spread = float(X.var())
+            spread = float(np.asarray(X, dtype=np.float64).var())
             return 1.0 / (X.shape[1] * spread) if spread > 0 else 1.0
         return 1.0 / X.shape[1] if self.gamma == "auto" else float(self.gamma)
 
@@ -227,7 +227,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         if strange.any():
             raise InputError(f"y_val holds the label {y_val[strange][0]}, which y_train does not")
         clean = np.delete(np.arange(len(signs)), index)
-        X_clean = np.asarray(X_train, dtype=np.float64)[clean]
+        X_clean = np.asarray(X_train)[clean]
         return Objective(
             np.concatenate([narrow(X_clean), narrow(X_val)]),
             np.concatenate([signs[clean], signs[index]]),

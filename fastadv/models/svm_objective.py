@@ -95,8 +95,9 @@ def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:
 
     In the calling thread: attacks ask for it from their own.
     """
-    squares_x, squares_z = np.square(X).sum(axis=1), np.square(Z).sum(axis=1)
     out = np.empty((len(X), len(Z)))
+    if gamma > 0:
+        squares_x, squares_z = np.square(X).sum(axis=1), np.square(Z).sum(axis=1)
     with one_blas_thread():
         for start in range(0, len(X), _CHUNK):
             K = out[start : start + _CHUNK]

@@ -323,10 +323,13 @@ def _objective(
     labels: Labels,
     moving: npt.NDArray[np.intp] | None = None,
 ) -> PoisonObjective:
-    """Return the loss that the attacker looks at, as a function of the points (or those moving)."""
+    """Return the loss that the attacker looks at, as a function of the points (or those moving).
+
+    The points are whole numbers of the type of X (see `Feasible`).
+    """
     index = np.arange(len(points)) if moving is None else moving
     objective: PoisonObjective = model.poison_objective(
-        np.concatenate([X.astype(np.float64), points]), np.concatenate([y, labels]),
+        np.concatenate([X, points.astype(X.dtype)]), np.concatenate([y, labels]),
         len(X) + index, X_val, goal.wanted(y_val),
     )  # fmt: skip
     return objective
