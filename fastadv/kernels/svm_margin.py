@@ -17,6 +17,7 @@ import numpy as np
 
 from fastadv.kernels import svm
 from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels.lbfgs import dot
 
 _SINGULAR = 1e-10  # a row with this share of its square outside the hull of the others is in it
 _EXCHANGES = 12  # of sets of multipliers; two to five are usual
@@ -24,10 +25,15 @@ _EXCHANGES = 12  # of sets of multipliers; two to five are usual
 
 @exact_kernel
 def times(matrix, x, out):
-    """Fill ``out`` (k,) with x (k,) times the leading rows and columns of ``matrix``."""
+    """Fill ``out`` (k,) with the leading rows and columns of ``matrix``, symmetric, times x (k,)."""
     for j in range(out.size):
         out[j] = 0.0
-    for i in range(x.size):
+    done = x.size - x.size % 4
+    for i in range(0, done, 4):  # four rows a pass over the sums
+        p, q, r, s = matrix[i], matrix[i + 1], matrix[i + 2], matrix[i + 3]
+        for j in range(out.size):
+            out[j] += (x[i] * p[j] + x[i + 1] * q[j]) + (x[i + 2] * r[j] + x[i + 3] * s[j])
+    for i in range(done, x.size):
         row = matrix[i]
         for j in range(out.size):
             out[j] += x[i] * row[j]
@@ -40,24 +46,31 @@ def append(K, r, margin, inverse):
     if m == 0:
         inverse[0, 0], inverse[0, 1], inverse[1, 0], inverse[1, 1] = -K[r, r], 1.0, 1.0, 0.0
     else:
-        column, z = np.empty(m + 1), np.empty(m + 1)
+        column, z = np.empty(m + 1), inverse[m + 1, : m + 1]
         column[0] = 1.0
         for i in range(1, m + 1):
             column[i] = K[r, margin[i]]
         times(inverse, column, z)
-        rest = K[r, r]
-        for i in range(m + 1):
-            rest -= column[i] * z[i]
+        rest = K[r, r] - dot(column, z)
         if rest <= _SINGULAR * (K[r, r] + K[margin[1], margin[1]]):
             return False
+        scale = 1.0 / rest
+        _add_square(scale, z, inverse)
         for i in range(m + 1):
-            scaled = z[i] / rest
-            for j in range(m + 1):
-                inverse[i, j] += scaled * z[j]
-            inverse[i, m + 1] = inverse[m + 1, i] = -scaled
-        inverse[m + 1, m + 1] = 1.0 / rest
+            z[i] *= -scale
+            inverse[i, m + 1] = z[i]
+        inverse[m + 1, m + 1] = scale
     margin[0], margin[m + 1] = m + 1, r
     return True
+
+
+@exact_kernel
+def _add_square(factor, z, matrix):
+    """Add a factor times z z' to the leading rows and columns of ``matrix``."""
+    for i in range(z.size):
+        scaled = factor * z[i]
+        for j in range(z.size):
+            matrix[i, j] += scaled * z[j]
 
 
 @exact_kernel
@@ -66,10 +79,7 @@ def remove(i, margin, inverse):
     m = margin[0]
     if m > 1:
         column = inverse[i, : m + 1].copy()
-        for j in range(m + 1):
-            scaled = column[j] / column[i]
-            for k in range(m + 1):
-                inverse[j, k] -= scaled * column[k]
+        _add_square(-1.0 / column[i], column, inverse)
         for j in range(m):
             inverse[i, j] = inverse[j, i] = inverse[m, j]
         inverse[i, i] = inverse[m, m]

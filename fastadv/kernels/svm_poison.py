@@ -9,7 +9,7 @@ all points and pixels. With S the margin support vectors and w_k = dL/df(x_k),
 where K'(z, x) is the derivative in x: z, or 2 gamma K(z, x) (z - x). The terms in v_c, which is 0
 unless x_c is itself in S, are missing from the published formula.
 
-``rows`` (n + m, d) holds the rows that stay as they are, the clean ones and those of validation, as
+The clean rows ``clean`` (n, d) and those of validation ``val`` (m, d) are in the form of blocks.py,
 float64 or, where that holds them too, float32: the products with them wait for memory. ``K``
 (n + p, n + p) is the kernel of the clean rows and the points, ``K_val`` (n + p, m) theirs with
 validation. ``gamma`` 0 stands for the linear kernel, which needs no ``K_val``: f and the products
@@ -18,8 +18,8 @@ validation. ``gamma`` 0 stands for the linear kernel, which needs no ``K_val``: 
 
 import numpy as np
 
-from fastadv.kernels import svm, svm_margin
-from fastadv.kernels._jit import exact_kernel, kernel
+from fastadv.kernels import blocks, svm, svm_margin
+from fastadv.kernels._jit import exact_kernel
 from fastadv.kernels.lbfgs import dot
 
 
@@ -29,45 +29,57 @@ def _add(factor, x, out):
         out[j] += factor * x[j]
 
 
-@kernel
-def products(rows, x, out):
-    """Fill ``out`` (n,) with the products of the rows with x; four a pass over x."""
-    done = out.size - out.size % 4
-    for i in range(0, done, 4):
-        p, q, r, s = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
-        at_p, at_q, at_r, at_s = 0.0, 0.0, 0.0, 0.0
-        for j in range(x.size):
-            at_p += p[j] * x[j]
-            at_q += q[j] * x[j]
-            at_r += r[j] * x[j]
-            at_s += s[j] * x[j]
-        out[i], out[i + 1], out[i + 2], out[i + 3] = at_p, at_q, at_r, at_s
-    for i in range(done, out.size):
-        out[i] = dot(rows[i], x)
-
-
 @exact_kernel
-def add_rows(factors, rows, points, out):
-    """Add to ``out`` (d,) the sum of the factors (n + p,) times the clean rows and the points."""
+def add_rows(factors, clean, points, out):
+    """Add to ``out`` the sum of the factors (n + p,) times the clean rows and the points."""
     n = factors.size - points.shape[0]
-    svm.add_rows(factors, np.flatnonzero(factors[:n]), rows, out)
-    svm.add_rows(factors[n:], np.flatnonzero(factors[n:]), points, out)
+    for i in range(n):
+        if factors[i] != 0.0:
+            blocks.add(factors[i], clean, i, out)
+    for c in range(points.shape[0]):
+        if factors[n + c] != 0.0:
+            _add(factors[n + c], points[c], out)
 
 
 @exact_kernel
-def update_kernel(rows, squares, points, c, gamma, K, K_val):
+def fill_kernel(clean, val, width, gamma, squares, K, K_val):
+    """Fill what depends on the clean rows alone in ``K`` and ``K_val``, and ``squares`` (n + m,).
+
+    Those are |x|^2 of the clean rows and of validation, which the linear kernel needs not. ``width``
+    is d in whole blocks.
+    """
+    values, columns, starts = clean
+    n, x = starts.size - 1, np.empty(width)
+    if gamma > 0.0:
+        blocks.squares(clean, squares[:n])
+        blocks.squares(val, squares[n:])
+    for i in range(n):
+        x[:] = 0.0
+        blocks.add(1.0, clean, i, x)
+        row = K[i, i:n]
+        blocks.products((values, columns, starts[i:]), x, row)
+        if gamma > 0.0:
+            _rbf(squares[i], squares[i:n], gamma, row)
+            blocks.products(val, x, K_val[i])
+            _rbf(squares[i], squares[n:], gamma, K_val[i])
+        for j in range(i, n):
+            K[j, i] = K[i, j]
+
+
+@exact_kernel
+def update_kernel(clean, val, squares, points, c, gamma, K, K_val):
     """Bring what depends on point ``c`` in ``K`` and ``K_val`` up to date. Both are modified.
 
     ``squares`` (n + m,) holds |x|^2 of the rows.
     """
     n, x = K.shape[0] - points.shape[0], points[c]
     row = K[n + c]
-    products(rows[:n], x, row[:n])
+    blocks.products(clean, x, row[:n])
     for i in range(points.shape[0]):
         row[n + i] = dot(points[i], x)
     square = row[n + c]
     if gamma > 0.0:
-        products(rows[n:], x, K_val[n + c])
+        blocks.products(val, x, K_val[n + c])
         _rbf(square, squares[n:], gamma, K_val[n + c])
         _rbf(square, squares[:n], gamma, row[:n])
         for i in range(points.shape[0]):
@@ -121,95 +133,91 @@ def adjoint(y, C, a, g, margin, inverse, load, total, v):
 
 
 @exact_kernel
-def linear_pull(rows, w, held, pull):
-    """Bring ``pull`` (d,), sum_k held_k x_k, up to date with ``w``; few w_k change in a step."""
-    n = rows.shape[0] - w.size
+def linear_pull(val, w, held, pull):
+    """Bring ``pull``, sum_k held_k x_k, up to date with ``w``; few w_k change in a step."""
     for k in range(w.size):
         if w[k] != held[k]:
-            _add(w[k] - held[k], rows[n + k], pull)
+            blocks.add(w[k] - held[k], val, k, pull)
             held[k] = w[k]
 
 
 @exact_kernel
-def linear_gradient(rows, points, a, v, coef, pull, out):
+def linear_gradient(clean, points, a, v, coef, pull, out):
     """Fill ``out`` (p, d) with the derivative of the loss for the linear kernel.
 
-    ``coef`` (d,) is sum_i a_i x_i.
+    ``coef`` is sum_i a_i x_i.
     """
     n, total = a.size - points.shape[0], np.zeros(pull.size)
-    add_rows(v, rows, points, total)
+    add_rows(v, clean, points, total)
     for c in range(points.shape[0]):
         for j in range(out.shape[1]):
             out[c, j] = a[n + c] * (pull[j] - total[j]) - v[n + c] * coef[j]
 
 
 @exact_kernel
-def rbf_gradient(rows, points, gamma, K, K_val, a, v, w, out):
+def rbf_gradient(clean, val, points, gamma, K, K_val, a, v, w, out):
     """Fill ``out`` (p, d) with the derivative of the loss for the RBF kernel."""
     n, m = a.size - points.shape[0], w.size
-    train, val, no_points = np.empty(a.size), np.empty(m), points[:0]
+    of_train, of_val, no_points = np.empty(a.size), np.empty(m), points[:0]
     for c in range(points.shape[0]):
-        a_c, v_c, total, row = a[n + c], v[n + c], 0.0, out[c]
+        a_c, v_c, total, row = a[n + c], v[n + c], 0.0, np.zeros(points.shape[1])
         for i in range(a.size):
-            train[i] = -2.0 * gamma * (a_c * v[i] + v_c * a[i]) * K[n + c, i]
-            total += train[i]
+            of_train[i] = -2.0 * gamma * (a_c * v[i] + v_c * a[i]) * K[n + c, i]
+            total += of_train[i]
         for k in range(m):
-            val[k] = 2.0 * gamma * a_c * w[k] * K_val[n + c, k]
-            total += val[k]
-        for j in range(row.size):
-            row[j] = 0.0
-        add_rows(train, rows[:n], points, row)
-        add_rows(val, rows[n:], no_points, row)
+            of_val[k] = 2.0 * gamma * a_c * w[k] * K_val[n + c, k]
+            total += of_val[k]
+        add_rows(of_train, clean, points, row)
+        add_rows(of_val, val, no_points, row)
         _add(-total, points[c], row)
+        out[c] = row[: out.shape[1]]
 
 
 @exact_kernel
-def check_points(points, columns):
-    """Return whether all values of ``points`` are finite, and whether all others than in ``columns`` are 0."""
-    finite, everywhere, inside = True, 0, 0
+def _finite(points):
+    finite = True
     for c in range(points.shape[0]):
         for j in range(points.shape[1]):
-            finite &= points[c, j] - points[c, j] == 0.0
-            everywhere += points[c, j] != 0.0
-        for j in range(columns.size):
-            inside += points[c, columns[j]] != 0.0
-    return finite, everywhere == inside
+            finite &= abs(points[c, j]) < np.inf
+    return finite
 
 
 @exact_kernel
-def take(x, columns, held):
-    """Fill ``held`` with the ``columns`` of ``x``; return whether that changes it."""
+def take(x, held):
+    """Copy ``x`` to the head of ``held``; return whether that changes it."""
     changed = False
-    for j in range(columns.size):
-        changed |= held[j] != x[columns[j]]
-        held[j] = x[columns[j]]
+    for j in range(x.size):
+        changed |= held[j] != x[j]
+        held[j] = x[j]
     return changed
 
 
 @exact_kernel
 def poison_gradient(
-    rows, squares, y, y_val, gamma, C, tolerance, max_rounds, points, columns,
+    clean, val, squares, y, y_val, gamma, C, tolerance, max_rounds, points,
     last, K, K_val, margin, inverse, a, g, v, w, held, pull, out,
 ):  # fmt: skip
-    """Train with the points, from the last solution on; fill ``out`` (p, D) with the gradient.
+    """Train with the ``points`` (p, d), from the last solution on; fill ``out`` with the gradient.
 
-    ``points`` (p, D) are 0 in all other columns than the d ``columns`` that the rows are made of.
-    ``last`` (p, d) holds the points that ``K`` and ``K_val`` are of, ``margin``, ``inverse`` (see
-    svm_margin.py), ``a`` and ``g`` their solution; everything from there on is modified. Returns the
-    loss, and the violation and the rounds of `svm.solve`.
+    ``last`` (p, d in whole blocks) holds the points that ``K`` and ``K_val`` are of, ``margin``,
+    ``inverse`` (see svm_margin.py), ``a`` and ``g`` their solution; everything from there on is
+    modified. Returns the loss, and the violation and the rounds of `svm.solve`. If a point is not
+    finite nothing is done, and the loss is NaN.
     """
+    if not _finite(points):
+        return np.nan, np.nan, 0
     n = a.size - points.shape[0]
     for c in range(points.shape[0]):
-        if take(points[c], columns, last[c]):
+        if take(points[c], last[c]):
             svm_margin.forget(n + c, margin, inverse)
-            update_kernel(rows, squares, last, c, gamma, K, K_val)
+            update_kernel(clean, val, squares, last, c, gamma, K, K_val)
     bias, violation, rounds = svm_margin.solve_again(
         K, y, C, tolerance, max_rounds, margin, inverse, a, g
     )
     f, load, coef = np.empty(w.size), np.empty(a.size), np.zeros(pull.size)
     if gamma == 0.0:
-        add_rows(a, rows[:n], last, coef)
-        products(rows[n:], coef, f)
+        add_rows(a, clean, last, coef)
+        blocks.products(val, coef, f)
     else:
         f[:] = 0.0
         for i in range(a.size):
@@ -217,19 +225,15 @@ def poison_gradient(
                 _add(a[i], K_val[i], f)
     f += bias
     loss, total = hinge(y_val, f, w), w.sum()
-    gradient = np.empty(last.shape)
     if gamma == 0.0:
-        linear_pull(rows, w, held, pull)
+        linear_pull(val, w, held, pull)
         for i in margin[1 : margin[0] + 1]:
-            load[i] = dot(rows[i], pull) if i < n else dot(last[i - n], pull)
+            load[i] = blocks.product(clean, i, pull) if i < n else dot(last[i - n], pull)
         adjoint(y, C, a, g, margin, inverse, load, total, v)
-        linear_gradient(rows[:n], last, a, v, coef, pull, gradient)
+        linear_gradient(clean, last, a, v, coef, pull, out)
     else:
-        products(K_val, w, load)
+        for i in margin[1 : margin[0] + 1]:
+            load[i] = dot(K_val[i], w)
         adjoint(y, C, a, g, margin, inverse, load, total, v)
-        rbf_gradient(rows, last, gamma, K, K_val, a, v, w, gradient)
-    out[:] = 0.0
-    for c in range(points.shape[0]):
-        for j in range(columns.size):
-            out[c, columns[j]] = gradient[c, j]
+        rbf_gradient(clean, val, last, gamma, K, K_val, a, v, w, out)
     return loss, violation, rounds

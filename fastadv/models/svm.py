@@ -18,7 +18,7 @@ from fastadv.files import atomic_write
 from fastadv.kernels import svm
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
 from fastadv.models.saved import opened
-from fastadv.models.svm_objective import Objective, kernel_matrix, narrow
+from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Float64, Floats, Pullback, Task
 from fastadv.threads import map_chunks
 
@@ -229,8 +229,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         clean = np.delete(np.arange(len(signs)), index)
         X_clean = np.asarray(X_train)[clean]
         return Objective(
-            np.concatenate([narrow(X_clean), narrow(X_val)]),
-            np.concatenate([signs[clean], signs[index]]),
+            X_clean, np.concatenate([signs[clean], signs[index]]), np.asarray(X_val),
             np.where(y_val == classes[1], 1.0, -1.0),
             self._gamma_on(X_clean), float(self.C), TOLERANCE, MAX_ROUNDS,
         )  # fmt: skip

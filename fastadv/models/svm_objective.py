@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import DivergenceError, InputError
-from fastadv.kernels import svm_poison
+from fastadv.kernels import blocks, svm_poison
 from fastadv.protocols import Float64, Floats
 from fastadv.threads import one_blas_thread
 
-_NONE = np.empty(0)
 _CHUNK = 256  # rows of a kernel matrix that are filled at once
 
 
@@ -19,8 +20,8 @@ class Objective:
 
     Parameters
     ----------
-    rows : ndarray of shape (n + m, d), float32 or float64
-        The clean training rows, then those of validation (see `narrow`).
+    X, X_val : ndarray of shape (n, d) and (m, d), float32 or float64
+        The clean training rows, and those of validation.
     y : ndarray of shape (n + p,)
         1.0 or -1.0: of the clean rows, then of the points.
     y_val : ndarray of shape (m,)
@@ -30,57 +31,42 @@ class Objective:
 
     def __init__(
         self,
-        rows: Floats,
+        X: Floats,
         y: Float64,
+        X_val: Floats,
         y_val: Float64,
         gamma: float,
         C: float,
         tolerance: float,
         max_rounds: int,
     ) -> None:
-        size, m = len(y), len(y_val)
-        n = len(rows) - m
+        (n, d), m, size = X.shape, len(y_val), len(y)
         if size == n:
             raise InputError("index is empty; there is no row to move")
-        self._all_rows, self._n_points = rows, size - n
-        self._setting = y, y_val, gamma, C, tolerance, max_rounds
-        self._max_rounds = max_rounds
-        self._hold(np.flatnonzero(rows.any(axis=0)))
-        held, K = self._rows[0], np.empty((size, size))
-        K_val = np.empty((size, m if gamma > 0 else 0))
-        X = held[:n].astype(np.float64)
-        K[:n, :n] = kernel_matrix(X, X, gamma)
-        if gamma > 0:
-            K_val[:n] = kernel_matrix(X, held[n:].astype(np.float64), gamma)
+        self._shape, self._max_rounds = (size - n, d), max_rounds
+        clean, val, width = in_blocks(narrow(X)), in_blocks(narrow(X_val)), d + -d % 4
+        K, K_val = np.empty((size, size)), np.empty((size, m if gamma > 0 else 0))
+        squares = np.empty(n + m)
+        svm_poison.fill_kernel(clean, val, width, gamma, squares, K, K_val)
+        self._setting = clean, val, squares, y, y_val, gamma, C, tolerance, max_rounds
+        last = np.zeros((size - n, width))
+        last[:, :d] = np.nan  # no points yet
         margin, inverse = np.zeros(size + 1, np.int64), np.empty((size + 1, size + 1))
         a, g, v = np.zeros((3, size))
-        self._solution = K, K_val, margin, inverse, a, g, v, np.zeros(m)
-
-    def _hold(self, columns: npt.NDArray[np.intp]) -> None:
-        """Work on these columns; in the others all rows and points are 0, as at an image's rim."""
-        self._columns = columns
-        rows = self._all_rows.take(columns, axis=1)
-        squares = np.square(rows, dtype=np.float64).sum(axis=1) if self._setting[2] > 0 else _NONE
-        self._rows = rows, squares
-        self._last = np.full((self._n_points, len(columns)), np.nan)  # no points yet
-        self._pull = np.zeros(len(self._setting[1])), np.zeros(len(columns))
+        w, held = np.zeros((2, m))
+        self._state = last, K, K_val, margin, inverse, a, g, v, w, held, np.zeros(width)
 
     def __call__(self, points: Float64) -> tuple[float, Float64]:
         """Return the loss after training with the points (p, d), and its gradient (p, d)."""
         points = np.ascontiguousarray(points, dtype=np.float64)
-        if points.shape != (self._n_points, self._all_rows.shape[1]):
-            expected = (self._n_points, self._all_rows.shape[1])
-            raise InputError(f"points have shape {points.shape}, expected {expected}")
-        finite, held = svm_poison.check_points(points, self._columns)
-        if not finite:
-            raise InputError("points hold NaN or infinity")
-        if not held:
-            self._hold(np.arange(points.shape[1]))
+        if points.shape != self._shape:
+            raise InputError(f"points have shape {points.shape}, expected {self._shape}")
         gradient = np.empty_like(points)
         loss, violation, rounds = svm_poison.poison_gradient(
-            *self._rows, *self._setting, points, self._columns, self._last, *self._solution,
-            *self._pull, gradient,
-        )  # fmt: skip
+            *self._setting, points, *self._state, gradient
+        )
+        if math.isnan(loss):
+            raise InputError("points hold NaN or infinity")
         if rounds >= self._max_rounds:
             raise DivergenceError(f"the SVM's dual is off its optimum by {violation:.1e}: lower C")
         return loss, gradient
@@ -88,6 +74,14 @@ class Objective:
     def loss(self, points: Float64) -> float:
         """Return the loss alone; the gradient is what takes little time."""
         return self(points)[0]
+
+
+def in_blocks(X: Floats) -> tuple[Floats, npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+    """Return X (n, d) in the form of kernels/blocks.py."""
+    most, starts = len(X) * -(-X.shape[1] // 4), np.empty(len(X) + 1, np.int64)
+    values, columns = np.empty((most, 4), X.dtype), np.empty(most, np.uint32)
+    used = blocks.compress(X, values, columns, starts)
+    return values[:used], columns[:used], starts
 
 
 def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:

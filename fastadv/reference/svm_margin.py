@@ -50,7 +50,7 @@ def match(K: Floats, y: Floats, C: float, a: Floats, margin: Ints, inverse: Floa
     """Make the margin that of ``a``; return whether it is independent."""
     margin[0] = 0
     free = np.flatnonzero((a * y > 0) & (a * y < C))
-    added = [append(K, r, margin, inverse) for r in free]
+    added = [append(K, int(r), margin, inverse) for r in free]
     return all(added)
 
 

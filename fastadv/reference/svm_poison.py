@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import svm
+from fastadv.reference import blocks, svm
+from fastadv.reference.blocks import Rows
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -30,26 +32,33 @@ def kernel_derivative(z: Floats, x: Floats, gamma: float) -> Floats:
     return slope
 
 
-def products(rows: Floats, x: Floats, out: Floats) -> None:
-    """Fill ``out`` (n,) with the products of the rows with x."""
-    out[:] = rows @ x
+def add_rows(factors: Floats, clean: Rows, points: Floats, out: Floats) -> None:
+    """Add to ``out`` the sum of the factors (n + p,) times the clean rows and the points."""
+    out += factors @ np.vstack([blocks.dense(clean, len(out)), points])
 
 
-def add_rows(factors: Floats, rows: Floats, points: Floats, out: Floats) -> None:
-    """Add to ``out`` (d,) the sum of the factors (n + p,) times the clean rows and the points."""
-    out += factors @ np.vstack([rows, points])
+def fill_kernel(
+    clean: Rows, val: Rows, width: int, gamma: float, squares: Floats, K: Floats, K_val: Floats
+) -> None:
+    """Fill what depends on the clean rows alone in ``K`` and ``K_val``; ``squares`` too for RBF."""
+    X, X_val = blocks.dense(clean, width), blocks.dense(val, width)
+    K[: len(X), : len(X)] = kernel(X, X, gamma)
+    if gamma > 0:
+        K_val[: len(X)] = kernel(X, X_val, gamma)
+        squares[:] = np.square(np.vstack([X, X_val])).sum(axis=1)
 
 
 def update_kernel(
-    rows: Floats, squares: Floats, points: Floats, c: int, gamma: float,  # noqa: ARG001
+    clean: Rows, val: Rows, squares: Floats, points: Floats, c: int, gamma: float,  # noqa: ARG001
     K: Floats, K_val: Floats,
 ) -> None:  # fmt: skip
     """Bring what depends on point ``c`` in ``K`` and ``K_val`` up to date."""
-    n = len(K) - len(points)
-    K[n + c] = kernel(points[c : c + 1], np.vstack([rows[:n], points]), gamma)[0]
+    width, n = points.shape[1], len(K) - len(points)
+    x, train = points[c : c + 1], np.vstack([blocks.dense(clean, width), points])
+    K[n + c] = kernel(x, train, gamma)[0]
     K[:, n + c] = K[n + c]
     if gamma > 0:
-        K_val[n + c] = kernel(points[c : c + 1], rows[n:], gamma)[0]
+        K_val[n + c] = kernel(x, blocks.dense(val, width), gamma)[0]
 
 
 def hinge(y_val: Floats, f: Floats, w: Floats) -> float:
@@ -74,59 +83,64 @@ def adjoint(
     v[S] = np.linalg.lstsq(H, np.append(load[S], total))[0][:-1]
 
 
-def linear_pull(rows: Floats, w: Floats, held: Floats, pull: Floats) -> None:
-    """Fill ``pull`` (d,) with sum_k w_k x_k, and ``held`` with w."""
-    held[:], pull[:] = w, w @ rows[-len(w) :]
+def linear_pull(val: Rows, w: Floats, held: Floats, pull: Floats) -> None:
+    """Fill ``pull`` with sum_k w_k x_k, and ``held`` with w."""
+    held[:], pull[:] = w, w @ blocks.dense(val, len(pull))
 
 
 def _gradient(
-    rows: Floats, points: Floats, gamma: float, a: Floats, v: Floats, w: Floats, out: Floats
-) -> None:
-    n = len(a) - len(points)
-    train, val = np.vstack([rows[:n], points]), rows[n:]
-    for c, x in enumerate(points):
+    clean: Rows, val: Rows, points: Floats, gamma: float, a: Floats, v: Floats, w: Floats,
+    out: Floats,
+) -> None:  # fmt: skip
+    (p, width), d = points.shape, out.shape[1]
+    train = np.vstack([blocks.dense(clean, width), points])[:, :d]
+    n = len(train) - p
+    for c, x in enumerate(train[n:]):
         a_c, v_c = a[n + c], v[n + c]
         out[c] = sum(
-            a_c * w_k * kernel_derivative(z, x, gamma) for w_k, z in zip(w, val, strict=True)
+            a_c * w_k * kernel_derivative(z, x, gamma)
+            for w_k, z in zip(w, blocks.dense(val, width)[:, :d], strict=True)
         )
         for a_i, v_i, z in zip(a, v, train, strict=True):
             out[c] -= (a_c * v_i + v_c * a_i) * kernel_derivative(z, x, gamma)
 
 
 def linear_gradient(
-    rows: Floats, points: Floats, a: Floats, v: Floats, coef: Floats, pull: Floats, out: Floats
+    clean: Rows, points: Floats, a: Floats, v: Floats, coef: Floats, pull: Floats, out: Floats
 ) -> None:
     """Fill ``out`` (p, d) with the derivative of the loss for the linear kernel."""
-    n, total = len(rows), v @ np.vstack([rows, points])
-    out[:] = np.outer(a[n:], pull - total) - np.outer(v[n:], coef)
+    total = v @ np.vstack([blocks.dense(clean, len(pull)), points])
+    n, d = len(a) - len(points), out.shape[1]
+    out[:] = (np.outer(a[n:], pull - total) - np.outer(v[n:], coef))[:, :d]
 
 
 def rbf_gradient(
-    rows: Floats, points: Floats, gamma: float, K: Floats, K_val: Floats,  # noqa: ARG001
+    clean: Rows, val: Rows, points: Floats, gamma: float, K: Floats, K_val: Floats,  # noqa: ARG001
     a: Floats, v: Floats, w: Floats, out: Floats,
 ) -> None:  # fmt: skip
     """Fill ``out`` (p, d) with the derivative of the loss for the RBF kernel."""
-    _gradient(rows, points, gamma, a, v, w, out)
+    _gradient(clean, val, points, gamma, a, v, w, out)
 
 
 def poison_gradient(
-    rows: Floats, squares: Floats, y: Floats, y_val: Floats, gamma: float, C: float,
-    tolerance: float, max_rounds: int, points: Floats, columns: Ints,
+    clean: Rows, val: Rows, squares: Floats, y: Floats, y_val: Floats, gamma: float, C: float,
+    tolerance: float, max_rounds: int, points: Floats,
     last: Floats, K: Floats, K_val: Floats, margin: Ints, inverse: Floats, a: Floats, g: Floats,  # noqa: ARG001
     v: Floats, w: Floats, held: Floats, pull: Floats, out: Floats,
 ) -> tuple[float, float, int]:  # fmt: skip
     """Train with the points; fill ``out`` (p, d) with the gradient of the loss, and return that."""
-    n, val = len(rows) - len(w), rows[-len(w) :]
-    last[:] = points[:, columns]
+    if not np.isfinite(points).all():
+        return math.nan, math.nan, 0
+    last[:, : points.shape[1]] = points
     for c in range(len(points)):
-        update_kernel(rows, squares, last, c, gamma, K, K_val)
+        update_kernel(clean, val, squares, last, c, gamma, K, K_val)
     a[:] = 0
     bias, violation, steps = svm.solve(K, y, C, tolerance, max_rounds, a, g)
-    to_val = kernel(np.vstack([rows[:n], last]), val, gamma)
+    width = last.shape[1]
+    train = np.vstack([blocks.dense(clean, width), last])
+    to_val = kernel(train, blocks.dense(val, width), gamma)
     loss = hinge(y_val, a @ to_val + bias, w)
     adjoint(K, y, C, a, g, to_val @ w, w.sum(), v)
-    linear_pull(rows, w, held, pull)
-    out[:], gradient = 0, np.empty_like(last)
-    _gradient(rows, last, gamma, a, v, w, gradient)
-    out[:, columns] = gradient
+    linear_pull(val, w, held, pull)
+    _gradient(clean, val, last, gamma, a, v, w, out)
     return loss, violation, steps

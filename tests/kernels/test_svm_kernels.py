@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastadv.kernels import svm, svm_poison
+from fastadv.models.svm_objective import in_blocks
 from fastadv.reference import svm as svm_twin
 from fastadv.reference import svm_poison as poison_twin
 
@@ -115,22 +116,23 @@ def test_poison_gradient_equals_its_twin(gamma: float, C: float, p: int) -> None
     n, m, d = 14, 20, 5
     x, y = clouds(n + p, d)
     val, y_val = clouds(m, d)
-    rows = np.vstack([x[:n], val])
-    K, K_val = poison_twin.kernel(x, x, gamma), poison_twin.kernel(x, val, gamma)
+    clean, held_out = in_blocks(x[:n]), in_blocks(val)
     path = [x[n:], x[n:] + 0.1, x[n:] + np.eye(p, d)]
     found = []
     for module in (svm_poison, poison_twin):
-        state = [np.full((p, d), np.nan), K.copy(), K_val.copy()]
+        K, K_val, squares = np.empty((n + p, n + p)), np.empty((n + p, m)), np.empty(n + m)
+        module.fill_kernel(clean, held_out, 8, gamma, squares, K, K_val)
+        data = clean, held_out, squares, y, y_val, gamma, C, 1e-10, 1000
+        state = [np.full((p, 8), [np.nan] * d + [0] * 3), K, K_val]
         state += [np.zeros(n + p + 1, np.int64), np.empty((n + p + 1, n + p + 1))]
-        state += [np.zeros(n + p) for _ in range(3)] + [np.zeros(m), np.zeros(m), np.zeros(d)]
+        state += [np.zeros(n + p) for _ in range(3)] + [np.zeros(m), np.zeros(m), np.zeros(8)]
         for points in path:
             out = np.empty((p, d))
-            loss, violation, _ = module.poison_gradient(
-                rows, (rows**2).sum(axis=1), y, y_val, gamma, C, 1e-10, 1000,
-                points, np.arange(d), *state, out,
-            )  # fmt: skip
+            loss, violation, _ = module.poison_gradient(*data, points, *state, out)
             assert violation <= 1e-10
-            found.append((np.array(loss), out, *(part.copy() for part in state[:3])))
+            found.append((np.array(loss), out, *(part.copy() for part in state[: 2 + (gamma > 0)])))
+        nowhere = np.full((p, d), np.inf)
+        assert np.isnan(module.poison_gradient(*data, nowhere, *state, out)[0])
     half = len(path)
     for step_ours, step_twin in zip(found[:half], found[half:], strict=True):
         for ours, twin in zip(step_ours, step_twin, strict=True):

@@ -84,7 +84,7 @@ def added(
     """Return the clean rows with the points behind them; nothing that came in is changed."""
     n = len(X_train)
     return PoisonResult(
-        X=np.concatenate([X_train, points]).astype(np.float32, copy=False),
+        X=np.concatenate([X_train, points], dtype=np.float32, casting="same_kind"),
         y=np.concatenate([y_train, labels]),
         index=np.arange(n, n + len(points)),
         history=np.asarray(history, dtype=np.float64),
