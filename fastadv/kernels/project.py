@@ -77,28 +77,31 @@ def momentum_step(moved, weight, x_adv, previous):
             previous[i, j] = here
 
 
-@exact_kernel
-def turn(x, gradient, away, low, high, momentum, heading):
-    """Make ``heading`` (n, d) momentum times itself plus the unit ascent direction. In place.
+@kernel
+def climb(x, gradient, away, low, high, momentum, steps, heading, out):
+    """Turn ``heading`` (n, d), and fill ``out`` with x moved along it by ``steps`` (n,).
 
-    The direction is the gradient without what pushes against an active bound of the box; where
-    nothing of it is left, it is from ``x`` towards ``away``.
+    It becomes momentum times itself plus the unit ascent direction: the gradient without what
+    pushes against an active bound of the box or, where nothing of it is left, from x to ``away``.
     """
     for i in range(x.shape[0]):
-        square, towards = 0.0, 0.0
-        for j in range(x.shape[1]):
-            g, d = gradient[i, j], away[i, j] - x[i, j]
-            stuck = (x[i, j] <= low and g < 0.0) or (x[i, j] >= high and g > 0.0)
-            square += 0.0 if stuck else g * g
-            towards += d * d
-        lost = square == 0.0
-        size = np.sqrt(towards if lost else square)
-        scale = 1.0 / size if size > 0.0 else 0.0
+        along, square = out[i], 0.0
         for j in range(x.shape[1]):
             g = gradient[i, j]
             stuck = (x[i, j] <= low and g < 0.0) or (x[i, j] >= high and g > 0.0)
-            along = away[i, j] - x[i, j] if lost else (0.0 if stuck else g)
-            heading[i, j] = momentum * heading[i, j] + scale * along
+            along[j] = 0.0 if stuck else g
+            square += along[j] * along[j]
+        if square == 0.0:
+            for j in range(x.shape[1]):
+                along[j] = away[i, j] - x[i, j]
+                square += along[j] * along[j]
+        scale, square = 1.0 / np.sqrt(square) if square > 0.0 else 0.0, 0.0
+        for j in range(x.shape[1]):
+            heading[i, j] = momentum * heading[i, j] + scale * along[j]
+            square += heading[i, j] * heading[i, j]
+        scale = steps[i] / np.sqrt(square) if square > 0.0 else 0.0
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] + scale * heading[i, j]
 
 
 @exact_kernel

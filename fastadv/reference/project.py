@@ -39,17 +39,23 @@ def momentum_step(moved: Floats, weight: float, x_adv: Floats, previous: Floats)
     x_adv[:] = new
 
 
-def turn(
+def climb(
     x: Floats, gradient: Floats, away: Floats, low: float, high: float, momentum: float,
-    heading: Floats,
+    steps: Floats, heading: Floats, out: Floats,
 ) -> None:  # fmt: skip
-    """Make ``heading`` momentum times itself plus the unit ascent direction."""
+    """Turn ``heading`` towards the ascent direction; fill ``out`` with x moved along it."""
     stuck = ((x <= low) & (gradient < 0)) | ((x >= high) & (gradient > 0))
     along = np.where(stuck, 0.0, gradient)
     along = np.where(along.any(axis=1, keepdims=True), along, away - x)
-    norm = np.linalg.norm(along, axis=1, keepdims=True)
     heading *= momentum
-    heading += np.divide(along, norm, out=np.zeros_like(along), where=norm > 0)
+    heading += _unit(along)
+    out[:] = x + steps[:, np.newaxis] * _unit(heading)
+
+
+def _unit(x: Floats) -> Floats:
+    norm = np.linalg.norm(x, axis=1, keepdims=True)
+    unit: Floats = np.divide(x, norm, out=np.zeros_like(x), where=norm > 0)
+    return unit
 
 
 def distances(x: Floats, x_adv: Floats, linf: Floats, l2: Floats) -> None:

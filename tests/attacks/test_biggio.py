@@ -100,9 +100,10 @@ def test_a_distance_from_the_start_is_kept(norm: str, order: float) -> None:
 
 def test_components_against_the_box_do_not_shorten_the_step() -> None:
     points = np.array([[0.0, 0.5, 1.0]])
-    direction = np.zeros_like(points)
-    box(points).turn(points, np.array([[-30.0, 0.1, 5.0]]), 0.5, direction)
-    np.testing.assert_array_equal(direction, [[0.0, 1.0, 0.0]])
+    heading, gradient = np.zeros_like(points), np.array([[-30.0, 0.1, 5.0]])
+    moved = box(points).step(points, gradient, 0.5, np.array([0.25]), heading)
+    np.testing.assert_allclose(heading, [[0.0, 1.0, 0.0]], rtol=1e-15)
+    np.testing.assert_array_equal(moved, [[0.0, 0.75, 1.0]])
 
 
 @pytest.mark.parametrize(

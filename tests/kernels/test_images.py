@@ -129,10 +129,12 @@ def test_projections_equal_their_twins_and_stay_inside() -> None:
     np.testing.assert_array_equal(before64, x)
     x64, away = x.astype(float), np.full(x.shape, 0.5)
     x64[:5, ::2] = np.arange(x64[:5, ::2].size).reshape(5, -1) % 2  # on either bound
-    headings = [np.ones_like(x64), np.ones_like(x64)]
-    for module, heading in zip((project, project_twin), headings, strict=True):
-        module.turn(x64, g.astype(float), away, 0.0, 1.0, 0.7, heading)
+    headings, moved = np.ones((2, *x.shape)), np.empty((2, *x.shape))
+    for module, *out in zip((project, project_twin), headings, moved, strict=True):
+        module.climb(x64, g.astype(float), away, 0.0, 1.0, 0.7, sizes, *out)
     np.testing.assert_allclose(*headings, atol=1e-12)
+    np.testing.assert_allclose(*moved, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(moved[0] - x64, axis=1), sizes, atol=1e-12)
     found, expected = np.empty((2, 20)), np.empty((2, 20))
     project.distances(x, far, *found)
     project_twin.distances(x.astype(float), far.astype(float), *expected)

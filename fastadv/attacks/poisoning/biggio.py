@@ -34,7 +34,6 @@ from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.attacks.poisoning.label_flip import random_flips
 from fastadv.errors import InputError, require
-from fastadv.kernels import project
 from fastadv.protocols import (
     Float64,
     Floats,
@@ -298,10 +297,7 @@ def ascend(
     lengths = np.outer(step_size * (1.0 - np.arange(steps) / steps), np.ones(len(start)))
     for step in range(steps):
         go_on()
-        feasible.turn(points, sign * gradient, _MOMENTUM, heading)
-        moved = points.copy()
-        project.l2_step(heading, lengths[step], moved)
-        points = feasible(moved)
+        points = feasible.step(points, sign * gradient, _MOMENTUM, lengths[step], heading)
         if step < steps - 1:
             loss, gradient = objective(points)
         else:

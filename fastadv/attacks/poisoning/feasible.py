@@ -23,7 +23,7 @@ class Feasible:
         The centres of the balls.
     labels : ndarray of shape (p,)
     away : ndarray of shape (p, d), float64
-        Where a point with no gradient turns to (see `direction`).
+        Where a point with no gradient turns to (see `step`).
     norm : {"l2", "linf"}
     eps : float or None
         The radius of the ball; None for no ball.
@@ -61,15 +61,26 @@ class Feasible:
         kernels.box(points, low, high, inside)
         return inside
 
-    def turn(self, points: Float64, gradient: Float64, momentum: float, heading: Float64) -> None:
-        """Turn ``heading`` (p, d): momentum times itself plus the unit vector of each point.
+    def step(
+        self,
+        points: Float64,
+        gradient: Float64,
+        momentum: float,
+        lengths: Float64,
+        heading: Float64,
+    ) -> Float64:
+        """Turn ``heading`` (p, d), and return the points moved by ``lengths`` (p,) along it, inside.
 
-        That is the gradient without the components that push against an active bound of the box,
-        dropped before the length is taken: on the zeros of MNIST the step would stall. A point
-        whose gradient is zero (outside the support of an SVM, say) turns towards the images that
-        its label is wrong for, where it is sure to matter again.
+        The heading becomes momentum times itself plus the unit vector of each point. That is the
+        gradient without the components that push against an active bound of the box, dropped before
+        the length is taken: on the zeros of MNIST the step would stall. A point whose gradient is
+        zero (outside the support of an SVM, say) turns towards the images that its label is wrong
+        for, where it is sure to matter again.
         """
-        kernels.turn(points, gradient, self.away, *self.bounds, momentum, heading)
+        moved = np.empty_like(points)
+        low, high = self.bounds
+        kernels.climb(points, gradient, self.away, low, high, momentum, lengths, heading, moved)
+        return self(moved)
 
 
 def away_from(X: Float64, y: Labels, labels: Labels) -> Float64:
