@@ -61,14 +61,10 @@ def check_data(
 
 def _shared_rows(X_train: Floats, X_val: Floats) -> int:
     """Return how many rows of X_val are rows of X_train."""
-
-    def bits(X: Floats) -> npt.NDArray[np.uint32]:  # equal rows have equal sums; few others do
-        sums: npt.NDArray[np.uint32] = X.view(np.uint32).sum(axis=1, dtype=np.uint32)
-        return sums
-
-    train, val = bits(X_train), bits(X_val)
-    known = {row.tobytes() for row in X_train[np.isin(train, val)]}
-    return sum(row.tobytes() in known for row in X_val[np.isin(val, train)])
+    train, val = (X.view(np.uint32).sum(axis=1, dtype=np.uint32).tolist() for X in (X_train, X_val))
+    both = set(train).intersection(val)  # equal rows have equal sums; few others do
+    known = {X_train[i].tobytes() for i, total in enumerate(train) if total in both}
+    return sum(X_val[i].tobytes() in known for i, total in enumerate(val) if total in both)
 
 
 def added(

@@ -69,7 +69,7 @@ class Feasible:
         lengths: Float64,
         heading: Float64,
     ) -> Float64:
-        """Turn ``heading`` (p, d), and return the points moved by ``lengths`` (p,) along it, inside.
+        """Turn ``heading`` (p, d); return the points moved by ``lengths`` (p,) along it, inside.
 
         The heading becomes momentum times itself plus the unit vector of each point. That is the
         gradient without the components that push against an active bound of the box, dropped before
