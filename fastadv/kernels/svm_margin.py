@@ -126,6 +126,7 @@ def _meet_conditions(K, y, margin, inverse, a, g):
     times(inverse, right, solution)
     for i in range(1, m + 1):
         a[margin[i]] = solution[i]
+    a[margin[1]] -= a.sum()  # what rounding has left
     svm.add_rows(a, margin[1 : m + 1], K, g)
     return solution[0]
 
@@ -160,7 +161,8 @@ def exchange_sets(K, y, C, tolerance, margin, inverse, a, g):
     """
     trial = a.copy()
     for _ in range(_EXCHANGES):
-        if not match(K, y, C, trial, margin, inverse) or margin[0] == 0:
+        # One free row alone would have to make up for multipliers of 0 and C: it would be at a bound.
+        if not match(K, y, C, trial, margin, inverse) or margin[0] < 2:
             return False
         bias = _meet_conditions(K, y, margin, inverse, trial, g)
         if _exchange(y, C, tolerance, trial, g, -bias) == 0:
