@@ -165,9 +165,12 @@ def exchange_sets(K, y, C, tolerance, margin, inverse, a, g):
         if not match(K, y, C, trial, margin, inverse) or margin[0] < 2:
             return False
         bias = _meet_conditions(K, y, margin, inverse, trial, g)
-        if _exchange(y, C, tolerance, trial, g, -bias) == 0:
+        exchanged = _exchange(y, C, tolerance, trial, g, -bias)
+        if exchanged == 0:
             a[:] = trial
             return True
+        if exchanged > margin[0]:  # it was no guess at all, and more turns seldom make it one
+            return False
     return False
 
 
