@@ -113,22 +113,27 @@ def match(K, y, C, a, margin, inverse):
 
 
 @exact_kernel
-def _meet_conditions(K, y, margin, inverse, a, g):
-    """Give the margin the multipliers that meet its conditions. Returns the bias; ``g`` is filled."""
-    m = margin[0]
-    for r in margin[1 : m + 1]:
-        a[r] = 0.0
-    svm.dual_gradient(K, y, a, g)
+def meet(K, margin, inverse, total, a, g):
+    """Move a_S so that a adds up to ``total`` and g, which moves by K a, is the same on all of S.
+
+    Returns minus that level. The errors of the inverse are relative to the move, and so a second
+    one takes them off.
+    """
+    m, level = margin[0], g[margin[1]]
     right, solution = np.empty(m + 1), np.empty(m + 1)
-    right[0] = -a.sum()
+    right[0] = total - a.sum()
     for i in range(1, m + 1):
-        right[i] = -g[margin[i]]
+        right[i] = level - g[margin[i]]
     times(inverse, right, solution)
-    for i in range(1, m + 1):
-        a[margin[i]] = solution[i]
-    a[margin[1]] -= a.sum()  # what rounding has left
-    svm.add_rows(a, margin[1 : m + 1], K, g)
-    return solution[0]
+    move, rows = np.empty(a.size), margin[1 : m + 1]
+    for i in range(m):
+        move[rows[i]] = solution[i + 1]
+        a[rows[i]] += solution[i + 1]
+    rest = total - a.sum()  # by rounding, and by the errors of the inverse
+    move[rows[0]] += rest
+    a[rows[0]] += rest
+    svm.add_rows(move, rows, K, g)
+    return solution[0] - level
 
 
 @exact_kernel
@@ -164,9 +169,15 @@ def exchange_sets(K, y, C, tolerance, margin, inverse, a, g):
         # One free row alone would have to make up for multipliers of 0 and C: it would be at a bound.
         if not match(K, y, C, trial, margin, inverse) or margin[0] < 2:
             return False
-        bias = _meet_conditions(K, y, margin, inverse, trial, g)
+        for r in margin[1 : margin[0] + 1]:
+            trial[r] = 0.0
+        svm.dual_gradient(K, y, trial, g)
+        bias = meet(K, margin, inverse, 0.0, trial, g)
         exchanged = _exchange(y, C, tolerance, trial, g, -bias)
         if exchanged == 0:
+            meet(K, margin, inverse, 0.0, trial, g)
+            for r in margin[1 : margin[0] + 1]:
+                trial[r] = svm.snap(trial[r], y[r], C)
             a[:] = trial
             return True
         if exchanged > margin[0]:  # it was no guess at all, and more turns seldom make it one

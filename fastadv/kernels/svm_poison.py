@@ -108,7 +108,7 @@ def hinge(y_val, f, w):
 
 
 @exact_kernel
-def adjoint(y, C, a, g, margin, inverse, load, total, v):
+def adjoint(K, y, C, a, g, margin, inverse, load, total, v):
     """Fill ``v`` (n + p,): minus the derivative of the loss by f at the rows that fix a and b.
 
     Those are S; where S is empty b lies in the middle of what two rows allow, and they count half.
@@ -117,19 +117,14 @@ def adjoint(y, C, a, g, margin, inverse, load, total, v):
     """
     for i in range(v.size):
         v[i] = 0.0
-    m = margin[0]
-    if m == 0:
+    if margin[0] == 0:
         up, low, _ = svm.worst_pair(y, C, a, g)
         v[up] += total / 2.0
         v[low] += total / 2.0
         return
-    right, solution = np.empty(m + 1), np.empty(m + 1)
-    right[0] = total
-    for i in range(1, m + 1):
-        right[i] = load[margin[i]]
-    svm_margin.times(inverse, right, solution)
-    for i in range(1, m + 1):
-        v[margin[i]] = solution[i]
+    residual = -load
+    for _ in range(2):
+        svm_margin.meet(K, margin, inverse, total, v, residual)
 
 
 @exact_kernel
@@ -229,11 +224,11 @@ def poison_gradient(
         linear_pull(val, w, held, pull)
         for i in margin[1 : margin[0] + 1]:
             load[i] = blocks.product(clean, i, pull) if i < n else dot(last[i - n], pull)
-        adjoint(y, C, a, g, margin, inverse, load, total, v)
+        adjoint(K, y, C, a, g, margin, inverse, load, total, v)
         linear_gradient(clean, last, a, v, coef, pull, out)
     else:
         for i in margin[1 : margin[0] + 1]:
             load[i] = dot(K_val[i], w)
-        adjoint(y, C, a, g, margin, inverse, load, total, v)
+        adjoint(K, y, C, a, g, margin, inverse, load, total, v)
         rbf_gradient(clean, val, last, gamma, K, K_val, a, v, w, out)
     return loss, violation, rounds

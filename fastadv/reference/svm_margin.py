@@ -54,6 +54,15 @@ def match(K: Floats, y: Floats, C: float, a: Floats, margin: Ints, inverse: Floa
     return all(added)
 
 
+def meet(K: Floats, margin: Ints, inverse: Floats, total: float, a: Floats, g: Floats) -> float:  # noqa: ARG001
+    """Move a_S so that a adds up to ``total`` and g, which moves by K a, is the same on S."""
+    S = margin[1 : margin[0] + 1]
+    b, *move = np.linalg.solve(conditions(K, S), np.append(total - a.sum(), -g[S]))
+    a[S] += move
+    g += K[:, S] @ move
+    return float(b)
+
+
 def solve_again(
     K: Floats, y: Floats, C: float, tolerance: float, max_rounds: int,
     margin: Ints, inverse: Floats, a: Floats, g: Floats,

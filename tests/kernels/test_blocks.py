@@ -33,3 +33,8 @@ def test_rows_by_their_blocks_equal_the_twin(d: int, kind: type) -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
     np.testing.assert_array_equal(twin.dense(rows, width)[:, :d], X)
     np.testing.assert_allclose(products, X @ x[:d], atol=1e-12)
+    zeros = np.zeros(width)
+    blocks.add(0.3, rows, 4, zeros)
+    assert zeros.any()
+    blocks.add(-0.3, rows, 4, zeros)
+    assert not zeros.any()

@@ -86,6 +86,25 @@ def test_the_margin_follows_the_multipliers() -> None:
             assert_inverse(K, margin, inverse, 1e-10)
 
 
+def test_the_conditions_are_met_as_in_the_twin_and_a_second_move_takes_off_the_rounding() -> None:
+    x, y = clouds(12, d=20)
+    K, (margin, inverse) = x @ x.T, no_margin(12)
+    for r in (3, 8, 1, 10):
+        svm_margin.append(K, r, margin, inverse)
+    start = RNG.normal(size=12)
+    a, expected = start.copy(), start.copy()
+    g, expected_g = K @ a - y, K @ a - y
+    bias = twin.meet(K, margin, inverse, 0.4, expected, expected_g)
+    inverse[:5, :5] *= 1 + 1e-9
+    for tolerance in (1e-6, 1e-13):
+        found = svm_margin.meet(K, margin, inverse, 0.4, a, g)
+        assert found == pytest.approx(bias, abs=tolerance)
+        np.testing.assert_allclose(a, expected, atol=tolerance)
+        np.testing.assert_allclose(g, expected_g, atol=100 * tolerance)
+    assert a.sum() == pytest.approx(0.4, abs=1e-15)
+    np.testing.assert_array_equal(np.delete(a, margin[1:5]), np.delete(start, margin[1:5]))
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.7])
 @pytest.mark.parametrize("C", [0.3, 10.0])
 def test_solving_again_ends_where_solving_anew_does(gamma: float, C: float) -> None:
@@ -117,7 +136,7 @@ def test_an_inverse_that_rounding_has_spoilt_is_made_anew() -> None:
     x, y = clouds(25)
     K, a, g, (margin, inverse) = x @ x.T, np.zeros(25), np.empty(25), no_margin(25)
     svm_margin.solve_again(K, y, 1.0, 1e-10, 1000, margin, inverse, a, g)
-    inverse *= 1 + 1e-6
+    inverse *= 1 + 1e-2
     _, violation, _ = svm_margin.solve_again(K, y, 1.0, 1e-10, 1000, margin, inverse, a, g)
     assert violation <= 1e-10
     assert margin[0] > 1
