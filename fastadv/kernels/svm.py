@@ -41,20 +41,18 @@ def snap(value, sign, C):
 
 
 @exact_kernel
-def add_rows(factors, used, rows, out):
-    """Add to ``out`` (d,) the ``used`` rows times their factors, four a pass over it."""
+def add_rows(a, used, rows, out):
+    """Add to ``out`` (d,) the ``used`` rows times their factors ``a``, four a pass over it."""
     done = used.size - used.size % 4
     for s in range(0, done, 4):
         i, j, k, m = used[s], used[s + 1], used[s + 2], used[s + 3]
         p, q, r, t = rows[i], rows[j], rows[k], rows[m]
         for c in range(out.size):
-            out[c] += (factors[i] * p[c] + factors[j] * q[c]) + (
-                factors[k] * r[c] + factors[m] * t[c]
-            )
+            out[c] += (a[i] * p[c] + a[j] * q[c]) + (a[k] * r[c] + a[m] * t[c])
     for s in range(done, used.size):
         row = rows[used[s]]
         for c in range(out.size):
-            out[c] += factors[used[s]] * row[c]
+            out[c] += a[used[s]] * row[c]
 
 
 @exact_kernel
@@ -276,6 +274,8 @@ def newton_step(K, y, C, a, g):
     """
     rows = free_rows(y, C, a)
     m = rows.size - 1
+    if m == 0:  # others at 0 and C leave it no value but these: it is free by rounding alone
+        a[rows[0]] = 0.0 if abs(a[rows[0]]) < C / 2.0 else C * y[rows[0]]
     if m < 1:
         return False
     _put_inmost_first(y, C, a, rows)

@@ -7,7 +7,8 @@ conditions of the dual (see svm.py) are linear:
 
 From one problem to the next S loses and gains a few rows. So the inverse of H is kept, and made that
 of one row more or less in some m^2 operations (bordering), where a new factor takes m^3. Rounding
-adds up in it, as what is left of the conditions shows; `svm.solve` and a new inverse then help.
+adds up in it. One step of refinement takes that off a solution; where it is too little, as what is
+left of the conditions shows, `svm.solve` and a new inverse follow.
 
 ``margin`` (n + 1,) holds m, the number of rows of S, and then the rows. ``inverse`` (n + 1, n + 1)
 holds that of H in its leading m + 1 rows and columns, the sum's first and then in the order of S.
@@ -166,9 +167,8 @@ def exchange_sets(K, y, C, tolerance, margin, inverse, a, g):
     """
     trial = a.copy()
     for _ in range(_EXCHANGES):
-        # One free row alone would have to make up for multipliers of 0 and C: it would be at a bound.
         if not match(K, y, C, trial, margin, inverse) or margin[0] < 2:
-            return False
+            return False  # one free row alone would be at a bound (see `svm.newton_step`)
         for r in margin[1 : margin[0] + 1]:
             trial[r] = 0.0
         svm.dual_gradient(K, y, trial, g)

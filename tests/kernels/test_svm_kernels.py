@@ -59,6 +59,17 @@ def test_solve_stops_at_its_last_round_and_says_what_is_left() -> None:
     assert violation > 1e-10
 
 
+@pytest.mark.parametrize("off", [0.0, 1.0])
+def test_a_row_that_is_free_by_rounding_alone_is_put_on_its_bound(off: float) -> None:
+    x, _ = clouds(4)
+    y, C = np.array([1.0, -1, 1, -1]), 0.3
+    a = C * np.array([1 - off, -1, off, 0])
+    a[2] += 1e-16 if off == 0 else -1e-16
+    g = x @ (x.T @ a) - y
+    assert not svm.newton_step(x @ x.T, y, C, a, g)
+    np.testing.assert_array_equal(a, C * np.array([1 - off, -1, off, 0]))
+
+
 def test_the_margin_set_ends_up_independent() -> None:
     """Of equal rows at most one is left free: so the derivative of the solution exists."""
     x, y = clouds(8)
