@@ -51,7 +51,7 @@ def cases() -> dict[str, tuple[Call, Call]]:
     return {
         "forward": both(dense, dense_twin, "forward", x, params, sizes, 0, hidden, logits),
         "epoch": both(
-            sgd, sgd_twin, "epoch", x, *nothing, y, np.arange(64), 64, *state, sizes, 0, *step
+            sgd, sgd_twin, "epoch", x, *nothing, y, np.arange(64), 64, *state, sizes, 0, *step, 1
         ),
         "cross_entropy": both(loss, loss_twin, "cross_entropy", logits, y, losses, dlogits),
         "warp": both(flow, flow_twin, "warp", x, field, 1, out),

@@ -16,7 +16,7 @@ Ints = npt.NDArray[Any]
 def epoch(
     X: Floats, values: Floats, columns: Ints, starts: Ints, y: Ints, order: Ints, batch_size: int,
     params: Floats, velocity: Floats, sizes: Ints, activation: int,
-    learning_rate: float, momentum: float, alpha: float,
+    learning_rate: float, momentum: float, alpha: float, threads: int,  # noqa: ARG001
 ) -> float:  # fmt: skip
     """Run once over ``X[order]``; ``params`` and ``velocity`` are modified, the loss returned."""
     if len(starts):

@@ -70,7 +70,7 @@ def test_training_equals_its_twin_for_any_threads(
     rows, y, order = rows_of(X), RNG.integers(0, 3, n), RNG.permutation(n)
     expected, velocity = params.copy(), np.zeros_like(params)
     step = (sizes, 0, 0.1, 0.9, 0.05)
-    total = sgd_twin.epoch(*rows, y, order, batch_size, expected, velocity, *step)
+    total = sgd_twin.epoch(*rows, y, order, batch_size, expected, velocity, *step, 1)
     bits = set()
     for threads in (1, 2):
         set_threads(threads)
