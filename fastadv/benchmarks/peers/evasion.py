@@ -336,7 +336,7 @@ def _trained(defense: str) -> MLPClassifier:
 def _work(peer: Peer, attack: str, defense: str, samples: int) -> Work:
     posed = problem(attack, defense, samples)
     attacked = peer(posed)
-    return lambda: posed.quality(attacked())
+    return lambda: functools.partial(posed.quality, attacked())
 
 
 def races(defense: str = "none", samples: int = 1000) -> list[Race]:
