@@ -76,3 +76,11 @@ def kernels() -> dict[str, Any]:
             if isinstance(thing, CPUDispatcher) and thing.py_func.__module__ == module.__name__:
                 found[f"{file.name}.{name}"] = thing
     return found
+
+
+def clouds(rng: np.random.Generator, n: int, d: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return points (n, d) of two classes that overlap, and their signs."""
+    x = rng.normal(size=(n, d))
+    y = np.where(x[:, 0] + 0.6 * rng.normal(size=n) > 0, 1.0, -1.0)
+    y[:2] = 1, -1
+    return x, y

@@ -101,11 +101,12 @@ def multiply_by_derivative(h, activation, d):
 def affine(x, w, b, out):
     """Fill ``out`` with x W + b."""
     np.dot(x, w, out)
-    _add_to_rows(b, out)
+    add_bias(b, out)
 
 
 @exact_kernel
-def _add_to_rows(b, out):
+def add_bias(b, out):
+    """Add ``b`` (m,) to each row of ``out``."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] += b[j]
@@ -154,7 +155,8 @@ def backward_rows(params, sizes, activation, hidden, dlogits, deltas, start, sto
 
 
 @exact_kernel
-def _sum_rows(d, out):
+def sum_rows(d, out):
+    """Fill ``out`` (m,) with the sum of the rows of ``d``."""
     for j in range(out.size):
         out[j] = d.dtype.type(0.0)
     for i in range(d.shape[0]):
@@ -176,7 +178,7 @@ def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
             np.dot(X.T, d, w)
         else:
             np.dot(hidden_layer(hidden, sizes, layer, n).T, d, w)
-        _sum_rows(d, b)
+        sum_rows(d, b)
 
 
 @exact_kernel
@@ -212,7 +214,7 @@ def pack(params, sizes, packed):
     for layer in range(sizes.size - 1):
         w = weights(params, sizes, layer)
         product.pack(w, _packed(packed, sizes, layer, False))
-        product.pack_transposed(w, _packed(packed, sizes, layer, True))
+        product.pack(w.T, _packed(packed, sizes, layer, True))
 
 
 @exact_kernel
@@ -222,7 +224,7 @@ def forward_rows(X, params, packed, sizes, activation, hidden, logits):
     for layer in range(last + 1):
         above = logits if layer == last else hidden_layer(hidden, sizes, layer + 1, X.shape[0])
         product.product(below, _packed(packed, sizes, layer, False), above)
-        _add_to_rows(bias(params, sizes, layer), above)
+        add_bias(bias(params, sizes, layer), above)
         if layer < last:
             activate(above, activation)
             below = above

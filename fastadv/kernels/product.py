@@ -45,17 +45,6 @@ def pack(w, packed):
 
 
 @exact_kernel
-def pack_transposed(w, packed):
-    """Fill the vector ``packed`` as `pack` does with the transposed matrix."""
-    (m, d), width = w.shape, wide(packed)
-    for j in range(0, m, width):
-        for k in range(d):
-            row = packed[j * d + k * width : j * d + (k + 1) * width]
-            for q in range(width):
-                row[q] = w[j + q, k] if j + q < m else 0
-
-
-@exact_kernel
 def product(x, packed, out):
     """Fill ``out`` (n, m) with x (n, d) times a matrix (d, m) that `pack` has packed.
 

@@ -72,14 +72,13 @@ def _panels(matrix, width):
 
 
 @exact_kernel
-def _unpack(panels, matrix):
-    """Fill ``matrix`` with the columns that `_panels` has put into panels."""
+def _from_panels(panels, a, b, out):
+    """Fill the rows ``a`` to ``b`` of ``out`` (n, m) from its `_panels`."""
     width = panels.shape[2]
     for p in range(panels.shape[0]):
-        first = p * width
-        for i in range(matrix.shape[0]):
-            for j in range(min(width, matrix.shape[1] - first)):
-                matrix[i, first + j] = panels[p, i, j]
+        for i in range(a, b):
+            for j in range(min(width, out.shape[1] - p * width)):
+                out[i, p * width + j] = panels[p, i, j]
 
 
 @exact_kernel
@@ -102,16 +101,6 @@ def _first_dense(X, rows, matrix, bias, x, out):
         for j in range(X.shape[1]):
             x[i, j] = X[rows[i], j]
     dense.affine(x, matrix, bias, out)
-
-
-@exact_kernel
-def _from_panels(panels, a, b, out):
-    """Fill the rows ``a`` to ``b`` of ``out`` (n, m) from ``panels`` (n_panels, n, width)."""
-    width = panels.shape[2]
-    for p in range(panels.shape[0]):
-        for i in range(a, b):
-            for j in range(min(width, out.shape[1] - p * width)):
-                out[i, p * width + j] = panels[p, i, j]
 
 
 @exact_kernel
@@ -373,6 +362,6 @@ def epoch(
             if phase == _UPPER:
                 loss += _total(losses, rows.size)
     if is_sparse:
-        _unpack(w, first_w)
-        _unpack(v, first_v)
+        _from_panels(w, 0, sizes[0], first_w)
+        _from_panels(v, 0, sizes[0], first_v)
     return loss

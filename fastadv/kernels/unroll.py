@@ -54,13 +54,6 @@ def _activate(a, activation):
 
 
 @exact_kernel
-def _add_rows(b, out):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] += b[j]
-
-
-@exact_kernel
 def _copy(a, out):
     flat, flat_out = a.reshape(a.size), out.reshape(out.size)
     for i in range(flat.size):
@@ -75,25 +68,16 @@ def _add_to(a, out):
 
 
 @exact_kernel
-def _sum_rows(d, out):
-    for j in range(out.size):
-        out[j] = 0.0
-    for i in range(d.shape[0]):
-        for j in range(out.size):
-            out[j] += d[i, j]
-
-
-@exact_kernel
 def _forward_above(upper, sizes, activation, hidden, logits):
     """Go on from the products of the first layer, to which its bias has to be added yet."""
     n, last = logits.shape[0], sizes.size - 1
     a = _layer(hidden, logits, sizes, 1, n)
-    _add_rows(dense.bias(upper, sizes, 0), a)
+    dense.add_bias(dense.bias(upper, sizes, 0), a)
     for layer in range(2, last + 1):
         _activate(a, activation)
         above = _layer(hidden, logits, sizes, layer, n)
         np.dot(a, dense.weights(upper, sizes, layer - 1), above)
-        _add_rows(dense.bias(upper, sizes, layer - 1), above)
+        dense.add_bias(dense.bias(upper, sizes, layer - 1), above)
         a = above
 
 
@@ -137,7 +121,7 @@ def _upper_gradient(sizes, hidden, dlogits, deltas, gradient):
         if layer > 0:
             below = dense.hidden_layer(hidden, sizes, layer, n)
             np.dot(below.T, d, dense.weights(gradient, sizes, layer))
-        _sum_rows(d, dense.bias(gradient, sizes, layer))
+        dense.sum_rows(d, dense.bias(gradient, sizes, layer))
 
 
 @exact_kernel
@@ -376,7 +360,7 @@ def _hessian_vector(
         np.dot(r_h, dense.weights(upper, sizes, layer - 1), above)
         np.dot(h, dense.weights(direction, sizes, layer - 1), other)
         _add_to(other, above)
-        _add_rows(dense.bias(direction, sizes, layer - 1), above)
+        dense.add_bias(dense.bias(direction, sizes, layer - 1), above)
 
     # d becomes D_L = (P - Y) / n, and r_logits becomes R D_L = P * (RZ - rowsum(P * RZ)) / n
     for i in range(n):
@@ -467,7 +451,7 @@ def reverse(
 
         r_a = _layer(r_before, r_z, sizes, 1, n)
         _products(seen, values, columns, starts, offset, rows, V, packed, share[1], r_a)
-        _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
+        dense.add_bias(dense.bias(upper_direction, sizes, 0), r_a)
         _hessian_vector(
             n, labels, upper, upper_direction, sizes, activation, hidden, d_here, deltas, r_before,
             r_hidden, r_z, r_deltas, work, gradient,
@@ -612,7 +596,7 @@ def reverse_rows(
     for i in range(n):
         for j in range(h):
             r_a[i, j] = products[start + i, j] + share * offset[start + i, j]
-    _add_rows(dense.bias(upper_direction, sizes, 0), r_a)
+    dense.add_bias(dense.bias(upper_direction, sizes, 0), r_a)
     _hessian_vector(
         count, y[start:stop], upper, upper_direction, sizes, activation, hidden, d, deltas,
         r_before, r_hidden, r_z, r_deltas, np.empty(max(n, widest) * widest), gradient,

@@ -164,7 +164,7 @@ def pack(params: Floats, sizes: Ints, packed: Floats) -> None:
     """Fill ``packed`` with all matrices, as they stand and transposed."""
     for (w, _), (there, back) in zip(layers(params, sizes), _packed(packed, sizes), strict=True):
         product.pack(w, there)
-        product.pack_transposed(w, back)
+        product.pack(w.T, back)
 
 
 def forward_rows(

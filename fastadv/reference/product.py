@@ -18,11 +18,6 @@ def pack(w: Floats, packed: Floats) -> None:
     packed[:] = w.ravel()
 
 
-def pack_transposed(w: Floats, packed: Floats) -> None:
-    """Fill the vector ``packed`` with the transposed matrix."""
-    packed[:] = w.T.ravel()
-
-
 def product(x: Floats, packed: Floats, out: Floats) -> None:
     """Fill ``out`` (n, m) with x (n, d) times the packed matrix (d, m)."""
     out[:] = x @ packed.reshape(x.shape[1], out.shape[1])

@@ -15,9 +15,10 @@ SHAPES = [(1, 1, 1), (3, 784, 10), (9, 70, 130), (64, 33, 64), (131, 130, 97), (
 
 
 def of(module: object, x: np.ndarray, w: np.ndarray, transposed: bool = False) -> np.ndarray:
-    d, m = (w.shape[1], w.shape[0]) if transposed else w.shape
+    w = w.T if transposed else w
+    d, m = w.shape
     packed = np.full(module.packed_size(d, m, w), np.nan, w.dtype)
-    (module.pack_transposed if transposed else module.pack)(w, packed)
+    module.pack(w, packed)
     out = np.full((len(x), m), np.nan, x.dtype)
     module.product(x, packed, out)
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import clouds
 
 from fastadv.kernels import svm, svm_poison
 from fastadv.models.svm_objective import in_blocks
@@ -13,17 +14,10 @@ from fastadv.reference import svm_poison as poison_twin
 RNG = np.random.default_rng(0)
 
 
-def clouds(n: int, d: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    x = RNG.normal(size=(n, d))
-    y = np.where(x[:, 0] + 0.6 * RNG.normal(size=n) > 0, 1.0, -1.0)
-    y[:2] = 1, -1
-    return x, y
-
-
 @pytest.mark.parametrize("gamma", [0.0, 0.7])
 @pytest.mark.parametrize("C", [1e-3, 0.3, 10.0])
 def test_solve_equals_its_twin(gamma: float, C: float) -> None:
-    x, y = clouds(25)
+    x, y = clouds(RNG, 25)
     K, found = poison_twin.kernel(x, x, gamma), []
     for module in (svm, svm_twin):
         a, g = np.zeros(25), np.empty(25)
@@ -37,7 +31,7 @@ def test_solve_equals_its_twin(gamma: float, C: float) -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.7])
 def test_solve_from_any_feasible_start_ends_in_the_same_place(gamma: float) -> None:
-    x, y = clouds(25)
+    x, y = clouds(RNG, 25)
     K = poison_twin.kernel(x, x, gamma)
     biases = []
     for share in (0.0, 0.4, 1.0):
@@ -51,7 +45,7 @@ def test_solve_from_any_feasible_start_ends_in_the_same_place(gamma: float) -> N
 
 
 def test_solve_stops_at_its_last_round_and_says_what_is_left() -> None:
-    x, y = clouds(25)
+    x, y = clouds(RNG, 25)
     a, g = np.zeros(25), np.empty(25)
     _, violation, rounds = svm.solve(x @ x.T, y, 10.0, 1e-10, 1, a, g)
     assert rounds == 1
@@ -61,7 +55,7 @@ def test_solve_stops_at_its_last_round_and_says_what_is_left() -> None:
 
 @pytest.mark.parametrize("off", [0.0, 1.0])
 def test_a_row_that_is_free_by_rounding_alone_is_put_on_its_bound(off: float) -> None:
-    x, _ = clouds(4)
+    x, _ = clouds(RNG, 4)
     y, C = np.array([1.0, -1, 1, -1]), 0.3
     a = C * np.array([1 - off, -1, off, 0])
     a[2] += 1e-16 if off == 0 else -1e-16
@@ -72,7 +66,7 @@ def test_a_row_that_is_free_by_rounding_alone_is_put_on_its_bound(off: float) ->
 
 def test_the_margin_set_ends_up_independent() -> None:
     """Of equal rows at most one is left free: so the derivative of the solution exists."""
-    x, y = clouds(8)
+    x, y = clouds(RNG, 8)
     x, y = np.repeat(x, 3, axis=0), np.repeat(y, 3)
     for gamma in (0.0, 0.7):
         K = poison_twin.kernel(x, x, gamma)
@@ -86,7 +80,7 @@ def test_the_margin_set_ends_up_independent() -> None:
 
 @pytest.mark.parametrize("m", [1, 4, 9])
 def test_the_factor_is_that_of_the_reduced_kernel(m: int) -> None:
-    x, _ = clouds(m + 3, d=12)
+    x, _ = clouds(RNG, m + 3, d=12)
     K, rows = x @ x.T, np.arange(2, m + 3)
     U, rank = svm.reduced_factor(K, rows)
     assert rank == m
@@ -125,8 +119,8 @@ def test_decisions_and_their_gradient_equal_their_twins() -> None:
 @pytest.mark.parametrize("p", [1, 3])
 def test_poison_gradient_equals_its_twin(gamma: float, C: float, p: int) -> None:
     n, m, d = 14, 20, 5
-    x, y = clouds(n + p, d)
-    val, y_val = clouds(m, d)
+    x, y = clouds(RNG, n + p, d)
+    val, y_val = clouds(RNG, m, d)
     clean, held_out = in_blocks(x[:n]), in_blocks(val)
     path = [x[n:], x[n:] + 0.1, x[n:] + np.eye(p, d)]
     found = []

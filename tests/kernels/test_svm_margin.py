@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import clouds
 
 from fastadv.kernels import svm, svm_margin
 from fastadv.reference import svm as svm_twin
@@ -11,13 +12,6 @@ from fastadv.reference import svm_margin as twin
 from fastadv.reference import svm_poison as poison_twin
 
 RNG = np.random.default_rng(0)
-
-
-def clouds(n: int, d: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    x = RNG.normal(size=(n, d))
-    y = np.where(x[:, 0] + 0.6 * RNG.normal(size=n) > 0, 1.0, -1.0)
-    y[:2] = 1, -1
-    return x, y
 
 
 def no_margin(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +25,7 @@ def assert_inverse(K: np.ndarray, margin: np.ndarray, inverse: np.ndarray, atol:
 
 
 def test_rows_come_and_go_as_in_the_twin() -> None:
-    x, _ = clouds(9, d=12)
+    x, _ = clouds(RNG, 9, d=12)
     K = x @ x.T
     states = [no_margin(9), no_margin(9)]
     for action in (4, 2, 7, 0, -2, 8, -4, -1, 3, -3, -1, -1, 5):  # a row; or minus a place
@@ -53,7 +47,7 @@ def test_rows_come_and_go_as_in_the_twin() -> None:
 
 def test_rounding_adds_up_slowly() -> None:
     """After hundreds of rows that came and went."""
-    x, _ = clouds(30, d=40)
+    x, _ = clouds(RNG, 30, d=40)
     K, (margin, inverse) = x @ x.T, no_margin(30)
     for r in range(20):
         svm_margin.append(K, r, margin, inverse)
@@ -65,7 +59,7 @@ def test_rounding_adds_up_slowly() -> None:
 
 
 def test_a_row_that_depends_on_the_others_is_left_out() -> None:
-    x, _ = clouds(6)
+    x, _ = clouds(RNG, 6)
     x[3], x[4], x[5] = x[0], x[:2].mean(axis=0), 2 * x[1] - x[0]
     for module in (svm_margin, twin):
         margin, inverse = no_margin(6)
@@ -76,7 +70,7 @@ def test_a_row_that_depends_on_the_others_is_left_out() -> None:
 
 
 def test_the_margin_follows_the_multipliers() -> None:
-    x, y = clouds(12, d=20)
+    x, y = clouds(RNG, 12, d=20)
     K, (margin, inverse) = x @ x.T, no_margin(12)
     for _ in range(20):
         a = y * RNG.choice([0.0, 0.3, 0.7, 1.0], 12)
@@ -87,7 +81,7 @@ def test_the_margin_follows_the_multipliers() -> None:
 
 
 def test_the_conditions_are_met_as_in_the_twin_and_a_second_move_takes_off_the_rounding() -> None:
-    x, y = clouds(12, d=20)
+    x, y = clouds(RNG, 12, d=20)
     K, (margin, inverse) = x @ x.T, no_margin(12)
     for r in (3, 8, 1, 10):
         svm_margin.append(K, r, margin, inverse)
@@ -109,7 +103,7 @@ def test_the_conditions_are_met_as_in_the_twin_and_a_second_move_takes_off_the_r
 @pytest.mark.parametrize("C", [0.3, 10.0])
 def test_solving_again_ends_where_solving_anew_does(gamma: float, C: float) -> None:
     """From the solution for another place of one row, and from one that is no guess at all."""
-    x, y = clouds(25)
+    x, y = clouds(RNG, 25)
     K, exchanged = poison_twin.kernel(x, x, gamma), 0
     a, g, (margin, inverse) = np.zeros(25), np.empty(25), no_margin(25)
     svm_margin.solve_again(K, y, C, 1e-10, 1000, margin, inverse, a, g)
@@ -133,7 +127,7 @@ def test_solving_again_ends_where_solving_anew_does(gamma: float, C: float) -> N
 
 
 def test_an_inverse_that_rounding_has_spoilt_is_made_anew() -> None:
-    x, y = clouds(25)
+    x, y = clouds(RNG, 25)
     K, a, g, (margin, inverse) = x @ x.T, np.zeros(25), np.empty(25), no_margin(25)
     svm_margin.solve_again(K, y, 1.0, 1e-10, 1000, margin, inverse, a, g)
     inverse *= 1 + 1e-2
@@ -144,7 +138,7 @@ def test_an_inverse_that_rounding_has_spoilt_is_made_anew() -> None:
 
 
 def test_an_exchange_that_does_not_end_leaves_the_solution_alone() -> None:
-    x, y = clouds(12)
+    x, y = clouds(RNG, 12)
     x[6:], y[6:] = x[:6], y[:6]  # free rows that depend on one another: no one solution
     start = np.where(y > 0, 1.0, -1.0) * 0.1
     start[y > 0] *= (y < 0).sum() / (y > 0).sum()
