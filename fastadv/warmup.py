@@ -1,17 +1,14 @@
 """Compiling kernels ahead, so that no attack is slow the first time it runs.
 
-Numba compiles on one core. So a second process compiles half of the groups, into a folder of its
-own since two processes may not write one cache, and what it has made is moved over in the end.
+Numba compiles on one core. So a second process compiles half of the groups.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,32 +83,16 @@ def _compiling_apart(names: Collection[str]) -> Iterator[None]:
         yield
         return
     code = "import sys; from fastadv.warmup import compile_groups; compile_groups(sys.argv[1:])"
-    with tempfile.TemporaryDirectory(prefix="fastadv-") as folder:
-        environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, *names], env=environment, stderr=subprocess.PIPE
-        )
-        try:
-            yield
-            _, errors = child.communicate()
-        finally:
-            child.kill()
-        if child.returncode:
-            last = errors.decode(errors="replace").strip().rpartition("\n")[2]
-            raise RuntimeError(f"compiling {', '.join(names)} failed: {last}")
-        _adopt(Path(folder) / "fastadv" / _jit.CACHE_FOLDER.name)
-
-
-def _adopt(folder: Path) -> None:
-    """Move the machine code in ``folder`` to ours, but for that of functions that ours has."""
-    for index in sorted(folder.rglob("*.nbi")):
-        home = _jit.CACHE_FOLDER / index.parent.relative_to(folder)
-        if (home / index.name).exists():
-            continue
-        home.mkdir(parents=True, exist_ok=True)
-        for code in index.parent.glob(f"{index.stem}.*.nbc"):
-            shutil.move(code, home / code.name)
-        shutil.move(index, home / index.name)  # last: it vouches for the code
+    child = subprocess.Popen([sys.executable, "-c", code, *names], stderr=subprocess.PIPE)
+    try:
+        yield
+        _, errors = child.communicate()
+    finally:
+        child.kill()
+        child.wait()
+    if child.returncode:
+        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        raise RuntimeError(f"compiling {', '.join(names)} failed: {last}")
 
 
 def _missing(names: Collection[str] | None) -> dict[str, Callable[[], None]]:

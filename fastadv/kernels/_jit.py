@@ -8,11 +8,14 @@ sources: any change starts a new one.
 import hashlib
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import numba
 import platformdirs
+
+from fastadv.kernels._cache import KernelCache
 
 # Without "nnan" and "ninf": a NaN has to stay a NaN. "reassoc" is what lets a sum vectorise.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
@@ -27,7 +30,8 @@ def _cache_folder() -> Path:
     else:
         root = Path(platformdirs.user_cache_dir("fastadv")) / "kernels"
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(f"{numba.__version__} boundscheck={numba.config.BOUNDSCHECK}".encode())
+    versions = f"{sys.version_info[:2]} {numba.__version__} boundscheck={numba.config.BOUNDSCHECK}"
+    digest.update(versions.encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.name.encode())
         digest.update(source.read_bytes())
@@ -44,7 +48,7 @@ def _prepare(folder: Path) -> None:
             if other != folder and time.time() - other.stat().st_mtime > _UNUSED_FOLDERS_GO_AFTER:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError:
-        pass  # a read-only home: Numba then looks for a place of its own
+        pass  # a read-only home: said where something is to be kept
 
 
 CACHE_FOLDER = _cache_folder()
@@ -52,13 +56,10 @@ _prepare(CACHE_FOLDER)
 
 
 def _compile(function, **options):
-    # The setting is global to the process and read at decoration; other people's kernels keep theirs.
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_FOLDER)
-    try:
-        return numba.njit(function, cache=True, error_model="numpy", **options)
-    finally:
-        numba.config.CACHE_DIR = before
+    compiled = numba.njit(function, error_model="numpy", **options)
+    if not numba.config.DISABLE_JIT:
+        compiled._cache = KernelCache(function, CACHE_FOLDER)
+    return compiled
 
 
 def kernel(function):

@@ -1,0 +1,111 @@
+"""Machine code on disk: found again, shared, and compiled anew where it is damaged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastadv.kernels import _jit
+from fastadv.kernels._cache import KernelCache
+
+pytestmark = pytest.mark.compiled
+
+Compile = Callable[[], Any]
+
+
+def twice(x: Any) -> Any:
+    return x + x
+
+
+@pytest.fixture
+def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compile:
+    """Return a function that compiles `twice` as a new process would: with what is on disk."""
+    monkeypatch.setattr(_jit, "CACHE_FOLDER", tmp_path / "kernels")
+    return lambda: _jit.exact_kernel(twice)
+
+
+def hits(kernel: Any) -> int:
+    return sum(kernel.stats.cache_hits.values())
+
+
+def test_a_signature_is_a_file_and_is_found_again(compiled: Compile, tmp_path: Path) -> None:
+    first, other = compiled(), compiled()
+    assert first(2) == 4
+    assert other(0.5) == 1.0  # of another process, which began before the first had saved
+    assert len(list((tmp_path / "kernels").iterdir())) == 2
+    again = compiled()
+    assert (again(2), again(0.5)) == (4, 1.0)
+    assert hits(again) == 2
+    first._cache.flush()
+    assert not list((tmp_path / "kernels").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut short", "a bit", "of something else"])
+def test_a_damaged_file_is_compiled_again_and_heals(
+    damage: str, compiled: Compile, tmp_path: Path
+) -> None:
+    compiled()(2)
+    (file,) = (tmp_path / "kernels").iterdir()
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(
+        {
+            "empty": b"",
+            "cut short": whole[:middle],
+            "a bit": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            "of something else": b"\x80\x04N." * 100,
+        }[damage]
+    )
+    healed, after = compiled(), compiled()
+    assert (healed(2), hits(healed)) == (4, 0)
+    assert (after(2), hits(after)) == (4, 1)
+
+
+def test_where_nothing_can_be_kept_it_is_said_once_and_the_kernel_runs(
+    compiled: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KernelCache, "_told", False)
+    (tmp_path / "kernels").write_text("a file where the folder should be")
+    kernel = compiled()
+    with pytest.warns(UserWarning, match="kernels cannot be kept in .*NUMBA_CACHE_DIR"):
+        assert kernel(2) == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kernel(0.5) == 1.0
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_constant_of_an_enclosing_function_tells_kernels_apart() -> None:
+    def times(factor: int) -> Any:
+        def product(x: Any) -> Any:
+            return factor * x
+
+        return _jit.exact_kernel(product)
+
+    assert (times(2)(3), times(5)(3)) == (6, 15)
+    again = times(5)
+    assert (again(3), hits(again)) == (15, 1)
+
+
+def test_code_for_another_processor_or_type_is_another_file() -> None:
+    cache = KernelCache(twice, Path("kernels"))
+
+    class Processor:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def magic_tuple(self) -> tuple[str, str, str]:
+            return ("x86_64", self.name, "+avx2")
+
+    paths = {
+        cache._path(signature, Processor(name))
+        for signature in ("(int64,)", "(float64,)")
+        for name in ("znver3", "skylake")
+    }
+    assert len(paths) == 4
+    assert all(path.match("kernels/test_cache.twice.*.nbc") for path in paths)
