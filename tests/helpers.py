@@ -63,6 +63,19 @@ def attack_in_any_batch(
         np.testing.assert_array_equal(alone[name][0], values[11])
 
 
+class Clock:
+    """Stands for the module ``time``: it moves on by what is slept, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def kernels() -> dict[str, Any]:
     """Every kernel as "file.name"; uncompiled runs have none."""
     from numba.core.registry import CPUDispatcher

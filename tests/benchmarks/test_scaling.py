@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, small_mlp
+from helpers import TASK, Clock, blobs, small_mlp
 from rich.console import Console
 
 from fastadv.benchmarks import scaling
@@ -17,18 +16,21 @@ from fastadv.report import plots
 from fastadv.report.scaling_table import scaling_table
 
 
-def test_an_exponent_and_the_memory_are_those_of_the_work() -> None:
+def test_an_exponent_and_the_memory_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("fastadv.benchmarks.scaling.time", clock)
+
     def prepare(size: int) -> scaling.Call:
         def work() -> None:
             held = np.ones(size * 2**17)  # MiB
-            time.sleep(0.002 * size**2)
+            clock.sleep(0.002 * size**2)
             del held
 
         return work
 
     points = scaling.run(scaling.Curve("sleep", "size", (4, 16), prepare), rounds=1)
     assert points[0].exponent is None
-    assert points[1].exponent == pytest.approx(2, abs=0.3)
+    assert points[1].exponent == pytest.approx(2)
     if sys.platform == "linux":
         assert [p.memory for p in points] == pytest.approx([4, 16], abs=2)
 

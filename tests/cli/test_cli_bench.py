@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
+from helpers import Clock
 
 from fastadv.benchmarks.race import Lap, Race, Runner, Work, run
 from fastadv.benchmarks.suites import SUITES
@@ -15,28 +15,33 @@ from fastadv.cli.app import main
 from fastadv.cli.bench import SCALING, STRENGTH
 
 
-def sleeper(milliseconds: int) -> Work:
-    def work() -> dict[str, float]:
-        time.sleep(milliseconds / 1000)
-        return {"slept": milliseconds}
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("fastadv.benchmarks.race.time", clock)
+    return clock
 
-    return work
 
+def test_ratios_quality_and_what_is_not_installed(clock: Clock) -> None:
+    def sleeper(*seconds: float) -> Work:
+        coming = iter(seconds)
 
-def test_ratios_quality_and_what_is_not_installed() -> None:
+        def work() -> dict[str, float]:
+            slept = next(coming)
+            clock.sleep(slept)
+            return {"slept": slept}
+
+        return work
+
     runners = (
-        Runner("fastadv", lambda: sleeper(2)),
-        Runner("slow", lambda: sleeper(20)),
+        Runner("fastadv", lambda: sleeper(9, 2, 2, 2)),
+        Runner("slow", lambda: sleeper(9, 20, 12, 18)),
         Runner("gone", lambda: sleeper(1), ("no_such_module",), "pip install it"),
     )
     ours, slow, gone = run(Race("suite", "work", runners), rounds=3)
     assert ours.ratio == ours.low == ours.high == 1.0
-    assert slow.ratio is not None
-    assert slow.ratio > 3
-    assert slow.low is not None
-    assert slow.high is not None
-    assert slow.low <= slow.ratio <= slow.high
-    assert slow.quality == {"slept": 20}
+    assert (slow.low, slow.ratio, slow.high) == pytest.approx((6.0, 9.0, 10.0))
+    assert slow.quality == {"slept": 18}
     assert gone.ratio is None
     assert gone.reason == "no_such_module is not installed: pip install it"
     assert json.loads(msgspec.json.encode(gone))["quality"] == {}
