@@ -1,8 +1,12 @@
 """Each kernel against its NumPy twin, each attack against its bare matrix products.
 
 The two run in turn in one process, and what is guarded is the ratio of their best times: it holds
-on any machine, and beside other work too, which lengthens the mean and not the best. A kernel or an
-attack fails if the median of three such ratios is worse than the stored one by more than a quarter.
+on any machine. A kernel or an attack fails if the median of three such ratios is worse than the
+stored one by more than a quarter.
+
+Beside other work, the rounds of a measurement differ from one another: then it is made again, and
+where three quiet ones are not to be had, nothing is said against a kernel but that the machine is
+too noisy to judge it.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -26,6 +31,8 @@ Call = Callable[[], object]
 BASELINE = json.loads((Path(__file__).parent / "baseline.json").read_text())
 WORSE = 1.25
 ROUNDS = 7
+NOISY = 1.1  # the median round of a quiet measurement takes at most so many times the best one
+WANTED, MOST = 3, 9  # quiet measurements, and measurements in all
 
 
 def attack_cases() -> dict[str, tuple[Call, Call]]:
@@ -68,29 +75,76 @@ def best(work: Call, calls: int) -> float:
     return min(seconds)
 
 
-def ratio(ours: Call, reference: Call) -> float:
-    """Return how many times faster ours is: the best of each over rounds in turn."""
+class Measured(NamedTuple):
+    ratio: float  # how many times faster ours is, by the best of each
+    noise: float  # how many times the best round the median one took, of the worse of the two
+
+
+def measure(ours: Call, reference: Call) -> Measured:
+    """Let both take turns."""
     ours(), reference()
     times = [(best(reference, 3), best(ours, 5)) for _ in range(ROUNDS)]
-    return min(t for t, _ in times) / min(t for _, t in times)
+    theirs, mine = zip(*times, strict=True)
+    noise = max(statistics.median(side) / min(side) for side in (theirs, mine))
+    return Measured(min(theirs) / min(mine), noise)
 
 
-def too_slow(measured: list[float], stored: float) -> bool:
-    return statistics.median(measured) < stored / WORSE
+def quiet(measured: Sequence[Measured]) -> list[Measured]:
+    return [one for one in measured if one.noise <= NOISY]
+
+
+def measured_in_quiet(ours: Call, reference: Call) -> list[Measured]:
+    """Measure until enough is quiet, or until that is no more to be hoped for."""
+    found: list[Measured] = []
+    while len(found) < MOST and len(quiet(found)) < WANTED:
+        found.append(measure(ours, reference))
+    return found
+
+
+def verdict(measured: Sequence[Measured], stored: float) -> Literal["fast", "slow", "noisy"]:
+    """Judge by the quiet measurements; without enough of them, nothing is called slow."""
+    judged = quiet(measured)
+    enough = len(judged) >= WANTED
+    ratios = [one.ratio for one in (judged if enough else measured)]
+    if statistics.median(ratios) >= stored / WORSE:
+        return "fast"
+    return "slow" if enough else "noisy"
+
+
+def told(measured: Sequence[Measured]) -> str:
+    return ", ".join(f"{one.ratio:.2f} (noise {one.noise:.2f})" for one in measured)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_ratio_to_the_reference(name: str, benchmark: object) -> None:
-    ours, reference = CASES[name]
-    measured = [ratio(ours, reference) for _ in range(3)]
-    found = statistics.median(measured)
+    measured = measured_in_quiet(*CASES[name])
+    found = statistics.median(one.ratio for one in measured)
     benchmark.extra_info["times faster than its reference"] = round(found, 2)  # type: ignore[attr-defined]
-    benchmark(ours)  # type: ignore[operator]
-    print(f"{name}: {found:.2f} times as fast as its reference (stored {BASELINE[name]:.2f})")
-    assert not too_slow(measured, BASELINE[name])
+    benchmark(CASES[name][0])  # type: ignore[operator]
+    print(f"{name}: {told(measured)} times as fast as its reference (stored {BASELINE[name]:.2f})")
+    judged = verdict(measured, BASELINE[name])
+    if judged == "noisy":
+        pytest.skip(f"{name}: this machine is too noisy to judge it: {told(measured)}")
+    assert judged == "fast", told(measured)
 
 
 def test_a_planted_slowdown_is_found() -> None:
     kernel, twin = CASES["flow_loss"]
-    slowed = [ratio(lambda: (kernel(), kernel()), twin) for _ in range(3)]
-    assert too_slow(slowed, ratio(kernel, twin))
+    stored = statistics.median(
+        one.ratio for one in measured_in_quiet(lambda: (kernel(), kernel()), twin)
+    )
+    slowed = measured_in_quiet(lambda: (kernel(), kernel(), kernel()), twin)  # 1.5 times
+    judged = verdict(slowed, stored)
+    if judged == "noisy":
+        pytest.skip(f"this machine is too noisy to judge a planted slowdown: {told(slowed)}")
+    assert judged == "slow", f"{told(slowed)}, stored {stored:.2f}"
+
+
+def test_a_slowdown_beside_other_work_is_not_judged() -> None:
+    calm, busy = [Measured(0.7, 1.02)] * 3, [Measured(0.7, 1.5)] * 9
+    assert verdict(calm, 1.0) == "slow"
+    assert verdict(busy, 1.0) == "noisy"
+    assert verdict(busy[:6] + calm, 1.0) == "slow"
+    assert verdict([*busy[:6], *calm[:2], Measured(1.0, 1.0)], 1.0) == "slow"
+    assert verdict([*busy[:6], calm[0], *[Measured(0.9, 1.0)] * 2], 1.0) == "fast"
+    assert verdict([Measured(0.9, 1.5)] * 9, 1.0) == "fast"

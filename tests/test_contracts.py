@@ -52,6 +52,7 @@ def model() -> MLPClassifier:
 
 @pytest.mark.parametrize("name", names("attack", "evasion"))
 class TestEvasion:
+    @pytest.mark.uncompiled
     def test_box_budget_and_honest_success(self, name: str, model: MLPClassifier) -> None:
         attack = evasion(name)
         before = X.copy()
@@ -118,6 +119,7 @@ class TestEvasion:
 
 @pytest.mark.parametrize("name", names("attack", "poisoning"))
 class TestPoisoning:
+    @pytest.mark.uncompiled
     def test_adds_points_and_leaves_the_input_alone(self, name: str) -> None:
         x, y = X.copy(), Y.copy()
         attack = registry.make_attack(f"{name}[points=5]")

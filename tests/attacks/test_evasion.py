@@ -60,6 +60,7 @@ def test_targets() -> None:
             assert np.all(labels[Y[result.success] != 1] == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_strength_on_mnist() -> None:
     """Each attack as strong as its kind should be; the figures are for 300 images, seed 0."""

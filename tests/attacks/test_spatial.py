@@ -11,6 +11,8 @@ from fastadv.errors import InputError
 from fastadv.kernels import affine
 from fastadv.reference import affine as twin
 
+pytestmark = pytest.mark.uncompiled
+
 X, Y = blobs()
 
 

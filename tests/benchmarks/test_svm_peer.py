@@ -10,6 +10,7 @@ from fastadv.attacks.poisoning import biggio
 from fastadv.benchmarks.peers import svm_poisoning
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.parametrize("name", svm_poisoning.PEERS)
 def test_peer_does_the_same_work(name: str) -> None:
@@ -31,6 +32,7 @@ def test_peer_does_the_same_work(name: str) -> None:
     assert loss == pytest.approx(ours.history[-1], rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_race_ends_at_the_same_loss() -> None:
     (race,) = svm_poisoning.races()

@@ -19,6 +19,8 @@ from fastadv.protocols import Task
 from fastadv.reference import votes as twins
 from fastadv.threads import set_threads
 
+pytestmark = pytest.mark.uncompiled
+
 X, Y = blobs(60)
 X_TEST, Y_TEST = blobs(45, seed=1)
 TINY = Task(image_shape=(1, 2, 1), n_classes=3)

@@ -365,6 +365,7 @@ def test_an_attack_is_one_class_and_one_line(
         registry.ATTACKS.remove(entry)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
     rows = small_grid(

@@ -32,6 +32,7 @@ def test_a_fast_kernel_has_one_meaning_for_all_its_callers() -> None:
         assert options["fastmath"] is False or options.get("parallel") or options["forceinline"]
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_a_change_in_a_kernel_reaches_those_that_call_it(tmp_path: Path) -> None:
     """Numba alone would go on with the machine code of the caller, whose file is as it was."""

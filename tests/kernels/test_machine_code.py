@@ -49,6 +49,7 @@ def in_float32(signature: Any) -> bool:
     return any(getattr(kind, "dtype", None) == numba.float32 for kind in signature)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 code")
 def test_no_float32_kernel_computes_in_float64() -> None:
     warmup.compile_groups(list(warmup._groups(None)))  # with the types that the package uses
@@ -161,6 +162,7 @@ def works() -> dict[str, Callable[[np.ndarray, np.ndarray], object]]:
     return found
 
 
+@pytest.mark.slow
 def test_no_kernel_allocates_by_the_row(
     allocations: Callable[[Callable[[], object]], int],
 ) -> None:
@@ -174,6 +176,7 @@ def test_no_kernel_allocates_by_the_row(
     assert set(grown) == set(BY_THE_ROW), grown
 
 
+@pytest.mark.slow
 def test_an_allocation_by_the_row_would_be_found(
     allocations: Callable[[Callable[[], object]], int],
 ) -> None:

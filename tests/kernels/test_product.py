@@ -67,6 +67,7 @@ print(digest.hexdigest())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.skipif(
     "+fma" not in llvmlite.binding.get_host_cpu_features().flatten(), reason="runs code for AVX2"

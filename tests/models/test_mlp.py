@@ -15,6 +15,7 @@ from fastadv.threads import set_threads
 X, Y = blobs()
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.filterwarnings("default")
 def test_scikit_learn_contract() -> None:

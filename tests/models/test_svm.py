@@ -16,10 +16,13 @@ from fastadv.models.svm import SVC, kernel_matrix
 from fastadv.protocols import Task
 from fastadv.threads import set_threads
 
+pytestmark = pytest.mark.uncompiled
+
 X, Y = blobs(40, task=Task((5, 4, 1), 2))
 STEP = 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 @pytest.mark.filterwarnings("default")

@@ -26,6 +26,7 @@ def last_errors(experiment: munoz2017.Experiment, data: str, points: int) -> tup
 # Fewer images than the paper's, and the same shares of points.
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_six_percent_of_points_nearly_double_the_error_of_softmax_regression() -> None:
     data = "mnist[train=300,val=300,test=2000]"
@@ -34,6 +35,7 @@ def test_six_percent_of_points_nearly_double_the_error_of_softmax_regression() -
     assert poisoned - clean >= 4 * (flipped - clean)
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_four_percent_of_points_make_half_of_the_eights_wrong() -> None:
     data = "mnist[train=500,val=1500,test=2000]"
@@ -43,6 +45,7 @@ def test_four_percent_of_points_make_half_of_the_eights_wrong() -> None:
     assert flipped <= clean + 5
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_six_points_do_twice_the_harm_of_six_flips_to_a_perceptron() -> None:
     _, poisoned, flipped = last_errors(PERCEPTRON, PERCEPTRON.dataset, 6)

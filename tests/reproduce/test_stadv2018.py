@@ -10,6 +10,7 @@ from rich.console import Console
 from fastadv.reproduce import stadv2018, stadv2018_report
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_a_small_run(monkeypatch, tmp_path):
     monkeypatch.setattr(stadv2018, "WIDTHS", (64,))
