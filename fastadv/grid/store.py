@@ -26,7 +26,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class Flag(msgspec.Struct, frozen=True):
-    """Something to know before the figure is used: what it is, and what to do about it."""
+    """Something to know before a figure is used: its name, what it is, and what to do about it."""
 
     name: str
     message: str
@@ -63,6 +63,10 @@ class Row(msgspec.Struct, kw_only=True):
         gave back the label of the image that it started as (absent without poison);
         ``caught_unaware``, that share of the poison behind ``oblivious_accuracy``. Null for other
         defenses and for evasion.
+    flags : list of Flag
+        Why the figure is not to be trusted; a gate fails on them.
+    notes : list of Flag
+        What else to know of the figure, which stands as it is; no gate fails on them.
     """
 
     schema: int = SCHEMA
@@ -90,6 +94,7 @@ class Row(msgspec.Struct, kw_only=True):
     queries: dict[str, float] = {}
     seconds: dict[str, float] = {}
     flags: list[Flag] = []
+    notes: list[Flag] = []
     parameters: dict[str, dict[str, Any]] = {}
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
 from fastadv.grid.trust import CONTROLS
 from fastadv.metrics import wilson_interval
+from fastadv.report.extras import EXTRAS
+from fastadv.report.notes import Note, Notes
 
 if TYPE_CHECKING:
-    from fastadv.grid.store import Flag, Row
+    from fastadv.grid.store import Row
     from fastadv.grid.worst import Worst
 
 Tone = Literal["plain", "dim", "bad"]
-
-_NAMED_CELLS = 4  # how many cells a note names before it only counts the others
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,6 @@ class SheetRow:
 
 
 @dataclass(frozen=True)
-class Note:
-    """A remark below the table; ``mark`` is what refers to it in the cells."""
-
-    mark: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Sheet:
     """All that a table shows.
 
@@ -64,121 +56,6 @@ class Sheet:
     rows: tuple[SheetRow, ...]
     caption: str
     notes: tuple[Note, ...]
-
-
-@dataclass(frozen=True)
-class _Extra:
-    """A figure beneath the accuracy: its label, its value, and what the caption says of it.
-
-    ``beside`` is a second figure behind a slash, where a row has it.
-    """
-
-    label: str
-    value: Callable[[Row], float | None]
-    legend: str
-    beside: Callable[[Row], float | None] = lambda _: None
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
-
-
-def _of_flow(distance: str) -> Callable[[Row], float | None]:
-    # The attacks of this threat look for the smallest change, whatever the budget.
-    def value(row: Row) -> float | None:
-        return row.distances.get(distance) if (row.threat or "").startswith("flow(") else None
-
-    return value
-
-
-def _triggered(row: Row) -> float | None:
-    return _percent(row.success_rate) if row.kind == "poisoning" else None
-
-
-def _certified(row: Row) -> float | None:
-    return _percent(row.certified.get("accuracy")) if row.certified else None
-
-
-_EXTRAS = (
-    _Extra(
-        "needs",
-        _of_flow("flow_loss"),
-        "needs: median flow loss of the attack's successes, at any budget",
-    ),
-    _Extra(
-        "moves",
-        _of_flow("translation"),
-        "moves: their median translation in pixels, of which the flow loss sees nothing",
-    ),
-    _Extra(
-        "unaware",
-        lambda row: _percent(row.oblivious_accuracy),
-        "unaware: accuracy under an attack that does not know the defense",
-    ),
-    _Extra(
-        "flips",
-        lambda row: _percent(row.baseline_accuracy),
-        "flips: accuracy with as many random label flips in place of the poison",
-    ),
-    _Extra("trigger", _triggered, "trigger: share of triggered images that get the target label"),
-    _Extra(
-        "caught",
-        lambda row: _percent((row.sanitized or {}).get("caught")),
-        "caught: share of the poison that was dropped or got its true label back (behind a slash, "
-        "of the unaware attack's)",
-        lambda row: _percent((row.sanitized or {}).get("caught_unaware")),
-    ),
-    _Extra(
-        "lost",
-        lambda row: _percent((row.sanitized or {}).get("lost")),
-        "lost: share of the clean training images that were dropped or relabelled",
-    ),
-    _Extra(
-        "proven",
-        _certified,
-        "proven: certified accuracy at the row's budget, over the images of evasion rows",
-    ),
-)
-
-
-class _Notes:
-    """Numbers each distinct reason once, and gathers the cells that each distinct flag concerns."""
-
-    def __init__(self) -> None:
-        self._reasons: list[str] = []
-        self._flags: dict[tuple[str, str], list[str]] = {}
-        self.extras: list[_Extra] = []
-
-    def number(self, reason: str | None) -> str:
-        text = " ".join((reason or "no reason was kept").split())
-        if text not in self._reasons:
-            self._reasons.append(text)
-        return f"[{self._reasons.index(text) + 1}]"
-
-    def flag(self, flag: Flag, row: Row) -> None:
-        text = f"{flag.message}; {flag.remedy}" if flag.remedy else flag.message
-        cells = self._flags.setdefault((flag.name, " ".join(text.split())), [])
-        cell = f"{row.attack} / {row.defense}"
-        if cell not in cells:
-            cells.append(cell)
-
-    def use(self, extra: _Extra) -> None:
-        if extra not in self.extras:
-            self.extras.append(extra)
-
-    def all(self) -> tuple[Note, ...]:
-        reasons = [Note(f"[{i}]", text) for i, text in enumerate(self._reasons, start=1)]
-        flags = [
-            Note("!", f"{name}: {message} ({name_some(cells)})")
-            for (name, message), cells in self._flags.items()
-        ]
-        return (*reasons, *flags)
-
-
-def name_some(cells: Sequence[str]) -> str:
-    """Return the first few cells, and how many more there are."""
-    more = len(cells) - _NAMED_CELLS
-    return ", ".join(cells[:_NAMED_CELLS]) + (f" and {more} more" if more > 0 else "")
 
 
 def make_sheets(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> list[Sheet]:
@@ -204,7 +81,7 @@ def _distinct(texts: Iterable[str]) -> list[str]:
 
 
 def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
-    notes = _Notes()
+    notes = Notes()
     seeds = {row.seed for row in rows}
     defenses = _distinct(row.defense for row in rows)
     attacks = _distinct(row.attack for row in sorted(rows, key=lambda row: row.kind != "none"))
@@ -217,7 +94,7 @@ def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
         line = tuple(_cell(cells.get((attack, d), []), len(seeds), notes) for d in defenses)
         table.append(SheetRow(attack, _threat_of(attack, rows), line))
     worst_rows = _worst_rows(rows, worst, defenses, len(seeds), notes)
-    caption = _caption(rows, len(seeds), notes.extras, bool(worst_rows))
+    caption = _caption(rows, len(seeds), bool(worst_rows))
     return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, notes.all())
 
 
@@ -231,7 +108,7 @@ def _threat_of(attack: str, rows: Sequence[Row]) -> str:
 # -- cells ----------------------------------------------------------------------------------
 
 
-def _cell(rows: Sequence[Row], n_seeds: int, notes: _Notes) -> Cell:
+def _cell(rows: Sequence[Row], n_seeds: int, notes: Notes) -> Cell:
     """Return what stands where an attack meets a defense; ``rows`` are its seeds."""
     if not rows:
         return (Line("not run", "dim"),)
@@ -251,28 +128,13 @@ def _cell(rows: Sequence[Row], n_seeds: int, notes: _Notes) -> Cell:
     return tuple(lines)
 
 
-def _figures(done: Sequence[Row], n_seeds: int, notes: _Notes) -> list[Line]:
+def _figures(done: Sequence[Row], n_seeds: int, notes: Notes) -> list[Line]:
     accuracies = [_accuracy(row) for row in done]
     intervals = [_interval(row) for row in done]
-    lines = _accuracy_lines(accuracies, intervals, min(row.n for row in done), n_seeds)
-    for row in done:
-        for flag in row.flags:
-            notes.flag(flag, row)
-            lines[0] = Line(lines[0].text.removesuffix(" !") + " !")
-    for extra in _EXTRAS:
-        figures = [_mean(done, extra.value), _mean(done, extra.beside)]
-        text = " / ".join(f"{figure:.1f}" for figure in figures if figure is not None)
-        if text:
-            notes.use(extra)
-            lines.append(Line(f"{extra.label} {text}", "dim"))
-    return lines
-
-
-def _mean(rows: Sequence[Row], value: Callable[[Row], float | None]) -> float | None:
-    """Return the mean over the rows that have a finite value; None if there is none."""
-    values = [value(row) for row in rows]
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return fmean(known) if known else None
+    first, *others = _accuracy_lines(accuracies, intervals, min(row.n for row in done), n_seeds)
+    extras = [extra.text(done) for extra in EXTRAS]
+    beneath = [Line(text, "dim") for text in extras if text]
+    return [Line(first.text + notes.marks(done)), *others, *beneath]
 
 
 def _accuracy(row: Row) -> float:
@@ -316,7 +178,7 @@ def _worst_rows(
     worst: Sequence[Worst],
     defenses: Sequence[str],
     n_seeds: int,
-    notes: _Notes,
+    notes: Notes,
 ) -> list[SheetRow]:
     """Return a row for each threat with several attacks; with one it would repeat that attack's."""
     attacks: dict[str, set[str]] = {}
@@ -337,7 +199,7 @@ def _worst_rows(
     return table
 
 
-def _worst_cell(cases: Sequence[Worst], names: set[str], n_seeds: int, notes: _Notes) -> Cell:
+def _worst_cell(cases: Sequence[Worst], names: set[str], n_seeds: int, notes: Notes) -> Cell:
     """Return the worst case, and a line if it stands on fewer attacks than others of its row."""
     if not cases:
         return (Line("-", "dim"),)
@@ -353,7 +215,7 @@ def _worst_cell(cases: Sequence[Worst], names: set[str], n_seeds: int, notes: _N
 # -- the caption ----------------------------------------------------------------------------
 
 
-def _caption(rows: Sequence[Row], n_seeds: int, extras: Sequence[_Extra], has_worst: bool) -> str:
+def _caption(rows: Sequence[Row], n_seeds: int, has_worst: bool) -> str:
     if n_seeds == 1:
         figure = "accuracy in %, beneath it its 95 % Wilson interval over test images"
     else:
@@ -365,7 +227,8 @@ def _caption(rows: Sequence[Row], n_seeds: int, extras: Sequence[_Extra], has_wo
     images = _images(rows)
     if images:
         sentences.append(images)
-    legends = [extra.legend for extra in _EXTRAS if extra in extras]
+    done = [row for row in rows if row.status == "ok"]
+    legends = [extra.legend for extra in EXTRAS if extra.text(done)]
     radii = _distinct(
         f"{row.certified['threat']} for {row.defense}"
         for row in rows

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import holm, mcnemar_exact
-from fastadv.report.cells import name_some
 from fastadv.report.folder import read_folder
+from fastadv.report.notes import name_some
 
 LEVEL = 0.05  # of what is called significant, over all cells together
 

@@ -10,8 +10,8 @@ import msgspec
 
 from fastadv.benchmarks.race import Lap
 from fastadv.errors import InputError
-from fastadv.report.cells import name_some
 from fastadv.report.compare import changed_environment
+from fastadv.report.notes import name_some
 
 SCHEMA = 1
 ALLOWED = 0.25  # how much worse a ratio may be: noise of a machine that does other work, too

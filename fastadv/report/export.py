@@ -37,7 +37,7 @@ def rows_csv(rows: Sequence[Row]) -> str:
     """Return a header and a line for each row; what a row does not have is empty.
 
     Nested figures are columns by themselves (``distances.l2``), the interval is two
-    (``attacked_accuracy_low``, ``attacked_accuracy_high``), flags are their names.
+    (``attacked_accuracy_low``, ``attacked_accuracy_high``), flags and notes are their names.
     """
     records = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(key for record in records for key in record))
@@ -56,8 +56,8 @@ def _flat(row: Row) -> dict[str, Any]:
             continue
         if key == "attacked_accuracy_ci95":
             flat["attacked_accuracy_low"], flat["attacked_accuracy_high"] = value or ("", "")
-        elif key == "flags":
-            flat["flags"] = " ".join(flag["name"] for flag in value)
+        elif key in ("flags", "notes"):
+            flat[key] = " ".join(remark["name"] for remark in value)
         elif key in _NESTED:
             flat.update({f"{key}.{name}": inner for name, inner in (value or {}).items()})
         else:

@@ -16,6 +16,7 @@ from fastadv.grid.worst import worst_rows
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 from fastadv.report.curves import Plot, plots, series_class, svg
 from fastadv.report.gallery import Gallery, Picture, galleries
+from fastadv.report.notes import FLAG
 from fastadv.report.page_style import STYLE
 from fastadv.report.png import data_uri
 
@@ -107,7 +108,7 @@ def _sheet(sheet: Sheet) -> str:
     head = "".join(f"<th>{_spec(name)}</th>" for name in sheet.defenses)
     rows = "".join(map(_row, sheet.rows))
     notes = "".join(
-        f"<li{' class=flag' if note.mark == '!' else ''}><b>{text(note.mark)}</b>"
+        f"<li{' class=flag' if note.mark == FLAG else ''}><b>{text(note.mark)}</b>"
         f"<span>{text(note.text)}</span></li>"
         for note in sheet.notes
     )

@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.report.cells import Cell, Line, Note, Sheet, SheetRow, Tone, make_sheets
+from fastadv.report.cells import Cell, Line, Sheet, SheetRow, Tone, make_sheets
+from fastadv.report.notes import Note
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType

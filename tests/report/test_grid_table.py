@@ -141,6 +141,22 @@ def test_a_flag_of_many_cells_names_some_of_them():
     assert notes(rows)[0][1].endswith("a3 / none and 2 more)")
 
 
+def test_a_note_has_a_mark_of_its_own_and_stands_behind_the_flags():
+    note, flag = Flag("not_adaptive", "chosen unseeing", "adapt it"), Flag("masked", "look away")
+    rows = [
+        poisoning("biggio", notes=[note]), poisoning("biggio", seed=1, notes=[note]),
+        poisoning("label_flip", notes=[note], flags=[flag]),
+    ]  # fmt: skip
+    assert cell(rows[:1], "biggio", "none")[0] == "95.0 †"
+    assert cell(rows, "label_flip", "none")[0] == "95.0 ! †"
+    assert notes(rows) == [
+        ("!", "masked: look away (label_flip / none)"),
+        ("†", "not_adaptive: chosen unseeing; adapt it (biggio / none, label_flip / none)"),
+    ]
+    assert "- † not\\_adaptive: chosen unseeing" in grid_markdown(rows)
+    assert "95.0 ! †" in render(rows)
+
+
 # -- several seeds --------------------------------------------------------------------------
 
 

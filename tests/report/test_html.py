@@ -124,15 +124,17 @@ def test_the_page_has_every_figure_and_stands_alone(folder):
     rows = [
         clean(), clean("median"), evasion("pgd", flags=[Flag("zero_gradient", "no slope", "use cw")]),
         undone(evasion("pgd", "median"), "skipped", "no gradient"),
-        poisoning(), undone(poisoning(defense="median"), "failed", "it broke"),
+        poisoning(notes=[Flag("oblivious", "seen by none", "see")]),
+        undone(poisoning(defense="median"), "failed", "it broke"),
     ]  # fmt: skip
     grid = {"attacks": ["none", "pgd", "biggio"], "defenses": ["none", "median"], "seeds": [0, 1]}
     page = keep(folder, rows, grid, {"numpy": "2.4"}, **attacked_images())
     found = Checked(page)
     said = " ".join(found.texts)
-    for text in ("98.1", "42.1 !", "39.1-45.2", "95.0", "flips 97.6", "failed [2]", "linf(0.1)",
-                 "no slope; use cw", "no gradient", "it broke", "2.4"):  # fmt: skip
+    for text in ("98.1", "42.1 !", "39.1-45.2", "95.0 †", "flips 97.6", "failed [2]", "linf(0.1)",
+                 "no slope; use cw", "no gradient", "it broke", "2.4", "seen by none; see"):  # fmt: skip
         assert text in said, text
+    assert page.count("<li class=flag>") == 1  # the colour of harm is not a note's
     assert (
         "fastadv grid --attacks none,pgd,biggio --defenses none,median --seeds 2 --seed 0" in said
     )

@@ -114,13 +114,14 @@ def test_table_md(tmp_path):
 
 
 def test_json_is_one_document_of_the_schema():
-    row = evasion(flags=[Flag("a", "b", "c")])
+    row = evasion(flags=[Flag("a", "b", "c")], notes=[Flag("d", "e", "f")])
     worst = Worst("linf(0.1)", "none", 0, 1000, 0.4, (0.37, 0.43), ("pgd", "fgsm"), ("cw",))
     document = json.loads(rows_json({"dataset": "mnist"}, [row], [worst]))
     assert document["schema"] == 1
     assert document["grid"] == {"dataset": "mnist"}
     assert document["rows"][0]["attacked_accuracy_ci95"] == [0.391, 0.452]
     assert document["rows"][0]["flags"] == [{"name": "a", "message": "b", "remedy": "c"}]
+    assert document["rows"][0]["notes"] == [{"name": "d", "message": "e", "remedy": "f"}]
     assert document["worst"] == [
         {"threat": "linf(0.1)", "defense": "none", "seed": 0, "n": 1000, "accuracy": 0.4,
          "ci95": [0.37, 0.43], "attacks": ["pgd", "fgsm"], "missing": ["cw"]}
@@ -130,7 +131,7 @@ def test_json_is_one_document_of_the_schema():
 def test_csv_has_a_column_for_every_figure():
     rows = [
         evasion(flags=[Flag("a", "b"), Flag("c", "d")]),
-        poisoning(sanitized={"caught": 0.75, "lost": 0.05}),
+        poisoning(sanitized={"caught": 0.75, "lost": 0.05}, notes=[Flag("e", "f")]),
         undone(clean(), "failed", "x,\ny"),
     ]
     first, second, third = csv.DictReader(io.StringIO(rows_csv(rows)))
@@ -141,6 +142,7 @@ def test_csv_has_a_column_for_every_figure():
     assert second["baseline_accuracy"] == "0.976"
     assert (second["sanitized.caught"], second["sanitized.lost"]) == ("0.75", "0.05")
     assert first["flags"] == "a c"
+    assert (first["notes"], second["notes"]) == ("", "e")
     assert third["reason"] == "x,\ny"
     assert third["attacked_accuracy_low"] == ""
     assert "parameters" not in first

@@ -1,0 +1,100 @@
+"""The figures beneath the accuracy of a cell, each with its place in the caption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastadv.grid.store import Row
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A figure beneath the accuracy: its label, its value, and what the caption says of it.
+
+    ``beside`` is a second figure behind a slash, where a row has it.
+    """
+
+    label: str
+    value: Callable[[Row], float | None]
+    legend: str
+    beside: Callable[[Row], float | None] = lambda _: None
+
+    def text(self, rows: Sequence[Row]) -> str:
+        """Return the line of a cell, with the means over its rows; empty if none has a figure."""
+        figures = [_mean(rows, self.value), _mean(rows, self.beside)]
+        known = [f"{figure:.1f}" for figure in figures if figure is not None]
+        return f"{self.label} {' / '.join(known)}" if known else ""
+
+
+def _mean(rows: Sequence[Row], value: Callable[[Row], float | None]) -> float | None:
+    """Return the mean over the rows that have a finite value; None if there is none."""
+    values = [value(row) for row in rows]
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return fmean(known) if known else None
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _of_flow(distance: str) -> Callable[[Row], float | None]:
+    # The attacks of this threat look for the smallest change, whatever the budget.
+    def value(row: Row) -> float | None:
+        return row.distances.get(distance) if (row.threat or "").startswith("flow(") else None
+
+    return value
+
+
+def _triggered(row: Row) -> float | None:
+    return _percent(row.success_rate) if row.kind == "poisoning" else None
+
+
+def _certified(row: Row) -> float | None:
+    return _percent(row.certified.get("accuracy")) if row.certified else None
+
+
+EXTRAS = (
+    Extra(
+        "needs",
+        _of_flow("flow_loss"),
+        "needs: median flow loss of the attack's successes, at any budget",
+    ),
+    Extra(
+        "moves",
+        _of_flow("translation"),
+        "moves: their median translation in pixels, of which the flow loss sees nothing",
+    ),
+    Extra(
+        "unaware",
+        lambda row: _percent(row.oblivious_accuracy),
+        "unaware: accuracy under an attack that does not know the defense",
+    ),
+    Extra(
+        "flips",
+        lambda row: _percent(row.baseline_accuracy),
+        "flips: accuracy with as many random label flips in place of the poison",
+    ),
+    Extra("trigger", _triggered, "trigger: share of triggered images that get the target label"),
+    Extra(
+        "caught",
+        lambda row: _percent((row.sanitized or {}).get("caught")),
+        "caught: share of the poison that was dropped or got its true label back (behind a slash, "
+        "of the unaware attack's)",
+        lambda row: _percent((row.sanitized or {}).get("caught_unaware")),
+    ),
+    Extra(
+        "lost",
+        lambda row: _percent((row.sanitized or {}).get("lost")),
+        "lost: share of the clean training images that were dropped or relabelled",
+    ),
+    Extra(
+        "proven",
+        _certified,
+        "proven: certified accuracy at the row's budget, over the images of evasion rows",
+    ),
+)
