@@ -201,6 +201,30 @@ class PoisonResult:
 
 
 @dataclass(frozen=True)
+class PoisonEvaluation:
+    """What a poisoned model makes of test images, a row per image.
+
+    Attributes
+    ----------
+    predicted : ndarray of shape (n,)
+        The labels of the images as they are.
+    survives : ndarray of bool, shape (n,)
+        What the accuracy under attack counts: the image is right, and no trigger gets what it is
+        after.
+    triggered : ndarray of shape (n,), or None
+        The labels of the images with the trigger on, if there is one.
+    success_rate : float or None
+        The share of triggered images of other classes that get the label that the trigger calls;
+        None without a trigger, or such an image.
+    """
+
+    predicted: npt.NDArray[Any]
+    survives: Mask
+    triggered: npt.NDArray[Any] | None = None
+    success_rate: float | None = None
+
+
+@dataclass(frozen=True)
 class Certificate:
     """What is proven of each image.
 
@@ -299,6 +323,15 @@ class PoisoningAttack(Protocol):
         project: Projection | None = None,
     ) -> PoisonResult:
         """Return the poisoned training set; the inputs are left alone."""
+        ...
+
+    def evaluate(
+        self, model: Model, X: Floats, y: Labels, *, trigger: Floats | None
+    ) -> PoisonEvaluation:
+        """Judge a model by test images and their labels, with the trigger of the `PoisonResult`.
+
+        The model is trained on the poisoned set, or, to compare with, on another.
+        """
         ...
 
 

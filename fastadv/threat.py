@@ -14,7 +14,8 @@ class Threat:
     Attributes
     ----------
     kind : str
-        ``linf``, ``l2``, ``flow``, ``shift``, ``rotation_translation``, ``poison`` or ``points``.
+        ``linf``, ``l2``, ``flow``, ``shift``, ``rotation_translation``, ``poison`` or ``points``,
+        ``trigger`` or ``trigger_points``.
     budget : float
         In the unit of the kind: pixel values, flow loss, added points over clean ones, or
         their number.
@@ -74,3 +75,10 @@ def rotation_translation(degrees: float, pixels: float) -> Threat:
 def poison(fraction: float, points: int | None = None) -> Threat:
     """Allow ``fraction`` times as many added points as there are clean ones, or ``points``."""
     return Threat("poison", fraction) if points is None else Threat("points", points)
+
+
+def trigger(fraction: float, points: int | None = None) -> Threat:
+    """Allow what `poison` does, and to put one and the same trigger on any test image."""
+    if points is None:
+        return Threat("trigger", fraction)
+    return Threat("trigger_points", points)

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from rich.console import RenderableType
 from rich.text import Text
 
-from fastadv.attacks.poisoning.backdoor import success_rate
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
@@ -29,6 +28,7 @@ from fastadv.protocols import (
     Labels,
     Mask,
     Model,
+    PoisonEvaluation,
     PoisoningAttack,
     PoisonResult,
 )
@@ -42,6 +42,7 @@ from fastadv.report.attack_table import (
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
+from fastadv.threat import Threat
 from fastadv.warmup import is_warm, warm_up
 
 Wait = Callable[[str], AbstractContextManager[None]]
@@ -270,33 +271,22 @@ def _poison(job: Job, attack: PoisoningAttack, model: Any, data: Dataset, wait: 
         seconds = time.perf_counter() - start
     with wait(f"training {job.model} on the poisoned set"):
         poisoned = job.new_model(data).fit(result.X, result.y)
-    right = [int((victim.predict(X) == y).sum()) for victim in (model, poisoned)]
-    triggered = _triggered(poisoned, X, y, result)
-    return PoisoningOutcome(job, data, result, len(y), right[0], right[1], triggered, seconds)
-
-
-def _triggered(model: Model, X: Floats, y: Labels, result: PoisonResult) -> tuple[int, int] | None:
-    """Return how many images of other classes get the label that the trigger calls, of how many."""
-    if result.trigger is None:
-        return None
-    target = result.details["target"]
-    others = int((y != target).sum())
-    if not others:
-        return None
-    return round(others * success_rate(model, X, y, result.trigger, target)), others
+    before = int((model.predict(X) == y).sum())
+    found = attack.evaluate(poisoned, X, y, trigger=result.trigger)
+    return PoisoningOutcome(job, attack.threat(), data, y, result, before, found, seconds)
 
 
 @dataclass(frozen=True)
 class PoisoningOutcome(Outcome):
-    """A poisoned training set, and how many of ``n`` test images are right without and with it."""
+    """A poisoned training set, how many test images are right without it, what it does to them."""
 
     job: Job
+    threat: Threat
     data: Dataset
+    y: Labels
     result: PoisonResult
-    n: int
     right_before: int
-    right_after: int
-    triggered: tuple[int, int] | None
+    found: PoisonEvaluation
     seconds: float
 
     @property
@@ -307,17 +297,26 @@ class PoisoningOutcome(Outcome):
             PoisoningSummary(
                 attack=self.job.attack,
                 model=f"{self.job.model}, {self.data.name}",
-                n=self.n,
+                threat=str(self.threat),
+                n=len(self.y),
                 right_before=self.right_before,
-                right_after=self.right_after,
+                right_after=int((self.found.predicted == self.y).sum()),
                 n_clean=len(self.data.x_train),
                 points=len(self.result.index),
                 seconds=self.seconds,
-                triggered=self.triggered,
+                survive=int(self.found.survives.sum()),
+                triggered=self._triggered(),
                 history=[float(loss) for loss in self.result.history],
                 details={k: v for k, v in self.result.details.items() if isinstance(v, plain)},
             )
         )
+
+    def _triggered(self) -> tuple[int, int] | None:
+        """Return how many images get the label that the trigger calls, of how many others."""
+        if self.found.success_rate is None:
+            return None
+        others = int((self.y != self.result.details["target"]).sum())
+        return round(others * self.found.success_rate), others
 
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first poison points with their labels."""

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import metrics, seeds
-from fastadv.attacks.poisoning.backdoor import success_rate
 from fastadv.attacks.poisoning.base import amount
 from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.grid import registry, trust
@@ -35,6 +34,7 @@ from fastadv.protocols import (
     Labels,
     Mask,
     Model,
+    PoisonEvaluation,
     RegionSanitizer,
     Wrapper,
 )
@@ -89,11 +89,14 @@ class Measure:
         """Return whether the sanitizer has a region that an attacker can stay in."""
         return isinstance(self.cell.defense.thing, RegionSanitizer) and not self.replaces()
 
-    def poisoned_fit(self, aware: bool = True) -> Fit:
-        """Return the training on the attack's set; the attacker knows the sanitizer if aware."""
+    def poison(self, aware: bool = True) -> Poison:
+        """Return the attack's rows; the attacker knows the sanitizer if aware."""
         known = self.cell.defense if aware and self.knows_region() else None
-        poison = Poison(self.cell.attack, self.cell.seed, known)
-        return Fit(self.cell.defense, poison, self.cell.seed)
+        return Poison(self.cell.attack, self.cell.seed, known)
+
+    def poisoned_fit(self, aware: bool = True) -> Fit:
+        """Return the training on the attack's set."""
+        return Fit(self.cell.defense, self.poison(aware), self.cell.seed)
 
     def look(self) -> Look:
         """Return the look at the model that was trained without poison."""
@@ -160,15 +163,14 @@ class Measure:
         self, context: Context, row: Row, clean: Labels
     ) -> dict[str, npt.NDArray[Any]]:
         """Fill the row of a poisoning attack, or of none, over all test images."""
-        data, attacked = context.dataset, clean
+        data, found = context.dataset, PoisonEvaluation(clean, clean == context.dataset.y_test)
         fit = self.poisoned_fit() if row.kind == "poisoning" else self.clean_fit()
         fit_info = context.store.stage_info(fit.key(context)) or {}
         row.sanitized = fit_info.get("sanitized")
         samples: dict[str, npt.NDArray[Any]] = {}
         if fit.poison is not None:
-            model = self._defended(fit, context)
-            attacked = model.predict(data.x_test)
             poison = kept(context, fit.poison)
+            found = self._evaluated(fit, context)
             points = len(poison["index"])
             row.poison = {"fraction": points / len(data.x_train), "points": float(points)}
             poison_info = context.store.stage_info(fit.poison.key(context)) or {}
@@ -182,27 +184,26 @@ class Measure:
                 "image_shape": np.array(data.task.image_shape),
                 "history": poison["history"],
             }
-            if "trigger" in poison:
-                row.success_rate = success_rate(
-                    model, data.x_test, data.y_test, poison["trigger"],
-                    row.parameters["found"]["target"],
-                )  # fmt: skip
+            if found.triggered is not None:
+                row.benign_accuracy = _mean(found.predicted == data.y_test)
+                row.success_rate = found.success_rate
+                samples["triggered"] = found.triggered
             if self.knows_region():
                 self._measure_unaware(context, row)
             baseline = self.baseline_fit(context)
             if baseline is not None:
-                row.baseline_accuracy = _mean(self._predict(baseline, context) == data.y_test)
-        _fill_accuracy(row, attacked == data.y_test)
+                row.baseline_accuracy = _mean(self._evaluated(baseline, context).survives)
+        _fill_accuracy(row, found.survives)
         ids = seeds.sample_ids(data.x_test)
         return samples | {
-            "sample_ids": ids, "y": data.y_test, "clean": clean, "attacked": attacked,
-            "robust": attacked == data.y_test,
+            "sample_ids": ids, "y": data.y_test, "clean": clean, "attacked": found.predicted,
+            "robust": found.survives,
         }  # fmt: skip
 
     def _measure_unaware(self, context: Context, row: Row) -> None:
         """Fill in what the poison does, and how it fares, that is not kept inside the region."""
         fit = self.poisoned_fit(aware=False)
-        row.oblivious_accuracy = _mean(self._predict(fit, context) == context.dataset.y_test)
+        row.oblivious_accuracy = _mean(self._evaluated(fit, context).survives)
         info = context.store.stage_info(fit.key(context)) or {}
         row.sanitized = {
             **(row.sanitized or {}), "caught_unaware": info["sanitized"]["caught"]
@@ -212,8 +213,13 @@ class Measure:
         """Return the model of a training as its users would meet it."""
         return wrapped(self.cell.defense.thing, fit.model(context), context)
 
-    def _predict(self, fit: Fit, context: Context) -> Labels:
-        return self._defended(fit, context).predict(context.dataset.x_test)
+    def _evaluated(self, fit: Fit, context: Context) -> PoisonEvaluation:
+        """Return what the attack is to a model that was trained on its poison, or on a baseline."""
+        data, poison = context.dataset, kept(context, self.poison())
+        found: PoisonEvaluation = self.cell.attack.thing.evaluate(
+            self._defended(fit, context), data.x_test, data.y_test, trigger=poison.get("trigger")
+        )
+        return found
 
     def _measure_evasion(
         self, context: Context, row: Row, clean: Labels, model: Model

@@ -23,7 +23,7 @@ from fastadv import seeds
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
 from fastadv.grid import cleaning, registry
-from fastadv.grid.none import NoDefense
+from fastadv.grid.none import NoAttack, NoDefense
 from fastadv.grid.spec import Choice, Grid, digest
 from fastadv.grid.store import Store
 from fastadv.protocols import (
@@ -41,10 +41,23 @@ _NO_ROWS = np.empty(0, dtype=np.intp)
 
 
 def kind_of(attack: Any) -> str:
-    """Return ``evasion``, ``poisoning`` or ``none``."""
+    """Return ``evasion``, ``poisoning`` or ``none``.
+
+    Raises
+    ------
+    InputError
+        If it is an attack that lacks something: its row would show the clean accuracy.
+    """
+    if isinstance(attack, NoAttack):
+        return "none"
     if isinstance(attack, PoisoningAttack):
         return "poisoning"
-    return "evasion" if isinstance(attack, EvasionAttack) else "none"
+    if isinstance(attack, EvasionAttack):
+        return "evasion"
+    protocol = PoisoningAttack if hasattr(attack, "poison") else EvasionAttack
+    members = {name for name in {**vars(protocol), **protocol.__annotations__} if name[0] != "_"}
+    lacks = ", ".join(sorted(name for name in members if not hasattr(attack, name)))
+    raise InputError(f"{type(attack).__name__} is no {protocol.__name__}: it lacks {lacks}")
 
 
 @dataclass(frozen=True)

@@ -44,16 +44,22 @@ class Row(msgspec.Struct, kw_only=True):
         Test samples behind ``attacked_accuracy``.
     clean_accuracy : float
         Of this cell's defended model, on clean test images, without poison in its training set.
+    benign_accuracy : float or None
+        Backdoors: of the poisoned model, on test images without the trigger.
     attacked_accuracy : float
         The figure to quote. Evasion: images still right under an attack that knows the defense.
-        Poisoning: test accuracy after training on the poisoned set.
+        Poisoning: test accuracy after training on the poisoned set; of a backdoor, an image counts
+        if it is right and, unless it is of the target class, does not get the target label with
+        the trigger on.
     oblivious_accuracy : float or None
         Under an attack that does not know the defense: of a wrapped model, or after training on
         poison that was not kept inside what a sanitizer accepts.
     baseline_accuracy : float or None
-        Poisoning: with as many randomly relabelled copies in place of the poison.
+        Poisoning: ``attacked_accuracy`` with as many randomly relabelled copies in place of the
+        poison.
     success_rate : float or None
-        Evasion: found at any distance, among the images that were right before.
+        Evasion: found at any distance, among the images that were right before. Backdoors: the
+        share of triggered images of other classes that get the target label.
     distances : dict
         Medians over successes.
     sanitized : dict or None
@@ -82,6 +88,7 @@ class Row(msgspec.Struct, kw_only=True):
     reason: str | None = None
     n: int = 0
     clean_accuracy: float | None = None
+    benign_accuracy: float | None = None
     attacked_accuracy: float | None = None
     attacked_accuracy_ci95: tuple[float, float] | None = None
     success_rate: float | None = None

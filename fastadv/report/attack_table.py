@@ -58,8 +58,11 @@ class PoisoningSummary:
 
     Attributes
     ----------
-    n, right_before, right_after : int
-        Test images, and how many of them are right without and with the poison.
+    threat : str
+        What ``survive`` is conditional on.
+    n, right_before, right_after, survive : int
+        Test images; how many of them are right without and with the poison; and of the latter those
+        that no trigger turns.
     n_clean, points : int
         Training images, and poison points beside them.
     triggered : tuple of int or None
@@ -75,9 +78,11 @@ class PoisoningSummary:
 
     attack: str
     model: str
+    threat: str
     n: int
     right_before: int
     right_after: int
+    survive: int
     n_clean: int
     points: int
     seconds: float
@@ -111,6 +116,7 @@ def poisoning_table(summary: PoisoningSummary) -> RenderableType:
     table.add_row("accuracy after", _share(summary.right_after, summary.n))
     if summary.triggered is not None:
         table.add_row("trigger gets its label", _share(*summary.triggered))
+        table.add_row(f"accuracy under {summary.threat}", _share(summary.survive, summary.n))
     share = summary.points / summary.n_clean
     table.add_row("poison points", f"{summary.points:,} ({share:.2%} of {summary.n_clean:,})")
     if len(summary.history):

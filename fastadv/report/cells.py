@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fastadv.grid.trust import CONTROLS
 from fastadv.metrics import wilson_interval
-from fastadv.report.extras import EXTRAS
+from fastadv.report.extras import EXTRAS, OBEY
 from fastadv.report.notes import Note, Notes
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def _figures(done: Sequence[Row], n_seeds: int, notes: Notes) -> list[Line]:
     first, *others = _accuracy_lines(accuracies, intervals, min(row.n for row in done), n_seeds)
     extras = [extra.text(done) for extra in EXTRAS]
     beneath = [Line(text, "dim") for text in extras if text]
-    return [Line(first.text + notes.marks(done)), *others, *beneath]
+    figure = " ".join(filter(None, [first.text, notes.marks(done), OBEY.text(done)]))
+    return [Line(figure), *others, *beneath]
 
 
 def _accuracy(row: Row) -> float:
@@ -228,7 +229,7 @@ def _caption(rows: Sequence[Row], n_seeds: int, has_worst: bool) -> str:
     if images:
         sentences.append(images)
     done = [row for row in rows if row.status == "ok"]
-    legends = [extra.legend for extra in EXTRAS if extra.text(done)]
+    legends = [extra.legend for extra in (OBEY, *EXTRAS) if extra.text(done)]
     radii = _distinct(
         f"{row.certified['threat']} for {row.defense}"
         for row in rows

@@ -50,13 +50,17 @@ def _of_flow(distance: str) -> Callable[[Row], float | None]:
     return value
 
 
-def _triggered(row: Row) -> float | None:
-    return _percent(row.success_rate) if row.kind == "poisoning" else None
-
-
 def _certified(row: Row) -> float | None:
     return _percent(row.certified.get("accuracy")) if row.certified else None
 
+
+# Stands beside the accuracy, not beneath it: without it a backdoor's cell would be misread.
+OBEY = Extra(
+    "obey",
+    lambda row: _percent(row.success_rate) if row.kind == "poisoning" else None,
+    "obey: share of triggered images of other classes that get the target label; they do not count "
+    "as right",
+)
 
 EXTRAS = (
     Extra(
@@ -79,7 +83,11 @@ EXTRAS = (
         lambda row: _percent(row.baseline_accuracy),
         "flips: accuracy with as many random label flips in place of the poison",
     ),
-    Extra("trigger", _triggered, "trigger: share of triggered images that get the target label"),
+    Extra(
+        "benign",
+        lambda row: _percent(row.benign_accuracy),
+        "benign: accuracy of the poisoned model on images without the trigger",
+    ),
     Extra(
         "caught",
         lambda row: _percent((row.sanitized or {}).get("caught")),

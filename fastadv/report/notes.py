@@ -43,7 +43,7 @@ class Notes:
                 for remark in remarks:
                     self._keep(mark, remark, f"{row.attack} / {row.defense}")
         marks = [FLAG] * any(row.flags for row in rows) + [NOTE] * any(row.notes for row in rows)
-        return "".join(f" {mark}" for mark in marks)
+        return " ".join(marks)
 
     def _keep(self, mark: str, remark: Flag, cell: str) -> None:
         text = f"{remark.message}; {remark.remedy}" if remark.remedy else remark.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ from fastadv import MLPClassifier, make_attack, run_grid
 from fastadv.attacks.poisoning import backdoor, label_flip
 from fastadv.attacks.poisoning.biggio import Biggio
 from fastadv.errors import InputError
+from fastadv.grid.store import Row, read_samples
+from fastadv.metrics import wilson_interval
 from fastadv.protocols import PoisonResult
+from fastadv.report.cells import make_sheets
+from fastadv.report.folder import read_folder
+from fastadv.report.html import grid_html
 
 X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)
@@ -73,32 +79,88 @@ def test_a_backdoor_stamps_copies_of_other_classes() -> None:
 def test_a_backdoor_opens() -> None:
     result = attack("backdoor[points=20,target=1,patch=2]")
     assert result.trigger is not None
-    rates = [
-        backdoor.success_rate(
-            small_mlp(60).fit(x, y),
-            X_VAL,
-            Y_VAL,
-            result.trigger,
-            1,
-        )
+    made = make_attack("backdoor[points=20,target=1,patch=2]")
+    opened, clean = (
+        made.evaluate(small_mlp(60).fit(x, y), X_VAL, Y_VAL, trigger=result.trigger)
         for x, y in ((result.X, result.y), (X, Y))
-    ]
-    assert rates[0] >= 0.9
-    assert rates[1] < 0.5
+    )
+    assert opened.success_rate >= 0.9
+    assert clean.success_rate < 0.5
+    assert np.mean(opened.predicted == Y_VAL) >= 0.8
+    assert opened.survives.mean() < 0.5 < clean.survives.mean()
+    with pytest.raises(InputError, match="judged with its trigger"):
+        made.evaluate(small_mlp(6).fit(X, Y), X_VAL, Y_VAL)
 
 
-def test_the_grid_shows_how_often_a_trigger_works(tmp_path: Path) -> None:
+class Says:
+    """A model that says 1 of every image with a patch, else what the first pixel says."""
+
+    classes_ = np.arange(3)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.where(x[:, -1] == 1, 1, np.rint(10 * x[:, 0])).astype(np.int64)
+
+
+def test_an_image_survives_a_backdoor_if_it_is_right_and_does_not_obey() -> None:
+    """Of 3 classes: right, wrong, and the target's own, with a model that obeys, and one that does not."""
+    x, y = np.zeros((5, TASK.n_features), np.float32), np.array([0, 2, 1, 2, 1])
+    x[:, 0] = np.array([0, 2, 1, 0, 0]) / 10  # what it says without the trigger: two are wrong
+    made = make_attack("backdoor[target=1,patch=2]")
+    found = made.evaluate(Says(), x, y, trigger=made.trigger(TASK))
+    assert found.predicted.tolist() == [0, 2, 1, 0, 0]
+    assert found.triggered.tolist() == [1] * 5
+    assert found.survives.tolist() == [False, False, True, False, False]
+    assert found.success_rate == 1.0
+    found = made.evaluate(Says(), x, y, trigger=np.full(TASK.n_features, np.nan, np.float32))
+    assert found.survives.tolist() == [True, True, True, False, False]
+    assert found.success_rate == 0.0
+    found = made.evaluate(Says(), x[2:3], y[2:3], trigger=made.trigger(TASK))
+    assert (found.survives.tolist(), found.success_rate) == ([True], None)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
+    """A grid's folder with a backdoor that works, and its row."""
+    folder = tmp_path_factory.mktemp("backdoor")
     rows = run_grid(
-        attacks=["backdoor[points=20,patch=2]"], defenses=["none"], samples=20,
-        dataset=write_npz(tmp_path / "d.npz"), model="mlp[hidden_layer_sizes=6,max_iter=60,batch_size=16]",
-        output=tmp_path / "out",
+        attacks=["backdoor[points=20,patch=2]"], defenses=["none", "dpa[partitions=5,blur=0]"],
+        samples=20, dataset=write_npz(folder / "d.npz"), output=folder / "out",
+        model="mlp[hidden_layer_sizes=6,max_iter=60,batch_size=16]",
     )  # fmt: skip
-    (row,) = [row for row in rows if row.kind == "poisoning"]
-    assert row.status == "ok"
-    assert row.success_rate is not None
+    assert [row.status for row in rows] == ["ok"] * 4
+    # What is proven of an image is not proven of it with a trigger on.
+    assert [row.certified is None for row in rows] == [True, False, True, True]
+    return folder / "out", rows[2]
+
+
+def test_the_figure_of_a_backdoor_counts_the_images_that_obey(opened: tuple[Path, Row]) -> None:
+    folder, row = opened
+    assert row.threat == "trigger_points(20)"
+    assert row.benign_accuracy >= 0.8
     assert row.success_rate >= 0.9
-    assert row.attacked_accuracy is not None
-    assert row.attacked_accuracy >= 0.8
+    assert row.attacked_accuracy < 0.5 < row.baseline_accuracy
+    samples = read_samples(folder, row.id)
+    assert samples is not None
+    right, others = samples["attacked"] == samples["y"], samples["y"] != 0
+    obeys = others & (samples["triggered"] == 0)
+    np.testing.assert_array_equal(samples["robust"], right & ~obeys)
+    assert row.attacked_accuracy == samples["robust"].mean()
+    assert row.attacked_accuracy_ci95 == wilson_interval(int((right & ~obeys).sum()), len(right))
+    assert row.benign_accuracy == right.mean()
+    assert row.success_rate == obeys.sum() / others.sum()
+
+
+def test_a_backdoor_that_works_stands_in_the_table_and_has_the_colour_of_harm(
+    opened: tuple[Path, Row],
+) -> None:
+    folder, row = opened
+    (sheet,) = make_sheets([row])
+    lines = [line.text for line in sheet.rows[0].cells[0]]
+    assert lines[0] == f"{100 * row.attacked_accuracy:.1f} obey {100 * row.success_rate:.1f}"
+    assert f"benign {100 * row.benign_accuracy:.1f}" in lines
+    assert "obey: share of triggered images" in sheet.caption
+    shades = re.findall(r'"--share:(\d+)"', grid_html(read_folder(folder), folder))
+    assert int(shades[2]) > 30 > int(shades[0])
 
 
 @pytest.mark.parametrize(

@@ -270,8 +270,12 @@ def test_attack_on_a_training_set(program):
 def test_attack_with_a_trigger(program):
     done = program("attack", "backdoor[fraction=0.1]", "--dataset", SMALL)
     assert done.code == 0, done.err
-    (line,) = [line for line in done.out.splitlines() if "trigger" in line]
-    assert re.fullmatch(r" +trigger gets its label +\d+\.\d% \(\d+\.\d-\d+\.\d\) *", line)
+    lines = [line for line in done.out.splitlines() if "trigger" in line]
+    shares = r" +\d+\.\d% \(\d+\.\d-\d+\.\d\) *"
+    for line, name in zip(
+        lines, ("trigger gets its label", r"accuracy under trigger\(0\.1\)"), strict=True
+    ):
+        assert re.fullmatch(rf" +{name}{shares}", line)
 
 
 @pytest.mark.compiled

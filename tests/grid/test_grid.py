@@ -19,10 +19,11 @@ from fastadv.datasets import load_dataset, share
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import InputError
 from fastadv.grid import measure, registry, stages, workers
+from fastadv.grid.none import NoAttack
 from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid
 from fastadv.grid.spec import Grid
-from fastadv.grid.stages import Fit
+from fastadv.grid.stages import Fit, kind_of
 from fastadv.grid.store import Row, Store
 from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval
@@ -315,6 +316,33 @@ class Brittle:
 
     def perturb(self, *args: object, **kwargs: object) -> object:
         raise RuntimeError("broke in\ntwo")
+
+
+@dataclass(frozen=True)
+class Half:
+    """Poisons, but cannot say what came of it."""
+
+    name: ClassVar[str] = "half"
+    reference: ClassVar[str] = "a test"
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def threat(self) -> Threat:
+        return linf(0.1)
+
+    def supports(self, model: object, task: object) -> str | None:
+        return None
+
+    def poison(self, *args: object, **kwargs: object) -> object:
+        raise NotImplementedError
+
+
+def test_an_attack_that_lacks_a_method_is_not_taken_for_none() -> None:
+    """It would stand in the table with the clean accuracy."""
+    with pytest.raises(InputError, match="Half is no PoisoningAttack: it lacks evaluate"):
+        kind_of(Half())
+    with pytest.raises(InputError, match=r"is no EvasionAttack: it lacks craft, needs, perturb"):
+        kind_of(DPA())
+    assert kind_of(NoAttack()) == "none"
 
 
 def test_failed_and_skipped_cells_are_rows(

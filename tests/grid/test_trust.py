@@ -254,6 +254,12 @@ def test_rows_without_a_figure_say_nothing() -> None:
     assert found(poisoning(), poisoning("label_flip", attacked_accuracy=0.99)) == []
 
 
+def test_a_backdoor_of_an_older_version_is_not_to_be_trusted() -> None:
+    old = poisoning("backdoor", attacked_accuracy=0.94, success_rate=0.92)
+    new = poisoning("backdoor", "median", success_rate=0.92, benign_accuracy=0.94)
+    assert found(old, new, poisoning()) == [("backdoor", "trigger_not_counted")]
+
+
 # -- a whole grid ---------------------------------------------------------------------------
 
 

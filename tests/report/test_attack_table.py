@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 from rich.console import Console
 
@@ -40,9 +41,11 @@ def test_nothing_right_has_no_success():
 
 def test_a_trigger_s_success_is_a_share_of_the_other_classes():
     summary = PoisoningSummary(
-        attack="backdoor", model="mlp, mnist", n=10000, right_before=9700, right_after=9650,
-        n_clean=55000, points=550, seconds=2.0, triggered=(9000, 9020), details={"target": 0},
+        attack="backdoor", model="mlp, mnist", threat="trigger(0.01)", n=10000, right_before=9700,
+        right_after=9650, survive=990, n_clean=55000, points=550, seconds=2.0,
+        triggered=(9000, 9020), details={"target": 0},
     )  # fmt: skip
     out = printed(poisoning_table(summary))
     assert "99.8% (99.7-99.9)" in out
     assert "550 (1.00% of 55,000)" in out
+    assert re.search(r"accuracy under trigger\(0.01\) +9.9% ", out)

@@ -71,7 +71,9 @@ def test_a_sanitizer_has_what_it_caught_of_either_attack_and_what_it_lost():
 
 def test_an_evasion_success_rate_is_not_taken_for_a_backdoors():
     assert len(cell([evasion(success_rate=0.9)], "pgd", "none")) == 2
-    assert "trigger 90.0" in cell([poisoning(success_rate=0.9)], "biggio", "none")
+    row = poisoning("backdoor", attacked_accuracy=0.1, success_rate=0.9, benign_accuracy=0.95)
+    assert cell([row], "backdoor", "none")[0] == "10.0 obey 90.0"
+    assert "benign 95.0" in cell([row], "backdoor", "none")
 
 
 def test_a_row_without_an_interval_gets_wilsons():

@@ -10,12 +10,20 @@ import numpy as np
 from fastadv import seeds, threat
 from fastadv.attacks.poisoning import base
 from fastadv.errors import InputError, at_least
-from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
+from fastadv.protocols import (
+    Floats,
+    Labels,
+    Model,
+    PoisonEvaluation,
+    PoisonResult,
+    Projection,
+    Task,
+)
 from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class Backdoor:
+class Backdoor(base.Poisoning):
     """Add copies of images of other classes, with a bright square, under the target label.
 
     Parameters
@@ -46,8 +54,8 @@ class Backdoor:
         at_least(1, patch=self.patch)
 
     def threat(self) -> Threat:
-        """Return the share of added points, or their number."""
-        return threat.poison(self.fraction, self.points)
+        """Return the share of added points, or their number; the trigger goes on any test image."""
+        return threat.trigger(self.fraction, self.points)
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the attack cannot run: the patch and the target have to exist."""
@@ -90,13 +98,24 @@ class Backdoor:
         details = {"target": self.target}
         return base.added(X, y, points, labels, (), details, trigger, rows)
 
+    def evaluate(
+        self, model: Model, X: Floats, y: Labels, *, trigger: Floats | None = None
+    ) -> PoisonEvaluation:
+        """Judge a trained model by images X (n, d), as they are and with the trigger on.
+
+        An image survives if the model gets it right as it is and, unless it is of the target class
+        itself, does not take it for the target with the trigger on. Another wrong label there is
+        no success of the attack.
+        """
+        if trigger is None:
+            raise InputError("a backdoor is judged with its trigger: PoisonResult.trigger")
+        predicted, triggered = model.predict(X), model.predict(stamp(X, trigger))
+        others = y != self.target
+        obeys = others & (triggered == self.target)
+        rate = float(obeys.sum() / others.sum()) if others.any() else None
+        return PoisonEvaluation(predicted, (predicted == y) & ~obeys, triggered, rate)
+
 
 def stamp(X: Floats, trigger: Floats) -> Floats:
     """Return X (n, d) with the trigger (d,) on every image."""
     return np.where(np.isnan(trigger), X, trigger).astype(X.dtype, copy=False)
-
-
-def success_rate(model: Model, X: Floats, y: Labels, trigger: Floats, target: int) -> float:
-    """Return the share of images of other classes that get the target label with the trigger on."""
-    others = X[y != target]
-    return float(np.mean(model.predict(stamp(others, trigger)) == target))

@@ -1,4 +1,4 @@
-"""What the poisoning attacks share: the number of points, checks, and the poisoned set."""
+"""What the poisoning attacks share: their judgement, the number of points, checks, the set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import numpy.typing as npt
 
 from fastadv.attacks import checks
 from fastadv.errors import InputError, at_least, require
-from fastadv.protocols import Floats, Labels, PoisonResult, Task
+from fastadv.protocols import Floats, Labels, Model, PoisonEvaluation, PoisonResult, Task
+
+
+class Poisoning:
+    """Base of the poisoning attacks here."""
+
+    def evaluate(
+        self, model: Model, X: Floats, y: Labels, *, trigger: Floats | None = None
+    ) -> PoisonEvaluation:
+        """Judge a trained model by the images X (n, d) that it gets right, without any trigger."""
+        predicted = model.predict(X)
+        return PoisonEvaluation(predicted, predicted == y)
 
 
 def check_amount(fraction: float, points: int | None) -> None:

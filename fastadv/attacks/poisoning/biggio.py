@@ -54,7 +54,7 @@ Way = int | Literal["random"]  # to label the points: all alike, or each at rand
 
 
 @dataclass(frozen=True)
-class Biggio:
+class Biggio(base.Poisoning):
     """Projected gradient ascent on the validation loss, through the training of the model.
 
     Parameters

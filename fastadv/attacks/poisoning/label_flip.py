@@ -24,7 +24,7 @@ Flips = tuple[npt.NDArray[np.intp], Labels, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class LabelFlip:
+class LabelFlip(base.Poisoning):
     """Add relabelled copies of training images, or relabel in place.
 
     Parameters
