@@ -95,6 +95,30 @@ def split_top_level(text: str, whole: str | None = None) -> list[str]:
     return parts
 
 
+def partition_top_level(text: str, mark: str) -> tuple[str, str, str]:
+    """Part at the last ``mark`` that stands outside all brackets, as ``str.partition`` does.
+
+    Examples
+    --------
+    >>> partition_top_level("pgd[eps=0.1]/none=75%", "=")
+    ('pgd[eps=0.1]/none', '=', '75%')
+    """
+    depth = 0
+    for position in reversed(range(len(text))):
+        depth += (text[position] == "]") - (text[position] == "[")
+        if text[position] == mark and depth == 0:
+            return text[:position], mark, text[position + 1 :]
+    return text, "", ""
+
+
+def same_spec(a: str, b: str) -> bool:
+    """Return whether two specs say the same, in whatever order their parameters stand."""
+    try:
+        return a == b or Spec.parse(a) == Spec.parse(b)
+    except InputError:  # what stands in a file from outside need not be a spec
+        return False
+
+
 def format_value(value: object) -> str:
     """Return the canonical text of a parameter: `Spec.parse` and `coerce` read it back."""
     if value is None:

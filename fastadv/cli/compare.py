@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastadv.cli import console
-from fastadv.cli.gates import parse_share, stop_at
+from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.errors import InputError
+
+if TYPE_CHECKING:
+    from fastadv.report.gates import Gate
 
 
 def compare(
@@ -20,13 +23,8 @@ def compare(
         ),
     ],
     after: Annotated[str, typer.Argument(metavar="B", help="The same kind, to compare with A")],
-    fail_under: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X",
-            help="Exit 1 if an accuracy under attack in B is below X: 75 or 75% or 0.75",
-        ),
-    ] = None,
+    fail_under: FailUnder = None,
+    allow_flagged: AllowFlagged = None,
     fail_on_regression: Annotated[
         bool,
         typer.Option(
@@ -41,31 +39,32 @@ def compare(
     """Compare two grids, two defenses of one, or two bench files.
 
     Two defenses: fastadv compare DIR:none DIR:median. Cells are compared on the same test images,
-    with McNemar's exact test. --fail-under looks at every attack and worst case, and fails on a
-    cell that has no figure because it failed or is not there.
+    with McNemar's exact test. --fail-under judges cells of B: see fastadv report --help.
     """
-    floor = None if fail_under is None else parse_share(fail_under)
+    from fastadv.report.gates import Gate
+
+    gate = Gate.parse(fail_under, allow_flagged or ())
     if Path(before).is_file() != Path(after).is_file():
         raise InputError(f"{before} and {after}: one is a file; give two grids or two bench files")
     if Path(before).is_file():
-        failures = _compare_bench(before, after, floor, fail_on_regression, json)
+        failures = _compare_bench(before, after, gate, fail_on_regression, json)
     else:
-        failures = _compare_grids(before, after, floor, fail_on_regression, json)
+        failures = _compare_grids(before, after, gate, fail_on_regression, json)
     stop_at(failures)
 
 
 def _compare_grids(
-    before: str, after: str, floor: float | None, gate: bool, json: bool
+    before: str, after: str, gate: Gate | None, regress: bool, json: bool
 ) -> list[str]:
+    from fastadv.grid.worst import worst_rows
     from fastadv.report import compare, compare_table
-    from fastadv.report.floor import below
 
     sides = compare.read_side(before), compare.read_side(after)
     comparison = compare.compare_grids(*sides)
     failures, last = list[str](), sides[1]
-    if floor is not None:
-        failures += below(last.grid, last.rows, last.folder, floor)
-    failures += compare.regressions(comparison) if gate else []
+    if gate is not None:
+        failures += gate.failures(last.grid, last.rows, worst_rows(last.rows, last.folder))
+    failures += compare.regressions(comparison) if regress else []
     if json:
         console.print_text(compare_table.compare_json(comparison, failures))
     else:
@@ -74,15 +73,15 @@ def _compare_grids(
 
 
 def _compare_bench(
-    before: str, after: str, floor: float | None, gate: bool, json: bool
+    before: str, after: str, gate: Gate | None, regress: bool, json: bool
 ) -> list[str]:
     from fastadv.report import compare_bench, compare_table
 
-    if floor is not None:
+    if gate is not None:
         raise InputError("--fail-under is for grids: a bench file has no accuracy under attack")
     files = compare_bench.read_bench(Path(before)), compare_bench.read_bench(Path(after))
     comparison = compare_bench.compare_bench(*files, before, after)
-    failures = compare_bench.slower(comparison) if gate else []
+    failures = compare_bench.slower(comparison) if regress else []
     if json:
         console.print_text(compare_table.compare_json(comparison, failures))
     else:

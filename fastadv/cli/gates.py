@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from fastadv.cli import console
 from fastadv.cli.errors import FAILED
-from fastadv.errors import InputError
 
-
-def parse_share(text: str) -> float:
-    """Return the share that ``75``, ``75%`` or ``0.75`` means; up to 1 a bare number is a share.
-
-    Raises
-    ------
-    InputError
-        If it is none between 0 and 1.
-    """
-    bare = text.strip().removesuffix("%").strip()
-    try:
-        value = float(bare)
-    except ValueError:
-        value = -1.0
-    share = value if value <= 1 and "%" not in text else value / 100
-    if not 0 <= share <= 1:
-        raise InputError(f"--fail-under is an accuracy such as 75, 75% or 0.75, got {text!r}")
-    return share
+FailUnder = Annotated[
+    str | None,
+    typer.Option(
+        "--fail-under",
+        metavar="X",
+        help="Exit 1 if a cell's accuracy is lower, or flagged: 75% for all cells, "
+        '"pgd/median=80%,backdoor/*=5%" for those, or FILE.toml with such lines.',
+    ),
+]
+AllowFlagged = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-flagged",
+        metavar="CELL",
+        help="A cell, such as pgd/bit_depth or */bit_depth, whose flags --fail-under passes over; "
+        "may be given several times.",
+    ),
+]
 
 
 def stop_at(failures: Sequence[str]) -> None:

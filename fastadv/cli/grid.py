@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.errors import FAILED, Stopped
+from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.cli.grid_options import OUTPUT, GridOptions, resolve_options
 from fastadv.cli.specs import complete_list
 from fastadv.grid.registry import DEFAULT_DEFENSES, DEFAULT_SAMPLES
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastadv.grid.store import Row
+    from fastadv.grid.worst import Worst
 
 
 def _complete_attacks(incomplete: str) -> list[str]:
@@ -95,11 +98,17 @@ def grid(
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on standard output.")
     ] = False,
+    fail_under: FailUnder = None,
+    allow_flagged: AllowFlagged = None,
 ) -> None:
     """Run every attack against every defense.
 
-    What is done is kept: the same command goes on where an earlier one stopped.
+    What is done is kept: the same command goes on where an earlier one stopped. --fail-under: see
+    fastadv report --help.
     """
+    from fastadv.report.gates import WORST, Gate
+
+    gate = Gate.parse(fail_under, allow_flagged or ())
     options = resolve_options(
         {
             "attacks": attacks, "defenses": defenses, "dataset": dataset, "model": model,
@@ -108,8 +117,10 @@ def grid(
         },
         config,
     )  # fmt: skip
-    rows = _run(options, fresh)
-    _print(Path(options.output), rows, json)
+    if gate is not None:  # a cell that is not asked for is told before the work
+        gate.check_names(list(product(["none", WORST, *options.attacks], options.defenses)))
+    rows, folder = _run(options, fresh), Path(options.output)
+    worst = _print(folder, rows, json)
     again = f"fastadv report {shlex.quote(options.output)}"
     console.say(f"results in {options.output} ({again} shows them again)")
     undone = [row.status for row in rows if row.status in ("failed", "timeout")]
@@ -117,6 +128,11 @@ def grid(
         longer = ", with a longer --timeout" if "timeout" in undone else ""
         retry = f"{_again(fresh)} to retry them{longer}"
         console.say(f"{len(undone)} of {len(rows)} cells failed; {retry}")
+    if gate is not None:
+        from fastadv.report.folder import read_grid
+
+        stop_at(gate.failures(read_grid(folder), rows, worst))
+    if undone:
         raise typer.Exit(FAILED)
 
 
@@ -154,7 +170,8 @@ def _again(fresh: bool) -> str:
     return "run the same command again" + (" without --fresh" if fresh else "")
 
 
-def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:
+def _print(folder: Path, rows: Sequence[Row], json: bool) -> Sequence[Worst]:
+    """Print and keep the table; return the worst cases in it."""
     from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_json
     from fastadv.report.folder import read_grid, write_table
@@ -166,3 +183,4 @@ def _print(folder: Path, rows: Sequence[Row], json: bool) -> None:
         console.print_text(rows_json(read_grid(folder), rows, worst))
     else:
         console.output().print(grid_table(rows, worst))
+    return worst

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fastadv.cli import console
-from fastadv.cli.gates import parse_share, stop_at
+from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.cli.grid_options import OUTPUT
 from fastadv.cli.outputs import check_output
 from fastadv.errors import InputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastadv.grid.store import Row
+    from fastadv.grid.worst import Worst
     from fastadv.report.folder import GridFolder
 
 
@@ -48,20 +49,20 @@ def report(
             help="Write one page to look at, instead: table, notes, curves, images.",
         ),
     ] = None,
-    fail_under: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X", help="Exit 1 if an accuracy under attack is below X: 75 or 75% or 0.75"
-        ),
-    ] = None,
+    fail_under: FailUnder = None,
+    allow_flagged: AllowFlagged = None,
 ) -> None:
     """Print the kept results of a grid, or make a page of them.
 
     The page stands alone: it loads nothing and runs no script. Attacks at several budgets
-    (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves. --fail-under looks at every attack and worst
-    case, and fails on a cell that has no figure because it failed or is not there.
+    (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves. --fail-under judges the cells that it names,
+    ATTACK/DEFENSE as in the table (worst/DEFENSE, none/DEFENSE for the clean row); the last
+    threshold that names a cell counts. A cell without a figure, which failed or was not run, and
+    one with a flag (!) fail, too.
     """
-    floor = None if fail_under is None else parse_share(fail_under)
+    from fastadv.report.gates import Gate
+
+    gate = Gate.parse(fail_under, allow_flagged or ())
     if html is not None:
         if format is not None:
             raise InputError("give one of --html and --format: the page is written, not printed")
@@ -71,20 +72,19 @@ def report(
     from fastadv.report.folder import read_folder
 
     found = read_folder(folder)
+    worst = worst_rows(found.rows, folder)
     for problem in found.problems:
         console.say(f"fastadv: {problem}")
     if html is not None:
         _write_page(found, folder, html)
     elif format is Format.json:
-        console.print_text(rows_json(found.grid, found.rows, worst_rows(found.rows, folder)))
+        console.print_text(rows_json(found.grid, found.rows, worst))
     elif format is Format.csv:
         console.print_text(rows_csv(found.rows))
     else:
-        _print_table(folder, found.rows, format)
-    if floor is not None:
-        from fastadv.report.floor import below
-
-        stop_at(below(found.grid, found.rows, folder, floor))
+        _print_table(found.rows, worst, format)
+    if gate is not None:
+        stop_at(gate.failures(found.grid, found.rows, worst))
 
 
 def _write_page(found: GridFolder, folder: Path, path: Path) -> None:
@@ -97,12 +97,10 @@ def _write_page(found: GridFolder, folder: Path, path: Path) -> None:
     console.say(f"page in {path}")
 
 
-def _print_table(folder: Path, rows: Sequence[Row], format: Format | None) -> None:
-    from fastadv.grid.worst import worst_rows
+def _print_table(rows: Sequence[Row], worst: Sequence[Worst], format: Format | None) -> None:
     from fastadv.report.markdown import grid_markdown
     from fastadv.report.table import grid_table
 
-    worst = worst_rows(rows, folder)
     if format is Format.markdown:
         console.print_text(grid_markdown(rows, worst))
     else:

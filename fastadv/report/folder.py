@@ -14,7 +14,7 @@ from fastadv.files import atomic_write
 from fastadv.grid.store import SCHEMA, Row
 from fastadv.grid.trust import flagged
 from fastadv.report.markdown import grid_markdown
-from fastadv.specs import Spec
+from fastadv.specs import same_spec
 
 if TYPE_CHECKING:
     from fastadv.grid.worst import Worst
@@ -115,15 +115,10 @@ def _belongs(row: Row, grid: dict[str, Any]) -> bool:
     if any(key in grid and value not in grid[key] for key, value in axes.items()):
         return False
     names = {"dataset": row.dataset, "model": row.model}
-    if any(key in grid and not _same(value, grid[key]) for key, value in names.items()):
+    if any(key in grid and not same_spec(value, grid[key]) for key, value in names.items()):
         return False
     measured = row.kind == "evasion" and row.status == "ok"
     return not measured or row.n == grid.get("samples", row.n)
-
-
-def _same(a: str, b: str) -> bool:
-    """Return whether two specs say the same, in whatever order their parameters stand."""
-    return a == b or Spec.parse(a) == Spec.parse(b)
 
 
 def _order(grid: dict[str, Any]) -> Callable[[Row], tuple[int, ...]]:

@@ -1,0 +1,281 @@
+"""Gates for CI: which accuracy each cell of a grid has to reach, and the cells that fail.
+
+A cell is named as the table names it, ``ATTACK/DEFENSE``, each a spec or ``*`` for all; ``worst``
+is the attack of a worst case, ``none`` of the clean row, which ``*`` does not include.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from fastadv.errors import InputError
+from fastadv.specs import closest, partition_top_level, same_spec, split_top_level
+
+if TYPE_CHECKING:
+    from fastadv.grid.store import Row
+    from fastadv.grid.worst import Worst
+
+FAIL_UNDER, ALLOW_FLAGGED = "--fail-under", "--allow-flagged"
+
+WORST, CLEAN = "worst", "none"  # attacks that are not run, but have a row
+
+_ROUNDING = 1e-9  # of a mean over seeds
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """The cells that ``ATTACK/DEFENSE`` names."""
+
+    attack: str
+    defense: str
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Pattern:
+        """Read a pattern; ``where`` is what an error names.
+
+        Raises
+        ------
+        InputError
+            If it is not of the form ``ATTACK/DEFENSE``.
+        """
+        attack, slash, defense = partition_top_level(text, "/")
+        if not slash or not attack.strip() or not defense.strip():
+            raise InputError(
+                f"{where}: {text.strip()!r} names no cell; write ATTACK/DEFENSE, * for all"
+            )
+        return cls(attack.strip(), defense.strip())
+
+    def names(self, attack: str, defense: str) -> bool:
+        """Return whether it names this cell."""
+        any_attack = self.attack == "*" and attack != CLEAN
+        return (any_attack or same_spec(self.attack, attack)) and (
+            self.defense == "*" or same_spec(self.defense, defense)
+        )
+
+    @property
+    def one_cell(self) -> bool:
+        """Whether it names one cell."""
+        return "*" not in (self.attack, self.defense)
+
+    def __str__(self) -> str:
+        return f"{self.attack}/{self.defense}"
+
+
+Cell = tuple[str, str]  # attack, defense
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What is asked of a grid.
+
+    Attributes
+    ----------
+    thresholds : tuple of (Pattern, float)
+        The least accuracy, a share; of several that name a cell the last one counts.
+    allowed : tuple of Pattern
+        Cells whose flags do not fail.
+    """
+
+    thresholds: tuple[tuple[Pattern, float], ...]
+    allowed: tuple[Pattern, ...] = ()
+
+    @classmethod
+    def parse(cls, fail_under: str | None, allow_flagged: Sequence[str] = ()) -> Gate | None:
+        """Read the two options; None if no gate is asked for.
+
+        Raises
+        ------
+        InputError
+            In the first thing that is wrong.
+        """
+        if fail_under is None:
+            if allow_flagged:
+                raise InputError(f"{ALLOW_FLAGGED} goes with {FAIL_UNDER}, which is not given")
+            return None
+        if fail_under.strip().lower().endswith(".toml"):
+            thresholds = _from_file(Path(fail_under.strip()))
+        else:
+            thresholds = [_threshold(part) for part in split_top_level(fail_under)]
+        if not thresholds:
+            raise InputError(f"{FAIL_UNDER}: no threshold; {_FORM}")
+        listed = [part for text in allow_flagged for part in split_top_level(text)]
+        allowed = [Pattern.parse(text, ALLOW_FLAGGED) for text in listed]
+        return cls(tuple(thresholds), tuple(allowed))
+
+    def least(self, attack: str, defense: str) -> float | None:
+        """Return the accuracy that a cell has to reach; None if no threshold names it."""
+        named = [share for pattern, share in self.thresholds if pattern.names(attack, defense)]
+        return named[-1] if named else None
+
+    def check_names(self, cells: Sequence[Cell]) -> None:
+        """Raise InputError if a pattern names none of these cells."""
+        patterns = [(FAIL_UNDER, pattern) for pattern, _ in self.thresholds]
+        patterns += [(ALLOW_FLAGGED, pattern) for pattern in self.allowed]
+        attacks = list(dict.fromkeys(attack for attack, _ in cells))
+        defenses = list(dict.fromkeys(defense for _, defense in cells))
+        for option, pattern in patterns:
+            if any(pattern.names(*cell) for cell in cells):
+                continue
+            hint = "" if pattern.attack in ("*", *attacks) else closest(pattern.attack, attacks)
+            hint = hint or closest(pattern.defense, defenses) * (pattern.defense not in defenses)
+            raise InputError(
+                f"{option}: {pattern} names no cell{hint} (attacks: {', '.join(attacks)}; "
+                f"defenses: {', '.join(defenses)})"
+            )
+
+    def failures(
+        self, grid: dict[str, Any], rows: Sequence[Row], worst: Sequence[Worst]
+    ) -> list[str]:
+        """Return a line for each named cell that fails, and why.
+
+        It fails if its accuracy, over several seeds their mean, is lower than asked, if it is
+        flagged, and if a figure is missing. Of pairs that do not go together only those fail that
+        are named without ``*``.
+
+        Parameters
+        ----------
+        grid : dict
+            What was asked for, as ``grid.json`` has it; what it does not say is not missed.
+        worst : sequence of Worst
+            Of those rows.
+
+        Raises
+        ------
+        InputError
+            If a pattern names no cell, of those that were asked for and of those that are there.
+        """
+        cells: dict[Cell, list[Row]] = {}
+        for row in rows:
+            cells.setdefault((row.attack, row.defense), []).append(row)
+        cases: dict[tuple[str, str], list[Worst]] = {}
+        for case in worst:
+            if len(case.attacks) + len(case.missing) > 1:
+                cases.setdefault((case.threat, case.defense), []).append(case)
+        asked = list(itertools.product(grid.get("attacks", []), grid.get("defenses", [])))
+        of_worst = [(WORST, defense) for _, defense in cases]
+        self.check_names([*asked, *cells, *of_worst])
+        lines = []
+        for cell in dict.fromkeys([*asked, *cells]):
+            lines += self._cell(cell, cells.get(cell, []), grid.get("seeds", []))
+        for (threat, defense), found in cases.items():
+            lines += self._worst(threat, defense, found)
+        return lines
+
+    def _cell(self, cell: Cell, rows: Sequence[Row], seeds: Sequence[int]) -> list[str]:
+        least = self.least(*cell)
+        if least is None:
+            return []
+        done = [row for row in rows if row.attacked_accuracy is not None]
+        reasons = _missing(rows, seeds, self._names_one(cell))
+        if done:
+            accuracy = fmean(row.attacked_accuracy or 0.0 for row in done)
+            if accuracy < least - _ROUNDING:
+                reasons.append(_below(accuracy, least, len(done)) + _obeying(done))
+        flags = list(dict.fromkeys(flag.name for row in done for flag in row.flags))
+        if flags and not any(pattern.names(*cell) for pattern in self.allowed):
+            name = "/".join(cell)
+            reasons.append(f"not to be trusted: {', '.join(flags)} ({ALLOW_FLAGGED} {name})")
+        return [f"{' / '.join(cell)}: {'; '.join(reasons)}"] if reasons else []
+
+    def _names_one(self, cell: Cell) -> bool:
+        return any(pattern.one_cell and pattern.names(*cell) for pattern, _ in self.thresholds)
+
+    def _worst(self, threat: str, defense: str, cases: Sequence[Worst]) -> list[str]:
+        least = self.least(WORST, defense)
+        if least is None:
+            return []
+        reasons, accuracy = [], fmean(case.accuracy for case in cases)
+        if accuracy < least - _ROUNDING:
+            reasons.append(_below(accuracy, least, len(cases)))
+        absent = list(dict.fromkeys(name for case in cases for name in case.missing))
+        if absent:
+            reasons.append(f"without {', '.join(absent)}, with which it could only be lower")
+        return [f"worst of {threat} / {defense}: {'; '.join(reasons)}"] if reasons else []
+
+
+def _missing(rows: Sequence[Row], seeds: Sequence[int], named: bool) -> list[str]:
+    """Return what to say of seeds without a figure; of a skipped pair only where it is named."""
+    why = dict.fromkeys(seeds or ([] if rows else [0]), "not run")
+    for row in rows:
+        why[row.seed] = "" if row.attacked_accuracy is not None else row.status
+    if not named:
+        why = {seed: text for seed, text in why.items() if text != "skipped"}
+    texts = list(dict.fromkeys(text for text in why.values() if text))
+    if not texts:
+        return []
+    count = sum(bool(text) for text in why.values())
+    share = f" for {count} of {len(why)} seeds" if len(why) > 1 else ""
+    return [f"no figure{share} ({', '.join(texts)})"]
+
+
+def _below(accuracy: float, least: float, n_seeds: int) -> str:
+    mean = f", the mean over {n_seeds} seeds," if n_seeds > 1 else ""
+    return f"{100 * accuracy:.4g} %{mean} is below {100 * least:g} %"
+
+
+def _obeying(rows: Sequence[Row]) -> str:
+    """Return what a backdoor's figure is low for; nothing for other rows."""
+    rates = [row.success_rate for row in rows if row.success_rate is not None]
+    if rows[0].kind != "poisoning" or not rates:
+        return ""
+    return f" ({100 * fmean(rates):.4g} % of the triggered images get the target label)"
+
+
+# -- what a user writes ---------------------------------------------------------------------
+
+_FORM = 'write 75%, "pgd/median=80%,backdoor/*=5%", or the name of a .toml file'
+
+
+def _threshold(text: str) -> tuple[Pattern, float]:
+    """Read ``75%``, which is of all cells, or ``ATTACK/DEFENSE=75%``."""
+    cell, equals, share = partition_top_level(text, "=")
+    if not equals:
+        return Pattern("*", "*"), parse_share(text, FAIL_UNDER)
+    return Pattern.parse(cell, FAIL_UNDER), parse_share(share, f"{FAIL_UNDER} {cell.strip()}")
+
+
+def _from_file(path: Path) -> list[tuple[Pattern, float]]:
+    """Read a TOML file of lines ``"ATTACK/DEFENSE" = "75%"``."""
+    try:
+        with path.open("rb") as file:
+            raw = tomllib.load(file)
+    except OSError as error:
+        raise InputError(
+            f"{FAIL_UNDER}: {path} cannot be read: {error.strerror or error}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{FAIL_UNDER}: {path} is not valid TOML: {error}") from None
+    return [
+        (Pattern.parse(cell, str(path)), parse_share(share, f"{path}: {cell}"))
+        for cell, share in raw.items()
+    ]
+
+
+def parse_share(given: object, where: str) -> float:
+    """Return the share that ``75%``, ``75`` or (from a file) the number 75 means.
+
+    Raises
+    ------
+    InputError
+        If it is none between 0 and 100 %, or a number in (0, 1] without ``%``, which could be meant
+        as a share or in per cent.
+    """
+    text = str(given).strip()
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = math.nan
+    if isinstance(given, bool) or not 0 <= value <= 100:
+        raise InputError(f"{where} has to be an accuracy from 0% to 100%, got {text!r}; {_FORM}")
+    if 0 < value <= 1 and not text.endswith("%"):
+        raise InputError(
+            f"{where}: {text} could mean {value:g}% or {100 * value:g}%; write one of the two"
+        )
+    return value / 100
