@@ -20,15 +20,25 @@ if TYPE_CHECKING:
     from fastadv.grid.registry import make_defense as make_defense
     from fastadv.grid.registry import make_model as make_model
     from fastadv.grid.run import run_grid as run_grid
+    from fastadv.grid.store import Row as Row
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
     from fastadv.models.svm import SVC as SVC
+    from fastadv.protocols import EvasionAttack as EvasionAttack
+    from fastadv.protocols import EvasionResult as EvasionResult
+    from fastadv.protocols import PoisoningAttack as PoisoningAttack
+    from fastadv.protocols import PoisonResult as PoisonResult
     from fastadv.protocols import Task as Task
 
 _HOMES = {
     "Dataset": "fastadv.datasets",
     "DivergenceError": "fastadv.errors",
+    "EvasionAttack": "fastadv.protocols",
+    "EvasionResult": "fastadv.protocols",
     "InputError": "fastadv.errors",
     "MLPClassifier": "fastadv.models.mlp",
+    "PoisonResult": "fastadv.protocols",
+    "PoisoningAttack": "fastadv.protocols",
+    "Row": "fastadv.grid.store",
     "SVC": "fastadv.models.svm",
     "Task": "fastadv.protocols",
     "load_dataset": "fastadv.datasets",

@@ -149,11 +149,14 @@ class EvasionResult:
     Attributes
     ----------
     x_adv : ndarray of shape (n, d)
-        The adversarial images; where the attack failed, the image as it came.
+        The adversarial images, at any distance; where there is none, the image as it came.
+    is_adv : ndarray of bool, shape (n,)
+        The image was classified right, and ``x_adv`` is classified other than y (or as the target),
+        at any distance: an attack that searches for the least change may pass its budget.
     success : ndarray of bool, shape (n,)
-        The image was classified right, and ``x_adv`` is classified other than y (or as the target).
+        ``is_adv``, and the distance is within the budget of the attack's `Threat`.
     misclassified : ndarray of bool, shape (n,)
-        The image was wrong before any attack; it comes back unchanged.
+        The image was wrong before any attack; it comes back unchanged, and is neither.
     distances : dict of ndarray, each of shape (n,)
         By name, ``linf`` and ``l2`` and the attack's own; 0 where the image is unchanged.
     details : dict of ndarray
@@ -163,11 +166,28 @@ class EvasionResult:
     """
 
     x_adv: Floats
+    is_adv: Mask
     success: Mask
     misclassified: Mask
     distances: dict[str, Float64]
     details: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     queries: dict[str, float] = field(default_factory=dict)
+
+    def success_rate(self) -> float:
+        """Return the share of successes within the budget among the images that were right before.
+
+        NaN if there is no such image.
+        """
+        right = int((~self.misclassified).sum())
+        return float(self.success.sum()) / right if right else float("nan")
+
+    def robust_accuracy(self) -> float:
+        """Return the share of all images that are right and stay so within the budget.
+
+        NaN if there is no image.
+        """
+        robust = ~self.misclassified & ~self.success
+        return float(robust.mean()) if len(robust) else float("nan")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True)
 class Threat:
@@ -41,6 +44,14 @@ class Threat:
             return self.budget
         rounding = min(2.0**-24, self.budget) if self.kind in ("linf", "l2") else 0.0
         return self.budget * (1.0 + 1e-5) + rounding
+
+    def within(
+        self, distances: dict[str, npt.NDArray[np.float64]], n: int
+    ) -> npt.NDArray[np.bool_]:
+        """Return which of n images are within the budget, by their distances (n,) of each name."""
+        if self.distance is None:
+            return np.ones(n, dtype=bool)
+        return distances[self.distance] <= self.reach
 
     def __str__(self) -> str:
         limits = self.limits or (self.budget,)

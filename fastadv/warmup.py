@@ -168,12 +168,12 @@ def _training() -> None:
 
 
 def _attack(name: str) -> None:
-    from fastadv.grid.registry import make_attack
+    from fastadv.grid.registry import make
 
     X, y = _data()
     model = _model()
     for text in _VARIANTS.get(name, (name,)):
-        make_attack(text).perturb(model, X, y, task=_TASK)
+        make("attack", text).perturb(model, X, y, task=_TASK)
 
 
 def _defense(name: str) -> None:

@@ -63,12 +63,15 @@ class TestEvasion:
         right = model.predict(X) == Y
         np.testing.assert_array_equal(result.misclassified, ~right)
         changed = model.predict(result.x_adv) != Y
-        np.testing.assert_array_equal(result.success, changed & right)
-        failed = ~result.success
+        np.testing.assert_array_equal(result.is_adv, changed & right)
+        failed = ~result.is_adv
         np.testing.assert_array_equal(result.x_adv[failed], X[failed])
         threat = attack.threat()
         distance = result.distances[threat.distance]
         assert np.all(distance[failed] == 0)
+        np.testing.assert_array_equal(result.success, result.is_adv & (distance <= threat.reach))
+        assert result.success_rate() == result.success.sum() / right.sum()
+        assert result.robust_accuracy() == np.mean(right & ~result.success)
         if not attack.minimum_norm:
             assert distance.max() <= threat.reach
 
@@ -93,7 +96,8 @@ class TestEvasion:
         attack = evasion(name)
         none, one = (attack.perturb(model, X[:n], Y[:n], task=TASK) for n in (0, 1))
         assert none.x_adv.shape == (0, TASK.n_features)
-        assert len(none.success) == len(none.misclassified) == 0
+        assert len(none.success) == len(none.is_adv) == len(none.misclassified) == 0
+        assert np.isnan([none.success_rate(), none.robust_accuracy()]).all()
         assert none.queries.keys() == one.queries.keys()
         for found, like in ((none.distances, one.distances), (none.details, one.details)):
             assert {k: (0, *v.shape[1:]) for k, v in like.items()} == {

@@ -9,7 +9,7 @@ import numpy as np
 from fastadv.benchmarks import limits
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.grid.registry import ATTACKS, make_attack
+from fastadv.grid.registry import ATTACKS, make
 from fastadv.grid.trust import CONTROLS
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import EvasionResult, Float32, Labels, Task
@@ -27,7 +27,7 @@ def _problem() -> tuple[MLPClassifier, Float32, Labels, Task]:
 
 def _attack(name: str) -> EvasionResult:
     model, X, y, task = _problem()
-    result: EvasionResult = make_attack(name).perturb(model, X, y, task=task)
+    result: EvasionResult = make("attack", name).perturb(model, X, y, task=task)
     return result
 
 
@@ -37,7 +37,7 @@ def _fastadv(name: str) -> Work:
 
     def work() -> dict[str, float]:
         result = _attack(name)
-        broken = result.success | result.misclassified
+        broken = result.is_adv | result.misclassified
         return {"accuracy": float(1 - broken.mean()), **result.queries}
 
     return work

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from fastadv.datasets import Dataset, load_dataset
-from fastadv.grid.registry import make_attack
+from fastadv.grid.registry import make
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Floats, Task
 
@@ -161,12 +161,12 @@ def _training_images(n: int) -> Call:
 
 
 def _images(attack: str, n: int) -> Call:
-    data, made, model = _data(), make_attack(attack), _model()
+    data, made, model = _data(), make("attack", attack), _model()
     return lambda: made.perturb(model, data.x_test[:n], data.y_test[:n], task=data.task)
 
 
 def _pixels(attack: str, n_pixels: int) -> Call:
-    data, made = _data(), make_attack(attack)
+    data, made = _data(), make("attack", attack)
     factor = math.isqrt(n_pixels // data.task.n_features)
     X, model, task = scaled_up(data.x_test[:128], _model(), data.task, factor)
     return lambda: made.perturb(model, X, data.y_test[:128], task=task)

@@ -17,7 +17,7 @@ import numpy as np
 from fastadv.benchmarks.peers import NEEDS, evasion
 from fastadv.benchmarks.race import absent
 from fastadv.errors import InputError
-from fastadv.grid.registry import make_attack
+from fastadv.grid.registry import make
 from fastadv.protocols import Floats, Mask
 
 TOLERANCE = 0.003  # by which ours may be weaker
@@ -92,7 +92,7 @@ def matches(
     for defense in defenses:
         survived: dict[str, dict[str, list[Mask]]] = {}  # by threat and library
         for attack in attacks:
-            threat = str(make_attack(attack).threat())
+            threat = str(make("attack", attack).threat())
             for match, masks in _attack(attack, threat, defense, samples):
                 yield match
                 for library, mask in masks.items():
@@ -106,7 +106,7 @@ def matches(
 def _attack(
     attack: str, threat: str, defense: str, samples: int
 ) -> Iterator[tuple[Match, dict[str, Mask]]]:
-    made = make_attack(attack)
+    made = make("attack", attack)
     # Chance moves what a random search finds by some tenths of a point.
     seeds = range(1 if "gradient" in made.needs else SEARCHES)
     posed = evasion.problem(attack, defense, samples)

@@ -26,7 +26,6 @@ from fastadv.protocols import (
     EvasionResult,
     Floats,
     Labels,
-    Mask,
     Model,
     PoisonEvaluation,
     PoisoningAttack,
@@ -154,7 +153,6 @@ class EvasionOutcome(Outcome):
         """Accuracy before and after, distances, queries and speed."""
         result, threat = self.result, self.attack.threat()
         right = ~result.misclassified
-        survives = right & ~(result.success & self._within_budget)
         return evasion_table(
             EvasionSummary(
                 attack=self.job.attack,
@@ -162,8 +160,8 @@ class EvasionOutcome(Outcome):
                 threat=str(threat),
                 n=len(self.X),
                 right=int(right.sum()),
-                survive=int(survives.sum()),
-                succeed=int(result.success.sum()),
+                survive=int((right & ~result.success).sum()),
+                succeed=int(result.is_adv.sum()),
                 distances=self._median_distances(),
                 queries=result.queries,
                 seconds=self.seconds,
@@ -172,19 +170,11 @@ class EvasionOutcome(Outcome):
             )
         )
 
-    @property
-    def _within_budget(self) -> Mask:
-        threat = self.attack.threat()
-        if threat.distance is None:
-            return np.ones(len(self.X), dtype=bool)
-        within: Mask = self.result.distances[threat.distance] <= threat.reach
-        return within
-
     def _median_distances(self) -> dict[str, float]:
-        success = self.result.success
-        if not success.any():
+        found = self.result.is_adv
+        if not found.any():
             return {}
-        return {k: float(np.median(v[success])) for k, v in self.result.distances.items()}
+        return {k: float(np.median(v[found])) for k, v in self.result.distances.items()}
 
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first images that were right before: clean, their flow if any, attacked."""
@@ -219,7 +209,7 @@ class EvasionOutcome(Outcome):
     def _flow(self, row: int) -> Floats | None:
         """Return the flow (2, H, W) that made the image what it is, if there is one."""
         flow = self.result.details.get("flow")
-        return flow[row] if flow is not None and self.result.success[row] else None
+        return flow[row] if flow is not None and self.result.is_adv[row] else None
 
     def plot(self, path: Path, count: int) -> None:
         """Write a picture of the first images that were right before."""
@@ -242,6 +232,7 @@ class EvasionOutcome(Outcome):
             "y": self.y,
             "prediction": self.model.predict(self.X),
             "prediction_adv": self.model.predict(result.x_adv),
+            "is_adv": result.is_adv,
             "success": result.success,
             **{f"distance_{name}": values for name, values in result.distances.items()},
             **{f"detail_{name}": values for name, values in result.details.items()},

@@ -225,28 +225,24 @@ class Measure:
         self, context: Context, row: Row, clean: Labels, model: Model
     ) -> dict[str, npt.NDArray[Any]]:
         """Fill the row of an evasion attack, over the test images that it got."""
-        data, rows, attack = context.dataset, context.test_rows, self.cell.attack.thing
+        data, rows = context.dataset, context.test_rows
         x, y = data.x_test[rows], data.y_test[rows]
         stage = Perturb(self.cell.attack, self.clean_fit(), aware=True)
         found, info = kept(context, stage), context.store.stage_info(stage.key(context)) or {}
         distances = {
             k.removeprefix("distance_"): v for k, v in found.items() if k.startswith("distance_")
         }
-        success, threat = found["success"], attack.threat()
-        within = np.ones(len(y), dtype=bool)
-        if threat.distance is not None:
-            within = distances[threat.distance] <= threat.reach
-        robust = ~found["misclassified"] & ~(success & within)
+        success, is_adv, right = found["success"], found["is_adv"], ~found["misclassified"]
+        robust = right & ~success
         _fill_accuracy(row, robust)
-        right = ~found["misclassified"]
-        row.success_rate = float(success.sum() / right.sum()) if right.any() else None
+        row.success_rate = float(is_adv.sum() / right.sum()) if right.any() else None
         row.distances = {
-            k: float(np.median(v[success])) for k, v in distances.items() if success.any()
+            k: float(np.median(v[is_adv])) for k, v in distances.items() if is_adv.any()
         }
         row.queries, row.seconds["perturb"] = info.get("queries", {}), info.get("seconds", 0.0)
         row.flags = trust.cell_flags(
             trust.Attacked(
-                self.cell.attack, self.cell.defense, model, data.task, success & ~within,
+                self.cell.attack, self.cell.defense, model, data.task, is_adv & ~success,
                 found["x_adv"], self.look().found(context),
             )
         )  # fmt: skip
@@ -255,8 +251,9 @@ class Measure:
             row.oblivious_accuracy = self._oblivious(context, unaware, model, x, y)
         return {
             "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
-            "attacked": model.predict(found["x_adv"]), "robust": robust, "success": success,
-            **distances, "examples": x[:N_EXAMPLES], "examples_adv": found["x_adv"][:N_EXAMPLES],
+            "attacked": model.predict(found["x_adv"]), "robust": robust, "is_adv": is_adv,
+            "success": success, **distances, "examples": x[:N_EXAMPLES],
+            "examples_adv": found["x_adv"][:N_EXAMPLES],
             "image_shape": np.array(data.task.image_shape),
         }  # fmt: skip
 
@@ -281,11 +278,8 @@ class Measure:
         self, context: Context, stage: Perturb, model: Model, x: Floats, y: Labels
     ) -> float:
         """Return the defended accuracy on what was crafted against the bare model, in budget."""
-        found, threat = kept(context, stage), self.cell.attack.thing.threat()
-        x_adv = found["x_adv"]
-        if threat.distance is not None:
-            beyond = found[f"distance_{threat.distance}"] > threat.reach
-            x_adv = np.where(beyond[:, None], x, x_adv)
+        found = kept(context, stage)
+        x_adv = np.where(found["success"][:, None], found["x_adv"], x)
         return _mean(model.predict(x_adv) == y)
 
 

@@ -73,7 +73,7 @@ def probe(model: Model, X: Floats, y: Labels, task: Task, seed: int) -> Probe:
         zero_loss_gradients=sum(loss for loss, _ in zeros),
         zero_gradients=sum(logit for _, logit in zeros),
         randomised=randomised,
-        floor_accuracy=float(np.mean(~found.misclassified & ~found.success)),
+        floor_accuracy=found.robust_accuracy(),
         floor_eps=floor.eps,
         floor_n=len(some),
         chance=float(np.bincount(labels).max() / len(labels)),

@@ -11,10 +11,13 @@ import inspect
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastadv.errors import InputError
 from fastadv.specs import Spec, closest, format_spec, resolve
+
+if TYPE_CHECKING:
+    from fastadv.protocols import EvasionAttack, PoisoningAttack
 
 # Of a grid, unless it is told others.
 DEFAULT_DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
@@ -183,9 +186,18 @@ def _name_of(thing: Any) -> str:
     return type(thing).__name__
 
 
-def make_attack(text: str) -> Any:
-    """Build an attack: ``make_attack("stadv[tau=0.05]")``."""
-    return make("attack", text)
+def make_attack(text: str) -> EvasionAttack | PoisoningAttack:
+    """Build an attack: ``make_attack("stadv[tau=0.05]")``.
+
+    Raises
+    ------
+    InputError
+        If there is no such attack, a parameter is wrong, or it is ``none``.
+    """
+    if Spec.parse(text).name == "none":
+        raise InputError("none is a grid's row of clean accuracies, not an attack")
+    made: EvasionAttack | PoisoningAttack = make("attack", text)
+    return made
 
 
 def make_defense(text: str) -> Any:

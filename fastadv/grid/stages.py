@@ -287,6 +287,7 @@ class Perturb:
             arrays
             | {
                 "x_adv": result.x_adv,
+                "is_adv": result.is_adv,
                 "success": result.success,
                 "misclassified": result.misclassified,
             },

@@ -58,10 +58,11 @@ class Row(msgspec.Struct, kw_only=True):
         Poisoning: ``attacked_accuracy`` with as many randomly relabelled copies in place of the
         poison.
     success_rate : float or None
-        Evasion: found at any distance, among the images that were right before. Backdoors: the
-        share of triggered images of other classes that get the target label.
+        Evasion: adversarial images found at any distance, also beyond the budget, among the images
+        that were right before (`EvasionResult.success_rate` counts within it). Backdoors: the share
+        of triggered images of other classes that get the target label.
     distances : dict
-        Medians over successes.
+        Medians over the adversarial images, at any distance.
     sanitized : dict or None
         What a sanitizer did to the set that ``attacked_accuracy`` was trained on: ``lost``, the
         share of clean images that it dropped or gave another label; ``relabelled``, the share of

@@ -43,7 +43,7 @@ class Attacked:
     model : Model
         As it was attacked.
     beyond : ndarray of bool, shape (n,)
-        Where a success lies outside the budget.
+        Where an adversarial image lies outside the budget.
     x_adv : ndarray of shape (n, d)
     """
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.datasets import Dataset, load_dataset
-from fastadv.grid.registry import make_attack
+from fastadv.grid.registry import make
 from fastadv.models.svm import SVC
 from fastadv.protocols import Float64
 
@@ -78,7 +78,7 @@ def run(tell: Tell = lambda *_: None, splits: int = SPLITS) -> list[Pair]:
                 for kind, text in enumerate(
                     (f"biggio[points={points},labels=1]", f"label_flip[points={points}]")
                 ):
-                    result = make_attack(text).poison(
+                    result = make("attack", text).poison(
                         SVC(), data.x_train, data.y_train, data.x_val, data.y_val,
                         task=data.task, seed=split,
                     )  # fmt: skip

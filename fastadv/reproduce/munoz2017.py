@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastadv.datasets import Dataset, load_dataset
-from fastadv.grid.registry import make_attack
+from fastadv.grid.registry import make
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Float64, PoisonResult
 from fastadv.threads import map_chunks
@@ -130,7 +130,7 @@ def _errors(experiment: Experiment, split: int) -> Float64:
     data = load_dataset(f"{experiment.dataset[:-1]},split={split}]")
 
     def poison(text: str) -> PoisonResult:
-        return make_attack(text).poison(  # type: ignore[no-any-return]
+        return make("attack", text).poison(  # type: ignore[no-any-return]
             experiment.model(), data.x_train, data.y_train, data.x_val, data.y_val,
             task=data.task, seed=split,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastadv.datasets import load_dataset
-from fastadv.grid.registry import make_attack
+from fastadv.grid.registry import make
 from fastadv.grid.stages import test_rows
 from fastadv.kernels import flow as kernels
 from fastadv.kernels import loss
@@ -120,7 +120,7 @@ def run(tell: Tell = lambda *_: None, samples: int = SAMPLES) -> Reproduction:
                 spec = (
                     f"{text[:-1]},target={target}]" if "[" in text else f"{text}[target={target}]"
                 )
-                result = make_attack(spec).perturb(model, X, y, task=data.task)
+                result = make("attack", spec).perturb(model, X, y, task=data.task)
                 outcomes.append(_outcome(width, mode, target, result))
             # The last mode's flows are the smallest deformations that we know of.
             idle[width, target] = _idle_share(model, X, y, result)
@@ -130,7 +130,7 @@ def run(tell: Tell = lambda *_: None, samples: int = SAMPLES) -> Reproduction:
 
 
 def _outcome(width: int, mode: str, target: str, result: EvasionResult) -> Outcome:
-    right, won = ~result.misclassified, result.success
+    right, won = ~result.misclassified, result.is_adv  # the paper names no budget
     medians = {
         key: float(np.median(result.distances[key][won])) if won.any() else float("nan")
         for key in ("flow_loss", "flow_max", "flow_mean", "translation")
@@ -142,7 +142,7 @@ def _outcome(width: int, mode: str, target: str, result: EvasionResult) -> Outco
 def _examples(
     model: MLPClassifier, X: Floats, result: EvasionResult, task: Task, count: int = 2
 ) -> list[Example]:
-    rows = np.flatnonzero(result.success)[:count]
+    rows = np.flatnonzero(result.is_adv)[:count]
     labels = zip(model.predict(X[rows]), model.predict(result.x_adv[rows]), strict=True)
     return [
         Example(
@@ -161,7 +161,7 @@ def _idle_share(model: MLPClassifier, X: Floats, y: Labels, result: EvasionResul
     That flow sits on the boundary, so its objective is tau L_flow, in the paper's form; no flow
     has the margin of the clean image. Towards a target the margin is to the class that was reached.
     """
-    won = result.success
+    won = result.is_adv
     flow = np.ascontiguousarray(result.details["flow"][won], dtype=np.float32)
     losses, nothing = np.empty(len(flow)), np.zeros_like(flow)
     kernels.add_pair_loss(flow, np.zeros(len(flow), np.float32), False, losses, nothing)

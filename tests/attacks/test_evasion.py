@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import TASK, blobs, small_mlp
@@ -47,17 +50,17 @@ def test_targets() -> None:
     target = (Y + 1) % 3
     for text in ("pgd[eps=0.4]", "stadv[steps=60]"):
         result = make_attack(text).perturb(model, X, Y, task=TASK, target=target)
-        assert result.success.any()
+        assert result.is_adv.any()
         np.testing.assert_array_equal(
-            model.predict(result.x_adv[result.success]), target[result.success]
+            model.predict(result.x_adv[result.is_adv]), target[result.is_adv]
         )
     for rule in ("random", "runner_up", "1"):
         result = make_attack(f"stadv[steps=60,target={rule}]").perturb(model, X, Y, task=TASK)
-        assert result.success.any()
-        labels = model.predict(result.x_adv[result.success])
-        assert np.all(labels != Y[result.success])
+        assert result.is_adv.any()
+        labels = model.predict(result.x_adv[result.is_adv])
+        assert np.all(labels != Y[result.is_adv])
         if rule == "1":
-            assert np.all(labels[Y[result.success] != 1] == 1)
+            assert np.all(labels[Y[result.is_adv] != 1] == 1)
 
 
 @pytest.mark.slow
@@ -70,11 +73,9 @@ def test_strength_on_mnist() -> None:
 
     def attacked(text: str) -> tuple[float, float]:
         attack = make_attack(text)
-        result, threat = attack.perturb(model, x, y, task=ds.task), attack.threat()
-        distance = result.distances[threat.distance]
-        broken = result.success & (distance <= threat.reach)
-        needed = float(np.median(distance[result.success]))
-        return float(np.mean(~result.misclassified & ~broken)), needed
+        result = attack.perturb(model, x, y, task=ds.task)
+        needed = np.median(result.distances[attack.threat().distance][result.is_adv])
+        return result.robust_accuracy(), float(needed)
 
     fgsm, pgd, apgd, square, strongest = (
         attacked(text)[0] for text in ("fgsm", "pgd", "apgd", "square", "apgd[loss=dlr,targets=9]")
@@ -132,7 +133,7 @@ def test_a_model_of_ones_own_needs_only_vjp(text: str) -> None:
     own.classes_ = np.arange(2)
     named = make_attack(text).perturb(own, X, y, task=TWO)  # type: ignore[arg-type]
     np.testing.assert_array_equal(unnamed.x_adv, named.x_adv)
-    assert unnamed.success.any()
+    assert unnamed.is_adv.any()
 
 
 def test_what_a_model_lacks_is_said() -> None:
@@ -142,3 +143,61 @@ def test_what_a_model_lacks_is_said() -> None:
         make_attack("square").perturb(object(), X, Y, task=TASK)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="n_classes has to be at least 2, got 1"):
         Task(image_shape=(5, 4, 1), n_classes=1)
+
+
+@pytest.mark.parametrize(
+    "text", ["deepfool[budget=0.85]", "cw[budget=0.85,steps=30]", "stadv[budget=15]"]
+)
+def test_success_is_within_the_attacks_own_budget(text: str) -> None:
+    """An image that takes more is adversarial and no success; one that was wrong is neither."""
+    model = small_mlp(6).fit(X, Y)
+    y = Y.copy()
+    y[:9] = (model.predict(X[:9]) + 1) % 3  # wrong before any attack
+    attack = make_attack(text)
+    result, threat = attack.perturb(model, X, y, task=TASK), attack.threat()
+    distance = result.distances[threat.distance]
+    beyond = result.is_adv & (distance > threat.reach)
+    assert beyond.any()
+    np.testing.assert_array_equal(result.success, result.is_adv & ~beyond)
+    assert result.success.any()
+    assert np.all(model.predict(result.x_adv[beyond]) != y[beyond])  # x_adv, at any distance
+    assert result.misclassified[:9].all()
+    assert not result.is_adv[:9].any()
+    right = ~result.misclassified
+    assert result.success_rate() == result.success[right].mean() < result.is_adv[right].mean()
+    assert result.robust_accuracy() == np.mean(right & ~result.success)
+
+
+def test_what_a_user_names_is_typed_and_importable() -> None:
+    import typing
+
+    import fastadv
+    from fastadv.grid.store import Row
+    from fastadv.protocols import EvasionAttack, EvasionResult, PoisoningAttack, PoisonResult
+
+    assert fastadv.Row is Row
+    assert (fastadv.EvasionResult, fastadv.PoisonResult) == (EvasionResult, PoisonResult)
+    assert (fastadv.EvasionAttack, fastadv.PoisoningAttack) == (EvasionAttack, PoisoningAttack)
+    names = {"EvasionAttack": EvasionAttack, "PoisoningAttack": PoisoningAttack}
+    made = typing.get_type_hints(fastadv.make_attack, localns=names)["return"]
+    assert made == EvasionAttack | PoisoningAttack
+    assert isinstance(make_attack("pgd"), EvasionAttack)
+    assert isinstance(make_attack("biggio"), PoisoningAttack)
+    with pytest.raises(InputError, match="not an attack"):
+        make_attack("none")
+
+
+@pytest.mark.compiled
+def test_the_readmes_example_prints_the_attacks_rate_within_its_budget(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    code = readme.partition("```python\n")[2].partition("```")[0].partition("rows = ")[0]
+    told: dict[str, Any] = {}
+    exec(code.replace('"mnist"', '"mnist[train=2000,val=100]"'), told)
+    rate, accuracy, median = map(float, capsys.readouterr().out.split())
+    result, right = told["result"], ~told["result"].misclassified
+    loss = result.distances["flow_loss"]
+    assert 0.5 < rate == np.mean((result.is_adv & (loss <= 20 * (1 + 1e-5)))[right])
+    assert accuracy == pytest.approx(right.mean() * (1 - rate))
+    assert median == np.median(loss[result.success]) < 20

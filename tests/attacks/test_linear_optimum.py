@@ -104,7 +104,7 @@ def test_deepfool_least_change(n_classes: int, norm: str, overshoot: float) -> N
     least = least_changes(model, x, y, NORMS[norm])
     attack = make_attack(f"deepfool[norm={norm},overshoot={overshoot}]")
     result = attack.perturb(model, x, y, task=task)
-    assert result.success.all()
+    assert result.is_adv.all()
     found = result.distances[norm]
     assert np.all(found >= least * (1 - 1e-4))
     # on a linear model one step is enough; it goes 1e-4 further than the boundary
@@ -121,7 +121,7 @@ def test_cw_least_change_of_a_confidence(kappa: float) -> None:
     model, x, task = linear(2)
     y = model.predict(x)
     result = make_attack(f"cw[kappa={kappa}]").perturb(model, x, y, task=task)
-    assert result.success.all()
+    assert result.is_adv.all()
     assert np.all(margins(model.logits(result.x_adv), y, None)[0] <= -kappa)
     w = model.coefs_[0].astype(np.float64)
     least = least_changes(model, x, y, 2) + kappa / np.linalg.norm(w[:, 0] - w[:, 1])
@@ -139,7 +139,7 @@ def test_cw_of_all_targets_finds_the_nearest_boundary() -> None:
     for shift in (1, 2):
         target = (y + shift) % 3
         result = attack.perturb(model, x, y, task=task, target=target)
-        assert result.success.all()
+        assert result.is_adv.all()
         np.testing.assert_array_equal(model.predict(result.x_adv), target)
         nearest = np.minimum(nearest, result.distances["l2"])
     least = least_changes(model, x, y, 2)

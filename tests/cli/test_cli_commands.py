@@ -222,6 +222,7 @@ def test_attack_on_images(program):
         arrays["prediction"] == arrays["y"]
     )
     assert np.array_equal(arrays["success"], changed)
+    assert np.array_equal(arrays["is_adv"], changed)
 
 
 @pytest.mark.compiled

@@ -165,7 +165,7 @@ class Evasion(ABC):
             target = None if wanted is None else wanted[part]
             return self._attack_chunk(Counted(model), X[part], columns[part], target, task, stream)
 
-        return _gather(map_chunks(attack, len(X), self.chunk) or [attack(0, 0)])
+        return _gather(map_chunks(attack, len(X), self.chunk) or [attack(0, 0)], self.threat())
 
     def _attack_chunk(
         self,
@@ -183,13 +183,13 @@ class Evasion(ABC):
         if target is None:
             target = self.choose_targets(uncounted, x, y, task, stream)
         x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)
-        success = ~wrong & succeeds(uncounted.logits(x_adv), y, target)
+        is_adv = ~wrong & succeeds(uncounted.logits(x_adv), y, target)
         distances = self.measure(x, x_adv, details, task)
-        back = ~success
+        back = ~is_adv
         x_adv = np.where(back[:, None], x, x_adv)
         for values in distances.values():
             values[back] = 0.0
-        return _Chunk(x_adv, success, wrong, distances, details, model.forward, model.backward)
+        return _Chunk(x_adv, is_adv, wrong, distances, details, model.forward, model.backward)
 
     def choose_targets(
         self,
@@ -316,7 +316,7 @@ class _Chunk(NamedTuple):
     """What came of one chunk."""
 
     x_adv: Floats
-    success: Mask
+    is_adv: Mask
     wrong: Mask
     distances: dict[str, Float64]
     details: Details
@@ -324,13 +324,16 @@ class _Chunk(NamedTuple):
     backward: int
 
 
-def _gather(chunks: list[_Chunk]) -> EvasionResult:
+def _gather(chunks: list[_Chunk], threat: Threat) -> EvasionResult:
     join, n = np.concatenate, max(sum(len(c.x_adv) for c in chunks), 1)
+    distances = {k: join([c.distances[k] for c in chunks]) for k in chunks[0].distances}
+    is_adv = join([c.is_adv for c in chunks])
     return EvasionResult(
         x_adv=join([c.x_adv for c in chunks]),
-        success=join([c.success for c in chunks]),
+        is_adv=is_adv,
+        success=is_adv & threat.within(distances, len(is_adv)),
         misclassified=join([c.wrong for c in chunks]),
-        distances={k: join([c.distances[k] for c in chunks]) for k in chunks[0].distances},
+        distances=distances,
         details={k: join([c.details[k] for c in chunks]) for k in chunks[0].details},
         queries={
             "forward": sum(c.forward for c in chunks) / n,

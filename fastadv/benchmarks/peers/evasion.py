@@ -18,7 +18,7 @@ import numpy as np
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.grid.registry import make_attack, make_defense
+from fastadv.grid.registry import make, make_defense
 from fastadv.kernels import project
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Floats, Labels, Mask, RobustTraining, Task
@@ -44,7 +44,7 @@ class Problem:
     @property
     def threat(self) -> Threat:
         """What our attack is allowed."""
-        threat: Threat = make_attack(self.attack).threat()
+        threat: Threat = make("attack", self.attack).threat()
         return threat
 
     def quality(self, x_adv: Floats) -> dict[str, float]:
@@ -79,7 +79,7 @@ class Problem:
 
 def fastadv(problem: Problem) -> Attacked:
     """Return ours."""
-    attack, p = make_attack(problem.attack), problem
+    attack, p = make("attack", problem.attack), problem
 
     def attacked() -> Floats:
         x_adv: Floats = attack.perturb(p.model, p.X, p.y, task=p.task, seed=p.seed).x_adv

@@ -86,7 +86,7 @@ def fastadv(problem: Problem, attack: StAdv) -> Work:
     def work() -> dict[str, float]:
         result = attack.perturb(problem.model, problem.X, problem.y, task=problem.task)
         distances = (result.distances[key] for key in ("flow_loss", "flow_max", "flow_mean"))
-        return _summary(result.success, *distances)
+        return _summary(result.is_adv, *distances)
 
     return work
 
