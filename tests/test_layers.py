@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "fastadv"
 # A module belongs to the first prefix that it starts with.
 LAYERS = [
     ("kernels", 0), ("reference", 0), ("errors", 0),
-    ("protocols", 1), ("threat", 1), ("metrics", 1), ("seeds", 1), ("threads", 1), ("specs", 1), ("files", 1),
+    ("protocols", 1), ("threat", 1), ("metrics", 1), ("runs", 1), ("seeds", 1), ("threads", 1), ("specs", 1), ("files", 1),
     ("models", 2), ("datasets", 2),
     ("attacks", 3), ("defenses", 3),
     ("grid", 4), ("warmup", 4),

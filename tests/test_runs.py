@@ -1,0 +1,171 @@
+"""Intervals and tests over several runs against what a simulation covers."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastadv.metrics import mcnemar_exact, wilson_interval
+from fastadv.runs import Runs
+
+DRAWS = 5000
+N = 10_000  # test images, of all runs together
+EXPECTED = 0.9
+SPREADS = (0.0, 0.002, 0.01, 0.03)  # the standard deviation between trainings
+
+
+def trainings(rng: np.random.Generator, n_runs: int, spread: float, skewed: bool) -> np.ndarray:
+    """Accuracies of trainings around EXPECTED, normal or gamma with skewness 1."""
+    size = (DRAWS, n_runs)
+    errors = (rng.gamma(4.0, size=size) - 4.0) / 2.0 if skewed else rng.standard_normal(size)
+    return np.clip(EXPECTED + spread * errors, 0.0, 1.0)
+
+
+def on_shared_images(rng: np.random.Generator, accuracies: np.ndarray, alike: float) -> Runs:
+    """Every run answers the same images: a share of them ``alike``, by how hard an image is.
+
+    The better run then gets every image right that the worse one does; the others go either way.
+    """
+    draws, n_runs = accuracies.shape
+    n_alike = round(alike * N)
+    better = -np.sort(-accuracies, axis=1)
+    edges = np.concatenate([np.ones((draws, 1)), better, np.zeros((draws, 1))], axis=1)
+    # Of so many images, how many are answered right by 0, 1, ..., R of the runs.
+    counts = rng.multinomial(n_alike, edges[:, :-1] - edges[:, 1:])
+    right = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1][:, 1:]
+    others = np.zeros_like(counts)
+    others[:, 0] = N - n_alike
+    for run in range(n_runs):
+        more = rng.binomial(others, better[:, run : run + 1])
+        right[:, run] += more.sum(axis=1)
+        others -= more
+        others[:, 1:] += more[:, :-1]
+    means, share = right / N, np.arange(n_runs + 1) / n_runs
+    return Runs.from_moments(means, N, means.mean(axis=1), (counts + others) @ share**2 / N)
+
+
+def on_own_images(rng: np.random.Generator, accuracies: np.ndarray) -> Runs:
+    """The images are dealt out among the runs."""
+    n_runs = accuracies.shape[1]
+    n = N // n_runs
+    means = rng.binomial(n, accuracies) / n
+    own = np.mean(means * (1 - means), axis=1) / n
+    return Runs(means, own / n_runs, own, n * n_runs)
+
+
+def simulated(layout: str, n_runs: int, spread: float, skewed: bool) -> Runs:
+    rng = np.random.default_rng([n_runs, round(1000 * spread), skewed])
+    accuracies = trainings(rng, n_runs, spread, skewed)
+    if layout == "dealt out":
+        return on_own_images(rng, accuracies)
+    alike = {"alike": 1.0, "partly alike": 0.8, "independent": 0.0}
+    return on_shared_images(rng, accuracies, alike[layout])
+
+
+@pytest.mark.parametrize("layout", ["alike", "partly alike", "independent", "dealt out"])
+@pytest.mark.parametrize("n_runs", [3, 5, 10])
+def test_the_interval_covers_the_expected_accuracy(layout: str, n_runs: int) -> None:
+    for spread, skewed in itertools.product(SPREADS, (False, True)):
+        runs = simulated(layout, n_runs, spread, skewed)
+        low, high = runs.interval()
+        covered = np.mean((low <= EXPECTED) & (high >= EXPECTED))
+        assert covered >= (0.90 if skewed else 0.93), (spread, skewed)
+        assert covered <= 0.98 or spread == 0.0, (spread, skewed)
+
+
+def test_images_alone_cover_a_third_where_trainings_differ() -> None:
+    """What was printed before: Wilson's interval of the mean, each image counted once."""
+    for n_runs, spread, most in ((3, 0.01, 0.7), (5, 0.03, 0.4)):
+        means = simulated("alike", n_runs, spread, False).mean
+        low, high = np.array([wilson_interval(mean * N, N) for mean in means[:2000]]).T
+        assert np.mean((low <= EXPECTED) & (high >= EXPECTED)) < most
+
+
+@pytest.mark.parametrize("layout", ["alike", "partly alike", "independent", "dealt out"])
+def test_it_is_never_narrower_than_images_alone(layout: str) -> None:
+    runs = simulated(layout, 3, 0.002, False)
+    low, high = runs.interval()
+    images = Runs(runs.mean[:, None].repeat(2, axis=1), runs.images, runs.own, N)
+    narrow = images.interval()  # of trainings that do not differ at all
+    assert np.all(low <= narrow[0])
+    assert np.all(high >= narrow[1])
+
+
+@pytest.mark.parametrize("n_runs", [3, 5, 10])
+@pytest.mark.parametrize("alike", [True, False])
+def test_false_alarms_are_as_rare_as_their_level_says(n_runs: int, alike: bool) -> None:
+    """Two kinds of training of the same expected accuracy, paired by runs, on the same images."""
+    for spread in (0.0, 0.005, 0.02):
+        rng = np.random.default_rng([n_runs, round(1000 * spread)])
+        size, n = (DRAWS // 10, n_runs), 400
+        accuracies = EXPECTED + spread * rng.standard_normal((2, *size))
+        hard = rng.random((size[0], 1, n) if alike else (2, *size, n))
+        first, second = (hard if alike else hard[0]), (hard if alike else hard[1])
+        before, after = first < accuracies[0, ..., None], second < accuracies[1, ..., None]
+        difference = after.astype(float) - before
+        squares, of_images = np.mean(difference**2, axis=(1, 2)), difference.mean(axis=1)
+        runs = Runs.from_moments(difference.mean(axis=2), n, squares, np.mean(of_images**2, axis=1))
+        assert np.mean(runs.p_value() <= 0.05) <= 0.08, spread
+
+
+def test_a_difference_that_is_there_is_found() -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.random((5, 2000)) < 0.9, rng.random((5, 2000)) < 0.8
+    assert Runs.on_shared_images(after * 1.0 - before).p_value() < 1e-3
+    assert Runs.on_shared_images(before * 1.0 - before).p_value() == 1.0
+
+
+def test_without_variance_between_runs_it_is_mcnemars_test() -> None:
+    """On two runs with the same answers, and many images."""
+    rng = np.random.default_rng(0)
+    before, after = rng.random(4000) < 0.9, rng.random(4000) < 0.885
+    lost, won = int(np.sum(before & ~after)), int(np.sum(after & ~before))
+    p = Runs.on_shared_images(np.tile(after * 1.0 - before, (2, 1))).p_value()
+    assert p == pytest.approx(mcnemar_exact(lost, won), rel=0.15)
+
+
+def test_the_variances_are_those_of_a_two_way_layout() -> None:
+    """Against the mean squares of the analysis of variance, written out."""
+    values = np.random.default_rng(3).random((4, 30)) < 0.8
+    n_runs, n = values.shape
+    runs = Runs.on_shared_images(values)
+    of_runs, of_images = values.mean(axis=1), values.mean(axis=0)
+    rest = values - of_runs[:, None] - of_images + values.mean()
+    assert runs.images == pytest.approx(of_images.var(ddof=1) / n)
+    assert runs.own == pytest.approx(np.sum(rest**2) / ((n_runs - 1) * (n - 1)) / n)
+    assert runs.mean == pytest.approx(values.mean())
+    part = (n_runs - 1) / (n_runs + 1)
+    between = max(0.0, of_runs.var(ddof=1) - part * runs.own) / n_runs
+    assert runs.between == pytest.approx(between)
+
+
+@given(st.integers(0, 40), st.integers(1, 40))
+def test_answers_that_are_all_alike_have_wilsons_interval(right: int, wrong: int) -> None:
+    answers = np.repeat([True, False], [right, wrong])
+    low, high = Runs.on_shared_images([answers, answers, answers]).interval()
+    n = right + wrong
+    # The sample variance over images divides by n - 1.
+    expected = wilson_interval(right * (n - 1) / n, n - 1) if right else wilson_interval(0, n)
+    assert (low, high) == pytest.approx(expected, abs=1e-9)
+
+
+def test_runs_on_images_of_their_own() -> None:
+    parts = [np.arange(n) < right for n, right in ((100, 90), (100, 94), (101, 92))]
+    runs = Runs.on_own_images(parts)
+    assert runs.means.tolist() == [0.9, 0.94, 92 / 101]
+    assert runs.n_images == 301
+    p = runs.means
+    assert runs.own == pytest.approx(np.mean(p * (1 - p) / [100, 100, 101]))
+    assert runs.images == pytest.approx(runs.own / 3)
+
+
+def test_accuracies_alone_count_images_as_if_all_runs_answered_alike() -> None:
+    low, high = Runs.of_accuracies([0.9, 0.9], 100).interval()
+    assert (low, high) == pytest.approx(wilson_interval(90, 100))
+    wider = Runs.of_accuracies([0.89, 0.91], 100).interval()
+    assert wider[0] < low
+    assert wider[1] > high
