@@ -169,3 +169,15 @@ def test_accuracies_alone_count_images_as_if_all_runs_answered_alike() -> None:
     wider = Runs.of_accuracies([0.89, 0.91], 100).interval()
     assert wider[0] < low
     assert wider[1] > high
+
+
+def test_images_that_differ_in_how_many_trainings_get_them_right() -> None:
+    """The share of trainings is beta distributed over images; trainings are alike in the mean."""
+    rng = np.random.default_rng(0)
+    image = rng.beta(0.5, 0.3, 100_000)
+    covered = 0
+    for _ in range(400):
+        right = rng.random((5, 300)) < rng.choice(image, 300)
+        low, high = Runs.on_shared_images(right).interval()
+        covered += low <= image.mean() <= high
+    assert covered >= 0.93 * 400

@@ -172,15 +172,16 @@ def _again(fresh: bool) -> str:
 
 def _print(folder: Path, rows: Sequence[Row], json: bool) -> Sequence[Worst]:
     """Print and keep the table; return the worst cases in it."""
+    from fastadv.grid.several import over_seeds
     from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_json
     from fastadv.report.folder import read_grid, write_table
     from fastadv.report.table import grid_table
 
-    worst = worst_rows(rows, folder)
-    write_table(folder, rows, worst)
+    worst, means = worst_rows(rows, folder), over_seeds(rows, folder)
+    write_table(folder, rows, worst, means)
     if json:
-        console.print_text(rows_json(read_grid(folder), rows, worst))
+        console.print_text(rows_json(read_grid(folder), rows, worst, means))
     else:
-        console.output().print(grid_table(rows, worst))
+        console.output().print(grid_table(rows, worst, means))
     return worst

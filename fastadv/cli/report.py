@@ -17,6 +17,7 @@ from fastadv.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastadv.grid.several import Mean
     from fastadv.grid.store import Row
     from fastadv.grid.worst import Worst
     from fastadv.report.folder import GridFolder
@@ -67,22 +68,23 @@ def report(
         if format is not None:
             raise InputError("give one of --html and --format: the page is written, not printed")
         check_output("--html", html, "page.html")
+    from fastadv.grid.several import over_seeds
     from fastadv.grid.worst import worst_rows
     from fastadv.report.export import rows_csv, rows_json
     from fastadv.report.folder import read_folder
 
     found = read_folder(folder)
-    worst = worst_rows(found.rows, folder)
+    worst, means = worst_rows(found.rows, folder), over_seeds(found.rows, folder)
     for problem in found.problems:
         console.say(f"fastadv: {problem}")
     if html is not None:
         _write_page(found, folder, html)
     elif format is Format.json:
-        console.print_text(rows_json(found.grid, found.rows, worst))
+        console.print_text(rows_json(found.grid, found.rows, worst, means))
     elif format is Format.csv:
         console.print_text(rows_csv(found.rows))
     else:
-        _print_table(found.rows, worst, format)
+        _print_table(found.rows, worst, means, format)
     if gate is not None:
         stop_at(gate.failures(found.grid, found.rows, worst))
 
@@ -97,11 +99,13 @@ def _write_page(found: GridFolder, folder: Path, path: Path) -> None:
     console.say(f"page in {path}")
 
 
-def _print_table(rows: Sequence[Row], worst: Sequence[Worst], format: Format | None) -> None:
+def _print_table(
+    rows: Sequence[Row], worst: Sequence[Worst], means: Sequence[Mean], format: Format | None
+) -> None:
     from fastadv.report.markdown import grid_markdown
     from fastadv.report.table import grid_table
 
     if format is Format.markdown:
-        console.print_text(grid_markdown(rows, worst))
+        console.print_text(grid_markdown(rows, worst, means))
     else:
-        console.output().print(grid_table(rows, worst))
+        console.output().print(grid_table(rows, worst, means))

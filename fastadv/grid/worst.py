@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import wilson_interval
@@ -38,6 +39,27 @@ class Worst:
     missing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Survivors:
+    """Which images survive every attack of one threat model, defense and seed.
+
+    Attributes
+    ----------
+    ids, robust : ndarray of shape (n,)
+        The images' ids, and which are right whatever attacks them.
+    attacks, missing : tuple of str
+        As `Worst` has them.
+    """
+
+    threat: str
+    defense: str
+    seed: int
+    ids: npt.NDArray[np.uint64]
+    robust: npt.NDArray[np.bool_]
+    attacks: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
 def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
     """Return the worst case over the evasion attacks of each threat model, sample by sample.
 
@@ -52,16 +74,21 @@ def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
     list of Worst
         In the order of the rows; none where the attacks were measured on different images.
     """
+    found = (survivors(group, Path(folder)) for group in by_threat(rows))
+    return [_worst(case) for case in found if case is not None]
+
+
+def by_threat(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the evasion rows of each threat model, defense and seed."""
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for row in rows:
         if row.kind == "evasion" and row.status != "skipped" and row.threat is not None:
             groups.setdefault((row.threat, row.defense, row.seed), []).append(row)
-    found = (_worst(group, Path(folder)) for group in groups.values())
-    return [worst for worst in found if worst is not None]
+    return list(groups.values())
 
 
-def _worst(rows: Sequence[Row], folder: Path) -> Worst | None:
-    """Return the worst case of one group."""
+def survivors(rows: Sequence[Row], folder: Path) -> Survivors | None:
+    """Return what survives the attacks of one such group; None if that is not known."""
     samples = {row.attack: read_samples(folder, row.id) for row in rows if row.status == "ok"}
     kept = {
         attack: arrays for attack, arrays in samples.items() if arrays and set(arrays) >= _NEEDS
@@ -72,9 +99,16 @@ def _worst(rows: Sequence[Row], folder: Path) -> Worst | None:
     if any(not np.array_equal(first["sample_ids"], other["sample_ids"]) for other in others):
         return None
     robust = np.all([arrays["robust"] for arrays in kept.values()], axis=0)
-    n, right = len(robust), int(robust.sum())
     missing = tuple(row.attack for row in rows if row.attack not in kept)
+    return Survivors(
+        rows[0].threat or "", rows[0].defense, rows[0].seed, first["sample_ids"], robust,
+        tuple(kept), missing,
+    )  # fmt: skip
+
+
+def _worst(case: Survivors) -> Worst:
+    n, right = len(case.robust), int(case.robust.sum())
     return Worst(
-        rows[0].threat or "", rows[0].defense, rows[0].seed, n, right / n,
-        wilson_interval(right, n), tuple(kept), missing,
+        case.threat, case.defense, case.seed, n, right / n, wilson_interval(right, n),
+        case.attacks, case.missing,
     )  # fmt: skip

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
 
+from fastadv.grid.several import WORST, Intervals, accuracy
 from fastadv.grid.trust import CONTROLS
-from fastadv.metrics import wilson_interval
 from fastadv.report.extras import EXTRAS, OBEY
 from fastadv.report.notes import Note, Notes
 
 if TYPE_CHECKING:
+    from fastadv.grid.several import Mean
     from fastadv.grid.store import Row
     from fastadv.grid.worst import Worst
 
@@ -58,7 +58,9 @@ class Sheet:
     notes: tuple[Note, ...]
 
 
-def make_sheets(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> list[Sheet]:
+def make_sheets(
+    rows: Sequence[Row], worst: Sequence[Worst] = (), means: Sequence[Mean] = ()
+) -> list[Sheet]:
     """Return the table of each dataset and model among the rows.
 
     Parameters
@@ -68,21 +70,36 @@ def make_sheets(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> list[Sheet]
     worst : sequence of Worst
         From `fastadv.grid.worst.worst_rows`. Shown where a threat model has more than one attack;
         left out if the rows are of several datasets or models.
+    means : sequence of Mean
+        From `fastadv.grid.several.over_seeds`. Without the mean of a cell its interval over several
+        seeds is as wide as images can make it.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.dataset, row.model), []).append(row)
     shown = worst if len(groups) == 1 else ()
-    return [_sheet(f"{dataset}, {model}", part, shown) for (dataset, model), part in groups.items()]
+    intervals = Intervals(means)
+    return [
+        _sheet(f"{dataset}, {model}", part, shown, intervals)
+        for (dataset, model), part in groups.items()
+    ]
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What every cell of a table is written with."""
+
+    n_seeds: int
+    notes: Notes
+    intervals: Intervals
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
-    notes = Notes()
-    seeds = {row.seed for row in rows}
+def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst], intervals: Intervals) -> Sheet:
+    context = _Context(len({row.seed for row in rows}), Notes(), intervals)
     defenses = _distinct(row.defense for row in rows)
     attacks = _distinct(row.attack for row in sorted(rows, key=lambda row: row.kind != "none"))
     cells: dict[tuple[str, str], list[Row]] = {}
@@ -91,11 +108,11 @@ def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
 
     table = []
     for attack in attacks:
-        line = tuple(_cell(cells.get((attack, d), []), len(seeds), notes) for d in defenses)
+        line = tuple(_cell(cells.get((attack, d), []), context) for d in defenses)
         table.append(SheetRow(attack, _threat_of(attack, rows), line))
-    worst_rows = _worst_rows(rows, worst, defenses, len(seeds), notes)
-    caption = _caption(rows, len(seeds), bool(worst_rows))
-    return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, notes.all())
+    worst_rows = _worst_rows(rows, worst, defenses, context)
+    caption = _caption(rows, context.n_seeds, bool(worst_rows))
+    return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, context.notes.all())
 
 
 def _threat_of(attack: str, rows: Sequence[Row]) -> str:
@@ -108,16 +125,16 @@ def _threat_of(attack: str, rows: Sequence[Row]) -> str:
 # -- cells ----------------------------------------------------------------------------------
 
 
-def _cell(rows: Sequence[Row], n_seeds: int, notes: Notes) -> Cell:
+def _cell(rows: Sequence[Row], context: _Context) -> Cell:
     """Return what stands where an attack meets a defense; ``rows`` are its seeds."""
     if not rows:
         return (Line("not run", "dim"),)
     done = [row for row in rows if row.status == "ok"]
-    lines = _figures(done, n_seeds, notes) if done else []
+    lines = _figures(done, context) if done else []
     undone: dict[tuple[str, str], int] = {}
     for row in rows:
         if row.status != "ok":
-            key = row.status, notes.number(row.reason)
+            key = row.status, context.notes.number(row.reason)
             undone[key] = undone.get(key, 0) + 1
     for (status, number), count in undone.items():
         share = f"{count}/{len(rows)} " if count < len(rows) else ""
@@ -128,43 +145,21 @@ def _cell(rows: Sequence[Row], n_seeds: int, notes: Notes) -> Cell:
     return tuple(lines)
 
 
-def _figures(done: Sequence[Row], n_seeds: int, notes: Notes) -> list[Line]:
-    accuracies = [_accuracy(row) for row in done]
-    intervals = [_interval(row) for row in done]
-    first, *others = _accuracy_lines(accuracies, intervals, min(row.n for row in done), n_seeds)
+def _figures(done: Sequence[Row], context: _Context) -> list[Line]:
+    accuracies, interval = [accuracy(row) for row in done], context.intervals.cell(done)
+    first, *others = _accuracy_lines(accuracies, interval, context.n_seeds)
     extras = [extra.text(done) for extra in EXTRAS]
     beneath = [Line(text, "dim") for text in extras if text]
-    figure = " ".join(filter(None, [first.text, notes.marks(done), OBEY.text(done)]))
+    figure = " ".join(filter(None, [first.text, context.notes.marks(done), OBEY.text(done)]))
     return [Line(figure), *others, *beneath]
 
 
-def _accuracy(row: Row) -> float:
-    for accuracy in (row.attacked_accuracy, row.clean_accuracy):
-        if accuracy is not None:
-            return accuracy
-    return math.nan
-
-
-def _interval(row: Row) -> tuple[float, float]:
-    if row.attacked_accuracy_ci95 is not None:
-        return row.attacked_accuracy_ci95
-    accuracy = _accuracy(row)
-    if row.n < 1 or math.isnan(accuracy):
-        return math.nan, math.nan
-    return wilson_interval(round(accuracy * row.n), row.n)
-
-
 def _accuracy_lines(
-    accuracies: Sequence[float], intervals: Sequence[tuple[float, float]], n: int, n_seeds: int
+    accuracies: Sequence[float], interval: tuple[float, float], n_seeds: int
 ) -> list[Line]:
-    """Return the accuracy and its interval, and over several seeds the mean, its own, the spread.
-
-    ``n`` are the test images, the same for every seed.
-    """
-    mean = fmean(accuracies)
-    several = len(accuracies) > 1 and n > 0 and not math.isnan(mean)
-    low, high = wilson_interval(mean * n, n) if several else intervals[-1]
-    lines = [Line(f"{100 * mean:.1f}"), Line(f"{100 * low:.1f}-{100 * high:.1f}", "dim")]
+    """Return the mean accuracy and its interval, and of a grid of several seeds the spread."""
+    low, high = (100 * limit for limit in interval)
+    lines = [Line(f"{100 * fmean(accuracies):.1f}"), Line(f"{low:.1f}-{high:.1f}", "dim")]
     if n_seeds > 1:
         spread = f"± {100 * stdev(accuracies):.1f}" if len(accuracies) > 1 else "one seed"
         lines.append(Line(spread, "dim"))
@@ -178,8 +173,7 @@ def _worst_rows(
     rows: Sequence[Row],
     worst: Sequence[Worst],
     defenses: Sequence[str],
-    n_seeds: int,
-    notes: Notes,
+    context: _Context,
 ) -> list[SheetRow]:
     """Return a row for each threat with several attacks; with one it would repeat that attack's."""
     attacks: dict[str, set[str]] = {}
@@ -194,22 +188,22 @@ def _worst_rows(
         names = attacks.get(threat, set())
         if len(names) > 1 and any(name.partition("[")[0] not in CONTROLS for name in names):
             cells = tuple(
-                _worst_cell(found.get((threat, d), []), names, n_seeds, notes) for d in defenses
+                _worst_cell(found.get((threat, d), []), names, rows[0], context) for d in defenses
             )
-            table.append(SheetRow("worst", threat, cells))
+            table.append(SheetRow(WORST, threat, cells))
     return table
 
 
-def _worst_cell(cases: Sequence[Worst], names: set[str], n_seeds: int, notes: Notes) -> Cell:
+def _worst_cell(cases: Sequence[Worst], names: set[str], row: Row, context: _Context) -> Cell:
     """Return the worst case, and a line if it stands on fewer attacks than others of its row."""
     if not cases:
         return (Line("-", "dim"),)
-    accuracies, intervals = [case.accuracy for case in cases], [case.ci95 for case in cases]
-    lines = _accuracy_lines(accuracies, intervals, min(case.n for case in cases), n_seeds)
+    accuracies, interval = [case.accuracy for case in cases], context.intervals.worst(cases, row)
+    lines = _accuracy_lines(accuracies, interval, context.n_seeds)
     absent = sorted({name for case in cases for name in names - set(case.attacks)})
     if absent:
         reason = f"a worst case without {', '.join(absent)}, with which it could only be lower"
-        lines.append(Line(f"partial {notes.number(reason)}", "bad"))
+        lines.append(Line(f"partial {context.notes.number(reason)}", "bad"))
     return tuple(lines)
 
 
@@ -218,11 +212,13 @@ def _worst_cell(cases: Sequence[Worst], names: set[str], n_seeds: int, notes: No
 
 def _caption(rows: Sequence[Row], n_seeds: int, has_worst: bool) -> str:
     if n_seeds == 1:
-        figure = "accuracy in %, beneath it its 95 % Wilson interval over test images"
+        figure = (
+            "accuracy in %, beneath it its 95 % Wilson interval over test images, for one training"
+        )
     else:
         figure = (
-            f"accuracy in %, the mean over {n_seeds} seeds, beneath it the 95 % Wilson interval, "
-            "which counts each test image once, and ± the sample standard deviation over seeds"
+            f"accuracy in %, the mean over {n_seeds} seeds, beneath it its 95 % interval over "
+            "trainings and test images, and ± the sample standard deviation over seeds"
         )
     sentences = [f"A row for each attack, a column for each defense; {figure}"]
     images = _images(rows)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from fastadv.grid.several import Intervals, accuracy
 from fastadv.grid.trust import attack_and_budget
-from fastadv.metrics import wilson_interval
 
 if TYPE_CHECKING:
+    from fastadv.grid.several import Mean
     from fastadv.grid.store import Row
 
 Scale = Callable[[float], float]
@@ -49,12 +50,13 @@ class Plot:
     curves: tuple[Curve, ...]
 
 
-def plots(rows: Sequence[Row]) -> list[Plot]:
+def plots(rows: Sequence[Row], means: Sequence[Mean] = ()) -> list[Plot]:
     """Return a plot for each attack of which there is a curve: two budgets or more.
 
     An attack is the same where all its parameters but the budget are. Over several seeds a point is
-    the mean, and its interval counts each test image once.
+    the mean, and its interval that of ``means``.
     """
+    intervals = Intervals(means)
     cells: dict[tuple[str, str], dict[str, dict[float, list[Row]]]] = {}  # by defense, by budget
     for row in rows:
         found = attack_and_budget(row)
@@ -67,22 +69,22 @@ def plots(rows: Sequence[Row]) -> list[Plot]:
     defenses = list(dict.fromkeys(row.defense for row in rows))
     for (attack, threat), by_defense in cells.items():
         curves = [
-            _curve(defenses.index(d), d, cell) for d, cell in by_defense.items() if len(cell) > 1
+            _curve(defenses.index(d), d, cell, intervals)
+            for d, cell in by_defense.items()
+            if len(cell) > 1
         ]
         if curves:
             out.append(Plot(attack.partition(" ")[0], threat, tuple(curves)))
     return out
 
 
-def _curve(number: int, defense: str, by_budget: dict[float, list[Row]]) -> Curve:
+def _curve(
+    number: int, defense: str, by_budget: dict[float, list[Row]], intervals: Intervals
+) -> Curve:
     budgets = sorted(by_budget)
-    means, intervals = [], []
-    for budget in budgets:
-        rows = by_budget[budget]
-        mean, n = fmean(row.attacked_accuracy or 0.0 for row in rows), min(row.n for row in rows)
-        means.append(mean)
-        intervals.append(wilson_interval(mean * n, n) if n else (mean, mean))
-    return Curve(number, defense, tuple(budgets), tuple(means), tuple(intervals))
+    accuracies = [fmean(map(accuracy, by_budget[budget])) for budget in budgets]
+    limits = [intervals.cell(by_budget[budget]) for budget in budgets]
+    return Curve(number, defense, tuple(budgets), tuple(accuracies), tuple(limits))
 
 
 def svg(plot: Plot) -> str:
@@ -135,8 +137,8 @@ def _line(curve: Curve, x: Scale, y: Scale) -> str:
     line = list(zip(xs, (y(a) for a in curve.accuracies), strict=True))
     points = []
     figures = zip(line, curve.budgets, curve.accuracies, curve.intervals, strict=True)
-    for (at, height), budget, accuracy, (a, b) in figures:
-        text = f"{curve.defense} at {budget:g}: {100 * accuracy:.1f} ({100 * a:.1f}-{100 * b:.1f})"
+    for (at, height), budget, share, (a, b) in figures:
+        text = f"{curve.defense} at {budget:g}: {100 * share:.1f} ({100 * a:.1f}-{100 * b:.1f})"
         points.append(
             f'<circle cx="{at:.1f}" cy="{height:.1f}" r="3.5"><title>{html.escape(text)}</title>'
             "</circle>"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from fastadv.grid.several import Mean
     from fastadv.grid.store import Row
     from fastadv.grid.worst import Worst
 
@@ -19,8 +20,15 @@ SCHEMA = 1
 _NESTED = ("distances", "queries", "seconds", "poison", "sanitized", "certified")
 
 
-def rows_json(grid: dict[str, Any], rows: Sequence[Row], worst: Sequence[Worst]) -> str:
+def rows_json(
+    grid: dict[str, Any],
+    rows: Sequence[Row],
+    worst: Sequence[Worst],
+    means: Sequence[Mean] = (),
+) -> str:
     """Return ``{"schema": 1, "grid": {...}, "rows": [...], "worst": [...]}``.
+
+    Of a grid of several seeds ``means`` stands behind them.
 
     Parameters
     ----------
@@ -28,8 +36,11 @@ def rows_json(grid: dict[str, Any], rows: Sequence[Row], worst: Sequence[Worst])
         What was asked for, by the names of the flags.
     worst : sequence of Worst
         The worst case of each threat model, defense and seed.
+    means : sequence of Mean
+        The mean over seeds of each cell and worst case, with its interval.
     """
     document = {"schema": SCHEMA, "grid": grid, "rows": rows, "worst": worst}
+    document |= {"means": means} if means else {}
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
 
 

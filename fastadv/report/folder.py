@@ -17,6 +17,7 @@ from fastadv.report.markdown import grid_markdown
 from fastadv.specs import same_spec
 
 if TYPE_CHECKING:
+    from fastadv.grid.several import Mean
     from fastadv.grid.worst import Worst
 
 
@@ -73,10 +74,12 @@ def read_folder(folder: Path) -> GridFolder:
     return GridFolder(grid, environment, ordered, problems)
 
 
-def write_table(folder: Path, rows: Sequence[Row], worst: Sequence[Worst]) -> None:
+def write_table(
+    folder: Path, rows: Sequence[Row], worst: Sequence[Worst], means: Sequence[Mean] = ()
+) -> None:
     """Write ``table.md``."""
     with atomic_write(folder / "table.md") as stream:
-        stream.write(grid_markdown(rows, worst).encode())
+        stream.write(grid_markdown(rows, worst, means).encode())
 
 
 def _read_document(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:

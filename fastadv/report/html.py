@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastadv.grid.several import over_seeds
 from fastadv.grid.worst import worst_rows
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 from fastadv.report.curves import Plot, plots, series_class, svg
@@ -40,9 +41,10 @@ def grid_html(found: GridFolder, folder: Path) -> str:
     folder : path
         The grid's, with the samples of its cells.
     """
-    sheets = make_sheets(found.rows, worst_rows(found.rows, folder))
+    means = over_seeds(found.rows, folder)
+    sheets = make_sheets(found.rows, worst_rows(found.rows, folder), means)
     title = f"fastadv: {sheets[0].title}" if sheets else "fastadv"
-    curves, pictures = plots(found.rows), galleries(found.rows, folder)
+    curves, pictures = plots(found.rows, means), galleries(found.rows, folder)
     body = [
         f"<h1>{text(title)}</h1>", _facts(found), *(_sheet(sheet) for sheet in sheets),
         _section("Accuracy over the budget", map(_plot, curves)),

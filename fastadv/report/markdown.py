@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 
 if TYPE_CHECKING:
+    from fastadv.grid.several import Mean
     from fastadv.grid.store import Row
     from fastadv.grid.worst import Worst
 
 
-def grid_markdown(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> str:
+def grid_markdown(
+    rows: Sequence[Row], worst: Sequence[Worst] = (), means: Sequence[Mean] = ()
+) -> str:
     """Return the table of a grid and its notes, as `fastadv.report.table.grid_table` shows them.
 
     Parameters
@@ -22,8 +25,10 @@ def grid_markdown(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> str:
         In the order in which attacks and defenses are to be shown.
     worst : sequence of Worst
         The worst case over the attacks of each threat model.
+    means : sequence of Mean
+        Of the cells of several seeds.
     """
-    return "\n".join(_sheet(sheet) for sheet in make_sheets(rows, worst))
+    return "\n".join(_sheet(sheet) for sheet in make_sheets(rows, worst, means))
 
 
 def _sheet(sheet: Sheet) -> str:

@@ -18,6 +18,7 @@ from fastadv.report.notes import Note
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
+    from fastadv.grid.several import Mean
     from fastadv.grid.store import Row
     from fastadv.grid.worst import Worst
 
@@ -28,7 +29,9 @@ _AROUND = 3  # what a column takes beside its text
 _EDGE = 1
 
 
-def grid_table(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> RenderableType:
+def grid_table(
+    rows: Sequence[Row], worst: Sequence[Worst] = (), means: Sequence[Mean] = ()
+) -> RenderableType:
     """Return the table of a grid, with the notes that belong to it.
 
     Parameters
@@ -37,13 +40,15 @@ def grid_table(rows: Sequence[Row], worst: Sequence[Worst] = ()) -> RenderableTy
         In the order in which attacks and defenses are to be shown.
     worst : sequence of Worst
         The worst case over the attacks of each threat model.
+    means : sequence of Mean
+        Of the cells of several seeds.
 
     Returns
     -------
     RenderableType
         Breaks into several tables where the defenses do not fit side by side.
     """
-    return _GridTable(make_sheets(rows, worst))
+    return _GridTable(make_sheets(rows, worst, means))
 
 
 class _GridTable:

@@ -5,17 +5,17 @@ import math
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from made_rows import DEFENSES, clean, evasion, full_grid, poisoning, stadv, undone
 from rich.console import Console
 
+from fastadv.grid.several import Mean
 from fastadv.grid.store import Flag
 from fastadv.grid.worst import Worst
-from fastadv.metrics import wilson_interval
 from fastadv.report.cells import make_sheets
 from fastadv.report.markdown import grid_markdown
 from fastadv.report.table import grid_table
+from fastadv.runs import Runs
 
 
 def render(rows, worst=(), width=100, **options):
@@ -24,9 +24,9 @@ def render(rows, worst=(), width=100, **options):
     return stream.getvalue()
 
 
-def cell(rows, attack, defense, worst=()):
+def cell(rows, attack, defense, worst=(), means=()):
     """Return the lines of one cell."""
-    (sheet,) = make_sheets(rows, worst)
+    (sheet,) = make_sheets(rows, worst, means)
     (row,) = [row for row in sheet.rows if row.attack == attack]
     return [line.text for line in row.cells[sheet.defenses.index(defense)]]
 
@@ -163,29 +163,19 @@ def test_a_note_has_a_mark_of_its_own_and_stands_behind_the_flags():
 
 
 def test_several_seeds_give_mean_interval_and_sample_deviation():
-    rows = [evasion(seed=s, attacked_accuracy=a) for s, a in enumerate((0.4, 0.42, 0.44))]
-    low, high = wilson_interval(420, 1000)  # each of the 1,000 images counts once, not three times
-    interval = f"{100 * low:.1f}-{100 * high:.1f}"
+    accuracies = (0.4, 0.42, 0.44)
+    rows = [evasion(seed=s, attacked_accuracy=a) for s, a in enumerate(accuracies)]
+    low, high = Runs.of_accuracies(accuracies, 1000).interval()
     # over n - 1; over n the deviation would be 1.6
-    assert cell(rows, "pgd", "none") == ["42.0", interval, "± 2.0"]
+    assert cell(rows, "pgd", "none") == ["42.0", f"{100 * low:.1f}-{100 * high:.1f}", "± 2.0"]
+    narrower = Mean("mnist", "mlp", "pgd", "none", "linf(0.1)", 0.42, 0.381, 0.459, 1000, 3)
+    assert cell(rows, "pgd", "none", means=[narrower]) == ["42.0", "38.1-45.9", "± 2.0"]
+    assert cell(rows[:2], "pgd", "none", means=[narrower])[1] != "38.1-45.9"  # of other seeds
     (sheet,) = make_sheets(rows)
-    assert "mean over 3 seeds" in sheet.caption
+    assert (
+        "mean over 3 seeds, beneath it its 95 % interval over trainings and test" in sheet.caption
+    )
     assert "sample standard deviation" in sheet.caption
-    assert "counts each test image once" in sheet.caption
-
-
-def test_the_interval_of_a_mean_covers_what_models_of_many_seeds_would_show():
-    """Images differ in how many models get them right; the mean over all images is known."""
-    rng = np.random.default_rng(0)
-    image = rng.beta(0.5, 0.3, 100_000)  # the share of models that get each image right
-    covered = {"once": 0, "every seed": 0}
-    for _ in range(400):
-        right = rng.random((5, 300)) < rng.choice(image, 300)
-        for way, n in (("once", 300), ("every seed", 1500)):
-            low, high = wilson_interval(right.mean() * n, n)
-            covered[way] += low <= image.mean() <= high
-    assert covered["once"] >= 0.95 * 400
-    assert covered["every seed"] < 0.8 * 400
 
 
 def test_seeds_that_failed_are_counted_beside_the_mean_of_the_others():
@@ -250,7 +240,11 @@ def test_a_worst_case_without_an_attack_of_its_row_says_so():
 def test_the_worst_row_of_several_seeds():
     rows = [evasion(a, seed=s) for a in ("pgd", "fgsm") for s in (0, 1)]
     cases = [worst(seed=0, accuracy=0.3), worst(seed=1, accuracy=0.4)]
-    assert cell(rows, "worst", "none", cases) == ["35.0", "32.1-38.0", "± 7.1"]
+    low, high = Runs.of_accuracies((0.3, 0.4), 1000).interval()
+    interval = f"{100 * low:.1f}-{100 * high:.1f}"
+    assert cell(rows, "worst", "none", cases) == ["35.0", interval, "± 7.1"]
+    mean = Mean("mnist", "mlp", "worst", "none", "linf(0.1)", 0.35, 0.25, 0.45, 1000, 2)
+    assert cell(rows, "worst", "none", cases, [mean])[1] == "25.0-45.0"
 
 
 # -- the whole table ------------------------------------------------------------------------
@@ -308,7 +302,7 @@ def test_a_long_spec_goes_on_in_the_next_line_whole():
 
 def test_the_caption_says_how_many_images():
     (sheet,) = make_sheets([clean(), evasion(), poisoning()])
-    assert "95 % Wilson interval over test images" in sheet.caption
+    assert "95 % Wilson interval over test images, for one training" in sheet.caption
     assert "1,000 images for evasion rows" in sheet.caption
     assert "10,000 images for clean and poisoning rows" in sheet.caption
 

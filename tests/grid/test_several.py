@@ -1,0 +1,91 @@
+"""Means over several seeds, from which images each run got right."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import SMALL_MLP, write_npz
+
+from fastadv.cli.app import main
+from fastadv.grid.run import run_grid
+from fastadv.grid.several import Intervals, over_seeds
+from fastadv.grid.store import Row, Store
+from fastadv.runs import Runs
+
+RNG = np.random.default_rng(0)
+
+
+def cell(store: Store, seed: int, ids: np.ndarray, right: np.ndarray, **changes: Any) -> Row:
+    values = {
+        "kind": "evasion",
+        "threat": "linf(0.1)",
+        "attack": "pgd",
+        "defense": "none",
+    } | changes
+    name = f"{values['attack']}-{values['defense']}-{seed}"
+    row = Row(id=name, dataset="d", model="m", seed=seed, n=len(ids), **values)
+    row.attacked_accuracy = float(right.mean())
+    store.save_cell(row, {"sample_ids": ids.astype(np.uint64), "robust": right})
+    return row
+
+
+def test_runs_on_the_same_images_on_their_own_and_without_samples(tmp_path: Path) -> None:
+    store, ids = Store(tmp_path), np.arange(300)
+    right = RNG.random((3, 300)) < 0.8
+    rows = [cell(store, seed, ids, right[seed]) for seed in range(3)]
+    rows += [cell(store, s, ids + 300 * s, right[s], defense="own") for s in range(3)]
+    rows += [cell(store, s, ids + 10 * s, right[s], defense="some") for s in range(3)]
+    rows += [cell(store, s, ids, right[s], defense="gone") for s in range(3)]
+    (tmp_path / "cells" / "pgd-gone-1.npz").unlink()
+    rows += [cell(store, 0, ids, right[0], defense="once")]
+    found = over_seeds(rows, tmp_path)
+    assert [(mean.defense, mean.n_images, mean.n_runs) for mean in found] == [
+        ("none", 300, 3), ("own", 900, 3), ("some", 300, 3), ("gone", 300, 3)
+    ]  # fmt: skip
+    expected = [
+        Runs.on_shared_images(right), Runs.on_own_images(list(right)),
+        *[Runs.of_accuracies(right.mean(axis=1), 300)] * 2,
+    ]  # fmt: skip
+    for mean, runs in zip(found, expected, strict=True):
+        assert mean.value == pytest.approx(right.mean())
+        assert (mean.low, mean.high) == runs.interval()
+        of_cell = [row for row in rows if row.defense == mean.defense]
+        assert Intervals(found).cell(of_cell) == (mean.low, mean.high)
+    assert found[1].high - found[1].low < found[2].high - found[2].low
+
+
+def test_a_worst_case_over_several_seeds(tmp_path: Path) -> None:
+    store, ids = Store(tmp_path), np.arange(200)
+    first, second = RNG.random((2, 2, 200)) < 0.8
+    rows = [cell(store, seed, ids, first[seed]) for seed in (0, 1)]
+    rows += [cell(store, seed, ids, second[seed], attack="fgsm") for seed in (0, 1)]
+    worst = over_seeds(rows, tmp_path)[-1]
+    both = first & second
+    assert (worst.attack, worst.threat, worst.value) == ("worst", "linf(0.1)", both.mean())
+    assert (worst.low, worst.high) == Runs.on_shared_images(both).interval()
+
+
+def test_a_grid_of_several_seeds_prints_and_exports_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = run_grid(
+        attacks=["fgsm", "label_flip[points=6]"], defenses=["none"], seeds=3, samples=20,
+        dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP, output=tmp_path / "out",
+    )  # fmt: skip
+    means = over_seeds(rows, tmp_path / "out")
+    assert main(["report", str(tmp_path / "out"), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [(mean["attack"], mean["n_runs"]) for mean in document["means"]] == [
+        ("none", 3), ("fgsm", 3), ("label_flip[points=6]", 3)
+    ]  # fmt: skip
+    assert document["means"][1]["low"] == means[1].low
+    assert main(["report", str(tmp_path / "out"), "--format", "markdown"]) == 0
+    shown = capsys.readouterr().out
+    for mean in means[:3]:
+        figure = rf"\*\*{100 * mean.value:.1f}( !)?\*\*"
+        assert re.search(rf"{figure}<br>{100 * mean.low:.1f}-{100 * mean.high:.1f}<br>± ", shown)
