@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rich.console import RenderableType
 from rich.text import Text
 
+from fastadv.cli.progress import first_run
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
@@ -109,7 +110,7 @@ def run(job: Job, wait: Wait) -> Outcome:
         raise InputError(f"--samples {job.samples}: {data.name} has {len(data.x_test)} test images")
     names = {Spec.parse(job.attack).name, Spec.parse(job.model).name}
     if not is_warm(names):
-        with wait("first run: compiling the kernels"):
+        with wait(first_run()):
             warm_up(names=names)
     with wait(f"training {job.model} on {len(data.x_train):,} images"):
         model.fit(data.x_train, data.y_train)

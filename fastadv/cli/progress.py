@@ -71,18 +71,16 @@ class GridBar:
             self._bar.advance(self._bar.task_ids[0], weight)
 
     def note(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(Text(text))
+        """Print a line above the bar; a path in it stays in one piece."""
+        self._console.print(Text(text), soft_wrap=True)
 
     def compiling(self, name: str, done: int, total: int) -> None:
-        """Say which kernels are compiled, on the first run."""
-        if done == total:
-            self._say("")
-        elif self._console.is_interactive:
-            self._say(f"first run: compiling {name}, {done} of {total} done")
-        elif not self._compiling:
+        """Say which kernels are compiled, on the first run, and where they are kept."""
+        if not self._compiling and done < total:
             self._compiling = True
-            self._say("first run: compiling the kernels")
+            self.note(first_run())
+        if self._console.is_interactive:
+            self._say(f"compiling {name}, {done} of {total} done" if done < total else "")
 
     def count(self, what: str, done: int, total: int) -> None:
         """Say that ``done`` of ``total`` equal parts are done, and what comes now."""
@@ -120,6 +118,13 @@ class GridBar:
             self._bar.add_task("", total=None)
             self._bar.start()
         return self._bar
+
+
+def first_run() -> str:
+    """Return what to say before kernels are compiled."""
+    from fastadv.kernels import _jit
+
+    return f"first run on this machine: compiling the kernels, kept in {_jit.CACHE_FOLDER}"
 
 
 @contextmanager

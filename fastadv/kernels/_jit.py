@@ -1,58 +1,14 @@
-"""The only decorators of compiled code, and where its machine code is kept.
-
-Numba keys a cached kernel by its own source file, so that a change in a kernel that it calls would
-leave the old machine code in use. The cache folder is therefore named by a hash of all kernel
-sources: any change starts a new one.
-"""
-
-import hashlib
-import os
-import shutil
-import sys
-import time
-from pathlib import Path
+"""The only decorators of compiled code."""
 
 import numba
-import platformdirs
 
 from fastadv.kernels._cache import KernelCache
+from fastadv.kernels._folder import cache_folder
 
 # Without "nnan" and "ninf": a NaN has to stay a NaN. "reassoc" is what lets a sum vectorise.
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
-_UNUSED_FOLDERS_GO_AFTER = 30 * 24 * 3600.0  # seconds
-
-
-def _cache_folder() -> Path:
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    if chosen:
-        root = Path(chosen) / "fastadv"
-    else:
-        root = Path(platformdirs.user_cache_dir("fastadv")) / "kernels"
-    digest = hashlib.blake2b(digest_size=8)
-    versions = f"{sys.version_info[:2]} {numba.__version__} boundscheck={numba.config.BOUNDSCHECK}"
-    digest.update(versions.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode())
-        digest.update(source.read_bytes())
-    return root / digest.hexdigest()
-
-
-def _prepare(folder: Path) -> None:
-    """Make the folder and remove its forerunners that nobody has used for a month."""
-    if folder.is_dir():
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for other in folder.parent.iterdir():
-            if other != folder and time.time() - other.stat().st_mtime > _UNUSED_FOLDERS_GO_AFTER:
-                shutil.rmtree(other, ignore_errors=True)
-    except OSError:
-        pass  # a read-only home: said where something is to be kept
-
-
-CACHE_FOLDER = _cache_folder()
-_prepare(CACHE_FOLDER)
+CACHE_FOLDER = cache_folder()
 
 
 def _compile(function, **options):

@@ -7,6 +7,7 @@ from rich.progress import Progress
 
 from fastadv.cli import console as streams
 from fastadv.cli.progress import GridBar, TimeLeft, waiting
+from fastadv.kernels import _jit
 
 
 def console(**options):
@@ -31,7 +32,7 @@ def test_in_a_file_a_line_for_each_task():
     out = console()
     run(GridBar(out))
     assert out.file.getvalue().splitlines() == [
-        "first run: compiling the kernels",
+        f"first run on this machine: compiling the kernels, kept in {_jit.CACHE_FOLDER}",
         "3 cells to do, 2 kept from an earlier run",
         "none: training [x]",
         "cells/a.json could not be read; the cell runs again",
