@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,20 @@ class Runs:
         means = np.array([part.mean() for part in arrays])
         own = np.array([part.var() / len(part) for part in arrays])
         return cls(means, own.mean() / len(arrays), own.mean(), sum(map(len, arrays)))
+
+    @classmethod
+    def on_images(cls, ids: Sequence[npt.ArrayLike], values: Sequence[npt.ArrayLike]) -> Runs:
+        """Return the runs of values (n_r,), each for the test images ``ids`` (n_r,).
+
+        Images that some of the runs share are taken to weigh as much as if all did.
+        """
+        if all(np.array_equal(one, ids[0]) for one in ids):
+            return cls.on_shared_images(np.stack([np.asarray(part) for part in values]))
+        if not any(np.isin(a, b).any() for a, b in combinations(ids, 2)):
+            return cls.on_own_images(values)
+        own = cls.on_own_images(values)
+        n = min(np.size(one) for one in ids)
+        return cls(own.means, own.own, np.zeros(()), n)
 
     @classmethod
     def of_accuracies(cls, accuracies: npt.ArrayLike, n: int) -> Runs:

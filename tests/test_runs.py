@@ -163,6 +163,16 @@ def test_runs_on_images_of_their_own() -> None:
     assert runs.images == pytest.approx(runs.own / 3)
 
 
+def test_images_that_are_shared_in_part_weigh_as_if_all_were() -> None:
+    rng = np.random.default_rng(0)
+    ids, right = np.arange(100), rng.random((3, 100)) < 0.8
+    some = Runs.on_images([ids, ids + 50, ids + 100], list(right))
+    assert some.images == pytest.approx(np.mean(right.var(axis=1)) / 100)
+    assert some.own == 0
+    assert Runs.on_images([ids] * 3, list(right)).images < some.images
+    assert Runs.on_images([ids, ids + 100, ids + 200], list(right)).n_images == 300
+
+
 def test_accuracies_alone_count_images_as_if_all_runs_answered_alike() -> None:
     low, high = Runs.of_accuracies([0.9, 0.9], 100).interval()
     assert (low, high) == pytest.approx(wilson_interval(90, 100))

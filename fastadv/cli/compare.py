@@ -29,7 +29,8 @@ def compare(
         bool,
         typer.Option(
             "--fail-on-regression",
-            help="Exit 1 if B is significantly worse in a cell, or slower by over 25 %.",
+            help="Exit 1 if B is significantly worse in a cell, or slower by over 25 %; says where "
+            "it cannot tell.",
         ),
     ] = False,
     json: Annotated[
@@ -38,8 +39,10 @@ def compare(
 ) -> None:
     """Compare two grids, two defenses of one, or two bench files.
 
-    Two defenses: fastadv compare DIR:none DIR:median. Cells are compared on the same test images,
-    with McNemar's exact test. --fail-under judges cells of B: see fastadv report --help.
+    Two defenses: fastadv compare DIR:none DIR:median. Runs are paired by seed, on the same test
+    images. One run tells nothing of two trainings, or of poison: such cells are unknown, which does
+    not fail; two figures of one trained model are compared on its images. --fail-under judges cells
+    of B: see fastadv report --help.
     """
     from fastadv.report.gates import Gate
 
@@ -64,7 +67,10 @@ def _compare_grids(
     failures, last = list[str](), sides[1]
     if gate is not None:
         failures += gate.failures(last.grid, last.rows, worst_rows(last.rows, last.folder))
-    failures += compare.regressions(comparison) if regress else []
+    if regress:
+        failures += compare.regressions(comparison)
+        for line in compare.untold(comparison):
+            console.say(f"fastadv: {line}")
     if json:
         console.print_text(compare_table.compare_json(comparison, failures))
     else:

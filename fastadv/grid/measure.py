@@ -142,6 +142,8 @@ class Measure:
         row.clean_accuracy = _mean(clean == data.y_test)
         fit_info = context.store.stage_info(self.clean_fit().key(context)) or {}
         row.seconds = {"fit": fit_info.get("seconds", 0.0), "compile": 0.0}
+        trained = self.poisoned_fit() if row.kind == "poisoning" else self.clean_fit()
+        row.weights = trained.weights(context)
         if row.kind == "evasion":
             samples = self._measure_evasion(context, row, clean[context.test_rows], model)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -150,13 +149,10 @@ def _answers(row: Row, folder: Path) -> Answers | None:
 
 def _runs(answers: Sequence[Answers | None], accuracies: Sequence[float], n: int) -> Runs:
     known = [answer for answer in answers if answer is not None]
-    if len(known) == len(answers):
-        first = known[0][0]
-        if all(np.array_equal(ids, first) for ids, _ in known):
-            return Runs.on_shared_images([robust for _, robust in known])
-        if not any(np.isin(a, b).any() for (a, _), (b, _) in combinations(known, 2)):
-            return Runs.on_own_images([robust for _, robust in known])
-    return Runs.of_accuracies(accuracies, n)
+    if len(known) < len(answers):
+        return Runs.of_accuracies(accuracies, n)
+    ids, right = zip(*known, strict=True)
+    return Runs.on_images(ids, right)
 
 
 def _mean(row: Row, attack: str, runs: Runs) -> Mean:

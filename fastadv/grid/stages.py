@@ -11,6 +11,7 @@ What they keep becomes the row of a cell in `fastadv.grid.measure`.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -239,6 +240,15 @@ class Fit:
         kind = getattr(self.defense.thing, "trains", None) or registry.find("model", name).load()
         loaded: Model = kind.load(context.store.stage_path(self.key(context)))
         return loaded
+
+    def weights(self, context: Context) -> str:
+        """Return the hash of the trained model's numbers, the same in whatever grid it stands."""
+        arrays = {k: v for k, v in kept(context, self).items() if v.dtype.kind in "fiu"}
+        sizes = [(name, array.shape, array.dtype.str) for name, array in sorted(arrays.items())]
+        found = hashlib.blake2b(repr(sizes).encode(), digest_size=8)
+        for name, _, _ in sizes:
+            found.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,9 @@ class Row(msgspec.Struct, kw_only=True):
         gave back the label of the image that it started as (absent without poison);
         ``caught_unaware``, that share of the poison behind ``oblivious_accuracy``. Null for other
         defenses and for evasion.
+    weights : str or None
+        The hash of the trained model behind ``attacked_accuracy``, without a wrapper: figures of
+        one hash are of one training.
     flags : list of Flag
         Why the figure is not to be trusted; a gate fails on them.
     notes : list of Flag
@@ -101,6 +104,7 @@ class Row(msgspec.Struct, kw_only=True):
     sanitized: dict[str, float] | None = None
     queries: dict[str, float] = {}
     seconds: dict[str, float] = {}
+    weights: str | None = None
     flags: list[Flag] = []
     notes: list[Flag] = []
     parameters: dict[str, dict[str, Any]] = {}

@@ -1,26 +1,21 @@
-"""Two grids beside each other: cell by cell what changed, and whether chance could have done it."""
+"""Two grids beside each other: cell by cell what changed, and whether chance could have done it.
+
+Trainings are chance, too: see `compare_grids` for what can be told.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fastadv.errors import InputError
-from fastadv.grid.store import Row, read_samples
-from fastadv.metrics import holm, mcnemar_exact
+from fastadv.grid.store import Row
+from fastadv.metrics import holm
 from fastadv.report.folder import read_folder
 from fastadv.report.notes import name_some
-
-LEVEL = 0.05  # of what is called significant, over all cells together
-
-_KINDS = {"none": "clean", "evasion": "evasion", "poisoning": "poisoning"}
-
-Samples = Mapping[str, npt.NDArray[Any]]
+from fastadv.report.pairs import NO_SEED, REMEDIES, Pair, make_pair
 
 
 @dataclass(frozen=True)
@@ -50,60 +45,6 @@ class Side:
     rows: list[Row]
     environment: dict[str, Any]
     problems: list[str]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A cell before and after.
-
-    Attributes
-    ----------
-    before, after : float or None
-        The accuracy to quote, over the images that both have; None where there is no figure.
-    n : int
-        Those images.
-    lost, won : int
-        Images that only before were right, and that only after are.
-    p_value, adjusted : float or None
-        Of McNemar's exact test, and by Holm for the number of tests; None where none was made.
-    problem : str or None
-        Why not.
-    """
-
-    attack: str
-    defense: str
-    seed: int
-    threat: str | None
-    before: float | None
-    after: float | None
-    n: int = 0
-    lost: int = 0
-    won: int = 0
-    p_value: float | None = None
-    adjusted: float | None = None
-    problem: str | None = None
-
-    @property
-    def cell(self) -> str:
-        """The cell's name."""
-        return f"{self.attack} / {self.defense}, seed {self.seed}"
-
-    @property
-    def difference(self) -> float | None:
-        """After minus before; None where the two do not answer the same question."""
-        if self.before is None or self.after is None or self.p_value is None:
-            return None
-        return self.after - self.before
-
-    @property
-    def significant(self) -> bool:
-        """Whether chance is ruled out."""
-        return self.adjusted is not None and self.adjusted <= LEVEL
-
-    @property
-    def worse(self) -> bool:
-        """Whether the accuracy fell, significantly."""
-        return self.significant and self.won < self.lost
 
 
 @dataclass(frozen=True)
@@ -151,11 +92,16 @@ def _split(text: str) -> tuple[Path, str | None]:
 
 
 def compare_grids(before: Side, after: Side) -> Comparison:
-    """Return each cell that both have, with McNemar's exact test on the images that both have.
+    """Return each cell that both have, tested where a test can tell.
 
-    Cells are the same if attack, defense and seed are, as they were written; with a defense named
-    on both sides, those two are compared. Dataset and model have to be the same only where one
-    side has several.
+    Cells are the same if attack and defense are, as they were written, and their runs are paired by
+    seed; with a defense named on both sides, those two are compared. Dataset and model have to be
+    the same only where one side has several.
+
+    - Of several runs the mean difference is tested, over trainings and images (`fastadv.runs`).
+    - Of one run nothing is known if the two are of two trainings, or poisoned: another seed may say
+      the opposite. Two figures of one trained model, such as ``none`` and ``median`` under an
+      evasion attack, are compared by McNemar's exact test on its images, for this model only.
 
     Raises
     ------
@@ -166,29 +112,35 @@ def compare_grids(before: Side, after: Side) -> Comparison:
     common = [key for key in keyed[0] if key in keyed[1]]
     if not common:
         raise InputError(f"{before.name} and {after.name} have no cell in common")
-    pairs, notes = [], _differences(before, after)
+    pairs, notes = list[Pair](), _differences(before, after)
     for key in common:
         a, b = keyed[0][key], keyed[1][key]
-        if (a.status, b.status) == ("skipped", "skipped"):
-            continue
-        pair = _pair(a, b, before.folder, after.folder)
-        pairs.append(pair)
-        if pair.p_value is not None and not a.n == b.n == pair.n:
-            notes.append(
-                f"{_KINDS[b.kind]} rows: compared on the {pair.n:,} test images that both have, of "
-                f"{a.n:,} before and {b.n:,} after"
-            )
-        notes += _changed_parameters(a, b)
-    for side, mine, others in ((before, keyed[0], keyed[1]), (after, keyed[1], keyed[0])):
-        alone = [f"{row.attack} / {row.defense}" for key, row in mine.items() if key not in others]
+        alone = sorted(set(a) ^ set(b))
         if alone:
-            notes.append(f"only in {side.name}: {name_some(list(dict.fromkeys(alone)))}")
+            few = name_some([str(seed) for seed in alone])
+            notes.append(f"seeds that only one of the two has are left out: {few}")
+        runs = [(a[seed], b[seed]) for seed in a if seed in b]
+        for run in runs:
+            notes += _changed_parameters(*run)
+        if not runs:
+            row = next(iter(b.values()))
+            apart = Pair(row.attack, row.defense, row.threat, None, None)
+            pairs.append(replace(apart, unknown=NO_SEED))
+            continue
+        pair, remarks = make_pair(runs, before.folder, after.folder)
+        pairs += [pair] if pair is not None else []
+        notes += remarks
+    for side, mine, others in ((before, keyed[0], keyed[1]), (after, keyed[1], keyed[0])):
+        rows = [row for key, cell in mine.items() if key not in others for row in cell.values()]
+        names = list(dict.fromkeys(f"{row.attack} / {row.defense}" for row in rows))
+        if names:
+            notes.append(f"only in {side.name}: {name_some(names)}")
     return Comparison(before.name, after.name, _adjusted(pairs), tuple(dict.fromkeys(notes)))
 
 
 def _key_of(before: Side, after: Side) -> tuple[str, ...]:
     """Return the fields that make two cells the same."""
-    key = ["attack", "defense", "seed", "dataset", "model"]
+    key = ["attack", "defense", "dataset", "model"]
     if before.defense is not None and after.defense is not None:
         key.remove("defense")
     for name in ("dataset", "model"):
@@ -197,57 +149,15 @@ def _key_of(before: Side, after: Side) -> tuple[str, ...]:
     return tuple(key)
 
 
-def _by_key(side: Side, key: Sequence[str]) -> dict[tuple[Any, ...], Row]:
-    return {tuple(getattr(row, name) for name in key): row for row in side.rows}
+Key = tuple[str, ...]
 
 
-# -- one cell -------------------------------------------------------------------------------
-
-
-def _pair(a: Row, b: Row, folder_a: Path, folder_b: Path) -> Pair:
-    defense = a.defense if a.defense == b.defense else f"{a.defense} -> {b.defense}"
-    plain = Pair(
-        a.attack, defense, a.seed, b.threat or a.threat, a.attacked_accuracy, b.attacked_accuracy
-    )
-    if (a.status, b.status) != ("ok", "ok"):
-        return replace(plain, problem=_undone(a, b))
-    if a.threat != b.threat:
-        return replace(plain, problem=f"threat {a.threat} before, {b.threat} after")
-    samples = read_samples(folder_a, a.id), read_samples(folder_b, b.id)
-    if samples[0] is None or samples[1] is None:
-        side = "before" if samples[0] is None else "after"
-        return replace(plain, problem=f"the samples of {side} cannot be read")
-    return _tested(plain, samples[0], samples[1])
-
-
-def _undone(a: Row, b: Row) -> str:
-    sides = (("before", a), ("after", b))
-    return "; ".join(f"{row.status} {side}" for side, row in sides if row.status != "ok")
-
-
-def _tested(plain: Pair, a: Samples, b: Samples) -> Pair:
-    """Return the pair with both accuracies over the images that both have, and the test."""
-    in_a, in_b = _common_images(a["sample_ids"], b["sample_ids"])
-    if len(in_a) == 0:
-        return replace(plain, problem="not one test image in common")
-    if not np.array_equal(a["y"][in_a], b["y"][in_b]):
-        return replace(plain, problem="the same images have other labels")
-    was, now = a["robust"][in_a], b["robust"][in_b]
-    lost, won = int((was & ~now).sum()), int((now & ~was).sum())
-    return replace(
-        plain, before=float(was.mean()), after=float(now.mean()), n=len(was),
-        lost=lost, won=won, p_value=mcnemar_exact(lost, won),
-    )  # fmt: skip
-
-
-def _common_images(
-    a: npt.NDArray[Any], b: npt.NDArray[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return where each image that both have stands in either; an image counts once."""
-    if np.array_equal(a, b):
-        return np.arange(len(a)), np.arange(len(b))
-    _, in_a, in_b = np.intersect1d(a, b, return_indices=True)
-    return in_a, in_b
+def _by_key(side: Side, key: Sequence[str]) -> dict[Key, dict[int, Row]]:
+    """Return the rows of each cell, by their seeds."""
+    cells: dict[Key, dict[int, Row]] = {}
+    for row in side.rows:
+        cells.setdefault(tuple(getattr(row, name) for name in key), {})[row.seed] = row
+    return cells
 
 
 def _adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -298,13 +208,26 @@ def _changed_parameters(a: Row, b: Row) -> list[str]:
 
 
 def regressions(comparison: Comparison) -> list[str]:
-    """Return a line for each cell that is significantly worse, or can no longer be tested."""
+    """Return a line for each cell that is significantly worse, or can no longer be compared."""
     lines = []
     for pair in comparison.pairs:
         if pair.problem is not None and pair.before is not None:
             lines.append(f"{pair.cell}: not tested ({pair.problem})")
         elif pair.worse and pair.before is not None and pair.after is not None:
+            only = ", in this model" if pair.scope == "this model" else ""
             lines.append(
-                f"{pair.cell}: {100 * pair.before:.1f} before, {100 * pair.after:.1f} after"
+                f"{pair.cell}: {100 * pair.before:.1f} before, {100 * pair.after:.1f} after{only}"
             )
     return lines
+
+
+def untold(comparison: Comparison) -> list[str]:
+    """Return a line for each reason why no test can tell, with the cells that it holds for."""
+    cells: dict[str, list[str]] = {}
+    for pair in comparison.pairs:
+        if pair.unknown is not None:
+            cells.setdefault(pair.unknown, []).append(pair.cell)
+    return [
+        f"unknown ({reason}): {name_some(names)}; {REMEDIES[reason]}"
+        for reason, names in cells.items()
+    ]

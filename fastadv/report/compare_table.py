@@ -11,46 +11,62 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.report.compare import LEVEL, Comparison, Pair
+from fastadv.report.compare import Comparison, untold
 from fastadv.report.compare_bench import ALLOWED, BenchComparison, RatioPair
+from fastadv.report.pairs import LEVEL, Pair
 from fastadv.report.table import wrap
 
 SCHEMA = 1
-_WIDTH = 24  # of the columns of specs; a longer one goes on in the next line
+_WIDTH = 20  # of the columns of specs; a longer one goes on in the next line
 
 
 def compare_table(comparison: Comparison) -> RenderableType:
     """Return a line for each cell, and what else is not the same."""
     table = Table(box=box.SIMPLE_HEAD, title=_title(comparison), title_justify="left")
-    several_seeds = len({pair.seed for pair in comparison.pairs}) > 1
+    several = any(pair.runs > 1 for pair in comparison.pairs)
     table.add_column("attack", overflow="fold")
     table.add_column("defense", overflow="fold")
-    if several_seeds:
-        table.add_column("seed", justify="right")
+    if several:
+        table.add_column("runs", justify="right", no_wrap=True)
     for name in ("before", "after", "differ", "lost/won", "p"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     problems = list(dict.fromkeys(pair.problem for pair in comparison.pairs if pair.problem))
     for pair in comparison.pairs:
-        seed = [str(pair.seed)] if several_seeds else []
+        runs = [str(pair.runs)] if several else []
         names = ["\n".join(wrap(spec, _WIDTH)) for spec in (pair.attack, pair.defense)]
-        table.add_row(*map(Text, names), *seed, *_figures(pair), _verdict(pair, problems))
+        table.add_row(*map(Text, names), *runs, *_figures(pair), _verdict(pair, problems))
     reasons = [Text(f"[{number}] {text}") for number, text in enumerate(problems, start=1)]
     legend = Text(_legend(comparison.pairs), style="dim")
-    return Group(table, legend, *reasons, *_notes(comparison.notes))
+    return Group(table, legend, *reasons, *_notes([*comparison.notes, *untold(comparison)]))
 
 
 def _legend(pairs: Sequence[Pair]) -> str:
-    counts = sorted({pair.n for pair in pairs if pair.p_value is not None})
+    counts = sorted({pair.n for pair in pairs if pair.n})
     if not counts:
-        return "Accuracy in % under the attack, before and after. Not one cell could be tested."
+        return "Accuracy in % under the attack, before and after. Not one cell could be compared."
     images = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}"
-    return (
+    sentences = [
         "Accuracy in % under the attack, before and after, over the test images that both have "
-        f"({images}). lost/won: images that only before were right, that only after are. p: "
-        "McNemar's exact test on those; better and worse: significant at "
-        f"{100 * LEVEL:g} %, by Holm over all cells together."
-    )
+        f"({images}). lost/won: images that only before were right, that only after are"
+    ]
+    scopes = {pair.scope for pair in pairs}
+    if "runs" in scopes:
+        sentences.append(
+            "p: a t test of the difference over runs, paired by seed, that counts trainings and "
+            "test images"
+        )
+    if "this model" in scopes:
+        sentences.append(
+            "p of one run: McNemar's exact test on the images of one trained model, and for this "
+            "model only"
+        )
+    if scopes != {None}:
+        level = f"significant at {100 * LEVEL:g} %, by Holm over all cells together"
+        sentences.append(f"better and worse: {level}")
+    if any(pair.unknown for pair in pairs):
+        sentences.append("unknown: another training, or another draw of poison, may say otherwise")
+    return ". ".join(sentences) + "."
 
 
 def _title(comparison: Comparison | BenchComparison) -> Text:
@@ -79,9 +95,13 @@ def _p(value: float) -> str:
 def _verdict(pair: Pair, problems: Sequence[str]) -> Text:
     if pair.problem is not None:
         return Text(f"[{problems.index(pair.problem) + 1}]", style="red")
+    if pair.unknown is not None:
+        return Text(f"unknown ({pair.unknown})", style="dim")
     if not pair.significant:
         return Text("")
-    return Text("worse", style="red") if pair.worse else Text("better", style="green")
+    only = " (this model only)" if pair.scope == "this model" else ""
+    word, style = ("worse", "red") if pair.worse else ("better", "green")
+    return Text(word + only, style=style)
 
 
 def bench_compare_table(comparison: BenchComparison) -> RenderableType:

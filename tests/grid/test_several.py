@@ -15,6 +15,7 @@ from fastadv.cli.app import main
 from fastadv.grid.run import run_grid
 from fastadv.grid.several import Intervals, over_seeds
 from fastadv.grid.store import Row, Store
+from fastadv.report.compare import compare_grids, read_side
 from fastadv.runs import Runs
 
 RNG = np.random.default_rng(0)
@@ -49,7 +50,8 @@ def test_runs_on_the_same_images_on_their_own_and_without_samples(tmp_path: Path
     ]  # fmt: skip
     expected = [
         Runs.on_shared_images(right), Runs.on_own_images(list(right)),
-        *[Runs.of_accuracies(right.mean(axis=1), 300)] * 2,
+        Runs.on_images([ids, ids + 10, ids + 20], list(right)),
+        Runs.of_accuracies(right.mean(axis=1), 300),
     ]  # fmt: skip
     for mean, runs in zip(found, expected, strict=True):
         assert mean.value == pytest.approx(right.mean())
@@ -89,3 +91,27 @@ def test_a_grid_of_several_seeds_prints_and_exports_them(
     for mean in means[:3]:
         figure = rf"\*\*{100 * mean.value:.1f}( !)?\*\*"
         assert re.search(rf"{figure}<br>{100 * mean.low:.1f}-{100 * mean.high:.1f}<br>± ", shown)
+
+
+def test_defenses_of_one_grid_are_compared_by_what_they_trained(tmp_path: Path) -> None:
+    rows = run_grid(
+        attacks=["fgsm", "label_flip[points=6]"], defenses=["none", "median", "knn_relabel"],
+        samples=20, dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP, output=tmp_path / "out",
+    )  # fmt: skip
+    weights = {(row.kind, row.defense): row.weights for row in rows}
+    assert weights["none", "none"] == weights["evasion", "none"] == weights["evasion", "median"]
+    assert weights["poisoning", "none"] == weights["poisoning", "median"]
+    assert len(set(weights.values())) >= 3  # clean, poisoned, and what knn_relabel left of it
+    assert None not in weights.values()
+
+    def compared(defense: str) -> list[tuple[str, str | None, str | None]]:
+        sides = (read_side(f"{tmp_path}/out:{name}") for name in ("none", defense))
+        return [(p.attack, p.scope, p.unknown) for p in compare_grids(*sides).pairs]
+
+    assert compared("median") == [
+        ("none", "this model", None), ("fgsm", "this model", None),
+        ("label_flip[points=6]", None, "1 run"),
+    ]  # fmt: skip
+    unknown = {what for _, _, what in compared("knn_relabel")}
+    same = weights["none", "none"] == weights["none", "knn_relabel"]  # it found nothing to relabel
+    assert unknown == ({None, "1 run"} if same else {"1 run"})

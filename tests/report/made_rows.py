@@ -16,6 +16,7 @@ def clean(defense: str = "none", seed: int = 0, **changes: Any) -> Row:
         "clean_accuracy": 0.981,
         "attacked_accuracy": 0.981,
         "attacked_accuracy_ci95": (0.978, 0.984),
+        "weights": "one model",
     }
     return _row("none", defense, seed, values | changes)
 
@@ -29,6 +30,7 @@ def evasion(attack: str = "pgd", defense: str = "none", seed: int = 0, **changes
         "attacked_accuracy": 0.421,
         "attacked_accuracy_ci95": (0.391, 0.452),
         "distances": {"linf": 0.1, "l2": 2.0},
+        "weights": "one model",
     }
     return _row(attack, defense, seed, values | changes)
 

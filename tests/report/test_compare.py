@@ -17,6 +17,7 @@ from fastadv.errors import InputError
 from fastadv.metrics import mcnemar_exact
 from fastadv.report.compare import compare_grids, read_side, regressions
 from fastadv.report.compare_table import compare_table
+from fastadv.runs import Runs
 
 
 def keep(folder, *cells):
@@ -65,7 +66,7 @@ def test_one_cell_is_tested_image_by_image(folders):
     assert (pair.lost, pair.won, pair.n) == (lost, won, 100)
     assert pair.p_value == mcnemar_exact(lost, won)
     assert pair.worse
-    assert regressions(compared()) == ["pgd / none, seed 0: 90.0 before, 66.0 after"]
+    assert regressions(compared()) == ["pgd / none: 90.0 before, 66.0 after, in this model"]
     (turned,) = compared("b", "a").pairs
     assert turned.significant
     assert not turned.worse
@@ -136,7 +137,7 @@ def test_a_cell_that_failed_is_a_regression_and_one_that_came_back_is_none(folde
     whole = (poisoning(), (range(9), right(9, 1)))
     keep(folders[0], whole)
     keep(folders[1], undone(poisoning(), "failed", "x"))
-    assert regressions(compared()) == ["biggio / none, seed 0: not tested (failed after)"]
+    assert regressions(compared()) == ["biggio / none: not tested (failed after)"]
     assert regressions(compared("b", "a")) == []
 
 
@@ -186,19 +187,18 @@ def test_the_table_fits(folders):
     long = "stadv[tau=0.05,kappa=0,search=false,keep=last]"
     training = "adv_training[attack=pgd[eps=0.1,steps=5],epochs=20]"
     cells = [
-        (evasion(long, d, seed), (np.arange(200) + seed, right(200, 50)))
+        (evasion(long, d, seed, weights=f"{d} {seed}"), (np.arange(200) + seed, right(200, 50)))
         for d in ("none", training)
         for seed in (0, 1)
     ]
     keep(folders[0], *cells)
     keep(folders[1], *[(row, (ids, right(200, 90))) for row, (ids, _) in cells[:3]], cells[3][0])
-    stream = io.StringIO()
-    Console(file=stream, width=100).print(compare_table(compared()))
-    assert max(map(len, stream.getvalue().splitlines())) <= 100
-    assert "-20.0" in stream.getvalue()
-    assert "worse" in stream.getvalue()
-    assert "seed" in stream.getvalue()
-    assert "[1] the samples of after cannot be read" in stream.getvalue()
+    for width in (80, 100):
+        stream = io.StringIO()
+        Console(file=stream, width=width).print(compare_table(compared()))
+        assert max(map(len, stream.getvalue().splitlines())) <= width
+        for text in ("-20.0", "worse", "runs", "[1] the samples of after cannot be read"):
+            assert text in stream.getvalue()
 
 
 def test_a_table_of_nothing_that_could_be_tested_says_so(folders):
@@ -206,7 +206,128 @@ def test_a_table_of_nothing_that_could_be_tested_says_so(folders):
     keep(folders[1], evasion())
     stream = io.StringIO()
     Console(file=stream, width=100).print(compare_table(compared()))
-    assert "Not one cell could be tested" in stream.getvalue()
+    assert "Not one cell could be compared" in stream.getvalue()
+
+
+# -- trainings are chance, too --------------------------------------------------------------
+
+
+def poisoned(defense, accuracies, seeds=None, n=1000, attack="biggio"):
+    """Cells of poisoning, one a seed, each of a training of its own."""
+    rng, cells = np.random.default_rng(0), []
+    hard = rng.random(n)
+    for seed, accuracy in zip(seeds or range(len(accuracies)), accuracies, strict=True):
+        row = poisoning(attack, defense, seed, weights=f"{defense} {seed}")
+        cells.append((row, (np.arange(n), hard < accuracy)))
+    return cells
+
+
+def test_two_defenses_of_one_run_are_unknown_whatever_the_images_say(folders, capsys):
+    """The findings: seed 0 called one better, seed 1 the other, both with certainty."""
+    keep(folders[0], *poisoned("none", [0.92]), *poisoned("knn_relabel", [0.97]))
+    keep(folders[1], *poisoned("none", [0.95]), *poisoned("knn_relabel", [0.94]))
+    for folder, difference in (("a", 0.05), ("b", -0.01)):
+        (pair,) = compared(f"{folder}:none", f"{folder}:knn_relabel").pairs
+        assert (pair.unknown, pair.p_value, pair.significant) == ("1 run", None, False)
+        assert pair.difference == pytest.approx(difference, abs=0.02)
+        command = ["compare", f"{folder}:none", f"{folder}:knn_relabel", "--fail-on-regression"]
+        assert main(command) == 0
+        printed = capsys.readouterr()
+        assert "unknown (1" in printed.out
+        assert printed.err.splitlines() == [
+            "fastadv: unknown (1 run): biggio / none -> knn_relabel; run both with the same "
+            "--seeds, 3 or more"
+        ]
+
+
+def test_poison_of_one_run_is_unknown_even_of_one_model(folders):
+    ids = np.arange(100)
+    for folder, wrong in zip(folders, (0, 60), strict=True):
+        keep(folder, (poisoning(weights="w"), (ids, right(100, wrong))))
+    (pair,) = compared().pairs
+    assert (pair.unknown, pair.p_value) == ("1 run", None)
+    assert regressions(compared()) == []
+
+
+def test_wrappers_of_one_trained_model_are_compared_on_its_images(folders, capsys):
+    ids = np.arange(100)
+    keep(
+        folders[0], (evasion(), (ids, right(100, 10))),
+        (evasion(defense="median"), (ids, right(100, 60))),
+        (evasion(defense="adv_training", weights="another"), (ids, right(100, 60))),
+    )  # fmt: skip
+    (pair,) = compared("a:none", "a:median").pairs
+    assert (pair.scope, pair.worse, pair.p_value) == ("this model", True, mcnemar_exact(50, 0))
+    (pair,) = compared("a:none", "a:adv_training").pairs
+    assert (pair.scope, pair.unknown) == (None, "1 run")
+    assert main(["compare", "a:none", "a:median"]) == 0
+    printed = capsys.readouterr().out
+    assert "worse (this" in printed
+    assert "for this model only" in " ".join(printed.split())
+    rows = [evasion(weights=None), evasion(defense="median", weights=None)]  # of an older version
+    keep(folders[1], *[(row, (ids, right(100, 10))) for row in rows])
+    assert compared("b:none", "b:median").pairs[0].unknown == "1 run"
+
+
+def test_several_runs_are_paired_by_seed_and_tested_over_them(folders):
+    before, after = (0.90, 0.91, 0.92, 0.93), (0.93, 0.94, 0.95, 0.96)
+    keep(folders[0], *poisoned("none", before), *poisoned("bagging", after))
+    (pair,) = compared("a:none", "a:bagging").pairs
+    samples = [np.random.default_rng(0).random(1000) < accuracy for accuracy in before + after]
+    differences = np.stack(samples[4:]).astype(float) - np.stack(samples[:4])
+    assert (pair.scope, pair.runs, pair.n, pair.seed) == ("runs", 4, 1000, None)
+    assert pair.difference == pytest.approx(differences.mean())
+    assert pair.p_value == pytest.approx(float(Runs.on_shared_images(differences).p_value()))
+    assert (pair.lost, pair.won) == (0, int((differences > 0).sum()))
+    assert pair.significant
+    # The same figures by other seeds: what stood against what is chance, and so is the difference.
+    keep(folders[1], *poisoned("none", before), *poisoned("bagging", after[::-1]))
+    (mixed,) = compared("b:none", "b:bagging").pairs
+    assert mixed.difference == pytest.approx(pair.difference)
+    assert mixed.p_value > pair.p_value
+
+
+def test_trainings_that_scatter_make_no_difference_significant(folders):
+    """As knn_relabel did: it caught 97, 55, 97 and 54 % of the poison."""
+    keep(
+        folders[0], *poisoned("none", (0.924, 0.951, 0.949, 0.941), n=10000),
+        *poisoned("knn_relabel", (0.965, 0.938, 0.966, 0.935), n=10000),
+    )  # fmt: skip
+    (pair,) = compared("a:none", "a:knn_relabel").pairs
+    assert pair.scope == "runs"
+    assert not pair.significant
+    assert mcnemar_exact(pair.lost, pair.won) < 1e-3  # which images alone would call certain
+
+
+def test_runs_that_cannot_be_paired_are_told(folders, capsys):
+    keep(folders[0], *poisoned("none", (0.9, 0.9), seeds=(0, 1)))
+    keep(folders[1], *poisoned("none", (0.5, 0.5), seeds=(2, 3)))
+    (pair,) = compared().pairs
+    assert pair.unknown == "no seed in common"
+    assert main(["compare", "a", "b", "--fail-on-regression"]) == 0
+    assert "unknown (no seed in common): biggio / none" in capsys.readouterr().err
+    keep(folders[1], *poisoned("none", (0.9, 0.5), seeds=(1, 2)))
+    assert "seeds that only one of the two has are left out: 0, 2, 3" in compared().notes
+    assert compared().pairs[0].unknown == "1 run"
+
+
+def test_runs_that_trained_one_model_are_one_training(folders):
+    """With a random_state in the model's spec, every seed trains the same."""
+    cells = [(evasion(seed=seed), (np.arange(100), right(100, 10))) for seed in range(3)]
+    others = [
+        (evasion(defense="dpa", seed=seed, weights="b"), (np.arange(100), right(100, 50)))
+        for seed in range(3)
+    ]
+    keep(folders[0], *cells, *others)
+    (pair,) = compared("a:none", "a:dpa").pairs
+    assert (pair.unknown, pair.p_value) == ("runs of one training", None)
+
+
+def test_a_failed_run_is_a_problem_of_the_cell(folders):
+    keep(folders[0], *poisoned("none", (0.9, 0.9, 0.9)))
+    whole = poisoned("none", (0.9, 0.9, 0.9))
+    keep(folders[1], *whole[:2], undone(whole[2][0], "failed", "x"))
+    assert regressions(compared()) == ["biggio / none: not tested (failed after)"]
 
 
 # -- the command ----------------------------------------------------------------------------
@@ -224,7 +345,7 @@ def test_exit_codes_for_ci(folders, capsys):
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [
         "fastadv: pgd / none: 40 % is below 41 %",
-        "fastadv: pgd / none, seed 0: 90.0 before, 40.0 after",
+        "fastadv: pgd / none: 90.0 before, 40.0 after, in this model",
     ]
     assert "-50.0" in printed.out
 
