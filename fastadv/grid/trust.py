@@ -1,4 +1,4 @@
-"""What says that a figure is not to be taken as it stands: flags, each with its remedy.
+"""What says that a figure is not to be taken as it stands: flags, each with its remedy, and notes.
 
 Most of them are the checks of Carlini et al., On Evaluating Adversarial Robustness (2019): what
 holds for every model under an attack that works, and fails where gradients mislead.
@@ -10,13 +10,16 @@ holds for every model under an attack that works, and fails where gradients misl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from fastadv.grid.none import NoDefense
 from fastadv.grid.store import Flag, Row
 from fastadv.metrics import wilson_interval
 from fastadv.protocols import Floats, Labels, Mask, Model, Task
@@ -145,6 +148,17 @@ def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | No
     )
 
 
+def not_adaptive(attack: Choice, defense: Choice, known: bool) -> Flag | None:
+    """Return the note on a poisoning attack that does not know the defense (``known``)."""
+    if known or isinstance(defense.thing, NoDefense) or _base(attack.text) in CONTROLS:
+        return None
+    return Flag(
+        "not_adaptive",
+        "the poison was chosen without knowing the defense",
+        "an attacker who knows it may leave less: read the figure as an upper bound",
+    )
+
+
 def few_images(defense: Choice, n_train: int, task: Task) -> Flag | None:
     """Return what a defense says of a training set that is too small for it."""
     warns = getattr(defense.thing, "warns", None)
@@ -178,6 +192,8 @@ def flagged(rows: Sequence[Row]) -> list[Row]:
     flags are others.
     """
     added: dict[str, list[Flag]] = {row.id: [_OLD_BACKDOOR] for row in rows if _old_backdoor(row)}
+    for row, flag in _random_flips(rows):
+        added.setdefault(row.id, []).append(flag)
     models: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if row.kind == "evasion" and row.status == "ok" and row.attacked_accuracy is not None:
@@ -207,6 +223,40 @@ def _old_backdoor(row: Row) -> bool:
     return triggered and row.benign_accuracy is None
 
 
+def _random_flips(rows: Sequence[Row]) -> Found:
+    """Find poison that does less than as many random label flips, over the seeds of a cell.
+
+    Less by the margin and by a standard error over test images. Two trainings differ by as much, so
+    that of one run this may be chance; but what chance takes for the stronger of the two is at best
+    as strong, and its figure no bound on what an attacker does. A backdoor is after something else.
+    """
+    cells: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        plain = row.kind == "poisoning" and row.benign_accuracy is None and not _control(row)
+        if plain and row.attacked_accuracy is not None and row.baseline_accuracy is not None:
+            cell = row.dataset, row.model, row.attack, row.defense
+            cells.setdefault(cell, []).append(row)
+    for cell_rows in cells.values():
+        attacked = fmean(row.attacked_accuracy or 0.0 for row in cell_rows)
+        flips = fmean(row.baseline_accuracy or 0.0 for row in cell_rows)
+        n = max(1, min(row.n for row in cell_rows))
+        error = math.sqrt((attacked * (1 - attacked) + flips * (1 - flips)) / n)
+        if not _exceeds(attacked, flips) or attacked - flips <= error:
+            continue
+        several = f", over {len(cell_rows)} seeds" if len(cell_rows) > 1 else ""
+        for row in cell_rows:
+            yield (
+                row,
+                Flag(
+                    "weaker_than_flips",
+                    f"as many random flips leave {100 * flips:.1f}, this "
+                    f"{100 * attacked:.1f}{several}: the attack does less than chance",
+                    "quote the lower figure; the points were not chosen for this defense, or "
+                    "badly: more seeds tell which",
+                ),
+            )
+
+
 def _accuracy(row: Row) -> float:
     return row.attacked_accuracy or 0.0
 
@@ -215,8 +265,12 @@ def _percent(row: Row) -> str:
     return f"{100 * _accuracy(row):.1f}"
 
 
+def _base(spec: str) -> str:
+    return spec.partition("[")[0]
+
+
 def _control(row: Row) -> bool:
-    return row.attack.partition("[")[0] in CONTROLS
+    return _base(row.attack) in CONTROLS
 
 
 def _by_threat(rows: Sequence[Row]) -> list[list[Row]]:
@@ -264,7 +318,7 @@ def attack_and_budget(row: Row) -> tuple[str, float] | None:
     budgets = [value for value in given if isinstance(value, int | float)]
     if len(budgets) != 1:
         return None
-    return f"{row.attack.partition('[')[0]} {sorted(parameters.items())}", float(budgets[0])
+    return f"{_base(row.attack)} {sorted(parameters.items())}", float(budgets[0])
 
 
 def _rising(rows: Sequence[Row]) -> Found:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 import pytest
-from helpers import TASK, blobs, small_mlp, write_npz
+from helpers import SMALL_MLP, TASK, blobs, small_mlp, write_npz
 
 from fastadv import MLPClassifier, make_attack, make_defense
 from fastadv.cli.app import main
@@ -251,7 +251,65 @@ def test_only_the_same_attack_is_followed_along_its_budgets() -> None:
 
 def test_rows_without_a_figure_say_nothing() -> None:
     assert found(undone(white("pgd", 0.5), "failed", "x"), black("square", 0.3), clean()) == []
-    assert found(poisoning(), poisoning("label_flip", attacked_accuracy=0.99)) == []
+    flips = poisoning("label_flip", attacked_accuracy=0.99, baseline_accuracy=None)
+    assert found(poisoning(), flips, undone(poisoning("biggio", "median"), "failed", "x")) == []
+
+
+def against_flips(*figures: tuple[float, float], **changes: Any) -> list[Row]:
+    """Rows of one cell, one a seed, with their accuracy and that of random flips."""
+    return [
+        poisoning(seed=seed, attacked_accuracy=ours, baseline_accuracy=flips, **changes)
+        for seed, (ours, flips) in enumerate(figures)
+    ]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        # biggio against adv_training on four seeds of four, and on 5,000 images
+        [(0.975, 0.972), (0.969, 0.968), (0.971, 0.969), (0.974, 0.970)],
+        [(0.937, 0.928)], [(0.901, 0.880)], [(0.975, 0.972)],
+    ],
+)  # fmt: skip
+def test_poison_that_does_less_than_random_flips_is_not_to_be_trusted(
+    figures: list[tuple[float, float]],
+) -> None:
+    rows = against_flips(*figures)
+    assert found(*rows) == [("biggio", "weaker_than_flips")] * len(rows)
+    (flag,) = flagged(rows)[0].flags
+    assert f"random flips leave {100 * np.mean(figures, axis=0)[1]:.1f}" in flag.message
+    assert (f"over {len(rows)} seeds" in flag.message) == (len(rows) > 1)
+    assert flag.remedy
+
+
+def test_what_chance_or_few_images_may_do_is_no_flag() -> None:
+    for figures in (
+        [(0.972, 0.975)], [(0.969, 0.968)], [(0.974, 0.970), (0.960, 0.975)],
+    ):  # fmt: skip
+        assert found(*against_flips(*figures)) == []
+    assert found(*against_flips((0.975, 0.972), n=1000)) == []  # 3 images of 1,000
+    assert found(*against_flips((0.975, 0.95), n=1000)) != []
+    backdoor = against_flips((0.975, 0.972), benign_accuracy=0.98, success_rate=0.01)
+    assert found(*backdoor) == []  # it is after triggered images
+    assert found(poisoning(attacked_accuracy=0.975), poisoning(defense="b")) == []
+
+
+def test_poison_that_does_not_know_the_defense_has_a_note(tmp_path: Path) -> None:
+    added, replaced = "label_flip[points=6]", "label_flip[points=6,replace=true]"
+    rows = run_grid(
+        attacks=[added, replaced, "backdoor[points=6,patch=2]", "fgsm"],
+        defenses=["none", "knn_relabel[neighbors=5]", "median", "sphere_slab"],
+        dataset=write_npz(tmp_path / "d.npz", n=300), model=SMALL_MLP, samples=20,
+    )  # fmt: skip
+    assert all(row.status == "ok" for row in rows)
+    noted = {(row.attack, row.defense) for row in rows if row.notes}
+    blind = [(attack, d) for attack in (added, replaced, "backdoor[points=6,patch=2]")
+             for d in ("knn_relabel[neighbors=5]", "median")]  # fmt: skip
+    # The region of sphere_slab is known to the attacker, but where labels change in place.
+    assert noted == {*blind, (replaced, "sphere_slab")}
+    (note,) = next(row.notes for row in rows if row.notes)
+    assert note.name == "not_adaptive"
+    assert "upper bound" in note.remedy
 
 
 def test_a_backdoor_of_an_older_version_is_not_to_be_trusted() -> None:
