@@ -6,7 +6,7 @@ defense from outside fits in without inheriting from anything here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -35,14 +35,18 @@ class Task:
         (height, width, channels); a row of X is an image of this shape in C order. (height, width)
         stands for one channel.
     n_classes : int
-        Labels run from 0 to ``n_classes - 1``.
+        How many classes there are. Labels run from 0 to ``n_classes - 1``, unless the model that is
+        attacked, or the training set that is poisoned, has others.
     bounds : tuple of float
         The smallest and the largest value that a pixel may have.
+    class_names : tuple of str
+        What the labels 0, 1, ... stand for, if they are not their own names.
     """
 
     image_shape: tuple[int, int, int]
     n_classes: int
     bounds: tuple[float, float] = (0.0, 1.0)
+    class_names: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.image_shape)
@@ -57,6 +61,51 @@ class Task:
         """The length of a row of X."""
         height, width, channels = self.image_shape
         return height * width * channels
+
+    def name_of(self, label: Any) -> str:
+        """Return what a label stands for."""
+        known = isinstance(label, int | np.integer) and 0 <= label < len(self.class_names)
+        return self.class_names[int(label)] if known else class_name(label)
+
+    def label_of(self, name: int | str) -> int:
+        """Return the label of a class, by its name or, where the names are words, its number.
+
+        Without ``class_names`` a label is its own name, and may be any.
+
+        Raises
+        ------
+        InputError
+            If there is no such class.
+        """
+        names = self.class_names
+        if not names:
+            return int(name)
+        if str(name) in names:
+            return names.index(str(name))
+        words = not any(known.isdecimal() for known in names)
+        if words and str(name).isdecimal() and int(name) < len(names):
+            return int(name)
+        raise InputError(f"there is no class {name}; they are {listed(names)}")
+
+
+def class_name(label: Any) -> str:
+    """Return a label as text; a whole number without a decimal point."""
+    return str(int(label)) if isinstance(label, float | np.floating) else str(label)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the names of classes for a message: ``0 to 9``, or each.
+
+    Examples
+    --------
+    >>> listed(["1", "2", "3"]), listed(["3", "8"])
+    ('1 to 3', '3, 8')
+    """
+    if len(names) > 2 and names[0].isdecimal():
+        first = int(names[0])
+        if list(names) == [str(number) for number in range(first, first + len(names))]:
+            return f"{first} to {names[-1]}"
+    return ", ".join(names)
 
 
 Pullback = Callable[[Floats], Floats]
@@ -346,11 +395,11 @@ class PoisoningAttack(Protocol):
         ...
 
     def evaluate(
-        self, model: Model, X: Floats, y: Labels, *, trigger: Floats | None
+        self, model: Model, X: Floats, y: Labels, *, trigger: Floats | None, target: Any
     ) -> PoisonEvaluation:
         """Judge a model by test images and their labels, with the trigger of the `PoisonResult`.
 
-        The model is trained on the poisoned set, or, to compare with, on another.
+        ``target`` is the label that it calls, ``details["target"]`` there. The model is trained on the poisoned set, or, to compare with, on another.
         """
         ...
 

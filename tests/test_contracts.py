@@ -110,7 +110,7 @@ class TestEvasion:
         with_nan[0, 0] = np.nan
         for x, y, message in (
             (X[:, :-1], Y, "has shape"), (X * 2, Y, "outside"), (with_nan, Y, "NaN"),
-            (X, Y[:-1], "labels"), (X, Y + 5, "whole numbers from 0 to 2"),
+            (X, Y[:-1], "labels"), (X, Y + 5, "label 5 is not among"),
         ):  # fmt: skip
             with pytest.raises(InputError, match=message) as error:
                 attack.perturb(model, x, y, task=TASK)

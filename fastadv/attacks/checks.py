@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.protocols import Floats, Labels, Task
+from fastadv.protocols import Floats, Task
 
 
 def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:
@@ -38,22 +38,25 @@ def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:
     return np.require(array, requirements=["C", "A", "W"])
 
 
-def labels(y: npt.ArrayLike, n: int, task: Task, name: str = "y") -> Labels:
-    """Return y as int64 (n,), each in 0 .. n_classes - 1.
+def labels(y: npt.ArrayLike, n: int, name: str = "y") -> npt.NDArray[Any]:
+    """Return y as an array (n,); which labels there may be is for the model to say.
 
     Raises
     ------
     InputError
-        If it is not of that form.
+        If it is of another shape.
     """
     array: npt.NDArray[Any] = np.asarray(y)
     if array.shape != (n,):
         raise InputError(f"{name} has shape {array.shape}; {n} images have {n} labels")
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= task.n_classes:
-        raise InputError(
-            f"{name} has to hold whole numbers from 0 to {task.n_classes - 1}, "
-            f"got {array.min()} to {array.max()} of {array.dtype}"
-        )
-    return array.astype(np.int64)
+    return array
+
+
+def no_such_class(task: Task, *names: int | str) -> str | None:
+    """Return None, or that the task has not all classes of these names."""
+    try:
+        for name in names:
+            task.label_of(name)
+    except InputError as error:
+        return str(error)
+    return None

@@ -264,7 +264,8 @@ def _poison(job: Job, attack: PoisoningAttack, model: Any, data: Dataset, wait: 
     with wait(f"training {job.model} on the poisoned set"):
         poisoned = job.new_model(data).fit(result.X, result.y)
     before = int((model.predict(X) == y).sum())
-    found = attack.evaluate(poisoned, X, y, trigger=result.trigger)
+    target = result.details.get("target")
+    found = attack.evaluate(poisoned, X, y, trigger=result.trigger, target=target)
     return PoisoningOutcome(job, attack.threat(), data, y, result, before, found, seconds)
 
 
@@ -284,7 +285,9 @@ class PoisoningOutcome(Outcome):
     @property
     def table(self) -> RenderableType:
         """Accuracy before and after, the points and the attacker's loss."""
-        plain = int | float | str
+        plain, details = int | float | str, dict(self.result.details)
+        if "target" in details:
+            details["target"] = self.data.task.name_of(details["target"])
         return poisoning_table(
             PoisoningSummary(
                 attack=self.job.attack,
@@ -299,7 +302,7 @@ class PoisoningOutcome(Outcome):
                 survive=int(self.found.survives.sum()),
                 triggered=self._triggered(),
                 history=[float(loss) for loss in self.result.history],
-                details={k: v for k, v in self.result.details.items() if isinstance(v, plain)},
+                details={k: v for k, v in details.items() if isinstance(v, plain)},
             )
         )
 

@@ -1,6 +1,7 @@
 """Data: the MNIST files that ship with the package, and readers for others."""
 
-from fastadv.datasets.catalog import Dataset, load_dataset
+from fastadv.datasets.catalog import load_dataset
+from fastadv.datasets.dataset import Dataset
 from fastadv.datasets.idx import FileCheck, mnist_folder, read_idx, verify_mnist
 from fastadv.datasets.shared import open_shared, share
 

@@ -3,60 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.datasets.sources import PARTS, Part, hash_arrays, read_source, stratified
+from fastadv.datasets.dataset import PARTS, Dataset
+from fastadv.datasets.sources import Part, read_source, stratified
 from fastadv.errors import InputError
-from fastadv.protocols import Float32, Labels, Task
+from fastadv.protocols import Float32, Task, listed
 from fastadv.seeds import generator
 from fastadv.specs import Spec, format_spec, resolve
 
-ARRAYS = tuple(f"{letter}_{part}" for part in PARTS for letter in "xy")
-
 # In the order of a dataset's canonical text.
 _PARAMETERS = {"classes": tuple[int, ...], "train": int, "val": int, "test": int, "split": int}
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Images and labels for training, for attackers and trusted data (``val``), and for testing.
-
-    Attributes
-    ----------
-    name : str
-        The canonical spec: `load_dataset` reads the same dataset from it.
-    x_train, x_val, x_test : ndarray of float32, shape (n, d)
-        An image a row, C-contiguous, in [0, 1]; n differs between the parts.
-    y_train, y_val, y_test : ndarray of int64, shape (n,)
-        Labels from 0 to ``task.n_classes - 1``.
-    task : Task
-        The shape of an image, the number of classes, and the bounds of a pixel.
-    class_names : tuple of str
-        What each label stands for.
-    fingerprint : str
-        A hash of the data (by default, of the six arrays).
-    """
-
-    name: str
-    x_train: Float32 = field(repr=False)
-    y_train: Labels = field(repr=False)
-    x_val: Float32 = field(repr=False)
-    y_val: Labels = field(repr=False)
-    x_test: Float32 = field(repr=False)
-    y_test: Labels = field(repr=False)
-    task: Task
-    class_names: tuple[str, ...]
-    fingerprint: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.fingerprint:
-            arrays = {key: getattr(self, key) for key in ARRAYS}
-            object.__setattr__(self, "fingerprint", hash_arrays(arrays))
 
 
 def load_dataset(spec: str | Path) -> Dataset:
@@ -95,28 +56,26 @@ def load_dataset(spec: str | Path) -> Dataset:
     narrowing = {key: given[key] for key in _PARAMETERS if key in given}
     parts, source_hash = read_source(parsed.name)
 
-    n_classes = 1 + max(int(part.labels.max()) for part in parts.values())
-    class_names = tuple(map(str, range(n_classes)))
     owner = parsed.name
+    class_names: tuple[str, ...] = ()
     if "classes" in narrowing:
         classes = narrowing["classes"]
         owner = format_spec(parsed.name, {"classes": classes})
-        parts = _keep_classes(parts, classes, n_classes, owner)
+        parts = _keep_classes(parts, classes, owner)
         class_names = tuple(map(str, classes))
-    _check_trained_on(parts, class_names, owner)
     parts = _draw_subsets(parts, narrowing, owner)
 
     canonical = format_spec("", narrowing)
-    fingerprint = hashlib.blake2b((source_hash + canonical).encode(), digest_size=16).hexdigest()
+    known_hash = hashlib.blake2b((source_hash + canonical).encode(), digest_size=16).hexdigest()
     arrays: dict[str, Any] = {}
     for name, part in parts.items():
         arrays[f"x_{name}"], arrays[f"y_{name}"] = _as_rows(part.images), part.labels
     return Dataset(
         name=parsed.name + canonical,
         **arrays,
-        task=Task(parts["train"].images.shape[1:], n_classes=len(class_names)),
+        task=Task(parts["train"].images.shape[1:], n_classes=2),  # it counts the classes itself
         class_names=class_names,
-        fingerprint=fingerprint,
+        known_hash=known_hash,
     )
 
 
@@ -128,39 +87,27 @@ def _as_rows(images: npt.NDArray[Any]) -> Float32:
     return np.ascontiguousarray(rows, dtype=np.float32)
 
 
-def _keep_classes(
-    parts: dict[str, Part], classes: tuple[int, ...], n_classes: int, owner: str
-) -> dict[str, Part]:
-    there_are = f"the classes are 0 to {n_classes - 1}"
-    unknown = [label for label in classes if not 0 <= label < n_classes]
+def _keep_classes(parts: dict[str, Part], classes: tuple[int, ...], owner: str) -> dict[str, Part]:
+    """Return the images of some classes, under the labels 0, 1, ... in the order of ``classes``."""
+    present = np.unique(np.concatenate([part.labels for part in parts.values()])).tolist()
+    there_are = f"the classes are {listed([str(label) for label in present])}"
+    unknown = [label for label in classes if label not in present]
     if unknown:
         raise InputError(f"{owner}: there is no class {unknown[0]}; {there_are}")
     if len(set(classes)) < len(classes):
         raise InputError(f"{owner}: a class is repeated, expected each once; {there_are}")
     if len(classes) < 2:
         raise InputError(f"{owner}: expected two classes or more, such as 7-1; {there_are}")
-    new_label = np.full(n_classes, -1, dtype=np.int64)
-    new_label[list(classes)] = np.arange(len(classes))
+    order = np.argsort(classes)
     kept = {}
     for name, part in parts.items():
-        counts = np.bincount(part.labels, minlength=n_classes)
-        absent = [label for label in classes if counts[label] == 0]
-        if absent and (name == "train" or len(absent) == len(classes)):
+        rows = np.flatnonzero(np.isin(part.labels, classes))
+        absent = np.setdiff1d(classes, part.labels)
+        if len(absent) and (name == "train" or not len(rows)):
             raise InputError(f"{owner}: there is no {name} image of class {absent[0]}")
-        labels = new_label[part.labels]
-        rows = np.flatnonzero(labels >= 0)
-        kept[name] = Part(part.images[rows], labels[rows])
+        labels = order[np.searchsorted(np.sort(classes), part.labels[rows])].astype(np.int64)
+        kept[name] = Part(part.images[rows], labels)
     return kept
-
-
-def _check_trained_on(parts: dict[str, Part], class_names: tuple[str, ...], owner: str) -> None:
-    """Raise InputError for a label that a model could not have learnt."""
-    known = np.unique(parts["train"].labels)
-    for name, part in parts.items():
-        strange = np.setdiff1d(part.labels, known)
-        if len(strange):
-            label = class_names[strange[0]]
-            raise InputError(f"{owner}: there is no train image of class {label}, but {name} ones")
 
 
 def _draw_subsets(parts: dict[str, Part], narrowing: dict[str, Any], owner: str) -> dict[str, Part]:

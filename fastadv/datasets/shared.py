@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from fastadv.datasets.catalog import ARRAYS, Dataset
+from fastadv.datasets.dataset import ARRAYS, Dataset
 from fastadv.errors import InputError
 from fastadv.protocols import Task
 
@@ -21,7 +21,8 @@ class _Rest:
     name: str
     task: Task
     class_names: tuple[str, ...]
-    fingerprint: str
+    notes: tuple[str, ...]
+    known_hash: str
 
 
 def share(dataset: Dataset, folder: str | Path) -> None:
@@ -37,7 +38,9 @@ def share(dataset: Dataset, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for key in ARRAYS:
         np.save(folder / f"{key}.npy", getattr(dataset, key), allow_pickle=False)
-    rest = _Rest(dataset.name, dataset.task, dataset.class_names, dataset.fingerprint)
+    rest = _Rest(
+        dataset.name, dataset.task, dataset.class_names, dataset.notes, dataset.fingerprint
+    )
     (folder / "dataset.json").write_bytes(msgspec.json.encode(rest))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.datasets.dataset import PARTS, hash_arrays
 from fastadv.datasets.idx import MNIST_SHA256, mnist_folder, read_idx_folder, read_mnist
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
@@ -19,7 +19,7 @@ from fastadv.specs import closest
 
 Rows = npt.NDArray[np.intp]
 
-PARTS = ("train", "val", "test")
+_MOST_CLASSES = 100  # that need not have two images each
 HELD_OUT = 12  # one training image in so many is held out: 5,000 of MNIST's 60,000
 
 
@@ -93,15 +93,6 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def hash_arrays(arrays: dict[str, npt.NDArray[Any]]) -> str:
-    """Return a hash of names, types, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for key, array in arrays.items():
-        digest.update(f"{key} {array.dtype.str} {array.shape};".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
 def _check_part(images: npt.NDArray[Any], labels: npt.NDArray[Any], part: str, path: Path) -> Part:
     where = f"{path}: {part} images"
     if images.ndim not in (3, 4) or images.size == 0:
@@ -137,15 +128,17 @@ def _check_together(parts: dict[str, Part], path: Path) -> None:
     if len(set(shapes.values())) > 1:
         found = ", ".join(f"{name} {'x'.join(map(str, s))}" for name, s in shapes.items())
         raise InputError(f"{path}: found images of {found}, expected one shape (HxWxC) throughout")
-    largest = max(int(part.labels.max()) for part in parts.values())
-    n_images = sum(len(part.labels) for part in parts.values())
-    if largest >= n_images:
-        raise InputError(f"{path}: found label {largest} in {n_images} images, expected 0 to k-1")
-    if len(np.unique(parts["train"].labels)) < 2:
+    n_train, n_classes = len(parts["train"].labels), len(np.unique(parts["train"].labels))
+    if n_classes < 2:
         raise InputError(f"{path}: found one class of training images, expected two or more")
+    if n_classes > max(_MOST_CLASSES, n_train // 2):
+        found = f"found {n_classes:,} different labels of {n_train:,} training images"
+        raise InputError(f"{path}: {found}, expected classes")
 
 
-def stratified(labels: Labels, size: int, rng: np.random.Generator, at_least: int = 0) -> Rows:
+def stratified(
+    labels: Labels, size: int, rng: np.random.Generator, *, at_least: int = 0, leave: int = 0
+) -> Rows:
     """Draw rows in the proportions of the classes, by the largest remainder.
 
     Parameters
@@ -154,34 +147,39 @@ def stratified(labels: Labels, size: int, rng: np.random.Generator, at_least: in
     size : int
         How many to draw, at most n.
     rng : Generator
-    at_least : {0, 1}
-        How many of each class that there is; ``size`` has to suffice for it.
+    at_least, leave : {0, 1}
+        How many of each class that there is to draw, and to leave; ``size`` has to allow for it.
 
     Returns
     -------
     ndarray of int, shape (size,)
         In ascending order.
     """
-    counts = np.bincount(labels)
+    _, columns, counts = np.unique(labels, return_inverse=True, return_counts=True)
     quota, remainder = np.divmod(counts * size, len(labels))
     # A stable sort gives a tie to the lower label, on any platform.
     quota[np.argsort(-remainder, kind="stable")[: size - quota.sum()]] += 1
-    for label in np.flatnonzero((quota < at_least) & (counts > 0)):
+    for column in np.flatnonzero(quota < at_least):
         quota[np.argmax(quota)] -= 1
-        quota[label] += 1
+        quota[column] += 1
+    for column in np.flatnonzero(counts - quota < leave):
+        quota[column] -= 1
+        quota[np.argmax(counts - quota)] += 1
     rows = [
-        rng.permutation(np.flatnonzero(labels == label))[:number]
-        for label, number in enumerate(quota)
+        rng.permutation(np.flatnonzero(columns == column))[:number]
+        for column, number in enumerate(quota)
     ]
     return np.sort(np.concatenate(rows))
 
 
 def _hold_out(parts: dict[str, Part], path: Path) -> dict[str, Part]:
     train = parts["train"]
-    n_train = len(train.labels)
-    if n_train < HELD_OUT:
-        fault = f"found {n_train} training images and none for validation"
+    n_train, n_classes = len(train.labels), len(np.unique(train.labels))
+    size = n_train // HELD_OUT
+    if not 0 < size <= n_train - n_classes:
+        fault = f"found {n_train} training images of {n_classes} classes and none for validation"
         raise InputError(f"{path}: {fault}, expected {HELD_OUT} or more, or x_val and y_val")
-    rows = stratified(train.labels, n_train // HELD_OUT, generator(0, "validation split"))
+    # The last image of a class stays: without it there would be nothing to learn the class from.
+    rows = stratified(train.labels, size, generator(0, "validation split"), leave=1)
     stays = np.delete(np.arange(n_train), rows)
     return {"train": train.take(stays), "val": train.take(rows), "test": parts["test"]}

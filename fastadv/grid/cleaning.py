@@ -55,8 +55,9 @@ def sanitize(
     gone = np.setdiff1d(y, labels[keep])
     if len(gone):
         raise InputError(
-            f"{defense.name} leaves no image of class {gone[0]} to train on; give it more images "
-            f"or a milder setting ({len(X)} to clean, {len(data.x_val)} held out)"
+            f"{defense.name} leaves no image of class {data.task.name_of(gone[0])} to train on; "
+            f"give it more images or a milder setting ({len(X)} to clean, {len(data.x_val)} held "
+            "out)"
         )
     return keep, labels
 

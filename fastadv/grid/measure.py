@@ -164,6 +164,7 @@ class Measure:
             count = int((samples["certified"] & ~robust).sum())
             flags.append(trust.broken_certificate(self.cell.attack, self.cell.defense, count))
         row.flags += [flag for flag in flags if flag is not None]
+        samples["class_names"] = np.array(data.class_names)
         context.store.save_cell(row, samples)
 
     def _measure_training(
@@ -224,8 +225,9 @@ class Measure:
         """Return what the attack is to a model that was trained on its poison, or on a baseline."""
         data, poison = context.dataset, kept(context, self.poison())
         found: PoisonEvaluation = self.cell.attack.thing.evaluate(
-            self._defended(fit, context), data.x_test, data.y_test, trigger=poison.get("trigger")
-        )
+            self._defended(fit, context), data.x_test, data.y_test,
+            trigger=poison.get("trigger"), target=json.loads(str(poison["details"])).get("target"),
+        )  # fmt: skip
         return found
 
     def _measure_evasion(

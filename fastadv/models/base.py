@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.kernels.loss import cross_entropy
-from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback
+from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback, listed
 from fastadv.threads import map_chunks
+
+_NUMBERS = "iufb"  # kinds of dtypes
 
 
 class DifferentiableModel(ABC):
@@ -104,22 +106,48 @@ def class_columns(model: Model, y: npt.NDArray[Any]) -> Labels:
 
 
 def columns_of(classes: npt.NDArray[Any], y: npt.NDArray[Any]) -> Labels:
-    """Return the place of each label among the sorted classes of a model, shape (n,), int64.
+    """Return the place of each label among the classes of a model, shape (n,), int64.
 
     Raises
     ------
     InputError
         If a label is not among them.
     """
-    y = np.asarray(y)
-    columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
-    strange = classes[columns] != y
-    if np.any(strange):
+    classes, y = np.asarray(classes), np.asarray(y)
+    if not len(y):
+        return np.empty(0, dtype=np.int64)
+    if (classes.dtype.kind in _NUMBERS) != (y.dtype.kind in _NUMBERS):
+        strange = y[:1]
+    else:
+        order = np.argsort(classes, kind="stable")
+        columns: Labels = order[
+            np.searchsorted(classes, y, sorter=order).clip(max=len(classes) - 1)
+        ]
+        strange = y[classes[columns] != y]
+    if len(strange):
         raise InputError(
-            f"the label {y[strange][0]} is not among the model's classes "
-            f"{', '.join(map(str, classes))}"
+            f"the label {strange[0]} is not among the model's classes: "
+            f"{listed([str(label) for label in classes])}"
         )
-    return columns.astype(np.int64)
+    return columns.astype(np.int64, copy=False)
+
+
+def certified_labels(classes: npt.NDArray[Any], columns: npt.NDArray[Any]) -> Labels:
+    """Return the labels of some columns as a certificate holds them, where -1 is no label.
+
+    Raises
+    ------
+    InputError
+        If the classes are other than whole numbers from 0 on.
+    """
+    classes = np.asarray(classes)
+    if classes.dtype.kind not in "iu" or classes.min() < 0:
+        raise InputError(
+            "a certificate tells classes by whole numbers from 0 on, and has -1 where it abstains; "
+            f"the model's classes are {listed([str(label) for label in classes])}"
+        )
+    labels: Labels = classes[columns].astype(np.int64)
+    return labels
 
 
 def cross_entropies(model: Model, X: Floats, y: npt.NDArray[Any]) -> Float64:

@@ -22,7 +22,7 @@ from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
 from fastadv.models.network import Ints, Network, Packed, n_params
 from fastadv.models.rows import MOST, Rows, row_starts
-from fastadv.models.saved import opened
+from fastadv.models.saved import OBJECT_CLASSES, opened
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
 from fastadv.threads import one_blas_thread, thread_count
 
@@ -430,9 +430,7 @@ class MLPClassifier(
         """Write the trained model to ``path``: a NumPy archive of plain arrays, without code."""
         check_is_fitted(self, "_params")
         if self.classes_.dtype.hasobject:
-            raise InputError(
-                "classes of type object cannot be saved; train on numbers or plain text"
-            )
+            raise InputError(OBJECT_CLASSES)
         parameters = self.get_params()
         parameters["hidden_layer_sizes"] = [int(width) for width in self.hidden_layer_sizes]
         if not isinstance(self.random_state, int | None):

@@ -12,6 +12,8 @@ import numpy as np
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
 
+OBJECT_CLASSES = "classes of type object cannot be saved; train on numbers or plain text"
+
 
 @contextmanager
 def opened(path: str | Path, expected: str) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from fastadv.errors import DivergenceError, InputError
 from fastadv.files import atomic_write
 from fastadv.kernels import svm
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
-from fastadv.models.saved import opened
+from fastadv.models.saved import OBJECT_CLASSES, opened
 from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Float64, Floats, Pullback, Task
 from fastadv.threads import map_chunks
@@ -311,9 +311,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         """Write the trained model to ``path``: a NumPy archive of plain arrays, without code."""
         check_is_fitted(self, "dual_coef_")
         if self.classes_.dtype.hasobject:
-            raise InputError(
-                "classes of type object cannot be saved; train on numbers or plain text"
-            )
+            raise InputError(OBJECT_CLASSES)
         with atomic_write(Path(path)) as stream:
             np.savez(
                 stream, model=np.array("SVC"), parameters=np.array(json.dumps(self.get_params())),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import numpy.typing as npt
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.kernels import votes as kernels
-from fastadv.models.saved import opened
+from fastadv.models.base import columns_of
+from fastadv.models.saved import OBJECT_CLASSES, opened
 from fastadv.models.times import Times
 from fastadv.protocols import Float32, Floats, Labels, Mask
 from fastadv.threads import map_chunks
@@ -31,17 +31,17 @@ class VotingModel:
     ----------
     weights : ndarray of shape (d, k * m), float32
         Class after class, and in each of them all m classifiers in their order.
-    n_classes : int
-        k; the labels are 0 to k - 1.
+    classes : ndarray of shape (k,)
+        The labels, sorted.
     n_train : int
         Images that the classifiers were trained on, all together.
     """
 
-    def __init__(self, weights: Float32, n_classes: int, n_train: int) -> None:
+    def __init__(self, weights: Float32, classes: npt.NDArray[Any], n_train: int) -> None:
         self.weights = np.ascontiguousarray(weights, dtype=np.float32)
         self.n_train = n_train
         self._times: Times | None = None
-        self.classes_: npt.NDArray[Any] = np.arange(n_classes)
+        self.classes_ = classes
 
     @property
     def n_models(self) -> int:
@@ -103,10 +103,12 @@ class VotingModel:
 
     def save(self, path: str | Path) -> None:
         """Write the models to ``path``: a NumPy archive of plain arrays, without code."""
-        described = {"n_classes": len(self.classes_), "n_train": self.n_train}
+        if self.classes_.dtype.hasobject:
+            raise InputError(OBJECT_CLASSES)
         with atomic_write(Path(path)) as stream:
             np.savez(
-                stream, model=np.array("VotingModel"), described=np.array(json.dumps(described)),
+                stream, model=np.array("VotingModel"), classes=self.classes_,
+                n_train=np.array(self.n_train),
                 weights=self.weights.reshape(len(self.weights), len(self.classes_), -1),
             )  # fmt: skip
 
@@ -120,11 +122,12 @@ class VotingModel:
             If the file is absent or is not a saved VotingModel.
         """
         with opened(path, "a VotingModel") as file:
-            described, weights = json.loads(str(file["described"])), file["weights"]
-            n_classes, n_train = int(described["n_classes"]), int(described["n_train"])
-        if weights.ndim != 3 or n_classes < 2 or weights.shape[1] != n_classes:
-            raise InputError(f"{path}: weights {weights.shape} do not fit {n_classes} classes")
-        return cls(weights.reshape(len(weights), -1), n_classes, n_train)
+            classes, weights, n_train = file["classes"], file["weights"], int(file["n_train"])
+        if classes.ndim != 1 or weights.ndim != 3 or not 2 <= len(classes) == weights.shape[1]:
+            raise InputError(
+                f"{path}: weights {weights.shape} and classes {classes.shape} do not fit"
+            )
+        return cls(weights.reshape(len(weights), -1), classes, n_train)
 
 
 class NearbyVotes:
@@ -174,9 +177,9 @@ class NearbyVotes:
 
 def fit_voters(
     X: Floats,
-    y: Labels,
+    y: npt.NDArray[Any],
     parts: Sequence[npt.NDArray[np.int64]],
-    n_classes: int,
+    classes: npt.NDArray[Any],
     prepare: Callable[[Float32], Float32],
 ) -> VotingModel:
     """Train a classifier on the rows of each part, each of them on nothing but its rows.
@@ -184,17 +187,19 @@ def fit_voters(
     Softmax regression without bias, by 200 steps of full-batch descent at rate 30, on images that
     are prepared and brought to length 1. No two classifiers share a random number, an order or a
     rounding: the bits of each depend on its own rows in their order alone. One without rows votes
-    for class 0.
+    for the first class.
 
     Parameters
     ----------
     parts : sequence of ndarray of int
         Numbers of rows; a row may be in several parts, and more than once in one.
+    classes : ndarray of shape (k,)
+        The labels that there may be, sorted. The bits of every classifier hang on them.
     prepare : callable
         A symmetric linear map of images, (n, d) to (n, d): it is applied to the weights in place of
         the images that are to be classified.
     """
-    y = np.asarray(y, dtype=np.int64)
+    columns, n_classes = columns_of(classes, y), len(classes)
     weights = np.zeros((X.shape[1], n_classes, len(parts)), dtype=np.float32)
 
     def train(first: int, last: int) -> None:
@@ -207,9 +212,9 @@ def fit_voters(
             images /= np.where(lengths > 0, lengths, 1.0)
             G = images @ images.T / len(rows)
             A, Z, P = (np.empty((len(rows), n_classes)) for _ in range(3))
-            kernels.fit_softmax(G, y[rows], _STEPS, _RATE, A, Z, P)
-            columns = np.ascontiguousarray((images.T @ A / len(rows)).T, dtype=np.float32)
-            weights[:, :, number] = prepare(columns).T
+            kernels.fit_softmax(G, columns[rows], _STEPS, _RATE, A, Z, P)
+            slopes = np.ascontiguousarray((images.T @ A / len(rows)).T, dtype=np.float32)
+            weights[:, :, number] = prepare(slopes).T
 
     map_chunks(train, len(parts), _CHUNK)
-    return VotingModel(weights.reshape(len(weights), -1), n_classes, len(y))
+    return VotingModel(weights.reshape(len(weights), -1), classes, len(y))

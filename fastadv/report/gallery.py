@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,16 +27,16 @@ class Picture:
     ----------
     before : ndarray or None
         The image before the attack; None for a poison point.
-    label : int
-        The true one; of a poison point the one that it is given.
-    said : tuple of int or None
+    label : str
+        The true class; of a poison point the one that it is given.
+    said : tuple of str or None
         What the defended model says before and after.
     """
 
     after: npt.NDArray[Any]
-    label: int
+    label: str
     before: npt.NDArray[Any] | None = None
-    said: tuple[int, int] | None = None
+    said: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,28 @@ def galleries(rows: Sequence[Row], folder: Path) -> list[Gallery]:
 
 def _pictures(arrays: dict[str, npt.NDArray[Any]], kind: str) -> tuple[Picture, ...]:
     try:
-        shape = arrays.get("image_shape")
+        shape, name = arrays.get("image_shape"), _namer(arrays)
         if kind == "poisoning":
             points = _images(arrays["poison"], shape)
             labels = arrays["poison_labels"]
             return tuple(
-                Picture(point, int(label)) for point, label in zip(points, labels, strict=False)
+                Picture(point, name(label)) for point, label in zip(points, labels, strict=False)
             )
         before = _images(arrays["examples"], shape)
         after = _images(arrays["examples_adv"], shape)
         facts = zip(arrays["y"], arrays["clean"], arrays["attacked"], strict=False)
         return tuple(
-            Picture(b, int(label), a, (int(said), int(now)))
+            Picture(b, name(label), a, (name(said), name(now)))
             for a, b, (label, said, now) in zip(before, after, facts, strict=False)
         )
     except (KeyError, TypeError, ValueError):
         return ()
+
+
+def _namer(arrays: dict[str, npt.NDArray[Any]]) -> Callable[[Any], str]:
+    """Return what turns a label into the name of its class, where the names are kept."""
+    names = [str(name) for name in arrays.get("class_names", ())]
+    return lambda label: names[int(label)] if 0 <= int(label) < len(names) else str(int(label))
 
 
 def _images(rows: npt.NDArray[Any], shape: npt.NDArray[Any] | None) -> npt.NDArray[np.float64]:

@@ -176,14 +176,16 @@ def _gallery(shown: Gallery) -> str:
 
 def _picture(picture: Picture) -> str:
     if picture.before is None or picture.said is None:
-        return f"<figure>{_img(picture.after)}<figcaption>{picture.label}</figcaption></figure>"
+        return (
+            f"<figure>{_img(picture.after)}<figcaption>{text(picture.label)}</figcaption></figure>"
+        )
     change = picture.after - picture.before
     most = float(np.abs(change).max(initial=0.0))
     images = [picture.before, picture.after, 0.5 + 0.5 * change / (most if most > 0 else 1.0)]
     now = picture.said[1]
-    caption = str(picture.label)
+    caption = text(picture.label)
     if now != picture.label:
-        caption += f' <span class="turned">→ {now}</span>'
+        caption += f' <span class="turned">→ {text(now)}</span>'
     return f"<figure>{''.join(map(_img, images))}<figcaption>{caption}</figcaption></figure>"
 
 

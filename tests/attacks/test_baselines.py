@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,7 @@ def test_a_backdoor_that_works_stands_in_the_table_and_has_the_colour_of_harm(
     [("backdoor[target=7]", "no class 7"), ("backdoor[patch=5]", "does not fit")],
 )
 def test_a_backdoor_that_cannot_be(text: str, message: str) -> None:
-    reason = make_attack(text).supports(small_mlp(6), TASK)
+    reason = make_attack(text).supports(small_mlp(6), replace(TASK, class_names=tuple("012")))
     assert reason is not None
     assert message in reason
     with pytest.raises(InputError, match=message):

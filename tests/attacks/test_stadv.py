@@ -257,7 +257,7 @@ def test_wrong_parameters_are_one_line(text: str, message: str) -> None:
 
 
 def test_a_target_that_is_no_class_and_a_model_without_gradients(model: MLPClassifier) -> None:
-    with pytest.raises(InputError, match="target has to be below 3, got 7"):
+    with pytest.raises(InputError, match="label 7 is not among the model's classes: 0 to 2"):
         make_attack("stadv[target=7]").perturb(model, X, Y, task=TASK)
 
     class Labels:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastadv.datasets import load_dataset
-from fastadv.datasets.catalog import ARRAYS
+from fastadv.datasets.dataset import ARRAYS
 from fastadv.errors import InputError
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from making import assert_same, assert_sound, fault_of
 
 from fastadv.datasets import Dataset, load_dataset, mnist_folder, open_shared, read_idx, share
-from fastadv.datasets.catalog import ARRAYS
+from fastadv.datasets.dataset import ARRAYS
 from fastadv.datasets.sources import stratified
 from fastadv.errors import InputError
 from fastadv.protocols import Task
@@ -151,7 +151,7 @@ def test_stratified(counts, share, at_least):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
     present = np.count_nonzero(counts)
     size = max(round(share * len(labels)), present * at_least)
-    rows = stratified(labels, size, np.random.default_rng(1), at_least)
+    rows = stratified(labels, size, np.random.default_rng(1), at_least=at_least)
     assert len(rows) == size
     assert np.all(np.diff(rows) > 0)
     drawn = np.bincount(labels[rows], minlength=len(counts))
@@ -190,7 +190,10 @@ def test_faults_of_narrowing(npz, parameters, fault):
 def test_a_class_without_training_images_cannot_be_chosen(npz):
     path = npz(y_train=np.arange(60) % 2 * 2)
     assert "there is no train image of class 1" in fault_of(f"{path}[classes=0-1]")
-    assert fault_of(path) == f"{path}: there is no train image of class 1, but test ones"
+    assert fault_of(path) == (
+        f"{path}: no training image is of class 1, and 10 test images are; leave them out (of a "
+        "file or a folder by classes=0-2)"
+    )
     assert load_dataset(f"{path}[classes=0-2]").task.n_classes == 2
 
 
@@ -213,7 +216,7 @@ def test_a_dataset_made_by_hand_has_a_fingerprint(npz):
         for name in ("a", "b")
     ]
     assert made[0].fingerprint == made[1].fingerprint
-    arrays["y_val"] = 1 - arrays["y_val"]
+    arrays["y_val"] = (1 + arrays["y_val"]) % 3
     other = Dataset(name="a", **arrays, task=loaded.task, class_names=loaded.class_names)
     assert other.fingerprint != made[0].fingerprint
     with pytest.raises(FrozenInstanceError):

@@ -100,12 +100,11 @@ def with_first(array, value):
         ({"y_train": with_first(Y / 1.0, 1e300)}, "train labels: found 1e+300, expected whole"),
         ({"y_train": with_first(Y.astype("u8"), 2**64 - 1)}, "train labels: found 1.84467e+19"),
         ({"y_train": Y.astype(str)}, "train labels: found dtype <U21, expected whole numbers"),
-        ({"y_train": with_first(Y, 1000)}, "found label 1000 in 90 images, expected 0 to k-1"),
         ({"y_train": Y * 0}, "found one class of training images, expected two or more"),
         ({"x_test": X[:30, :, :2]}, "found images of train 4x3x1, test 4x2x1, expected one shape"),
         (
             {"x_train": X[:11], "y_train": Y[:11]},
-            "found 11 training images and none for validation, expected 12 or more, or x_val",
+            "found 11 training images of 3 classes and none for validation, expected 12 or",
         ),
     ],
 )

@@ -44,7 +44,7 @@ def test_votes_are_counted_as_the_twin_does() -> None:
 def test_votes_nearby_are_the_votes_anew() -> None:
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(64, 3 * 40)).astype(np.float32)
-    model = VotingModel(weights, 3, 100)
+    model = VotingModel(weights, np.arange(3), 100)
     points = rng.random((80, 64), dtype=np.float32)
     near = model.nearby(points)
     for changed in (1, 2, 40, 3, 64, 1):  # some so many that they are computed anew
@@ -75,7 +75,7 @@ def test_square_finds_as_much_near_votes_as_anew() -> None:
 
 def test_a_voter_is_softmax_regression_on_its_own_rows() -> None:
     parts = [np.arange(0, 60, 2), np.arange(1, 60, 2), np.empty(0, np.int64)]
-    model = fit_voters(X, Y, parts, 3, lambda images: images)
+    model = fit_voters(X, Y, parts, np.arange(3), lambda images: images)
     for number, rows in enumerate(parts[:2]):
         x = X[rows].astype(float) / np.linalg.norm(X[rows].astype(float), axis=1, keepdims=True)
         W = twins.fit_softmax(x, Y[rows], 3, 200, 30.0)
@@ -202,13 +202,13 @@ def test_baggings_bounds_hold_with_their_confidence() -> None:
     wrong = (gap > 0.2) | ((label != 0) & (gap > 0))
     assert 0 < wrong.mean() < 0.1
     certain = defense.certify(
-        VotingModel(np.ones((4, 600), np.float32), 3, 1000), np.ones((2, 4), np.float32), task=TASK, seed=0
+        VotingModel(np.ones((4, 600), np.float32), np.arange(3), 1000), np.ones((2, 4), np.float32), task=TASK, seed=0
     )  # fmt: skip
     assert certain.label.tolist() == [0, 0]
     split = np.zeros((4, 600), np.float32)
     split[:, 200:300] = 1.0  # half for 1, half (tied logits) for 0
     abstained = defense.certify(
-        VotingModel(split, 3, 1000), np.ones((2, 4), np.float32), task=TASK, seed=0
+        VotingModel(split, np.arange(3), 1000), np.ones((2, 4), np.float32), task=TASK, seed=0
     )
     assert abstained.label.tolist() == [-1, -1]
     assert abstained.radius.tolist() == [0, 0]

@@ -204,6 +204,14 @@ def test_poison_points_have_the_label_that_they_are_given(folder):
     assert captions == [str(label) for label in range(8)]
 
 
+def test_classes_are_called_by_their_names(folder):
+    points, names = RNG.random((16, 9)).astype(np.float32), np.array(["a<b", "3", "8"])
+    arrays = {"poison": points, "poison_labels": np.arange(16) % 3, "class_names": names}
+    page = keep(folder, [poisoning()], **arrays)
+    captions = re.findall("<figcaption>(.*?)</figcaption>", page)
+    assert captions[:4] == ["a&lt;b", "3", "8", "a&lt;b"]
+
+
 def test_a_curve_is_one_attack_at_several_budgets():
     other = at(0.3, 0.1)
     other.parameters = {"attack": {"eps": 0.3, "norm": "linf", "steps": 7}}

@@ -122,9 +122,9 @@ class Evasion(ABC):
             ``classes_`` column i of the logits is class i.
         X : ndarray of shape (n, d)
             Images within ``task.bounds``.
-        y : ndarray of int, shape (n,)
-            The true labels.
-        target : ndarray of int, shape (n,), optional
+        y : ndarray of shape (n,)
+            The true labels, of those that the model knows: numbers or texts.
+        target : ndarray of shape (n,), optional
             The labels wanted; overrides the attack's own rule.
         sample_ids : ndarray of uint64, shape (n,), optional
             What a sample's randomness hangs on; the hash of its bytes unless given.
@@ -145,14 +145,12 @@ class Evasion(ABC):
             raise InputError(reason)
         model = _with_classes(model, task)
         X = checks.images(X, task).astype(np.float32, copy=False)
-        y = checks.labels(y, len(X), task)
-        columns = class_columns(model, y)
+        columns = class_columns(model, checks.labels(y, len(X)))
         wanted = None
         if target is not None:
-            target = checks.labels(target, len(X), task, "target")
-            if np.any(target == y):
+            wanted = class_columns(model, checks.labels(target, len(X), "target"))
+            if np.any(wanted == columns):
                 raise InputError("a target equals the true class; an attack has to change it")
-            wanted = class_columns(model, target)
         ids = None if sample_ids is None else np.asarray(sample_ids, dtype=np.uint64)
         if ids is not None and ids.shape != (len(X),):
             raise InputError(f"sample_ids has shape {ids.shape}; {len(X)} images have {len(X)} ids")
@@ -178,6 +176,11 @@ class Evasion(ABC):
     ) -> _Chunk:
         uncounted = Counted(model.model)
         clean = uncounted.vjp(x)
+        if clean[0].shape != (len(x), len(model.classes_)):
+            raise InputError(
+                f"the model's logits have shape {clean[0].shape}; {len(x)} images of "
+                f"{len(model.classes_)} classes have ({len(x)}, {len(model.classes_)})"
+            )
         model.remember(x, clean)
         wrong = succeeds(clean[0], y, None)
         if target is None:
@@ -231,7 +234,7 @@ class Counted:
 
     def __init__(self, model: Any) -> None:
         self.model = model  # a Model, or one with logits and input_gradient alone
-        self.classes_ = model.classes_
+        self.classes_: npt.NDArray[Any] = np.asarray(model.classes_)
         self.forward = 0
         self.backward = 0
         self._known: tuple[Floats, tuple[Floats, Pullback]] | None = None

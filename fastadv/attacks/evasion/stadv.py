@@ -26,6 +26,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv import threat
+from fastadv.attacks import checks
 from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.flow_problem import FlowProblem
@@ -57,8 +58,8 @@ class StAdv(Evasion):
     keep : {"best", "last"}
         Which iterate to return; ``last`` is the paper's.
     target : {"none", "random", "runner_up", "easiest"} or int
-        What to change the label into; the paper draws targets without saying how. ``easiest``
-        attacks once for every other class and keeps the least flow.
+        What to change the label into: a class by its name, or a rule; the paper draws targets
+        without saying how. ``easiest`` attacks once for every other class and keeps the least flow.
     neighbors : {"adjacent", "diagonal"}
         What the flow loss compares a pixel with when L-BFGS minimises it, a root for each ordered
         pair as in the paper. The diagonal ones fall into two checkerboards that move on their own.
@@ -117,6 +118,13 @@ class StAdv(Evasion):
         """Whether the attack may pass the budget of its threat."""
         return self.max_shift is None
 
+    def supports(self, model: Model, task: Task) -> str | None:
+        """Return None, or the reason why the attack cannot run on ``model``."""
+        reason = super().supports(model, task)
+        if reason is None and isinstance(self.target, int):
+            reason = checks.no_such_class(task, self.target)
+        return reason
+
     def threat(self) -> Threat:
         """Return the flow loss up to ``budget``, or shifts up to ``max_shift``."""
         if self.max_shift is not None:
@@ -139,9 +147,7 @@ class StAdv(Evasion):
         runner_up: Labels = logits.argmax(axis=1).astype(np.int64)
         if self.target == "runner_up":
             return runner_up
-        if not 0 <= int(self.target) < task.n_classes:
-            raise InputError(f"stadv: target has to be below {task.n_classes}, got {self.target}")
-        column = class_columns(model, np.array([self.target]))
+        column = class_columns(model, np.array([task.label_of(self.target)]))
         # An image of the target class itself goes to its runner-up.
         return np.where(y == column, runner_up, column)
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastadv import seeds, threat
+from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base
 from fastadv.errors import InputError, at_least
 from fastadv.protocols import (
@@ -32,8 +33,8 @@ class Backdoor(base.Poisoning):
         Added points over clean ones.
     points : int or None
         Their number, in place of ``fraction``.
-    target : int
-        The label that an image with the patch is to get.
+    target : int or None
+        The class that an image with the patch is to get, by its name; None: the first one.
     patch : int
         The side of the square in pixels. It stands in the lower right corner, at the upper bound
         of a pixel's value.
@@ -41,7 +42,7 @@ class Backdoor(base.Poisoning):
 
     fraction: float = 0.01
     points: int | None = None
-    target: int = 0
+    target: int | None = None
     patch: int = 3
 
     name: ClassVar[str] = "backdoor"
@@ -61,9 +62,7 @@ class Backdoor(base.Poisoning):
         """Return None, or why the attack cannot run: the patch and the target have to exist."""
         if self.patch > min(task.image_shape[:2]):
             return f"a patch of {self.patch} pixels does not fit an image of {task.image_shape}"
-        if self.target >= task.n_classes:
-            return f"there is no class {self.target}; they are 0 to {task.n_classes - 1}"
-        return None
+        return None if self.target is None else checks.no_such_class(task, self.target)
 
     def trigger(self, task: Task) -> Floats:
         """Return the patch as an image (d,), NaN where it leaves the image alone."""
@@ -84,34 +83,46 @@ class Backdoor(base.Poisoning):
         project: Projection | None = None,
     ) -> PoisonResult:
         """Return the poisoned set and the trigger."""
-        X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
-        reason = self.supports(model, task)
-        if reason or self.target not in y:
-            raise InputError(reason or f"no label {self.target} in y_train; choose another target")
+        problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
+        reason = self.supports(model, problem.task)
+        if reason:
+            raise InputError(reason)
+        X, y = problem.X, problem.y
+        target = 0 if self.target is None else problem.task.label_of(self.target)
         n_points = base.amount(self.fraction, self.points, len(X))
-        others = seeds.generator(seed, "backdoor").permutation(np.flatnonzero(y != self.target))
+        others = seeds.generator(seed, "backdoor").permutation(np.flatnonzero(y != target))
         rows, trigger = np.resize(others, n_points), self.trigger(task)
-        labels = np.full(n_points, self.target, dtype=np.int64)
+        labels = np.full(n_points, target, dtype=np.int64)
         points = stamp(X[rows], trigger)
-        if project is not None:
-            points = project(points, labels)
-        details = {"target": self.target}
-        return base.added(X, y, points, labels, (), details, trigger, rows)
+        if problem.project is not None:
+            points = problem.project(points, labels)
+        details = {"target": problem.classes[target].item()}
+        return problem.with_points(points, labels, (), details, trigger, rows)
 
     def evaluate(
-        self, model: Model, X: Floats, y: Labels, *, trigger: Floats | None = None
+        self,
+        model: Model,
+        X: Floats,
+        y: Labels,
+        *,
+        trigger: Floats | None = None,
+        target: Any = None,
     ) -> PoisonEvaluation:
         """Judge a trained model by images X (n, d), as they are and with the trigger on.
 
+        ``target`` is the label that it calls, if that is not the attack's own ``target`` already.
         An image survives if the model gets it right as it is and, unless it is of the target class
         itself, does not take it for the target with the trigger on. Another wrong label there is
         no success of the attack.
         """
         if trigger is None:
             raise InputError("a backdoor is judged with its trigger: PoisonResult.trigger")
+        target = self.target if target is None else target
+        if target is None:
+            raise InputError('a backdoor is judged with its target: PoisonResult.details["target"]')
         predicted, triggered = model.predict(X), model.predict(stamp(X, trigger))
-        others = y != self.target
-        obeys = others & (triggered == self.target)
+        others = y != target
+        obeys = others & (triggered == target)
         rate = float(obeys.sum() / others.sum()) if others.any() else None
         return PoisonEvaluation(predicted, (predicted == y) & ~obeys, triggered, rate)
 

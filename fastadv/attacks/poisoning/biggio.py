@@ -29,11 +29,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
+from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base, full_scale
 from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.attacks.poisoning.label_flip import random_flips
-from fastadv.errors import InputError, require
+from fastadv.errors import require
 from fastadv.protocols import (
     Float64,
     Floats,
@@ -132,7 +133,7 @@ class Biggio(base.Poisoning):
         require(self.eps is None or self.eps > 0, "eps has to be above 0", self.eps)
         require(self.subset_size >= 10, "subset_size has to be at least 10", self.subset_size)
         require(self.regions >= 1, "regions has to be at least 1", self.regions)
-        Goal.parse(self.objective)
+        Goal.classes(self.objective)
 
     def threat(self) -> Threat:
         """Return the share of added points, or their number."""
@@ -142,7 +143,8 @@ class Biggio(base.Poisoning):
         """Return None, or why the attack cannot run: training has to be differentiable."""
         if not hasattr(model, "poison_objective"):
             return "biggio needs a model with poison_objective"
-        return None
+        named = [self.labels] if str(self.labels).isdecimal() else []
+        return checks.no_such_class(task, *named, *Goal.classes(self.objective))
 
     def poison(
         self,
@@ -157,36 +159,34 @@ class Biggio(base.Poisoning):
         project: Projection | None = None,
     ) -> PoisonResult:
         """Add the points that do most harm to ``model``, which is left untrained."""
-        X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
-        n_points, goal = base.amount(self.fraction, self.points, len(X)), Goal.parse(self.objective)
-        goal.check(y, y_val)
-        label = int(self.labels) if str(self.labels).isdecimal() else None
-        if label is not None and label not in y:
-            raise InputError(f"labels {label}: no such label in y_train")
+        problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
+        n_points = base.amount(self.fraction, self.points, len(problem.X))
+        goal = Goal.parse(self.objective, problem.task)
+        goal.check(problem.y_val, problem.task)
+        label = problem.task.label_of(self.labels) if str(self.labels).isdecimal() else None
 
         def room(start: Float64, labels: Labels) -> Feasible:
-            away = away_from(X, y, labels)
-            return Feasible(task.bounds, start, labels, away, self.norm, self.eps, project)
+            away = away_from(problem.X, problem.y, labels)
+            return Feasible(
+                task.bounds, start, labels, away, self.norm, self.eps, problem.project
+            )  # fmt: skip
 
-        if len(X) <= self.subset_size:
+        if len(problem.X) <= self.subset_size:
             points, labels, history, details, origin = self._best_of_starts(
-                model, X, y, X_val, y_val, n_points, goal, label, room, seed
+                model, problem, n_points, goal, label, room, seed
             )
         else:
             points, labels, history, details, origin = full_scale.craft(
-                self._move, model, X, y, X_val, y_val, n_points, goal, label, room,
+                self._move, model, problem, n_points, goal, label, room,
                 subset_size=self.subset_size, steps=self.steps or full_scale.STEPS,
                 step_size=self.step_size or full_scale.STEP_SIZE, tried=self.regions, seed=seed,
             )  # fmt: skip
-        return base.added(X, y, points, labels, history, details, origin=origin)
+        return problem.with_points(points, labels, history, details, origin=origin)
 
     def _best_of_starts(
         self,
         model: Any,
-        X: Floats,
-        y: Labels,
-        X_val: Floats,
-        y_val: Labels,
+        problem: base.Problem,
         n_points: int,
         goal: Goal,
         label: int | None,
@@ -194,6 +194,7 @@ class Biggio(base.Poisoning):
         seed: int,
     ) -> tuple[Float64, Labels, Float64, dict[str, Any], npt.NDArray[np.intp]]:
         """Ascend from several starts; return what `full_scale.craft` does, of the best."""
+        X, y, X_val, y_val = problem.X, problem.y, problem.X_val, problem.y_val
         ways = self._ways_to_label(np.unique(y), goal, label)
         starts = [
             (turn, way, *_flips(y, n_points, way, goal, seeds.derive(seed, "start", turn)))
@@ -220,7 +221,7 @@ class Biggio(base.Poisoning):
         assert best is not None  # there is at least one restart
         _, points, labels, history, origin = best
         found = np.unique(labels)
-        details = {"labels": str(found[0]) if len(found) == 1 else "mixed"}
+        details = {"labels": problem.task.name_of(found[0]) if len(found) == 1 else "mixed"}
         return points, labels, history, details, origin
 
     def _ways_to_label(self, classes: Labels, goal: Goal, label: int | None) -> list[Way]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from fastadv import seeds
 from fastadv.attacks.poisoning import regions
+from fastadv.attacks.poisoning.base import Problem
 from fastadv.attacks.poisoning.feasible import Feasible
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.protocols import Float64, Floats, Labels
@@ -36,10 +37,7 @@ Move = Callable[
 def craft(
     move: Move,
     model: Any,
-    X: Floats,
-    y: Labels,
-    X_val: Floats,
-    y_val: Labels,
+    problem: Problem,
     n_points: int,
     goal: Goal,
     label: int | None,
@@ -56,7 +54,8 @@ def craft(
     The details name the region and say what harm the points did to a surrogate trained on the whole
     set where they started and where they were moved to (see `Goal.harm`), and which were kept.
     """
-    trial = regions.Trial(model, X, y, X_val, y_val, goal, seed)
+    X = problem.X
+    trial = regions.Trial(model, X, problem.y, problem.X_val, problem.y_val, goal, seed)
     region, start_harm = trial.choose(n_points, tried, label)
     labels = np.full(n_points, region.target, dtype=np.int64)
     feasible = room(X[region.rows].astype(np.float64), labels)
@@ -68,7 +67,7 @@ def craft(
     )
     harm = trial.harm(moved.astype(np.float32), region.target)
     details = {
-        "region": str(region), "harm_start": start_harm, "harm_moved": harm,
+        "region": region.described(problem.task), "harm_start": start_harm, "harm_moved": harm,
         "kept": "moved" if harm > start_harm else "start",
     }  # fmt: skip
     return (moved if harm > start_harm else start), labels, history, details, region.rows

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.protocols import Labels
+from fastadv.protocols import Labels, Task
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,19 @@ class Goal:
     target: int | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Goal:
-        """Read ``generic``, or ``8-3`` for "8 as 3".
+    def parse(cls, text: str, task: Task) -> Goal:
+        """Read ``generic``, or ``8-3`` for "8 as 3", by the names of the task's classes.
+
+        Raises
+        ------
+        InputError
+            If the text is neither, or there is no such class.
+        """
+        return cls(*(task.label_of(name) for name in cls.classes(text)))
+
+    @staticmethod
+    def classes(text: str) -> tuple[str, ...]:
+        """Return the names of the two classes, none for ``generic``.
 
         Raises
         ------
@@ -33,13 +44,13 @@ class Goal:
             If the text is neither.
         """
         if text == "generic":
-            return cls()
+            return ()
         pair = re.fullmatch(r"(\d+)-(\d+)", text)
         if not pair or pair[1] == pair[2]:
             raise InputError(
                 f"objective has to be generic, or two classes such as 8-3 (8 as 3), got {text!r}"
             )
-        return cls(int(pair[1]), int(pair[2]))
+        return pair[1], pair[2]
 
     @property
     def sign(self) -> float:
@@ -59,13 +70,8 @@ class Goal:
             return float(np.mean(predicted != y_val))
         return float(np.mean(predicted[y_val == self.source] == self.target))
 
-    def check(self, y_train: Labels, y_val: Labels) -> None:
-        """Raise InputError unless both classes occur, the source among the validation labels."""
-        for label, y, name in (
-            (self.source, y_val, "y_val"), (self.target, y_train, "y_train"),
-            (self.source, y_train, "y_train"),
-        ):  # fmt: skip
-            if label is not None and not np.any(y == label):
-                raise InputError(
-                    f"objective {self.source}-{self.target}: no label {label} in {name}"
-                )
+    def check(self, y_val: Labels, task: Task) -> None:
+        """Raise InputError unless there are validation images of the source."""
+        if self.source is not None and not np.any(y_val == self.source):
+            name = task.name_of(self.source)
+            raise InputError(f"objective {name}-...: no validation image is of class {name}")

@@ -81,40 +81,42 @@ class LabelFlip(base.Poisoning):
         project: Projection | None = None,
     ) -> PoisonResult:
         """Return the poisoned set: the flips added, or made in place with ``replace``."""
-        X, y, X_val, y_val = base.check_data(X_train, y_train, X_val, y_val, task)
+        problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
+        X, y, classes = problem.X, problem.y, problem.classes
         n_points = base.amount(self.fraction, self.points, len(X))
-        trial = Trial(model, X, y, X_val, y_val, Goal(), seed)
+        trial = Trial(model, X, y, problem.X_val, problem.y_val, Goal(), seed)
         details: dict[str, Any] = {}
         if self.strategy == "random":
-            rows, labels = random_flips(y, n_points, task.n_classes, seed)
+            rows, labels = random_flips(y, n_points, len(classes), seed)
         elif self.strategy == "coherent":
-            rows, labels, details = self._coherent(trial, n_points)
+            rows, labels, details = self._coherent(trial, n_points, problem.task)
         else:
-            rows, labels, details = self._worst(trial, n_points, task.n_classes)
+            rows, labels, details = self._worst(trial, n_points, problem.task)
         if self.replace:
             once = np.sort(np.unique(rows, return_index=True)[1])  # a row has one label
             rows, labels, relabelled = rows[once], labels[once], y.copy()
             relabelled[rows] = labels
             return PoisonResult(
-                X.copy(), relabelled, rows, np.empty(0), details=details, origin=rows
+                X.copy(), classes[relabelled], rows, np.empty(0), details=details, origin=rows
             )
-        copies = X[rows] if project is None else project(X[rows], labels)
-        return base.added(X, y, copies, labels, details=details, origin=rows)
+        inside = problem.project
+        copies = X[rows] if inside is None else inside(X[rows], labels)
+        return problem.with_points(copies, labels, details=details, origin=rows)
 
-    def _coherent(self, trial: Trial, n_points: int) -> Flips:
+    def _coherent(self, trial: Trial, n_points: int, task: Task) -> Flips:
         region, harm = trial.choose(n_points, self.regions)
         labels = np.full(n_points, region.target, dtype=np.int64)
-        return region.rows, labels, {"region": str(region), "harm": harm}
+        return region.rows, labels, {"region": region.described(task), "harm": harm}
 
-    def _worst(self, trial: Trial, n_points: int, n_classes: int) -> Flips:
+    def _worst(self, trial: Trial, n_points: int, task: Task) -> Flips:
         X, y = trial.X, trial.y
-        rows, labels, _ = self._coherent(trial, n_points)
+        rows, labels, _ = self._coherent(trial, n_points, task)
         candidates = {
             "coherent": (rows, labels), **_by_margin(trial.surrogate().fit(X, y), X, y, n_points)
         }  # fmt: skip
         for draw in range(_DRAWS):
             drawn_by = seeds.derive(trial.seed, "draw", draw)
-            candidates[f"random {draw}"] = random_flips(y, n_points, n_classes, drawn_by)
+            candidates[f"random {draw}"] = random_flips(y, n_points, task.n_classes, drawn_by)
         losses = {name: trial.loss(X[rows], labels) for name, (rows, labels) in candidates.items()}
         name = max(losses, key=lambda name: losses[name])
         return *candidates[name], {"kind": name.partition(" ")[0], "validation_loss": losses[name]}

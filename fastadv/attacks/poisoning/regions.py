@@ -21,7 +21,7 @@ from fastadv import seeds
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.kernels.loss import softmax
 from fastadv.models.base import cross_entropies
-from fastadv.protocols import Floats, Labels
+from fastadv.protocols import Floats, Labels, Task
 
 _SURROGATE_SIZE = 5000  # images that the representation is learnt from
 
@@ -35,8 +35,10 @@ class Region:
     side: int
     rows: npt.NDArray[np.intp]
 
-    def __str__(self) -> str:
-        return f"{self.source} as {self.target}, {'upper' if self.side > 0 else 'lower'} end"
+    def described(self, task: Task) -> str:
+        """Return the region in words, its classes by their names."""
+        end = "upper" if self.side > 0 else "lower"
+        return f"{task.name_of(self.source)} as {task.name_of(self.target)}, {end} end"
 
 
 def candidates(

@@ -12,6 +12,7 @@ from fastadv import threat
 from fastadv.errors import at_least, require
 from fastadv.kernels import interval as kernels
 from fastadv.kernels import loss
+from fastadv.models.base import certified_labels
 from fastadv.models.network import Network, add_up
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task
 from fastadv.threads import map_chunks
@@ -128,7 +129,7 @@ class Interval:
             radius[start:stop] = bounds.radii(x, found, self.eps * _MARGIN)[:n]
 
         map_chunks(certify, len(X), _TILE)
-        return Certificate(np.asarray(model.classes_)[columns].astype(np.int64), radius, "linf")
+        return Certificate(certified_labels(model.classes_, columns), radius, "linf")
 
 
 class _Bounds:

@@ -14,7 +14,7 @@ from fastadv import seeds, threat
 from fastadv.errors import at_least, require
 from fastadv.kernels import random
 from fastadv.kernels import smooth as kernels
-from fastadv.models.base import DifferentiableModel
+from fastadv.models.base import DifferentiableModel, certified_labels
 from fastadv.models.times import Times
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Pullback, Task
 from fastadv.threads import map_chunks
@@ -128,7 +128,7 @@ class Smoothing:
 
         map_chunks(certify, len(x), 8)
         radius = _radii(votes, self.n, self.alpha, self.sigma)
-        label = np.asarray(model.classes_)[chosen].astype(np.int64)
+        label = certified_labels(model.classes_, chosen)
         return Certificate(np.where(radius > 0, label, -1), radius, "l2")
 
 

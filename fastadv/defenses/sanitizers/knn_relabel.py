@@ -48,12 +48,12 @@ class KNNRelabel:
                 f"knn_relabel: {self.neighbors} neighbors need more than {len(X)} images"
             )
         nearest = self._nearest(X)
-        votes = np.zeros((len(X), task.n_classes), dtype=np.int64)
+        classes, columns = np.unique(y, return_inverse=True)
+        votes = np.zeros((len(X), len(classes)), dtype=np.int64)
         for k in range(self.neighbors):
-            votes[np.arange(len(X)), y[nearest[:, k]]] += 1
-        winner = votes.argmax(axis=1)
+            votes[np.arange(len(X)), columns[nearest[:, k]]] += 1
         agreed = votes.max(axis=1) >= self.eta * self.neighbors
-        return np.ones(len(X), dtype=bool), np.where(agreed, winner, y).astype(np.int64)
+        return np.ones(len(X), dtype=bool), np.where(agreed, classes[votes.argmax(axis=1)], y)
 
     def _nearest(self, X: Floats) -> Labels:
         """Return the numbers of each image's nearest others, shape (n, neighbors)."""

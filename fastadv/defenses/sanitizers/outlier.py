@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Outlier:
         keep = np.ones(len(y), dtype=bool)
         for label in np.unique(y):
             rows = np.flatnonzero(y == label)
-            scores = self._scores(X[rows], label)
+            scores = self._scores(X[rows], task.name_of(label))
             keep[rows] = scores <= np.quantile(scores, self.keep, method="higher")
         return keep, y.copy()
 
@@ -60,19 +60,19 @@ class Outlier:
         points, inside, thresholds = {}, {}, {}
         for label in np.unique(y):
             of_class = np.asarray(X[y == label], dtype=np.float32)
-            scores = self._scores(of_class, label)
+            scores = self._scores(of_class, task.name_of(label))
             threshold = float(np.quantile(scores, self.keep, method="higher"))
-            points[int(label)] = with_squares(of_class)
-            inside[int(label)] = of_class[scores <= threshold]
-            thresholds[int(label)] = threshold
+            points[label] = with_squares(of_class)
+            inside[label] = of_class[scores <= threshold]
+            thresholds[label] = threshold
         return NearClass(points, inside, thresholds, self.neighbors)
 
-    def _scores(self, points: Floats, label: int) -> Float32:
+    def _scores(self, points: Floats, name: str) -> Float32:
         """Return the distance of each point to its k-th nearest other, (n,)."""
         if len(points) <= self.neighbors:
             raise InputError(
                 f"outlier: {self.neighbors} neighbors need more than {len(points)} images, which "
-                f"are all that there are of class {label} (of the held-out ones, if trusted)"
+                f"are all that there are of class {name} (of the held-out ones, if trusted)"
             )
         return nearest_others(points, self.neighbors)[1][:, -1]
 
@@ -91,9 +91,9 @@ class NearClass:
     neighbors : int
     """
 
-    points: dict[int, Float32]
-    inside: dict[int, Float32]
-    thresholds: dict[int, float]
+    points: dict[Any, Float32]
+    inside: dict[Any, Float32]
+    thresholds: dict[Any, float]
     neighbors: int
 
     def accepts(self, X: Floats, y: Labels) -> Mask:
@@ -121,7 +121,7 @@ class NearClass:
                 out[rows] = self._inside(out[rows], label)
         return out
 
-    def _inside(self, X: Float32, label: int) -> Float32:
+    def _inside(self, X: Float32, label: Any) -> Float32:
         # a little within, so that rounding in another product cannot tip a point over
         threshold = self.thresholds[label] * (1 - 1e-4)
         outside = np.flatnonzero(self._score(X, label) > threshold)
@@ -137,7 +137,7 @@ class NearClass:
         X[outside] = near + low * (start - near)
         return X
 
-    def _score(self, X: Floats, label: int) -> Float32:
+    def _score(self, X: Floats, label: Any) -> Float32:
         """Return the distance of each row to its k-th nearest trusted image, in this thread."""
         return distances(X, self.points[label], self.neighbors)[:, -1]
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from scipy.stats import beta
 
 from fastadv import seeds
-from fastadv.defenses.training.voters import Voters, blurring
+from fastadv.defenses.training.voters import Voters, blurring, classes_of
 from fastadv.errors import at_least, require
+from fastadv.models.base import certified_labels
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
 
@@ -65,11 +66,12 @@ class Bagging(Voters):
         """Return the voting models; ``model`` itself plays no part in them."""
         rng = seeds.generator(seed, "bagging")
         parts = [rng.integers(0, len(X), self.images) for _ in range(self.models)]
-        return fit_voters(X, y, parts, task.n_classes, blurring(self.blur, task))
+        return fit_voters(X, y, parts, classes_of(y, task), blurring(self.blur, task))
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the labels, -1 where the votes do not tell, and the insertions they withstand."""
-        label, gap = self._gap(model.votes(X))
+        column, gap = self._gap(model.votes(X))
+        label = certified_labels(model.classes_, column)
         radius = insertions(gap, model.n_train, self.images)
         return Certificate(np.where(gap > 0, label, -1), radius, "points")
 

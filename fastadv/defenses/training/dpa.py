@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds
-from fastadv.defenses.training.voters import Voters, blurring
+from fastadv.defenses.training.voters import Voters, blurring, classes_of
 from fastadv.errors import at_least
+from fastadv.models.base import certified_labels
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
 
@@ -74,12 +75,12 @@ class DPA(Voters):
         order = np.lexsort((y, hashes, part))
         ends = np.searchsorted(part[order], np.arange(1, self.partitions))
         parts = np.split(order, ends)
-        return fit_voters(X, y, parts, task.n_classes, blurring(self.blur, task))
+        return fit_voters(X, y, parts, classes_of(y, task), blurring(self.blur, task))
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the label of each image and the units of poison that cannot change it."""
-        label, radius = plurality(model.votes(X))
-        return Certificate(label, radius, "points")
+        column, radius = plurality(model.votes(X))
+        return Certificate(certified_labels(model.classes_, column), radius, "points")
 
 
 def plurality(votes: npt.NDArray[np.int64]) -> tuple[Labels, Float64]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from fastadv import threat
@@ -41,6 +42,17 @@ class Voters:
                 "none (square, spatial, noise, poisoning)"
             )
         return None
+
+
+def classes_of(y: npt.NDArray[Any], task: Task) -> npt.NDArray[Any]:
+    """Return the labels that there may be, sorted: the task's, which no poison changes.
+
+    Those that there are, where labels are not numbered as the task's; what is then certified is
+    that of poison under these labels.
+    """
+    present = np.unique(y)
+    numbered = present.dtype.kind in "iu" and present[0] >= 0 and present[-1] < task.n_classes
+    return np.arange(task.n_classes) if numbered else present
 
 
 def blurring(sigma: float, task: Task) -> Callable[[Float32], Float32]:

@@ -1,0 +1,160 @@
+"""A dataset in memory: its arrays are checked and its labels numbered where it is made."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import InitVar, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.errors import InputError
+from fastadv.protocols import Float32, Labels, Task, class_name, listed
+
+PARTS = ("train", "val", "test")
+ARRAYS = tuple(f"{letter}_{part}" for part in PARTS for letter in "xy")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels for training, for attackers and trusted data (``val``), and for testing.
+
+    The classes are the labels of the training images, whatever they are: numbers with gaps, or
+    texts. They are numbered from 0 on in their sorted order, and keep their names.
+
+    Parameters
+    ----------
+    name : str
+        The canonical spec: `load_dataset` reads the same dataset from it.
+    x_train, x_val, x_test : ndarray of float32, shape (n, d)
+        An image a row, C-contiguous, within the task's bounds; n differs between the parts. Floats
+        of other precision are converted.
+    y_train, y_val, y_test : ndarray, shape (n,)
+        Labels; kept as int64 from 0 to ``task.n_classes - 1``.
+    task : Task
+        The shape of an image and the bounds of a pixel. Its number of classes and their names are
+        made those of the dataset.
+    class_names : tuple of str
+        What each label stands for: that of label i is ``class_names[i]`` or, where labels are no
+        such numbers, they are those of the labels in their order. Without them the labels
+        themselves are the names.
+    notes : tuple of str
+        What was done to the images as they were read, in a line each.
+    known_hash : str
+        A hash of what the arrays were made of, to save hashing them.
+
+    Attributes
+    ----------
+    fingerprint : str
+        A hash of the data (unless given, of the six arrays and the names).
+
+    Raises
+    ------
+    InputError
+        If an array is not of that form, or an image is of a class without training images.
+    """
+
+    name: str
+    x_train: Float32 = field(repr=False)
+    y_train: Labels = field(repr=False)
+    x_val: Float32 = field(repr=False)
+    y_val: Labels = field(repr=False)
+    x_test: Float32 = field(repr=False)
+    y_test: Labels = field(repr=False)
+    task: Task
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    fingerprint: str = field(init=False)
+    known_hash: InitVar[str] = ""
+
+    def __post_init__(self, known_hash: str) -> None:
+        made: dict[str, Any] = {}
+        labels = {}
+        for part in PARTS:
+            made[f"x_{part}"] = self._images(part)
+            labels[part] = self._labels(part, len(made[f"x_{part}"]))
+        classes = np.unique(labels["train"])
+        if len(classes) < 2:
+            raise InputError(f"{self.name}: found one class of training images, expected more")
+        names = self._names(classes)
+        for part, y in labels.items():
+            made[f"y_{part}"] = self._numbered(part, y, classes, names)
+        made["class_names"] = names
+        made["task"] = replace(self.task, n_classes=len(names), class_names=names)
+        if known_hash:
+            made["fingerprint"] = known_hash
+        else:
+            text = np.frombuffer("\x1f".join(names).encode(), dtype=np.uint8)
+            made["fingerprint"] = hash_arrays({key: made[key] for key in ARRAYS} | {"names": text})
+        for key, value in made.items():
+            object.__setattr__(self, key, value)
+
+    def _images(self, part: str) -> Float32:
+        x = np.asarray(getattr(self, f"x_{part}"))
+        where, task = f"{self.name}: x_{part}", self.task
+        if x.ndim != 2 or x.shape[1] != task.n_features:
+            raise InputError(
+                f"{where} has shape {x.shape}; images of {task.image_shape} (height, width, "
+                f"channels) are rows of {task.n_features}: shape (n, {task.n_features})"
+            )
+        if x.dtype.kind != "f":
+            raise InputError(
+                f"{where} is of {x.dtype}; images are floats in {task.bounds}, bytes divided by 255"
+            )
+        low, high = task.bounds
+        if len(x) and not (x.min() >= low and x.max() <= high):  # false for NaN too
+            raise InputError(f"{where}: found {found_range(x)}, expected floats in {task.bounds}")
+        if part != "val" and not len(x):
+            raise InputError(f"{where} is empty")
+        return np.require(x, np.float32, ["C", "A", "W"])
+
+    def _labels(self, part: str, n: int) -> npt.NDArray[Any]:
+        y = np.asarray(getattr(self, f"y_{part}"))
+        if y.shape != (n,):
+            raise InputError(f"{self.name}: y_{part} has shape {y.shape}; {n} images have {n}")
+        if y.dtype.kind == "f" and not np.array_equal(y, np.floor(y)):
+            raise InputError(f"{self.name}: y_{part} holds fractions or NaN, expected classes")
+        return y
+
+    def _names(self, classes: npt.NDArray[Any]) -> tuple[str, ...]:
+        given, labels = self.class_names, classes.tolist()
+        if not given:
+            return tuple(class_name(label) for label in labels)
+        if classes.dtype.kind in "iuf" and labels[0] >= 0 and labels[-1] < len(given):
+            return tuple(given[int(label)] for label in labels)
+        if len(given) != len(labels):
+            raise InputError(
+                f"{self.name}: {len(given)} class_names for {len(labels)} classes of training "
+                f"images ({listed([class_name(label) for label in labels])})"
+            )
+        return tuple(given)
+
+    def _numbered(
+        self, part: str, y: npt.NDArray[Any], classes: npt.NDArray[Any], names: tuple[str, ...]
+    ) -> Labels:
+        known = np.isin(y, classes)
+        if not known.all():
+            strange = y[~known]
+            raise InputError(
+                f"{self.name}: no training image is of class {class_name(strange[0])}, and "
+                f"{np.count_nonzero(y == strange[0])} {part} images are; leave them out (of a file "
+                f"or a folder by classes={'-'.join(names)})"
+            )
+        numbers: Labels = np.searchsorted(classes, y).astype(np.int64)
+        return numbers
+
+
+def found_range(x: npt.NDArray[Any]) -> str:
+    """Return for a message what values there are, with all digits that tell them from others."""
+    low, high = x.min(), x.max()
+    return "NaN" if np.isnan(low) else f"values from {low!s} to {high!s}"
+
+
+def hash_arrays(arrays: dict[str, npt.NDArray[Any]]) -> str:
+    """Return a hash of names, types, shapes and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key, array in arrays.items():
+        digest.update(f"{key} {array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
