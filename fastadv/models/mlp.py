@@ -20,7 +20,7 @@ from fastadv.files import atomic_write
 from fastadv.kernels import dense, loss, sgd
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
-from fastadv.models.network import Ints, Network, Packed, n_params
+from fastadv.models.network import Ints, Network, Packed, layers_of, n_params
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.saved import OBJECT_CLASSES, opened
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
@@ -391,34 +391,27 @@ class MLPClassifier(
         Parameters
         ----------
         coefs, intercepts : sequence of array-like
-            In scikit-learn's layout: ``coefs[i]`` (n_in, n_out), ``intercepts[i]`` (n_out,).
+            In scikit-learn's layout: ``coefs[i]`` (n_in, n_out), ``intercepts[i]`` (n_out,). A last
+            layer of one column is the logistic output z of a network of two classes, whose logits
+            are (0, z): the same probabilities.
         classes : array-like of shape (n_classes,), optional
-            Sorted; 0 to n_classes - 1 unless given.
+            Each once; 0 to n_classes - 1 unless given.
 
         Raises
         ------
         InputError
-            If the shapes do not fit together.
+            If the shapes do not fit together, or a weight is not finite.
         """
-        matrices = [np.asarray(coef, dtype=np.float32) for coef in coefs]
-        biases = [np.asarray(intercept, dtype=np.float32) for intercept in intercepts]
-        if not matrices or len(matrices) != len(biases):
-            raise InputError(
-                f"{len(matrices)} coefs and {len(biases)} intercepts: one each a layer"
-            )
-        for k, (w, b) in enumerate(zip(matrices, biases, strict=True)):
-            n_in = matrices[k - 1].shape[-1] if k else w.shape[0]
-            if w.ndim != 2 or w.shape[0] != n_in or b.shape != w.shape[1:]:
-                raise InputError(
-                    f"layer {k}: coefs {w.shape} and intercepts {b.shape} do not fit; "
-                    f"expected ({n_in}, n_out) and (n_out,)"
-                )
+        matrices, biases = layers_of(coefs, intercepts)
         model = cls(tuple(w.shape[1] for w in matrices[:-1]), activation)
         model.check_parameters()
         n_classes = matrices[-1].shape[1]
         model.classes_ = np.arange(n_classes) if classes is None else np.asarray(classes)
-        if model.classes_.shape != (n_classes,):
-            raise InputError(f"{len(model.classes_)} classes for {n_classes} columns of logits")
+        if model.classes_.shape != (n_classes,) or len(np.unique(model.classes_)) < n_classes:
+            raise InputError(
+                f"classes {model.classes_.tolist()} for {n_classes} columns of logits, expected "
+                "one each"
+            )
         model._sizes = np.array([matrices[0].shape[0], *(w.shape[1] for w in matrices)])
         parts = [part.ravel() for pair in zip(matrices, biases, strict=True) for part in pair]
         model._take(np.concatenate(parts))

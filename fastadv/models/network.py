@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.errors import InputError
 from fastadv.kernels import dense
 from fastadv.protocols import Float32
 from fastadv.threads import map_chunks
@@ -81,6 +82,39 @@ class Packed:
 def n_params(sizes: Ints) -> int:
     """Return how many parameters a network of these widths has."""
     return int(((sizes[:-1] + 1) * sizes[1:]).sum())
+
+
+def layers_of(
+    coefs: Sequence[npt.ArrayLike], intercepts: Sequence[npt.ArrayLike]
+) -> tuple[list[Float32], list[Float32]]:
+    """Return the matrices (n_in, n_out) and biases (n_out,) of a network's layers, checked.
+
+    A last layer of one column is given a column of zeros before it: its value z, of which the
+    logistic function is the probability of the second class, becomes the logits (0, z).
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit together, or a weight is not finite.
+    """
+    with np.errstate(over="ignore"):  # said below
+        matrices = [np.asarray(coef, dtype=np.float32) for coef in coefs]
+        biases = [np.asarray(intercept, dtype=np.float32) for intercept in intercepts]
+    if not matrices or len(matrices) != len(biases):
+        raise InputError(f"{len(matrices)} coefs and {len(biases)} intercepts: one each a layer")
+    for k, (w, b) in enumerate(zip(matrices, biases, strict=True)):
+        before = matrices[k - 1].shape[-1] if k else None
+        if w.ndim != 2 or before not in (None, w.shape[0]) or b.shape != w.shape[1:]:
+            raise InputError(
+                f"layer {k}: coefs {w.shape} and intercepts {b.shape} do not fit; "
+                f"expected ({before or 'n_in'}, n_out) and (n_out,)"
+            )
+        if not (np.isfinite(w).all() and np.isfinite(b).all()):
+            raise InputError(f"layer {k}: a weight is NaN or infinite in float32")
+    if matrices[-1].shape[1] == 1:
+        matrices[-1] = np.hstack([np.zeros_like(matrices[-1]), matrices[-1]])
+        biases[-1] = np.hstack([np.zeros_like(biases[-1]), biases[-1]])
+    return matrices, biases
 
 
 def add_up(

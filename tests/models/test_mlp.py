@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,6 +149,43 @@ def test_from_weights_computes_what_the_weights_say() -> None:
     np.testing.assert_allclose(model.logits(np.array([[1.0, 1.0]]))[0], [1.6, 1.2], rtol=1e-6)
     with pytest.raises(InputError, match="do not fit"):
         MLPClassifier.from_weights(w, [np.array([0.1])])
+
+
+@pytest.mark.parametrize("hidden", [(6,), (5, 4)])
+def test_a_binary_network_of_scikit_learn_says_the_same(hidden: tuple[int, ...]) -> None:
+    from sklearn.neural_network import MLPClassifier as Theirs
+
+    names = np.array(["no", "yes"])
+    rng = np.random.default_rng(0)
+    x = rng.random((200, 9))
+    y = names[(x[:, 0] > x[:, 1]).astype(int)]
+    theirs = Theirs(hidden, activation="tanh", solver="lbfgs", random_state=0).fit(x, y)
+    assert theirs.coefs_[-1].shape[1] == 1
+    ours = MLPClassifier.from_weights(
+        theirs.coefs_, theirs.intercepts_, activation="tanh", classes=theirs.classes_
+    )
+    x_test = rng.random((100, 9))
+    np.testing.assert_allclose(ours.predict_proba(x_test), theirs.predict_proba(x_test), atol=1e-4)
+    np.testing.assert_array_equal(ours.predict(x_test), theirs.predict(x_test))
+    assert len(np.unique(ours.predict(x_test))) == 2
+
+
+@pytest.mark.parametrize(
+    ("coefs", "intercepts", "also", "message"),
+    [
+        ([], [], {}, "0 coefs and 0 intercepts"),
+        ([3.0], [[1.0]], {}, r"coefs \(\) and intercepts \(1,\) do not fit"),
+        ([np.eye(2) * np.nan], [np.zeros(2)], {}, "layer 0: a weight is NaN"),
+        ([np.eye(2) * 1e300], [np.zeros(2)], {}, "layer 0: a weight is NaN or infinite in float32"),
+        ([np.eye(2)], [np.zeros(2)], {"classes": [1, 1]}, "classes .* expected one each"),
+        ([np.ones((2, 1))], [np.zeros(1)], {"classes": [1]}, "classes .* for 2 columns"),
+    ],
+)
+def test_weights_that_make_no_model(
+    coefs: list[Any], intercepts: list[Any], also: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        MLPClassifier.from_weights(coefs, intercepts, **also)
 
 
 def test_save_and_load(tmp_path: Path) -> None:
