@@ -33,7 +33,7 @@ class Task:
     ----------
     image_shape : tuple of int
         (height, width, channels); a row of X is an image of this shape in C order. (height, width)
-        stands for one channel.
+        stands for one channel. What can only be (channels, height, width) is refused.
     n_classes : int
         How many classes there are. Labels run from 0 to ``n_classes - 1``, unless the model that is
         attacked, or the training set that is poisoned, has others.
@@ -53,6 +53,13 @@ class Task:
         if len(shape) not in (2, 3) or any(int(size) != size or size < 1 for size in shape):
             raise InputError(f"image_shape has to be (height, width, channels), got {shape}")
         height, width, channels = (*shape, 1)[:3]
+        if channels > 4 and width > 4 and (height <= 4 or height < width == channels):
+            raise InputError(
+                f"image_shape has to be (height, width, channels); {shape} would be {height} x "
+                f"{width} pixels of {channels} channels. Is it (channels, height, width)? Then it "
+                f"is ({width}, {channels}, {height}) here, and images (n, channels, height, width) "
+                "become rows by X.transpose(0, 2, 3, 1).reshape(len(X), -1)"
+            )
         object.__setattr__(self, "image_shape", (int(height), int(width), int(channels)))
         at_least(2, n_classes=self.n_classes)
 
@@ -399,7 +406,8 @@ class PoisoningAttack(Protocol):
     ) -> PoisonEvaluation:
         """Judge a model by test images and their labels, with the trigger of the `PoisonResult`.
 
-        ``target`` is the label that it calls, ``details["target"]`` there. The model is trained on the poisoned set, or, to compare with, on another.
+        ``target`` is the label that it calls, ``details["target"]`` there. The model is trained on
+        the poisoned set, or, to compare with, on another.
         """
         ...
 

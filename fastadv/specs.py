@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -61,8 +62,46 @@ class Spec:
             parameters[key] = value
         return cls(name.strip(), parameters)
 
+    @classmethod
+    def of_data(cls, text: str) -> Spec:
+        """Read a spec whose name may be the path of a file, with brackets of its own.
+
+        What exists under the whole text is meant by it; otherwise the parameters stand in the last
+        pair of brackets, if there is something of the name before them.
+
+        Raises
+        ------
+        InputError
+            If ``text`` is not of the form ``name[param=value,...]``, or not UTF-8.
+        """
+        text = text.strip()
+        check_name(text)
+        name, bracket, rest = text.rpartition("[")
+        if _exists(text):
+            return cls(text, {})
+        if bracket and _exists(name):
+            return cls(name.strip(), cls.parse(f"data[{rest}").parameters)
+        if "]" in text and not text.endswith("]"):  # in a path that is not there
+            return cls(text, {})
+        return cls.parse(text)
+
     def __str__(self) -> str:
         return format_spec(self.name, self.parameters)
+
+
+def check_name(dataset: str) -> None:
+    """Raise InputError if the name of a dataset cannot be written to a file."""
+    try:
+        dataset.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name of the dataset is not UTF-8: {dataset!a}; rename it") from None
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no home
+        return False
 
 
 def split_top_level(text: str, whole: str | None = None) -> list[str]:

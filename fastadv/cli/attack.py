@@ -62,6 +62,7 @@ def attack(
     """Train a model and run one attack against it, undefended."""
     check_spec("attack", name)
     check_spec("model", model)
+    Spec.of_data(dataset)
     if name == "none":
         raise InputError("none is a grid's row of clean accuracies, not an attack")
     n_samples = None if samples is None else whole_number(samples, 1, "--samples")

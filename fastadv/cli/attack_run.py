@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rich.console import RenderableType
 from rich.text import Text
 
+from fastadv.cli import console
 from fastadv.cli.progress import first_run
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
@@ -101,6 +102,8 @@ def run(job: Job, wait: Wait) -> Outcome:
     attack = make("attack", job.attack)
     with wait(f"reading {job.dataset}"):
         data = load_dataset(job.dataset)
+    for note in data.notes:
+        console.say(f"{data.name}: {note}")
     model = job.new_model(data)
     check_model(model, job.model, data)
     reason = attack.supports(model, data.task)

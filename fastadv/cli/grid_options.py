@@ -64,7 +64,7 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
     given.setdefault("defenses", list(DEFAULT_DEFENSES))
     options = GridOptions(**given)
     check_spec("model", options.model)
-    Spec.parse(options.dataset)
+    Spec.of_data(options.dataset)
     return options
 
 

@@ -19,12 +19,18 @@ SECTIONS = ("attacks", "defenses", "models", "datasets")
 
 _DATASETS = [
     ("mnist", "shipped", "28 x 28 grey digits; 55,000 to train, 5,000 held out, 10,000 to test"),
-    ("FOLDER", "yours", "a folder of four IDX files, named as MNIST's are (plain or .gz)"),
+    (
+        "FOLDER",
+        "yours",
+        "four IDX files, named as MNIST's, EMNIST's or QMNIST's are (plain or .gz); of several "
+        "sets in one folder: FOLDER[prefix=emnist-letters]",
+    ),
     (
         "FILE.npz",
         "yours",
-        "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W) or (n, H, W, C), "
-        "of uint8 or of floats in [0, 1]",
+        "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W), (n, H, W, C) or "
+        "(n, C, H, W), of uint8 or of floats in [0, 1]; if that is not clear: "
+        "FILE.npz[channels=first,range=255]",
     ),
 ]
 _DATASETS_NOTE = "Narrowed in brackets: mnist[classes=7-1,train=1000,val=500,test=500,split=0]"

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastadv.datasets.dataset import PARTS, Dataset
-from fastadv.datasets.sources import Part, read_source, stratified
+from fastadv.datasets.layout import Channels
+from fastadv.datasets.sources import Part, Reading, read_source, stratified
 from fastadv.errors import InputError
 from fastadv.protocols import Float32, Task, listed
 from fastadv.seeds import generator
 from fastadv.specs import Spec, format_spec, resolve
 
-# In the order of a dataset's canonical text.
-_PARAMETERS = {"classes": tuple[int, ...], "train": int, "val": int, "test": int, "split": int}
+# In the order of a dataset's canonical text: how its files are read, and what is kept of them.
+_READING = {"channels": Channels, "range": float, "prefix": str}
+_NARROWING = {"classes": tuple[int, ...], "train": int, "val": int, "test": int, "split": int}
 
 
 def load_dataset(spec: str | Path) -> Dataset:
@@ -28,10 +29,15 @@ def load_dataset(spec: str | Path) -> Dataset:
     spec : str or Path
         ``mnist``; or a folder of four IDX files, named as MNIST's are; or a ``.npz`` file with
         ``x_train, y_train, x_test, y_test`` and, if it likes, ``x_val, y_val``, where images are
-        (n, H, W) or (n, H, W, C), of uint8 or of floats in [0, 1]. Where there are no ``x_val``,
-        one training image in twelve is held out, stratified, always the same ones.
+        (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]. Where there are no
+        ``x_val``, one training image in twelve is held out, stratified, always the same ones.
 
-        Parameters in brackets narrow it. ``classes=7-1`` keeps two classes, 7 as label 0 and 1 as
+        Parameters in brackets say how it is read, where it does not say so itself: ``channels``
+        (``first`` or ``last``), ``range`` (the value of white; 255 of bytes, 1 of floats), and
+        ``prefix`` of the IDX files, where a folder holds those of several datasets
+        (``FOLDER[prefix=emnist-letters]``).
+
+        Others narrow it. ``classes=7-1`` keeps two classes, 7 as label 0 and 1 as
         label 1. ``train``, ``val`` and ``test`` are numbers of images, drawn in the proportions
         of the classes, at least one of each; rows keep their order. ``split`` (default 0) is
         another draw from the same images.
@@ -51,40 +57,43 @@ def load_dataset(spec: str | Path) -> Dataset:
     >>> load_dataset("mnist[classes=7-1,train=100]").x_train.shape
     (100, 784)
     """
-    parsed = Spec.parse(str(spec))
-    given = resolve(parsed.parameters, _PARAMETERS, parsed.name)
-    narrowing = {key: given[key] for key in _PARAMETERS if key in given}
-    parts, source_hash = read_source(parsed.name)
-
-    owner = parsed.name
+    parsed = Spec.of_data(str(spec))
+    given = resolve(parsed.parameters, _READING | _NARROWING, parsed.name)
+    reading = {key: given[key] for key in _READING if key in given}
+    narrowing = {key: given[key] for key in _NARROWING if key in given}
+    source = read_source(parsed.name, Reading(**reading))
+    parts, owner = source.parts, format_spec(parsed.name, reading)
     class_names: tuple[str, ...] = ()
     if "classes" in narrowing:
         classes = narrowing["classes"]
-        owner = format_spec(parsed.name, {"classes": classes})
+        owner = format_spec(parsed.name, reading | {"classes": classes})
         parts = _keep_classes(parts, classes, owner)
         class_names = tuple(map(str, classes))
     parts = _draw_subsets(parts, narrowing, owner)
 
-    canonical = format_spec("", narrowing)
-    known_hash = hashlib.blake2b((source_hash + canonical).encode(), digest_size=16).hexdigest()
+    canonical = format_spec("", reading | narrowing)
+    known_hash = hashlib.blake2b((source.hash + canonical).encode(), digest_size=16).hexdigest()
     arrays: dict[str, Any] = {}
     for name, part in parts.items():
-        arrays[f"x_{name}"], arrays[f"y_{name}"] = _as_rows(part.images), part.labels
+        arrays[f"x_{name}"], arrays[f"y_{name}"] = _as_rows(part), part.labels
     return Dataset(
         name=parsed.name + canonical,
         **arrays,
         task=Task(parts["train"].images.shape[1:], n_classes=2),  # it counts the classes itself
         class_names=class_names,
+        notes=source.notes,
         known_hash=known_hash,
     )
 
 
-def _as_rows(images: npt.NDArray[Any]) -> Float32:
-    rows = images.reshape(len(images), -1)
-    if images.dtype == np.uint8:
-        scaled: Float32 = np.divide(rows, np.float32(255), dtype=np.float32)
-        return scaled
-    return np.ascontiguousarray(rows, dtype=np.float32)
+def _as_rows(part: Part) -> Float32:
+    rows = part.images.reshape(len(part.images), -1)
+    if part.white == 1:
+        return np.ascontiguousarray(rows, dtype=np.float32)
+    if rows.dtype != np.uint8:
+        rows = rows.astype(np.float32)
+    scaled: Float32 = np.divide(rows, np.float32(part.white), dtype=np.float32)
+    return scaled
 
 
 def _keep_classes(parts: dict[str, Part], classes: tuple[int, ...], owner: str) -> dict[str, Part]:
@@ -106,7 +115,7 @@ def _keep_classes(parts: dict[str, Part], classes: tuple[int, ...], owner: str) 
         if len(absent) and (name == "train" or not len(rows)):
             raise InputError(f"{owner}: there is no {name} image of class {absent[0]}")
         labels = order[np.searchsorted(np.sort(classes), part.labels[rows])].astype(np.int64)
-        kept[name] = Part(part.images[rows], labels)
+        kept[name] = part.take(rows)._replace(labels=labels)
     return kept
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.protocols import Float32, Labels, Task, class_name, listed
+from fastadv.specs import check_name
 
 PARTS = ("train", "val", "test")
 ARRAYS = tuple(f"{letter}_{part}" for part in PARTS for letter in "xy")
@@ -71,6 +72,7 @@ class Dataset:
     def __post_init__(self, known_hash: str) -> None:
         made: dict[str, Any] = {}
         labels = {}
+        check_name(self.name)
         for part in PARTS:
             made[f"x_{part}"] = self._images(part)
             labels[part] = self._labels(part, len(made[f"x_{part}"]))

@@ -14,14 +14,15 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
+from fastadv.specs import closest
 
-UInt8 = npt.NDArray[np.uint8]
+Ints = npt.NDArray[Any]  # uint8, or int32
 
 # Of the files as they are shipped, gzipped.
 MNIST_SHA256 = {
@@ -36,14 +37,15 @@ MNIST_SHA256 = {
 }
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_UNSIGNED_BYTE = 0x08
+_UNSIGNED_BYTE, _INTEGER = 0x08, 0x0C
 _OTHER_DTYPES = {
-    0x09: "signed byte", 0x0B: "16-bit integer", 0x0C: "32-bit integer", 0x0D: "32-bit float",
-    0x0E: "64-bit float",
+    0x09: "signed byte", 0x0B: "16-bit integer", 0x0D: "32-bit float", 0x0E: "64-bit float",
 }  # fmt: skip
+_QMNIST_COLUMNS = 8  # of its labels: the class, then who wrote the digit and where it is from
 
 _FILE_NAME = re.compile(
-    r"(?:.*[-_.])?(train|t10k|test)[-_](images|labels)(?:[-.]idx\d(?:-ubyte)?)?(?:\.idx)?(?:\.gz)?",
+    r"(?:(?P<prefix>.*)[-_.])?(?P<part>train|t10k|test)[-_](?P<kind>images|labels)"
+    r"(?:[-.]idx\d(?:-(?:ubyte|int))?)?(?:\.idx)?(?:\.gz)?",
     re.IGNORECASE,
 )
 _USUAL_NAMES = {
@@ -54,8 +56,8 @@ _USUAL_NAMES = {
 }
 
 
-def read_idx(path: str | Path) -> UInt8:
-    """Read an IDX file of unsigned bytes, plain or gzipped.
+def read_idx(path: str | Path) -> Ints:
+    """Read an IDX file of unsigned bytes or, labels alone, of integers; plain or gzipped.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def read_idx(path: str | Path) -> UInt8:
 
     Returns
     -------
-    ndarray of uint8, shape (n,), (n, H, W) or (n, H, W, C)
+    ndarray of uint8, shape (n,), (n, H, W) or (n, H, W, C); or of int32, shape (n,) or (n, m)
 
     Raises
     ------
@@ -90,7 +92,7 @@ def read_bytes(path: str | Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def parse_idx(data: bytes, path: str | Path) -> UInt8:
+def parse_idx(data: bytes, path: str | Path) -> Ints:
     """Turn the bytes of an IDX file into an array; see `read_idx`.
 
     Parameters
@@ -107,9 +109,9 @@ def parse_idx(data: bytes, path: str | Path) -> UInt8:
             raise InputError(
                 f"{path}: found a truncated or corrupt gzip file ({error}), expected a whole one"
             ) from None
-    shape = _parse_header(data, path)
+    dtype, shape = _parse_header(data, path)
     offset = 4 + 4 * len(shape)
-    found, expected = len(data) - offset, math.prod(shape)
+    found, expected = len(data) - offset, math.prod(shape) * dtype.itemsize
     if found != expected:
         fault = "too short" if found < expected else "too long"
         raise InputError(
@@ -117,10 +119,11 @@ def parse_idx(data: bytes, path: str | Path) -> UInt8:
             f"expected {expected} for shape {'x'.join(map(str, shape))}"
         )
     # A copy, as an array over bytes is read-only, for which Numba would compile anew.
-    return np.frombuffer(data, dtype=np.uint8, offset=offset).reshape(shape).copy()
+    array: Ints = np.frombuffer(data, dtype=dtype, offset=offset).reshape(shape)
+    return array.astype(dtype.newbyteorder("="))
 
 
-def _parse_header(data: bytes, path: str | Path) -> tuple[int, ...]:
+def _parse_header(data: bytes, path: str | Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
     if len(data) < 4:
         raise InputError(
             f"{path}: the file is too short: found {len(data)} bytes, expected an IDX header"
@@ -131,22 +134,28 @@ def _parse_header(data: bytes, path: str | Path) -> tuple[int, ...]:
             f"{path}: found magic number 0x{data[:4].hex()}, expected 0x00000801 (labels), "
             "0x00000803 or 0x00000804 (images)"
         )
-    if dtype != _UNSIGNED_BYTE:
+    if dtype not in (_UNSIGNED_BYTE, _INTEGER):
         name = _OTHER_DTYPES.get(dtype, "unknown")
         raise InputError(
             f"{path}: found dtype code 0x{dtype:02x} ({name}), expected 0x08 (unsigned byte)"
         )
-    if n_dims not in (1, 3, 4):
+    if dtype == _INTEGER and n_dims not in (1, 2):
+        raise InputError(
+            f"{path}: found 32-bit integers in {n_dims} dimensions, expected unsigned bytes, or "
+            "labels in 1 or 2"
+        )
+    if dtype == _UNSIGNED_BYTE and n_dims not in (1, 3, 4):
         raise InputError(f"{path}: found {n_dims} dimensions, expected 1 (labels), 3 or 4 (images)")
     if len(data) < 4 + 4 * n_dims:
         raise InputError(
             f"{path}: the file is too short: found {len(data)} bytes, "
             f"expected a header of {4 + 4 * n_dims}"
         )
-    return struct.unpack(f">{n_dims}I", data[4 : 4 + 4 * n_dims])
+    shape = struct.unpack(f">{n_dims}I", data[4 : 4 + 4 * n_dims])
+    return np.dtype(">i4" if dtype == _INTEGER else np.uint8), shape
 
 
-def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
+def find_idx_files(folder: Path, prefix: str | None = None) -> dict[tuple[str, str], Path]:
     """Find the four IDX files of a dataset by their names.
 
     Parameters
@@ -154,54 +163,103 @@ def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
     folder : Path
         Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, and the same with ``t10k``
         or ``test``; ``.gz`` may follow, a prefix may come before (``emnist-digits-train-...``), and
-        ``.idx3-ubyte`` does as well.
+        ``.idx3-ubyte`` does as well. Labels may be ``idx2-int``, as QMNIST's are.
+    prefix : str or None
+        Of the files that are meant, where those of several datasets lie side by side; ``none``
+        for files without one.
 
     Returns
     -------
     dict of Path
-        By ("train" or "test", "images" or "labels").
+        By ("train" or "test", "images" or "labels"); of a file that is there plain and gzipped the
+        plain one.
 
     Raises
     ------
     InputError
         If a file is missing, or two could be meant.
     """
-    candidates: dict[tuple[str, str], list[Path]] = {role: [] for role in _USUAL_NAMES}
+    candidates: dict[tuple[str, str], dict[Path, str]] = {role: {} for role in _USUAL_NAMES}
     for path in sorted(folder.iterdir()):
         match = _FILE_NAME.fullmatch(path.name)
         if match and path.is_file():
-            part = "train" if match[1].lower() == "train" else "test"
-            candidates[part, match[2].lower()].append(path)
+            part = "train" if match["part"].lower() == "train" else "test"
+            candidates[part, match["kind"].lower()][path] = match["prefix"] or "none"
+    known = sorted({name for paths in candidates.values() for name in paths.values()})
+    if prefix is not None and prefix not in known:
+        raise InputError(
+            f"{folder}: no IDX file with prefix={prefix}{closest(prefix, known)} "
+            f"(there are: {', '.join(known) or 'none at all'})"
+        )
+    found: dict[tuple[str, str], list[Path]] = {}
+    for role, paths in candidates.items():
+        wanted = [path for path, name in paths.items() if prefix in (None, name)]
+        found[role] = [path for path in wanted if _without_gz(path) not in wanted]
+    return _one_each(folder, found, known)
 
-    for (part, kind), paths in candidates.items():
+
+def _without_gz(path: Path) -> Path | None:
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else None
+
+
+def _one_each(
+    folder: Path, found: dict[tuple[str, str], list[Path]], prefixes: list[str]
+) -> dict[tuple[str, str], Path]:
+    """Return the one file of each role."""
+    for (part, kind), paths in found.items():
+        if len(paths) > 1 and len(prefixes) > 1:
+            raise InputError(
+                f"{folder}: found files of {', '.join(prefixes)}; say which in brackets: "
+                f"[prefix={prefixes[0]}]"
+            )
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
             raise InputError(f"{folder}: found {names}, expected only one file of {part} {kind}")
     missing = [
         f"{part} {kind} ({_USUAL_NAMES[part, kind]} or the same with .gz)"
-        for (part, kind), paths in candidates.items()
+        for (part, kind), paths in found.items()
         if not paths
     ]
     if missing:
-        found = ", ".join(path.name for paths in candidates.values() for path in paths)
+        names = ", ".join(path.name for paths in found.values() for path in paths)
         raise InputError(
-            f"{folder}: found {found or 'no IDX file'}, expected four files; "
+            f"{folder}: found {names or 'no IDX file'}, expected four files; "
             f"missing: {', '.join(missing)}"
         )
-    return {role: paths[0] for role, paths in candidates.items()}
+    return {role: paths[0] for role, paths in found.items()}
 
 
-def read_idx_folder(folder: Path) -> dict[str, UInt8]:
-    """Read the four files that `find_idx_files` finds.
+def read_idx_folder(folder: Path, prefix: str | None = None) -> dict[str, Ints]:
+    """Read the four files that `find_idx_files` finds, in the folder or its subfolder ``raw``.
 
     Returns
     -------
     dict of ndarray
-        ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as they are in the files.
+        ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as they are in the files; of QMNIST's
+        labels the class alone.
+
+    Raises
+    ------
+    InputError
+        If a file that is there plain and gzipped holds something else in either.
     """
-    letters = {"images": "x", "labels": "y"}
-    files = find_idx_files(folder)
-    return {f"{letters[kind]}_{part}": read_idx(path) for (part, kind), path in files.items()}
+    raw = folder / "raw"  # where torchvision keeps the files that it has fetched
+    if raw.is_dir() and not any(_FILE_NAME.fullmatch(path.name) for path in folder.iterdir()):
+        folder = raw
+    arrays = {}
+    for (part, kind), path in find_idx_files(folder, prefix).items():
+        array, twin = read_idx(path), path.with_name(f"{path.name}.gz")
+        if twin.is_file() and not np.array_equal(array, read_idx(twin)):
+            raise InputError(f"{path}: found other data in {twin.name}, expected the same")
+        if kind == "labels" and array.ndim == 2:
+            if array.shape[1] != _QMNIST_COLUMNS:
+                raise InputError(
+                    f"{path}: found shape {array.shape}, expected (n,), or (n, {_QMNIST_COLUMNS}) "
+                    "as QMNIST's labels are, the class first"
+                )
+            array = np.ascontiguousarray(array[:, 0])
+        arrays[f"{'x' if kind == 'images' else 'y'}_{part}"] = array
+    return arrays
 
 
 class FileCheck(NamedTuple):
@@ -228,7 +286,7 @@ def verify_mnist() -> list[FileCheck]:
     return checks
 
 
-def read_mnist() -> dict[str, UInt8]:
+def read_mnist() -> dict[str, Ints]:
     """Read the shipped MNIST files; see `read_idx_folder`.
 
     Raises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from fastadv.datasets.dataset import PARTS, hash_arrays
 from fastadv.datasets.idx import MNIST_SHA256, mnist_folder, read_idx_folder, read_mnist
+from fastadv.datasets.layout import Channels, channels_last, white_of
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
 from fastadv.protocols import Labels
@@ -24,25 +26,74 @@ HELD_OUT = 12  # one training image in so many is held out: 5,000 of MNIST's 60,
 
 
 class Part(NamedTuple):
-    """Images as the source has them, (n, H, W, C) of bytes or floats, and int64 labels (n,)."""
+    """Images as the source has them, and their labels.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, H, W, C)
+        Of bytes or floats, from 0 to ``white``.
+    labels : ndarray of int64, shape (n,)
+    white : float
+    """
 
     images: npt.NDArray[Any]
     labels: Labels
+    white: float
 
     def take(self, rows: Rows) -> Part:
         """Return some of the rows."""
-        return Part(self.images[rows], self.labels[rows])
+        return self._replace(images=self.images[rows], labels=self.labels[rows])
 
 
-def read_source(name: str) -> tuple[dict[str, Part], str]:
-    """Return all three parts, checked, and a hash of the data."""
-    path = Path(name).expanduser()
+class Source(NamedTuple):
+    """All three parts, checked, a hash of the data, and in a line each what was made of it."""
+
+    parts: dict[str, Part]
+    hash: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files are to be read, where they do not say it themselves.
+
+    Attributes
+    ----------
+    channels : {"first", "last"} or None
+    range : float or None
+        The value of white.
+    prefix : str or None
+        Of the files in a folder; ``none`` for those without.
+    """
+
+    channels: Channels | None = None
+    range: float | None = None
+    prefix: str | None = None
+
+    def refuse(self, name: str, *fields: str) -> None:
+        """Raise InputError for one of these that is given and has no meaning there."""
+        for field in fields:
+            if getattr(self, field) is not None:
+                raise InputError(f"{name} has no {field} to choose; leave {field}= out")
+
+
+def read_source(name: str, reading: Reading) -> Source:
+    """Read what a name or a path stands for.
+
+    Raises
+    ------
+    InputError
+        If there is no such thing, or it is not what it has to be.
+    """
+    path, notes = Path(name).expanduser(), []
     if name == "mnist":
+        reading.refuse(name, "channels", "range", "prefix")
         path = mnist_folder()
         arrays = read_mnist()
     elif path.is_dir():
-        arrays = read_idx_folder(path)
+        arrays = read_idx_folder(path, reading.prefix)
     elif path.exists():
+        reading.refuse(name, "prefix")
         arrays = _read_npz(path)
     elif path.suffix or len(path.parts) > 1:
         raise InputError(f"there is no file or folder {name}")
@@ -51,16 +102,30 @@ def read_source(name: str) -> tuple[dict[str, Part], str]:
         raise InputError(
             f"no dataset {name!r}{hint} Otherwise give a folder of four IDX files or a .npz file"
         )
-    parts = {
-        part: _check_part(arrays[f"x_{part}"], arrays[f"y_{part}"], part, path)
-        for part in PARTS
-        if f"x_{part}" in arrays
-    }
+    parts, turned = {}, {}
+    for part in (part for part in PARTS if f"x_{part}" in arrays):
+        images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        parts[part], was_first = _check_part(images, labels, part, path, reading)
+        if was_first:
+            turned[part] = images.shape
     _check_together(parts, path)
+    if turned and reading.channels is None:
+        height, width, channels = parts["train"].images.shape[1:]
+        found = ", ".join(f"{part} {shape}" for part, shape in turned.items())
+        notes.append(
+            f"{found} read as channels first: {height} x {width} pixels, {channels} "
+            f"{'channel' if channels == 1 else 'channels'}"
+        )
+    white, brightest = parts["train"].white, parts["train"].images.max()
+    if reading.range is None and brightest < white / 2:
+        notes.append(
+            f"no pixel is above {brightest / white:.2g} of white; if {brightest} is white, state "
+            f"it in brackets: range={brightest}"
+        )
     source_hash = "".join(MNIST_SHA256.values()) if name == "mnist" else hash_arrays(arrays)
     if "val" not in parts:
         parts = _hold_out(parts, path)
-    return parts, source_hash
+    return Source(parts, source_hash, tuple(notes))
 
 
 def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -93,21 +158,17 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
-def _check_part(images: npt.NDArray[Any], labels: npt.NDArray[Any], part: str, path: Path) -> Part:
+def _check_part(
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], part: str, path: Path, reading: Reading
+) -> tuple[Part, bool]:
+    """Return a part, and whether its channels were first."""
     where = f"{path}: {part} images"
     if images.ndim not in (3, 4) or images.size == 0:
         form = "shape (n, H, W) or (n, H, W, C)" if images.ndim not in (3, 4) else "some images"
         raise InputError(f"{where}: found {images.shape}, expected {form}")
-    if images.dtype != np.uint8:
-        if images.dtype.kind != "f":
-            raise InputError(f"{where}: found {images.dtype}, expected uint8 or floats in [0, 1]")
-        low, high = images.min(), images.max()
-        if not (low >= 0 and high <= 1):
-            found = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
-            raise InputError(f"{where}: found {found}, expected floats in [0, 1]")
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    return Part(images, _check_labels(labels, len(images), part, path))
+    white = white_of(images, reading.range, where)
+    turned, was_first = channels_last(images, reading.channels, where)
+    return Part(turned, _check_labels(labels, len(images), part, path), white), was_first
 
 
 def _check_labels(labels: npt.NDArray[Any], n_images: int, part: str, path: Path) -> Labels:

@@ -134,6 +134,8 @@ def run_grid(
         context = Context(grid, data, store)
         if fresh:
             _forget(store)
+        for note in data.notes:
+            told.note(f"{data.name}: {note}")
         store.write_json("grid.json", {"grid": grid.describe(), "environment": environment()})
         try:
             return _run(context, told, jobs, timeout, fresh)

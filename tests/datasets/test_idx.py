@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastadv.datasets import idx
+from fastadv.datasets import idx, load_dataset
 from fastadv.datasets.idx import find_idx_files, mnist_folder, read_idx, verify_mnist
 from fastadv.errors import InputError
 
@@ -158,8 +158,8 @@ def test_a_missing_file_is_named_beside_those_found(tmp_path):
 
 
 def test_two_candidates_for_one_role(tmp_path):
-    make_files(tmp_path, "train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
-    fault = "found train-images-idx3-ubyte, train-images-idx3-ubyte.gz, expected only one file of"
+    make_files(tmp_path, "train-images-idx3-ubyte", "train-images.idx3-ubyte.gz")
+    fault = "found train-images-idx3-ubyte, train-images.idx3-ubyte.gz, expected only one file of"
     with pytest.raises(InputError, match=re.escape(f"{tmp_path}: {fault} train images")):
         find_idx_files(tmp_path)
 
@@ -188,3 +188,95 @@ def test_verify_and_load_notice_damage(tmp_path, monkeypatch):
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
     with pytest.raises(InputError, match=r"t10k-images.*: found SHA-256 e3b0c4\w+, expected 1a1a"):
         idx.read_mnist()
+
+
+# Folders as others leave them
+
+
+def write(
+    folder, prefix="", test="t10k", gz=True, plain=True, labels=("idx1-ubyte", 0x08), **arrays
+):
+    """Write four files; returns the arrays."""
+    rng = np.random.default_rng(len(prefix))
+    made = {
+        "x_train": rng.integers(0, 256, (24, 5, 4)), "y_train": np.arange(24) % 3,
+        "x_test": rng.integers(0, 256, (9, 5, 4)), "y_test": np.arange(9) % 3,
+    } | arrays  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, array in made.items():
+        part = "train" if key.endswith("train") else test
+        kind, (form, code) = (
+            ("images", ("idx3-ubyte", 0x08)) if key[0] == "x" else ("labels", labels)
+        )
+        data = idx_bytes(array.astype(">i4" if code == 0x0C else np.uint8), code)
+        name = f"{prefix}{part}-{kind}-{form}"
+        if plain:
+            (folder / name).write_bytes(data)
+        if gz:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(data))
+    return made
+
+
+def assert_read(spec, made):
+    dataset = load_dataset(str(spec))
+    np.testing.assert_array_equal(dataset.y_test, made["y_test"])
+    scaled = made["x_test"].reshape(9, -1).astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(dataset.x_test, scaled)
+    return dataset
+
+
+def test_each_file_plain_and_gzipped(tmp_path):
+    made = write(tmp_path / "MNIST" / "raw")
+    assert_read(tmp_path / "MNIST" / "raw", made)
+    assert_read(tmp_path / "MNIST", made)  # the folder above, where torchvision's users look
+    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
+    assert_read(tmp_path / "MNIST" / "raw", made)
+    write(tmp_path / "other", plain=False, y_test=np.zeros(9))
+    for path in (tmp_path / "other").glob("t10k-labels*"):
+        path.rename(tmp_path / "MNIST" / "raw" / path.name)
+    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(
+        idx_bytes(made["y_test"].astype(np.uint8))
+    )
+    with pytest.raises(
+        InputError, match=r"found other data in t10k-labels-idx1-ubyte\.gz, expected"
+    ):
+        load_dataset(tmp_path / "MNIST" / "raw")
+
+
+def test_one_of_several_datasets_in_a_folder_is_chosen_by_its_prefix(tmp_path):
+    made = {name: write(tmp_path, f"emnist-{name}-", test="test") for name in ("letters", "digits")}
+    message = dataset_fault(tmp_path)
+    assert "found files of emnist-digits, emnist-letters; say which in brackets" in message
+    assert "[prefix=emnist-digits]" in message
+    for name, arrays in made.items():
+        dataset = assert_read(f"{tmp_path}[prefix=emnist-{name}]", arrays)
+        assert dataset.name == f"{tmp_path}[prefix=emnist-{name}]"
+    both = write(tmp_path)
+    assert_read(f"{tmp_path}[prefix=none]", both)
+    assert "did you mean emnist-letters?" in dataset_fault(f"{tmp_path}[prefix=emnist-leters]")
+
+
+def test_labels_of_qmnist(tmp_path):
+    others = np.arange(7) + 100  # the writer and where the digit is from
+    labels = {
+        f"y_{part}": np.column_stack([np.arange(n) % 3, np.tile(others, (n, 1))])
+        for part, n in (("train", 24), ("test", 9))
+    }
+    write(tmp_path, "qmnist-", test="test", labels=("idx2-int", 0x0C), **labels)
+    rng = np.random.default_rng(len("qmnist-"))
+    rng.integers(0, 256, (24, 5, 4))
+    wanted = {"y_test": np.arange(9) % 3, "x_test": rng.integers(0, 256, (9, 5, 4))}
+    assert assert_read(tmp_path, wanted).class_names == ("0", "1", "2")
+    one_hot = {key: np.eye(3)[array[:, 0]] for key, array in labels.items()}
+    write(tmp_path / "b", test="test", labels=("idx2-int", 0x0C), **one_hot)
+    assert "found shape (24, 3), expected (n,), or (n, 8)" in dataset_fault(tmp_path / "b")
+    whole = {key: array[:, 0] for key, array in labels.items()}
+    write(tmp_path / "c", test="test", labels=("idx1-int", 0x0C), **whole)
+    assert load_dataset(tmp_path / "c").y_test.tolist() == wanted["y_test"].tolist()
+
+
+def dataset_fault(spec):
+    with pytest.raises(InputError) as caught:
+        load_dataset(str(spec))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

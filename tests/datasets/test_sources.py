@@ -79,8 +79,11 @@ def with_first(array, value):
         ({"y_val": Y}, "expected x_val too"),
         ({"x_train": X.astype(object)}, "found a pickled object array as x_train, expected plain"),
         ({"x_train": with_first(X / 255, np.nan)}, "train images: found NaN, expected floats in"),
-        ({"x_train": with_first(X / 255, np.inf)}, "found values from 0 to inf, expected floats"),
-        ({"x_test": X[:30] / 1.0}, "test images: found values from 0 to 255, expected floats in"),
+        ({"x_train": with_first(X / 255, np.inf)}, "found values from 0.0 to inf, expected floats"),
+        (
+            {"x_test": X[:30] / 1.0},
+            "test images: found values from 0.0 to 255.0, expected floats in",
+        ),
         ({"x_train": X / 255 - 0.5}, "train images: found values from -0.5 to 0.5, expected"),
         ({"x_train": X.astype(int)}, "found int64, expected uint8 or floats in [0, 1]"),
         ({"x_train": X > 9}, "found bool, expected uint8 or floats in [0, 1]"),
