@@ -37,7 +37,7 @@ def cases() -> dict[str, tuple[Call, Call]]:
     given, dlogits = rng.normal(size=(64, 10)).astype(np.float32), np.empty_like(logits)
     nothing = np.empty(0, np.float32), np.empty(0, np.uint16), np.empty(0, np.int64)
     state = params.copy(), np.zeros_like(params)
-    step = np.float32(1e-3), np.float32(0.9), np.float32(0.0)
+    step = np.full(1, 1e-3, np.float32), np.float32(0.9), np.float32(0.0)
     points = rng.normal(size=(2048, 31)).astype(np.float32)
     index, distance = np.empty((128, 10), np.int64), np.empty((128, 10), np.float32)
 

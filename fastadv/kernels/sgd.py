@@ -302,9 +302,11 @@ def _side_by_side(
 @exact_kernel
 def epoch(
     X, values, columns, starts, y, order, batch_size, params, velocity, sizes, activation,
-    learning_rate, momentum, alpha, threads,
+    rates, momentum, alpha, threads,
 ):  # fmt: skip
-    """Run once over ``X[order]`` in batches. ``params`` and ``velocity`` are modified in place.
+    """Run once over ``X[order]`` in batches, the k-th at ``rates[k]``.
+
+    ``params`` and ``velocity`` are modified in place.
 
     X is given either dense, with empty ``starts``, or by its non-zeros (see `sparse`), and is then
     (0, d). Returns the sum over samples of the cross-entropy before each step, as float64; the
@@ -347,6 +349,7 @@ def epoch(
                 continue  # the step before has summed up this batch, too
             first, last = batch * batch_size, (batch + 1) * batch_size
             rows = group if phase == _TRANSPOSE else group[first:last]
+            rate = rates[start // batch_size + max(batch, 0)]
             if phase == _TRANSPOSE:
                 n = n_batches * pieces
             elif phase == _STEP or (is_sparse and phase == _FIRST):
@@ -356,8 +359,7 @@ def epoch(
             _side_by_side(
                 phase, n, X, values, columns, starts, y, rows,
                 min(max(group.size - last, 0), batch_size), batch_size, params, velocity, sizes,
-                activation, learning_rate, momentum, alpha, max(batch, 0) * pieces, t_values, t_rows, t_starts,
-                x, labels, sums, hidden, deltas, logits, dlogits, losses, d, w, v, scratch,
+                activation, rate, momentum, alpha, max(batch, 0) * pieces, t_values, t_rows, t_starts, x, labels, sums, hidden, deltas, logits, dlogits, losses, d, w, v, scratch,
             )  # fmt: skip
             if phase == _UPPER:
                 loss += _total(losses, rows.size)

@@ -232,9 +232,9 @@ def _find_places(rows, places):
 @exact_kernel
 def train(
     features, values, columns, starts, offset, y, batches, C, velocity, scale, upper,
-    upper_velocity, sizes, activation, learning_rate, momentum, alpha, trace, uppers,
+    upper_velocity, rates, sizes, activation, momentum, alpha, trace, uppers,
 ):  # fmt: skip
-    """Take one heavy-ball step a row of ``batches``: v = mu v - r gradient, w += v.
+    """Take one heavy-ball step a row t of ``batches``: v = mu v - ``rates[t]`` gradient, w += v.
 
     The features are the Gram matrix if there is an ``offset`` (n, h), else the images, which are
     dense or, if there are ``starts``, given by their non-zeros (see `sparse`).
@@ -272,7 +272,7 @@ def train(
         _upper_gradient(sizes, hidden, dlogits, deltas, gradient)
         first = _layer(deltas, dlogits, sizes, 1, n)
 
-        rate, decay = learning_rate / n, learning_rate * alpha / n
+        rate, decay = rates[t] / n, rates[t] * alpha / n
         if gram:
             _find_places(rows, places)
             _advance_gram(first, places, rate, decay, momentum, C, velocity)
@@ -407,8 +407,8 @@ def _hessian_vector(
 
 @exact_kernel
 def reverse(
-    features, values, columns, starts, offset, y, slots, batches, trace, uppers, sizes, activation,
-    learning_rate, momentum, alpha, E, V, share, upper_adjoint, upper_direction, E_poison, V_poison,
+    features, values, columns, starts, offset, y, slots, batches, trace, uppers, rates, sizes,
+    activation, momentum, alpha, E, V, share, upper_adjoint, upper_direction, E_poison, V_poison,
     rows_out, columns_out,
 ):  # fmt: skip
     """Run `train` backwards over what it stored. All from ``E`` on are modified.
@@ -439,7 +439,7 @@ def reverse(
     wanted, chosen = np.empty(b, np.int64), np.empty((min(b, p), h))
     mixed, crossed = np.empty((min(b, p), k)), np.empty((p, b))
     for t in range(batches.shape[0] - 1, -1, -1):
-        upper, rows = uppers[t], _batch(batches, t)
+        upper, rows, learning_rate = uppers[t], _batch(batches, t), rates[t]
         n = rows.size
         hidden = trace[t, : n * width]
         stored = trace[t, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))

@@ -23,6 +23,7 @@ from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, col
 from fastadv.models.network import Ints, Network, Packed, layers_of, n_params
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.saved import OBJECT_CLASSES, opened
+from fastadv.models.schedule import SCHEDULES, Schedule, step_rates
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
 from fastadv.threads import one_blas_thread, thread_count
 
@@ -35,6 +36,9 @@ Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
 # (model, rows of the batch, their row numbers in X, their class columns, gradient to fill) ->
 # the batch's loss; both summed over its rows
 BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
+
+# (order of the rows, rate of each step) -> the sum of the rows' losses, each before its step
+Epoch = Callable[[Ints, Float32], float]
 
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
 
@@ -55,6 +59,9 @@ class MLPClassifier(
         Of the hidden layers.
     batch_size : int, default=100
         The last batch of an epoch may be smaller.
+    learning_rate : {"constant", "linear", "cooldown"}, default="cooldown"
+        What becomes of the rate over all ``max_iter`` epochs, step by step: ``constant``;
+        ``linear``, it falls to 0; ``cooldown``, it falls to 0 over the last 30 % of the steps.
     learning_rate_init : float, default=0.5
     momentum : float, default=0.9
         Heavy ball: v = momentum * v - rate * gradient; w = w + v.
@@ -99,6 +106,7 @@ class MLPClassifier(
         activation: Activation = "logistic",
         *,
         batch_size: int = 100,
+        learning_rate: Schedule = "cooldown",
         learning_rate_init: float = 0.5,
         momentum: float = 0.9,
         alpha: float = 0.0,
@@ -108,6 +116,7 @@ class MLPClassifier(
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.batch_size = batch_size
+        self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
         self.momentum = momentum
         self.alpha = alpha
@@ -139,15 +148,17 @@ class MLPClassifier(
         velocity = np.zeros_like(self._params)
         rows = _rows(X, self.batch_size) if perturb is None else Rows.dense(X)
 
-        def epoch(order: Ints) -> float:
+        def epoch(order: Ints, rates: Float32) -> float:
             if perturb is None:
-                return self._descend(rows, columns, order, velocity)
+                return self._descend(rows, columns, order, rates, velocity)
             total = 0.0
-            for start in range(0, len(X), self.batch_size):
+            for step, start in enumerate(range(0, len(X), self.batch_size)):
                 batch = order[start : start + self.batch_size]
                 x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
                 everything = np.arange(len(batch))
-                total += self._descend(Rows.dense(x), columns[batch], everything, velocity)
+                total += self._descend(
+                    Rows.dense(x), columns[batch], everything, rates[step : step + 1], velocity
+                )
             return total
 
         return self._run(epoch, len(X), rng)
@@ -164,12 +175,11 @@ class MLPClassifier(
         """
         X, columns, rng = self._start(X, y)
         velocity, slope = np.zeros_like(self._params), np.empty_like(self._params)
-        rate, momentum = np.float32(self.learning_rate_init), np.float32(self.momentum)
-        network = self.network()
+        network, momentum = self.network(), np.float32(self.momentum)
 
-        def epoch(order: Ints) -> float:
+        def epoch(order: Ints, rates: Float32) -> float:
             total = 0.0
-            for start in range(0, len(X), self.batch_size):
+            for rate, start in zip(rates, range(0, len(X), self.batch_size), strict=True):
                 batch = order[start : start + self.batch_size]
                 total += gradient(self, X[batch], batch, columns[batch], slope)
                 if self.alpha:
@@ -201,8 +211,8 @@ class MLPClassifier(
         self._take(self._initial_parameters(rng, self._sizes).astype(np.float32))
         return X, columns.astype(np.int64), rng
 
-    def _run(self, epoch: Callable[[Ints], float], n: int, rng: np.random.RandomState) -> Self:
-        """Run the epochs; each is given its order of the rows and returns the sum of their losses.
+    def _run(self, epoch: Epoch, n: int, rng: np.random.RandomState) -> Self:
+        """Run the epochs.
 
         Raises
         ------
@@ -210,8 +220,8 @@ class MLPClassifier(
             If the loss or a weight is no longer finite.
         """
         self.loss_curve_ = []
-        for number in range(self.max_iter):
-            total = epoch(rng.permutation(n))
+        for number, rates in enumerate(self._rates(n).astype(np.float32)):
+            total = epoch(rng.permutation(n), rates)
             self.loss_curve_.append(total / n)
             if not math.isfinite(total) or not np.isfinite(self._params).all():
                 raise DivergenceError(
@@ -221,12 +231,22 @@ class MLPClassifier(
         self.n_iter_ = self.max_iter
         return self
 
-    def _descend(self, rows: Rows, columns: Labels, order: Ints, velocity: Float32) -> float:
+    def _rates(self, n: int) -> Float64:
+        """Return the rate of each step, (epochs, steps of each), in training on ``n`` rows."""
+        n_steps = -(-n // self.batch_size)
+        rates = step_rates(
+            self.learning_rate, float(self.learning_rate_init), self.max_iter * n_steps
+        )
+        return rates.reshape(self.max_iter, n_steps)
+
+    def _descend(
+        self, rows: Rows, columns: Labels, order: Ints, rates: Float32, velocity: Float32
+    ) -> float:
         with one_blas_thread():
             total = sgd.epoch(
                 *rows, columns, order, min(self.batch_size, len(order)), self._params, velocity,
-                self._sizes, ACTIVATIONS[self.activation], np.float32(self.learning_rate_init),
-                np.float32(self.momentum), np.float32(self.alpha), thread_count(),
+                self._sizes, ACTIVATIONS[self.activation], rates, np.float32(self.momentum),
+                np.float32(self.alpha), thread_count(),
             )  # fmt: skip
         self._packed.changed()
         return float(total)
@@ -239,6 +259,9 @@ class MLPClassifier(
         if self.activation not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise InputError(f"activation has to be one of {known}, got {self.activation!r}")
+        if self.learning_rate not in SCHEDULES:
+            known = ", ".join(SCHEDULES)
+            raise InputError(f"learning_rate has to be one of {known}, got {self.learning_rate!r}")
         at_least(1, batch_size=self.batch_size, max_iter=self.max_iter)
         widths, rate = self.hidden_layer_sizes, self.learning_rate_init
         positive = np.ndim(widths) == 1 and all(width >= 1 for width in widths)
@@ -284,11 +307,11 @@ class MLPClassifier(
         training = unrolled.Training(
             sizes=sizes,
             activation=ACTIVATIONS[self.activation],
-            learning_rate=float(self.learning_rate_init),
             momentum=float(self.momentum),
             alpha=float(self.alpha),
             initial=self._initial_parameters(rng, sizes),
             batches=unrolled.batches(rng, len(X_train), self.batch_size, self.max_iter),
+            rates=self._rates(len(X_train)).ravel(),
         )
         return unrolled.Objective(
             training, X_train, columns.astype(np.int64), index, X_val, columns_of(classes, y_val)

@@ -39,20 +39,22 @@ class Training:
         The width of each layer, the input's first.
     activation : int
         As numbered in kernels/dense.py.
-    learning_rate, momentum, alpha : float
+    momentum, alpha : float
     initial : ndarray of float64
         The first parameters.
     batches : ndarray of int64, shape (steps, batch)
         Row numbers, padded with -1.
+    rates : ndarray of float64, shape (steps,)
+        The learning rate of each step.
     """
 
     sizes: Ints
     activation: int
-    learning_rate: float
     momentum: float
     alpha: float
     initial: Float64
     batches: Ints
+    rates: Float64
 
 
 def batches(rng: np.random.RandomState, n: int, batch_size: int, epochs: int) -> Ints:
@@ -124,10 +126,8 @@ class Objective:
         (n, d), h = self.X.shape, int(training.sizes[1])
         self.first, self.upper = training.initial[: d * h].reshape(d, h), training.initial[d * h :]
         self.sizes = np.array([0, *training.sizes[1:]], dtype=np.int64)
-        self.setting = (
-            self.sizes, training.activation, training.learning_rate, training.momentum,
-            training.alpha,
-        )  # fmt: skip
+        self.network = self.sizes, training.activation
+        self.descent = training.momentum, training.alpha
         self.slots = np.full(n, -1, dtype=np.int64)
         self.slots[self.index] = np.arange(len(self.index))
         self.form: Form = self._cheapest() if form is None else form
@@ -180,12 +180,11 @@ class Objective:
         upper_adjoint = np.empty_like(self.upper)
         loss = unroll.validation_loss(
             self.features_val, self.offset_val, self.columns_val, state.scale[0], state.C,
-            state.upper, *self.setting[:2], first, upper_adjoint,
+            state.upper, *self.network, first, upper_adjoint,
         )  # fmt: skip
         if not math.isfinite(loss):
             raise DivergenceError(
-                "training diverged: lower learning_rate_init "
-                f"(it is {self.training.learning_rate:g})"
+                f"training diverged: lower learning_rate_init (it is {self.training.rates[0]:g})"
             )
         return float(loss), first, upper_adjoint
 
@@ -228,17 +227,22 @@ class Objective:
             stored = self._train_segment(state, start, store and start + segment >= steps)
         return state, checkpoints, *stored
 
+    def _steps(self, start: int) -> tuple[Ints, Float64]:
+        """Return the batches and the rates of the segment that begins with a step."""
+        part = slice(start, start + self._segment)
+        return self.training.batches[part], self.training.rates[part]
+
     def _train_segment(self, state: _State, start: int, store: bool) -> tuple[Float64, Float64]:
-        batches = self.training.batches[start : start + self._segment]
+        batches, rates = self._steps(start)
         steps = len(batches) if store else 1
         trace = np.empty((steps, batches.shape[1] * int(self.sizes[1:].sum())))
         uppers = np.empty((steps, self.upper.size))
         if self.shared:
-            self._train_together(state, len(batches), trace, uppers)
+            self._train_together(state, rates, trace, uppers)
         else:
             unroll.train(
-                *self.features, self.offset, self.columns, batches, *state.arrays(), *self.setting,
-                trace, uppers,
+                *self.features, self.offset, self.columns, batches, *state.arrays(), rates,
+                *self.network, *self.descent, trace, uppers,
             )  # fmt: skip
         return trace, uppers
 
@@ -260,26 +264,19 @@ class Objective:
         poison = np.zeros((2, n_points, h))
         rows, columns = np.zeros((n_points, len(self.X))), np.zeros((n_points, len(E)))
         adjoints = (
-            E,
-            _aligned_copy(E),
-            share,
-            upper_adjoint,
-            upper_adjoint.copy(),
-            *poison,
-            rows,
-            columns,
-        )
+            E, _aligned_copy(E), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
+        )  # fmt: skip
         segment = self._segment
         for k in reversed(range(len(checkpoints))):
+            batches, rates = self._steps(k * segment)
             if k < len(checkpoints) - 1:
                 trace, uppers = self._train_segment(checkpoints[k], k * segment, store=True)
             if self.shared:
-                self._reverse_together(offset, trace, uppers, adjoints)
+                self._reverse_together(offset, rates, trace, uppers, adjoints)
                 continue
             unroll.reverse(
-                *self.features, offset, self.columns, self.slots,
-                self.training.batches[k * segment : (k + 1) * segment], trace, uppers,
-                *self.setting, *adjoints,
+                *self.features, offset, self.columns, self.slots, batches, trace, uppers, rates,
+                *self.network, *self.descent, *adjoints,
             )  # fmt: skip
         gradient: Float64 = poison[0] @ self.first.T
         if self.form == "gram":
@@ -323,14 +320,15 @@ class Objective:
             start += (n_in + 1) * n_out
         return self.training.alpha * out
 
-    def _train_together(self, state: _State, steps: int, trace: Float64, uppers: Float64) -> None:
+    def _train_together(
+        self, state: _State, rates: Float64, trace: Float64, uppers: Float64
+    ) -> None:
         """Do what `unroll.train` does. ``state``, ``trace`` and ``uppers`` are modified."""
-        n, per_row = len(self.X), int(self.sizes[1:].sum())
-        rate, momentum = self.training.learning_rate / n, self.training.momentum
+        n, per_row, momentum = len(self.X), int(self.sizes[1:].sum()), self.training.momentum
         gradients = np.empty((-(-n // _BLOCK), self.upper.size))
         ahead = np.empty_like(state.C)
-        for t in range(steps):
-            slot = t if len(trace) > 1 else 0
+        for t, learning_rate in enumerate(rates):
+            rate, slot = learning_rate / n, t if len(trace) > 1 else 0
             uppers[slot] = state.upper
             stored, C, C_next = trace[slot], state.C, ahead
             products = self._gram_times(C)
@@ -338,11 +336,12 @@ class Objective:
             def forward(
                 block: int, start: int, stop: int, products: Float64 = products,
                 stored: Float64 = stored, C: Float64 = C, C_next: Float64 = C_next,
+                learning_rate: float = learning_rate,
             ) -> None:  # fmt: skip
                 unroll.train_rows(
                     products, self.offset, self.columns, start, stop, C, state.velocity,
-                    C_next, state.scale[0], state.upper, *self.setting,
-                    stored[start * per_row : stop * per_row], gradients[block],
+                    C_next, state.scale[0], state.upper, *self.network, learning_rate,
+                    *self.descent, stored[start * per_row : stop * per_row], gradients[block],
                 )  # fmt: skip
 
             self._on_blocks(forward)
@@ -354,25 +353,31 @@ class Objective:
             state.upper += state.upper_velocity
 
     def _reverse_together(
-        self, offset: Float64, trace: Float64, uppers: Float64, adjoints: tuple[Float64, ...]
+        self,
+        offset: Float64,
+        rates: Float64,
+        trace: Float64,
+        uppers: Float64,
+        adjoints: tuple[Float64, ...],
     ) -> None:
         """Do what `unroll.reverse` does. The adjoints are modified."""
         E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows, columns = adjoints
         n, per_row = len(self.X), int(self.sizes[1:].sum())
-        rate, momentum, alpha = self.setting[2], self.training.momentum, self.training.alpha
+        momentum, alpha = self.descent
         gradients = np.empty((-(-n // _BLOCK), self.upper.size))
         now, ahead = V, np.empty_like(V)
         for t in range(len(trace) - 1, -1, -1):
-            products = self._gram_times(now)
+            products, rate = self._gram_times(now), rates[t]
 
             def backward(
                 block: int, start: int, stop: int, t: int = t, products: Float64 = products,
-                now: Float64 = now, ahead: Float64 = ahead,
+                now: Float64 = now, ahead: Float64 = ahead, rate: float = rate,
             ) -> None:  # fmt: skip
                 unroll.reverse_rows(
                     products, offset, self.columns, self.slots, start, stop,
-                    trace[t, start * per_row : stop * per_row], uppers[t], *self.setting, E, now,
-                    ahead, share[1], upper_direction, V_poison, gradients[block], rows, columns,
+                    trace[t, start * per_row : stop * per_row], uppers[t], *self.network, rate,
+                    *self.descent, E, now, ahead, share[1], upper_direction, V_poison,
+                    gradients[block], rows, columns,
                 )  # fmt: skip
 
             self._on_blocks(backward)

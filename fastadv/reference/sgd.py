@@ -16,13 +16,16 @@ Ints = npt.NDArray[Any]
 def epoch(
     X: Floats, values: Floats, columns: Ints, starts: Ints, y: Ints, order: Ints, batch_size: int,
     params: Floats, velocity: Floats, sizes: Ints, activation: int,
-    learning_rate: float, momentum: float, alpha: float, threads: int,  # noqa: ARG001
+    rates: Floats, momentum: float, alpha: float, threads: int,  # noqa: ARG001
 ) -> float:  # fmt: skip
-    """Run once over ``X[order]``; ``params`` and ``velocity`` are modified, the loss returned."""
+    """Run once over ``X[order]``, the k-th batch at ``rates[k]``; return the loss.
+
+    ``params`` and ``velocity`` are modified.
+    """
     if len(starts):
         X = sparse.dense(values, columns, starts, sizes[0])
     total = 0.0
-    for first in range(0, len(order), batch_size):
+    for rate, first in zip(rates, range(0, len(order), batch_size), strict=True):
         rows = order[first : first + batch_size]
         x, n = X[rows], len(rows)
         hidden, deltas = (np.empty(n * dense.hidden_width(sizes)) for _ in range(2))
@@ -33,7 +36,7 @@ def epoch(
         dense.backward(params, sizes, activation, hidden, dlogits, deltas)
         dense.parameter_gradient(x, sizes, hidden, dlogits, deltas, gradient)
         dense.add_penalty(params, sizes, alpha, gradient)
-        velocity[:] = momentum * velocity - learning_rate * gradient / n
+        velocity[:] = momentum * velocity - rate * gradient / n
         params += velocity
         total += float(losses.sum())
     return total

@@ -61,10 +61,10 @@ def validation_loss(
 def train(
     features: Floats, values: Floats, columns: Ints, starts: Ints, offset: Floats, y: Ints,
     batches: Ints, C: Floats, velocity: Floats, scale: Floats, upper: Floats,
-    upper_velocity: Floats, sizes: Ints, activation: int, learning_rate: float, momentum: float,
+    upper_velocity: Floats, rates: Floats, sizes: Ints, activation: int, momentum: float,
     alpha: float, trace: Floats, uppers: Floats,
 ) -> None:  # fmt: skip
-    """Take one heavy-ball step a row of ``batches``: v = mu v - r gradient, w += v."""
+    """Take one heavy-ball step a row t of ``batches``: v = mu v - ``rates[t]`` gradient, w += v."""
     gram = len(offset) > 0
     if len(starts):
         features = sparse.dense(values, columns, starts, len(C))
@@ -86,7 +86,7 @@ def train(
             (C, velocity, step + alpha * C), (upper, upper_velocity, gradient),
             (scale[:1], scale[1:], alpha * scale[:1]),
         ):  # fmt: skip
-            v[...] = momentum * v - learning_rate * g / n
+            v[...] = momentum * v - rates[t] * g / n
             w += v
 
 
@@ -99,8 +99,8 @@ def _inverse(h: Floats, activation: int) -> Floats:
 
 def reverse(
     features: Floats, values: Floats, columns: Ints, starts: Ints, offset: Floats, y: Ints,
-    slots: Ints, batches: Ints, trace: Floats, uppers: Floats, sizes: Ints, activation: int,
-    learning_rate: float, momentum: float, alpha: float, E: Floats, V: Floats, share: Floats,
+    slots: Ints, batches: Ints, trace: Floats, uppers: Floats, rates: Floats, sizes: Ints,
+    activation: int, momentum: float, alpha: float, E: Floats, V: Floats, share: Floats,
     upper_adjoint: Floats, upper_direction: Floats, E_poison: Floats, V_poison: Floats,
     rows_out: Floats, columns_out: Floats,
 ) -> None:  # fmt: skip
@@ -110,7 +110,7 @@ def reverse(
         features = sparse.dense(values, columns, starts, len(E))
     for t in reversed(range(len(batches))):
         rows = np.array([i for i in batches[t] if i >= 0])
-        n, x, upper = len(rows), features[rows], uppers[t]
+        n, x, upper, learning_rate = len(rows), features[rows], uppers[t], rates[t]
         bias = dense.bias(upper, sizes, 0)
         if len(sizes) > 2:
             a = _inverse(trace[t, : n * sizes[1]].reshape(n, -1), activation) - bias

@@ -63,8 +63,8 @@ class Experiment:
     def model(self) -> MLPClassifier:
         """Return the untrained model."""
         return MLPClassifier(
-            self.hidden, "tanh", batch_size=1_000_000, learning_rate_init=self.learning_rate,
-            momentum=self.momentum, max_iter=self.steps,
+            self.hidden, "tanh", batch_size=1_000_000, learning_rate="constant",
+            learning_rate_init=self.learning_rate, momentum=self.momentum, max_iter=self.steps,
         )  # fmt: skip
 
     def error(self, data: Dataset, result: PoisonResult | None) -> float:

@@ -176,7 +176,8 @@ def test_square_finds_the_worst_corner(norm: str, share: float) -> None:
 def test_apgd_against_pgd_at_equal_steps(hidden: tuple[int, ...], norm: str) -> None:
     """As many successes at least, no less loss in the mean; a few paths end elsewhere."""
     x, y = blobs(90)
-    model = MLPClassifier(hidden, batch_size=16, max_iter=6).fit(x, y)
+    model = MLPClassifier(hidden, batch_size=16, learning_rate="constant", max_iter=6)
+    model.fit(x, y)
     for eps in (0.05, 0.2) if norm == "linf" else (0.2, 0.8):
         a, p = (
             craft(f"{name}[steps=40,norm={norm},eps={eps}]", model, x, y, TASK)

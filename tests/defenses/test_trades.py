@@ -84,7 +84,7 @@ def test_trades_trains_and_takes_only_pgd() -> None:
     spec = (
         "adv_training[loss=trades,epochs=12,batch_size=10,attack=pgd[eps=0.02,steps=2,keep=last]]"
     )
-    untrained = MLPClassifier((8,), learning_rate_init=0.1)
+    untrained = MLPClassifier((8,), learning_rate="constant", learning_rate_init=0.1)
     model = registry.make_defense(spec).fit(untrained, X, Y, task=TASK, seed=0)
     assert (model.predict(X) == Y).mean() > 0.9
     with pytest.raises(InputError, match="loss=trades steps by pgd, got attack=fgsm"):

@@ -69,7 +69,8 @@ def test_training_equals_its_twin_for_any_threads(
     X = RNG.random((n, 7)) * (RNG.random((n, 7)) < 0.4)
     rows, y, order = rows_of(X), RNG.integers(0, 3, n), RNG.permutation(n)
     expected, velocity = params.copy(), np.zeros_like(params)
-    step = (sizes, 0, 0.1, 0.9, 0.05)
+    rates = RNG.uniform(0.02, 0.2, -(-n // batch_size))
+    step = (sizes, 0, rates, 0.9, 0.05)
     total = sgd_twin.epoch(*rows, y, order, batch_size, expected, velocity, *step, 1)
     bits = set()
     for threads in (1, 2):

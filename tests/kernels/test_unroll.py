@@ -24,7 +24,8 @@ WHOLE = np.tile(np.arange(N), (3, 1))
 def test_training_and_its_derivative_equal_their_twins(
     hidden: tuple[int, ...], activation: int, form: str, batches: np.ndarray
 ) -> None:
-    sizes, setting = np.array([0, *hidden, K]), (activation, 0.3, 0.8, 0.5)
+    sizes = np.array([0, *hidden, K])
+    setting = np.array([0.3, 0.1, 0.4]), sizes, activation, 0.8, 0.5
     h, n_upper = int(sizes[1]), int(((sizes[:-1] + 1) * sizes[1:]).sum())
     X, y, X_val = RNG.random((N, D)), RNG.integers(0, K, N), RNG.random((5, D))
     X *= RNG.random((N, D)) < 0.6
@@ -42,7 +43,7 @@ def test_training_and_its_derivative_equal_their_twins(
         scale, upper = np.array([1.0, 0.0]), upper_0.copy()
         state = C, np.zeros_like(C), scale, upper, np.zeros_like(upper)
         trace, uppers = np.zeros((3, batches.shape[1] * sizes[1:].sum())), np.empty((3, n_upper))
-        module.train(*features, offset, y, batches, *state, sizes, *setting, trace, uppers)
+        module.train(*features, offset, y, batches, *state, *setting, trace, uppers)
         d_val, upper_adjoint = np.empty((5, h)), np.empty_like(upper)
         loss = module.validation_loss(
             features_val, offset_val, y[:5], scale[0], C, upper, sizes, activation, d_val,
@@ -53,7 +54,7 @@ def test_training_and_its_derivative_equal_their_twins(
         poison, rows, columns = np.zeros((2, p, h)), np.zeros((p, N)), np.zeros((p, len(C)))
         adjoints = E, E.copy(), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
         module.reverse(
-            *features, offset_back, y, slots, batches, trace, uppers, sizes, *setting, *adjoints,
+            *features, offset_back, y, slots, batches, trace, uppers, *setting, *adjoints,
         )  # fmt: skip
         found.append((np.array(loss), *state, trace, uppers, d_val, *adjoints))
     for ours, twin in zip(*found, strict=True):

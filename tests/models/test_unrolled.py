@@ -9,6 +9,7 @@ from helpers import blobs, small_mlp
 from fastadv import MLPClassifier
 from fastadv.errors import DivergenceError, InputError
 from fastadv.models import unrolled
+from fastadv.models.schedule import SCHEDULES
 from fastadv.protocols import Float64, PoisonObjective
 from fastadv.threads import map_chunks, set_threads
 
@@ -17,7 +18,8 @@ X_VAL, Y_VAL = blobs(12, seed=5)
 
 
 def small(**changes: object) -> MLPClassifier:
-    return small_mlp(learning_rate_init=0.2, **changes)
+    """A perceptron of which no two steps have the same rate."""
+    return small_mlp(**{"learning_rate": "linear", "learning_rate_init": 0.2, **changes})
 
 
 FORMS: tuple[unrolled.Form, ...] = ("gram", "dense", "sparse")
@@ -213,8 +215,9 @@ def test_nothing_that_comes_in_is_changed() -> None:
     np.testing.assert_array_equal(points, 0.5)
 
 
-def test_the_loss_follows_the_steps_of_fit() -> None:
-    model = small()
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_loss_follows_the_steps_of_fit(schedule: str) -> None:
+    model = small(learning_rate=schedule)
     loss, _ = model.poison_gradient(X, Y, np.array([0]), X[:12], Y[:12])
     p = model.fit(X, Y).predict_proba(X[:12])
     assert loss == pytest.approx(-np.log(p[np.arange(12), Y[:12]]).mean(), rel=1e-4)

@@ -1,7 +1,7 @@
 """The gradient of the loss after training to poison rows, by automatic differentiation.
 
-Full-batch heavy-ball descent on the mean cross-entropy, unrolled: what a user of JAX or PyTorch
-would write in place of `MLPClassifier.poison_objective`.
+Full-batch heavy-ball descent on the mean cross-entropy at a constant rate, unrolled: what a user of
+JAX or PyTorch would write in place of `MLPClassifier.poison_objective`.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Problem:
             (self.hidden,) if self.hidden else (),
             "tanh",
             batch_size=len(self.X),
+            learning_rate="constant",
             learning_rate_init=self.learning_rate,
             momentum=self.momentum,
             max_iter=self.steps,

@@ -21,7 +21,8 @@ from fastadv.threads import thread_count
 class Problem:
     """A training run: logistic hidden layers, softmax, heavy-ball momentum 0.9, float32.
 
-    Every runner starts from the same weights and draws its own order of the samples.
+    The rate is constant on every side. Every runner starts from the same weights and draws its own
+    order of the samples.
     """
 
     dataset: Dataset
@@ -35,6 +36,7 @@ class Problem:
         return MLPClassifier(
             self.hidden,
             batch_size=self.batch_size,
+            learning_rate="constant",
             learning_rate_init=self.learning_rate,
             max_iter=self.epochs,
         )

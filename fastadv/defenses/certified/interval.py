@@ -44,8 +44,7 @@ class Interval:
     epochs : int
         In place of the model's ``max_iter``. The paper trains 100 epochs, with Adam.
     batch_size : int
-        In place of the model's. The model's learning rate is kept, and falls to 0 over the last
-        third of the steps.
+        In place of the model's. The model's learning rate is kept, and how it falls.
     """
 
     eps: float = 0.1
@@ -79,7 +78,6 @@ class Interval:
             nonlocal step
             network = model.network()
             grown = min(step / max(self.ramp * n_steps, 1.0), 1.0)
-            rate = min(3.0 * (1.0 - step / n_steps), 1.0)
             step += 1
             clean = 1.0 - (1.0 - self.kappa) * grown
             absolute = np.abs(network.params)
@@ -90,11 +88,11 @@ class Interval:
                 logits, hidden = network.forward(part)
                 dlogits = np.empty_like(logits)
                 loss.cross_entropy(logits, labels, losses, dlogits)
-                dlogits *= np.float32(rate * clean)
+                dlogits *= np.float32(clean)
                 slope = network.backward(part, hidden, dlogits)
                 kernels.worst_case(
                     part, labels, np.full(n, self.eps * grown), *task.bounds, network.params,
-                    absolute, network.sizes, network.activation, rate * (1.0 - clean), slope, worst,
+                    absolute, network.sizes, network.activation, 1.0 - clean, slope, worst,
                 )  # fmt: skip
                 return slope, float(clean * losses.sum() + (1.0 - clean) * worst.sum())
 
