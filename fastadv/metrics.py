@@ -8,15 +8,13 @@ from collections.abc import Sequence
 _Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal
 
 
-def wilson_interval(successes: float, n: int) -> tuple[float, float]:
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a proportion (Wilson, JASA 1927).
 
     Parameters
     ----------
-    successes : float
-        From 0 to n. A mean over seeds need not be whole: each of the n images is then right in a
-        share of the seeds, which varies less than right or wrong, so the interval is on the safe
-        side. Counting every image once for every seed would be on the other.
+    successes : int
+        From 0 to n, of one run: the mean over several has the interval of `fastadv.runs`.
     n : int
         At least 1.
 

@@ -148,11 +148,6 @@ class Measure:
             samples = self._measure_evasion(context, row, clean[context.test_rows], model)
         else:
             samples = self._measure_training(context, row, clean)
-            if row.kind == "poisoning":
-                note = trust.not_adaptive(
-                    self.cell.attack, self.cell.defense, known=self.knows_region()
-                )
-                row.notes += [note] if note is not None else []
         samples |= self._measure_certified(context, row)
         flags = [
             trust.few_images(self.cell.defense, len(data.x_train), data.task),
@@ -198,6 +193,8 @@ class Measure:
                 samples["triggered"] = found.triggered
             if self.knows_region():
                 self._measure_unaware(context, row)
+            else:
+                row.notes += trust.not_adaptive(self.cell.attack, self.cell.defense)
             baseline = self.baseline_fit(context)
             if baseline is not None:
                 row.baseline_accuracy = _mean(self._evaluated(baseline, context).survives)

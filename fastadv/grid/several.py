@@ -125,9 +125,11 @@ def over_seeds(rows: Sequence[Row], folder: str | Path) -> list[Mean]:
 
 
 def _worst(rows: Sequence[Row], folder: Path) -> list[Mean]:
+    if len({row.seed for row in rows}) < 2:
+        return []
     groups: dict[tuple[str, str], list[tuple[Row, Answers]]] = {}
     for found in by_threat(rows):
-        case = survivors(found, folder) if len({row.seed for row in rows}) > 1 else None
+        case = survivors(found, folder)
         if case is not None and len(case.attacks) + len(case.missing) > 1:
             cases = groups.setdefault((case.threat, case.defense), [])
             cases.append((found[0], (case.ids, case.robust)))
@@ -142,9 +144,10 @@ def _worst(rows: Sequence[Row], folder: Path) -> list[Mean]:
 
 def _answers(row: Row, folder: Path) -> Answers | None:
     samples = read_samples(folder, row.id) or {}
-    if "sample_ids" not in samples or "robust" not in samples:
-        return None
-    return samples["sample_ids"], samples["robust"].astype(bool)
+    ids, right = samples.get("sample_ids"), samples.get("robust")
+    if ids is None or right is None or not ids.shape == right.shape == (row.n,):
+        return None  # files are data from outside
+    return ids, right.astype(bool)
 
 
 def _runs(answers: Sequence[Answers | None], accuracies: Sequence[float], n: int) -> Runs:

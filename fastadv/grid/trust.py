@@ -148,15 +148,17 @@ def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | No
     )
 
 
-def not_adaptive(attack: Choice, defense: Choice, known: bool) -> Flag | None:
-    """Return the note on a poisoning attack that does not know the defense (``known``)."""
-    if known or isinstance(defense.thing, NoDefense) or _base(attack.text) in CONTROLS:
-        return None
-    return Flag(
-        "not_adaptive",
-        "the poison was chosen without knowing the defense",
-        "an attacker who knows it may leave less: read the figure as an upper bound",
-    )
+def not_adaptive(attack: Choice, defense: Choice) -> list[Flag]:
+    """Return the note on a poisoning attack that does not know the defense; none needs none."""
+    if isinstance(defense.thing, NoDefense) or _base(attack.text) in CONTROLS:
+        return []
+    return [
+        Flag(
+            "not_adaptive",
+            "the poison was chosen without knowing the defense",
+            "an attacker who knows it may leave less: read the figure as an upper bound",
+        )
+    ]
 
 
 def few_images(defense: Choice, n_train: int, task: Task) -> Flag | None:

@@ -166,9 +166,10 @@ class _Answers:
 
 def _answers(run: Run, folder_a: Path, folder_b: Path) -> _Answers | str:
     """Return the answers of one run, or why there are none to compare."""
-    a, b = read_samples(folder_a, run[0].id), read_samples(folder_b, run[1].id)
-    if a is None or b is None:
-        return f"the samples of {'before' if a is None else 'after'} cannot be read"
+    a, b = read_samples(folder_a, run[0].id) or {}, read_samples(folder_b, run[1].id) or {}
+    for side, arrays in (("before", a), ("after", b)):
+        if not {"sample_ids", "y", "robust"} <= set(arrays):
+            return f"the samples of {side} cannot be read"
     in_a, in_b = _common_images(a["sample_ids"], b["sample_ids"])
     if len(in_a) == 0:
         return "not one test image in common"

@@ -43,15 +43,17 @@ def test_runs_on_the_same_images_on_their_own_and_without_samples(tmp_path: Path
     rows += [cell(store, s, ids + 10 * s, right[s], defense="some") for s in range(3)]
     rows += [cell(store, s, ids, right[s], defense="gone") for s in range(3)]
     (tmp_path / "cells" / "pgd-gone-1.npz").unlink()
+    rows += [cell(store, s, ids, right[s], defense="short") for s in range(3)]
+    np.savez(tmp_path / "cells" / "pgd-short-0.npz", sample_ids=ids, robust=right[0, :9])
     rows += [cell(store, 0, ids, right[0], defense="once")]
     found = over_seeds(rows, tmp_path)
     assert [(mean.defense, mean.n_images, mean.n_runs) for mean in found] == [
-        ("none", 300, 3), ("own", 900, 3), ("some", 300, 3), ("gone", 300, 3)
+        ("none", 300, 3), ("own", 900, 3), ("some", 300, 3), ("gone", 300, 3), ("short", 300, 3)
     ]  # fmt: skip
     expected = [
         Runs.on_shared_images(right), Runs.on_own_images(list(right)),
         Runs.on_images([ids, ids + 10, ids + 20], list(right)),
-        Runs.of_accuracies(right.mean(axis=1), 300),
+        *[Runs.of_accuracies(right.mean(axis=1), 300)] * 2,
     ]  # fmt: skip
     for mean, runs in zip(found, expected, strict=True):
         assert mean.value == pytest.approx(right.mean())
