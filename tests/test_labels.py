@@ -58,7 +58,7 @@ def test_evasion(name: str, labels: np.ndarray, plain: MLPClassifier) -> None:
         np.testing.assert_array_equal(found.success, wanted.success)
     aimed = attack.perturb(model, X, labels[Y], task=TASK, target=labels[(Y + 1) % 3])
     hit = model.predict(aimed.x_adv) == labels[(Y + 1) % 3]
-    np.testing.assert_array_equal(aimed.success, hit & ~aimed.misclassified)
+    np.testing.assert_array_equal(aimed.is_adv, hit & ~aimed.misclassified)
     with pytest.raises(InputError, match="the label 5 is not among the model's classes"):
         attack.perturb(model, X, np.full(len(X), 5), task=TASK)
 
