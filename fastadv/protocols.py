@@ -6,6 +6,7 @@ defense from outside fits in without inheriting from anything here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -13,8 +14,9 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.errors import InputError, at_least
+from fastadv.errors import InputError, at_least, require
 from fastadv.seeds import Stream
+from fastadv.specs import coerce
 from fastadv.threat import Threat
 
 Float32 = npt.NDArray[np.float32]
@@ -49,9 +51,12 @@ class Task:
     class_names: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        shape = tuple(self.image_shape)
-        if len(shape) not in (2, 3) or any(int(size) != size or size < 1 for size in shape):
-            raise InputError(f"image_shape has to be (height, width, channels), got {shape}")
+        given = self.image_shape
+        shape = tuple(given) if isinstance(given, Sequence | np.ndarray) else ()
+        if len(shape) not in (2, 3) or not all(
+            isinstance(n, int | np.integer) and n >= 1 for n in shape
+        ):
+            raise InputError(f"image_shape has to be (height, width, channels), got {given!r}")
         height, width, channels = (*shape, 1)[:3]
         if channels > 4 and width > 4 and (height <= 4 or height < width == channels):
             raise InputError(
@@ -61,7 +66,14 @@ class Task:
                 "become rows by X.transpose(0, 2, 3, 1).reshape(len(X), -1)"
             )
         object.__setattr__(self, "image_shape", (int(height), int(width), int(channels)))
+        object.__setattr__(self, "n_classes", coerce(self.n_classes, int, "n_classes"))
         at_least(2, n_classes=self.n_classes)
+        try:
+            low, high = (coerce(bound, float, "bounds") for bound in self.bounds)
+        except (TypeError, ValueError):
+            low = high = math.nan
+        require(low < high, "bounds has to be (low, high)", self.bounds)
+        object.__setattr__(self, "bounds", (low, high))
 
     @property
     def n_features(self) -> int:
@@ -93,6 +105,12 @@ class Task:
         if words and str(name).isdecimal() and int(name) < len(names):
             return int(name)
         raise InputError(f"there is no class {name}; they are {listed(names)}")
+
+
+def found_range(x: npt.NDArray[Any]) -> str:
+    """Return for a message what values there are, with all digits that tell them from others."""
+    low, high = x.min(), x.max()
+    return "NaN" if np.isnan(low) else f"values from {low!s} to {high!s}"
 
 
 def class_name(label: Any) -> str:

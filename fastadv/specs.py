@@ -7,12 +7,14 @@ Brackets nest, and a comma inside them does not split:
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -204,37 +206,102 @@ def describe(kind: Any) -> str:
     return " or ".join(describe(choice) for choice in choices)
 
 
-def coerce(raw: Any, kind: Any, where: str) -> Any:
-    """Turn the text (or the TOML value) ``raw`` into ``kind``.
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_FRACTION = re.compile(rf"\s*({_NUMBER})\s*(?:/\s*({_NUMBER})\s*)?", re.ASCII)
+
+
+def parse_number(text: str) -> float | None:
+    """Return the number that a text is, or None: ``0.1``, ``.1``, ``1.``, ``1e-3``, ``8/255``."""
+    match = _FRACTION.fullmatch(text)
+    if not match:
+        return None
+    below = float(match[2] or 1)
+    return float(match[1]) / below if below else None
+
+
+def coerce(raw: Any, kind: Any, where: str, *, strict: bool = False) -> Any:
+    """Turn the text (or the TOML value, or the argument) ``raw`` into ``kind``.
 
     Parameters
     ----------
     raw : object
-        As written: ``"0.05"``, ``"none"``, ``"128-64"``, or a value that has its type already.
+        As written: ``"0.05"``, ``"8/255"``, ``"none"``, ``"128-64"``, or a value that has its type
+        already, a NumPy scalar too.
     kind : type
         int, float, bool, str, a ``Literal``, ``tuple[int, ...]``, or a union of those.
     where : str
         What the error names: ``stadv: tau``.
+    strict : bool
+        No text for numbers, and no 10.0 for a whole number.
 
     Raises
     ------
     InputError
         If ``raw`` is not a ``kind``.
     """
-    value = raw
+    value = raw.item() if type(raw).__module__ == "numpy" and not getattr(raw, "ndim", 1) else raw
     choices = getattr(kind, "__args__", ())
-    if kind == tuple[int, ...]:
-        if isinstance(raw, str):
-            value = [] if raw.lower() == "none" else raw.split("-")
-    elif isinstance(raw, str) and raw.lower() == "none" and type(None) in choices:
-        return None
+    if isinstance(value, str) and not strict:
+        if kind == tuple[int, ...]:
+            value = [] if value.lower() == "none" else value.split("-")
+        elif value.lower() == "none" and type(None) in choices:
+            return None
+        elif float in (kind, *choices):
+            number = parse_number(value)
+            value = value if number is None else number
     try:
-        value = msgspec.convert(value, kind, strict=False)
+        value = msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError:
-        raise InputError(f"{where} has to be {describe(kind)}, got {raw!r}") from None
+        given = " ".join(repr(raw).split())
+        words = closest(value, _words(kind)) if isinstance(value, str) else ""
+        raise InputError(f"{where} has to be {describe(kind)}, got {given}{words}") from None
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where} has to be a finite number, got {raw!r}")
     return value
+
+
+def _words(kind: Any) -> list[str]:
+    """Return the texts that may be chosen."""
+    choices = getattr(kind, "__args__", ())
+    return [word for c in choices for word in ([c] if isinstance(c, str) else _words(c))]
+
+
+@functools.cache
+def written_kinds(owner: Any) -> dict[str, Any]:
+    """Return the types of the parameters, of a dataclass or function, that a spec can give."""
+    return {name: kind for name, kind in get_type_hints(owner).items() if _is_written(kind)}
+
+
+def _is_written(kind: Any) -> bool:
+    if get_origin(kind) in (Union, UnionType):
+        return all(map(_is_written, get_args(kind)))
+    plain = (int, float, bool, str, type(None), tuple[int, ...])
+    return kind in plain or get_origin(kind) is Literal
+
+
+def check_arguments(estimator: Any, owner: type) -> None:
+    """Raise InputError for a parameter of ``owner``'s constructor that is not of its type.
+
+    For scikit-learn's estimators, which keep what they are given as it is, and check it in `fit`.
+    """
+    for name, kind in written_kinds(owner.__init__).items():  # type: ignore[misc]
+        if hasattr(estimator, name):
+            coerce(getattr(estimator, name), kind, name, strict=True)
+
+
+class Checked:
+    """Base of the dataclasses whose fields are parameters: what a spec refuses they refuse, too.
+
+    A subclass with a ``__post_init__`` of its own begins it with this one. Numbers of NumPy become
+    Python's.
+    """
+
+    def __post_init__(self) -> None:
+        kinds = written_kinds(type(self))  # type: ignore[arg-type]
+        for field in fields(self):  # type: ignore[arg-type]
+            if field.name in kinds:
+                value = coerce(getattr(self, field.name), kinds[field.name], field.name)
+                object.__setattr__(self, field.name, value)
 
 
 def resolve(parameters: dict[str, Any], kinds: dict[str, Any], owner: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.protocols import Floats, Task
+from fastadv.protocols import Floats, Task, found_range
 
 
 def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:
@@ -32,8 +32,7 @@ def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:
     low, high = task.bounds
     if array.size and not (array.min() >= low and array.max() <= high):  # false for NaN too
         raise InputError(
-            f"{name} holds NaN or values outside [{low:g}, {high:g}] "
-            f"(from {array.min():g} to {array.max():g})"
+            f"{name} holds NaN or values outside [{low:g}, {high:g}]: {found_range(array)}"
         )
     return np.require(array, requirements=["C", "A", "W"])
 

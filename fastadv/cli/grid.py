@@ -125,9 +125,10 @@ def grid(
     console.say(f"results in {options.output} ({again} shows them again)")
     undone = [row.status for row in rows if row.status in ("failed", "timeout")]
     if undone:
-        longer = ", with a longer --timeout" if "timeout" in undone else ""
-        retry = f"{_again(fresh)} to retry them{longer}"
-        console.say(f"{len(undone)} of {len(rows)} cells failed; {retry}")
+        line = f"{len(undone)} of {len(rows)} cells failed, each for the reason that stands there"
+        if "timeout" in undone:
+            line += f"; {_again(fresh)} with a longer --timeout for those that took too long"
+        console.say(line)
     if gate is not None:
         from fastadv.report.folder import read_grid
 

@@ -131,7 +131,7 @@ def parse_duration(value: Any, where: str) -> float:
     >>> parse_duration("10m", "--timeout")
     600.0
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip().lower())
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smh]?)", str(value).strip().lower())
     if isinstance(value, bool) or not match or float(match[1]) == 0:
         raise InputError(f"{where} has to be a time such as 90, 90s, 10m or 1h, got {value!r}")
     return float(match[1]) * _UNITS[match[2]]

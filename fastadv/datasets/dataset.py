@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.protocols import Float32, Labels, Task, class_name, listed
+from fastadv.protocols import Float32, Labels, Task, class_name, found_range, listed
 from fastadv.specs import check_name
 
 PARTS = ("train", "val", "test")
@@ -145,12 +145,6 @@ class Dataset:
             )
         numbers: Labels = np.searchsorted(classes, y).astype(np.int64)
         return numbers
-
-
-def found_range(x: npt.NDArray[Any]) -> str:
-    """Return for a message what values there are, with all digits that tell them from others."""
-    low, high = x.min(), x.max()
-    return "NaN" if np.isnan(low) else f"values from {low!s} to {high!s}"
 
 
 def hash_arrays(arrays: dict[str, npt.NDArray[Any]]) -> str:

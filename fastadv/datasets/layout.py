@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.datasets.dataset import found_range
 from fastadv.errors import InputError
+from fastadv.protocols import found_range
 
 Channels = Literal["first", "last"]
 

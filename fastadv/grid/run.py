@@ -24,7 +24,7 @@ from fastadv.grid.stages import Context, Stage, kind_of
 from fastadv.grid.store import Row, Store
 from fastadv.grid.trust import flagged
 from fastadv.grid.workers import Finished, run_in_processes, run_inline
-from fastadv.specs import Spec, split_top_level
+from fastadv.specs import Spec, coerce, split_top_level
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
 
@@ -115,11 +115,18 @@ def run_grid(
     InputError
         Before any work, if something that was asked for makes no sense.
     """
+    jobs, timeout = coerce(jobs, int, "jobs"), coerce(timeout, float | None, "timeout")
     at_least(1, jobs=jobs)
     require(timeout is None or timeout > 0, "timeout has to be above 0 seconds", timeout)
+    if not isinstance(dataset, str | Path | Dataset):
+        raise InputError(f"dataset has to be a name, a path or a Dataset, got {_shown(dataset)}")
     name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
     n = DEFAULT_SAMPLES if samples is None else samples
-    grid = Grid.parse(_specs(attacks), _specs(defenses), name, model, n, seeds, seed)
+    grid = Grid.parse(
+        _specs("attacks", attacks), _specs("defenses", defenses), name,
+        coerce(model, str, "model"), coerce(n, int, "samples"), coerce(seeds, int, "seeds"),
+        coerce(seed, int, "seed"),
+    )  # fmt: skip
     data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
     if samples is None:
         grid = replace(grid, samples=min(n, len(data.x_test)))
@@ -143,8 +150,19 @@ def run_grid(
             told.stop()
 
 
-def _specs(given: str | Sequence[str]) -> Sequence[str]:
-    return split_top_level(given) if isinstance(given, str) else given
+def _specs(axis: str, given: Any) -> Sequence[str]:
+    if isinstance(given, str):
+        return split_top_level(given)
+    texts = list(given) if isinstance(given, Iterable) else [given]
+    for text in texts:
+        if not isinstance(text, str):
+            example = "pgd[eps=0.1]" if axis == "attacks" else "median[size=2]"
+            raise InputError(f"{axis} are texts such as {example!r}, got {_shown(text)}")
+    return texts
+
+
+def _shown(value: object) -> str:
+    return " ".join(repr(value).split())
 
 
 def _run(

@@ -40,11 +40,16 @@ def _blocked(key: str, needs: Needs, bad: Mapping[str, Finished]) -> Finished | 
     return None
 
 
+_AGAIN = "the same command tries it again"
+
+
 def _message(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if text and isinstance(error, InputError | DivergenceError):
         return text  # it says by itself what is wrong
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    # Of the machine, not of what was asked for: anything else would only fail again.
+    return f"{said} ({_AGAIN})" if isinstance(error, OSError | MemoryError) else said
 
 
 def run_inline(
@@ -190,7 +195,8 @@ def _wait(
                     worker.key = None
                 continue
             except EOFError:
-                died = f"{label}: its process ended with code {worker.process.exitcode}"
+                code = worker.process.exitcode
+                died = f"{label}: its process ended with code {code} ({_AGAIN})"
                 events.append(Finished(key, "failed", died))
         elif time.monotonic() >= worker.deadline:
             events.append(Finished(key, "timeout", f"{label}: stopped after {timeout:g} s"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -22,9 +23,10 @@ from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
 from fastadv.models.network import Ints, Network, Packed, layers_of, n_params
 from fastadv.models.rows import MOST, Rows, row_starts
-from fastadv.models.saved import OBJECT_CLASSES, opened
-from fastadv.models.schedule import SCHEDULES, Schedule, step_rates
+from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
+from fastadv.models.schedule import Schedule, step_rates
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
+from fastadv.specs import check_arguments
 from fastadv.threads import one_blas_thread, thread_count
 
 ACTIVATIONS = {"logistic": dense.LOGISTIC, "tanh": dense.TANH, "relu": dense.RELU}
@@ -256,16 +258,12 @@ class MLPClassifier(
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense."""
-        if self.activation not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise InputError(f"activation has to be one of {known}, got {self.activation!r}")
-        if self.learning_rate not in SCHEDULES:
-            known = ", ".join(SCHEDULES)
-            raise InputError(f"learning_rate has to be one of {known}, got {self.learning_rate!r}")
+        check_arguments(self, MLPClassifier)
         at_least(1, batch_size=self.batch_size, max_iter=self.max_iter)
         widths, rate = self.hidden_layer_sizes, self.learning_rate_init
-        positive = np.ndim(widths) == 1 and all(width >= 1 for width in widths)
-        require(positive, "hidden_layer_sizes has to hold positive widths", widths)
+        whole = np.ndim(widths) == 1 and all(isinstance(width, Integral) for width in widths)
+        positive = whole and all(width >= 1 for width in widths)
+        require(positive, "hidden_layer_sizes has to hold whole, positive widths", widths)
         require(0 < rate < math.inf, "learning_rate_init has to be above 0", rate)
         require(0 <= self.momentum < 1, "momentum has to be in [0, 1)", self.momentum)
         require(0 <= self.alpha < math.inf, "alpha has to be at least 0", self.alpha)
@@ -448,13 +446,12 @@ class MLPClassifier(
         if self.classes_.dtype.hasobject:
             raise InputError(OBJECT_CLASSES)
         parameters = self.get_params()
-        parameters["hidden_layer_sizes"] = [int(width) for width in self.hidden_layer_sizes]
-        if not isinstance(self.random_state, int | None):
+        if not isinstance(self.random_state, Integral | None):
             parameters["random_state"] = None
         with atomic_write(Path(path)) as stream:
             np.savez(
                 stream, model=np.array("MLPClassifier"),
-                parameters=np.array(json.dumps(parameters)),
+                parameters=parameters_text(parameters),
                 classes=self.classes_, sizes=self._sizes, weights=self._params,
                 loss_curve=np.array(self.loss_curve_),
             )  # fmt: skip

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
 
 OBJECT_CLASSES = "classes of type object cannot be saved; train on numbers or plain text"
+
+
+def parameters_text(parameters: dict[str, Any]) -> npt.NDArray[np.str_]:
+    """Return a constructor's parameters as JSON, the numbers of NumPy as Python's."""
+    return np.array(json.dumps(parameters, default=lambda value: value.tolist()))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,13 +12,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastadv.errors import DivergenceError, InputError
+from fastadv.errors import DivergenceError, InputError, require
 from fastadv.files import atomic_write
 from fastadv.kernels import svm
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
-from fastadv.models.saved import OBJECT_CLASSES, opened
+from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
 from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Float64, Floats, Pullback, Task
+from fastadv.specs import check_arguments
 from fastadv.threads import map_chunks
 
 TOLERANCE = 1e-8  # of the optimality conditions, in units of the margin
@@ -157,15 +157,11 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense."""
-        if not 0 < self.C < math.inf:
-            raise InputError(f"C has to be above 0, got {self.C}")
-        if self.kernel not in ("linear", "rbf"):
-            raise InputError(f"kernel has to be one of linear, rbf, got {self.kernel!r}")
-        if isinstance(self.gamma, str):
-            if self.gamma not in ("scale", "auto"):
-                raise InputError(f"gamma has to be scale, auto or a number, got {self.gamma!r}")
-        elif not 0 < self.gamma < math.inf:
-            raise InputError(f"gamma has to be above 0, got {self.gamma}")
+        check_arguments(self, SVC)
+        require(self.C > 0, "C has to be above 0", self.C)
+        require(
+            isinstance(self.gamma, str) or self.gamma > 0, "gamma has to be above 0", self.gamma
+        )
 
     def resolve(self, X: Floats) -> SVC:
         """Return an untrained copy whose gamma is the number that X (the clean set) makes of it."""
@@ -314,7 +310,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
             raise InputError(OBJECT_CLASSES)
         with atomic_write(Path(path)) as stream:
             np.savez(
-                stream, model=np.array("SVC"), parameters=np.array(json.dumps(self.get_params())),
+                stream, model=np.array("SVC"), parameters=parameters_text(self.get_params()),
                 classes=self.classes_, support=self.support_, vectors=self.support_vectors_,
                 dual=self.dual_coef_[0], bias=self.intercept_, gamma=np.array(self.gamma_),
                 training=np.array([self.kkt_violation_, self.n_iter_]),

@@ -164,7 +164,7 @@ def test_a_large_training_set_is_attacked_on_subsets() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ("labels=most", "labels has to be worst, random or a class"),
+        ("labels=most", "labels has to be a whole number or one of worst, random"),
         ("objective=8", "two classes such as 8-3"),
         ("objective=3-3", "two classes such as 8-3"),
         ("eps=0", "eps has to be above 0"),

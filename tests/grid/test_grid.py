@@ -17,7 +17,7 @@ from helpers import SMALL_MLP, TASK, write_npz
 
 from fastadv.datasets import load_dataset, share
 from fastadv.defenses.training.dpa import DPA
-from fastadv.errors import InputError
+from fastadv.errors import DivergenceError, InputError
 from fastadv.grid import measure, registry, stages, workers
 from fastadv.grid.none import NoAttack
 from fastadv.grid.registry import Entry
@@ -466,3 +466,11 @@ def test_specs_as_one_text_and_a_dataset_in_memory(dataset: str) -> None:
 def test_seeds_are_rows_of_their_own(dataset: str) -> None:
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], seeds=2, seed=4)
     assert [row.seed for row in rows] == [4, 4, 5, 5]
+
+
+def test_only_what_hangs_on_the_machine_is_said_to_be_tried_again() -> None:
+    again = "the same command tries it again"
+    for error in (OSError(28, "No space left"), MemoryError()):
+        assert workers._message(error).endswith(f"({again})")
+    for fault in (InputError("no such class"), DivergenceError("diverged"), TypeError("x")):
+        assert again not in workers._message(fault)

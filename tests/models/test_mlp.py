@@ -132,10 +132,21 @@ def test_divergence_names_the_learning_rate() -> None:
     [
         ({"activation": "sine"}, "one of logistic, tanh, relu"),
         ({"batch_size": 0}, "batch_size has to be at least 1"),
+        ({"batch_size": 10.0}, "batch_size has to be a whole number, got 10.0"),
+        ({"batch_size": "auto"}, "batch_size has to be a whole number, got 'auto'"),
+        ({"max_iter": 2.0}, "max_iter has to be a whole number, got 2.0"),
+        ({"max_iter": True}, "max_iter has to be a whole number, got True"),
+        ({"hidden_layer_sizes": (16.5,)}, "whole, positive widths, got"),
+        ({"hidden_layer_sizes": "16"}, "whole, positive widths, got 16"),
+        ({"learning_rate_init": "constant"}, "learning_rate_init has to be a number"),
+        ({"learning_rate_init": float("nan")}, "learning_rate_init has to be a finite number"),
+        ({"activation": "identity"}, "one of logistic, tanh, relu, got 'identity'"),
+        ({"activation": None}, "one of logistic, tanh, relu, got None"),
+        ({"alpha": None}, "alpha has to be a number, got None"),
         ({"momentum": 1.0}, r"momentum has to be in \[0, 1\)"),
         ({"learning_rate_init": -1.0}, "learning_rate_init has to be above 0"),
-        ({"hidden_layer_sizes": (0,)}, "positive widths"),
-        ({"hidden_layer_sizes": 5}, "positive widths, got 5"),
+        ({"hidden_layer_sizes": (0,)}, "whole, positive widths"),
+        ({"hidden_layer_sizes": 5}, "whole, positive widths, got 5"),
     ],
 )
 def test_bad_parameters(changes: dict[str, object], message: str) -> None:
@@ -198,6 +209,19 @@ def test_save_and_load(tmp_path: Path) -> None:
     for name, message in (("bad.npz", "not a saved"), ("none.npz", "there is no file")):
         with pytest.raises(InputError, match=message):
             MLPClassifier.load(tmp_path / name)
+
+
+def test_numbers_of_numpy_are_saved_as_they_are(tmp_path: Path) -> None:
+    given = {
+        "hidden_layer_sizes": np.array([5, 4]), "batch_size": np.int64(16), "max_iter": np.int32(2),
+        "learning_rate_init": np.float32(0.25), "alpha": np.float64(0.5), "random_state": np.int64(3),
+    }  # fmt: skip
+    model = MLPClassifier(**given).fit(X, Y)
+    model.save(tmp_path / "m.npz")
+    again = MLPClassifier.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(again.logits(X), model.logits(X))
+    plain = {"hidden_layer_sizes": (5, 4), "learning_rate_init": 0.25, "random_state": 3}
+    assert {key: again.get_params()[key] for key in plain} == plain
 
 
 def test_hidden_sums_are_what_the_activation_is_taken_of() -> None:

@@ -218,7 +218,7 @@ def test_gamma_is_resolved_once_on_the_clean_set() -> None:
         ({"C": 0.0}, "C has to be above 0"),
         ({"kernel": "poly"}, "kernel has to be one of linear, rbf"),
         ({"gamma": -1.0}, "gamma has to be above 0"),
-        ({"gamma": "large"}, "gamma has to be scale, auto or a number"),
+        ({"gamma": "large"}, "gamma has to be one of scale, auto or a number"),
     ],
 )
 def test_bad_parameters(changes: dict[str, object], message: str) -> None:

@@ -24,6 +24,7 @@ class InBall(Evasion):
     norm: Norm
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(0, eps=self.eps)
 
     def threat(self) -> Threat:

@@ -30,6 +30,7 @@ from fastadv.protocols import (
     Task,
 )
 from fastadv.seeds import Stream
+from fastadv.specs import Checked
 from fastadv.threads import go_on, map_chunks
 from fastadv.threat import Threat
 
@@ -38,7 +39,7 @@ CHUNK = 128  # samples a thread attacks at once: their images and gradients stay
 Details = dict[str, npt.NDArray[Any]]
 
 
-class Evasion(ABC):
+class Evasion(Checked, ABC):
     """Base of the evasion attacks here; a subclass is a frozen dataclass with its own `craft`."""
 
     name: ClassVar[str]
@@ -214,7 +215,7 @@ def _with_classes(model: Any, task: Task) -> Any:
     """Return a model that names its classes."""
     if hasattr(model, "classes_"):
         return model
-    if hasattr(model, "fit"):
+    if hasattr(model, "get_params"):  # of scikit-learn's kind: it would know them, were it trained
         raise InputError(f"{type(model).__name__} is not trained: call its fit first")
     return _Numbered(model, task.n_classes)
 

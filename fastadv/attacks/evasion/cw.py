@@ -64,6 +64,7 @@ class CW(Evasion):
     minimum_norm: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(0, kappa=self.kappa, budget=self.budget)
         at_least(1, steps=self.steps, search_steps=self.search_steps)
         require(self.initial_c > 0, "initial_c has to be above 0", self.initial_c)

@@ -52,6 +52,7 @@ class DeepFool(Evasion):
     minimum_norm: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(1, steps=self.steps)
         at_least(0, overshoot=self.overshoot, budget=self.budget)
 

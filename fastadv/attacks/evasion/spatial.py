@@ -53,6 +53,7 @@ class Spatial(Evasion):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 <= self.rotation <= 180, "rotation has to be from 0 to 180", self.rotation)
         at_least(0, translation=self.translation)
         at_least(1, samples=self.samples)

@@ -96,6 +96,7 @@ class StAdv(Evasion):
     reference: ClassVar[str] = "Xiao et al., ICLR 2018, arXiv 1801.02612, section 3"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(1, steps=self.steps)
         at_least(0, tau=self.tau, kappa=self.kappa, budget=self.budget, init=self.init)
         at_least(0, max_shift=self.max_shift)

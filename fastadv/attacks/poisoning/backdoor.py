@@ -50,8 +50,8 @@ class Backdoor(base.Poisoning):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         base.check_amount(self.fraction, self.points)
-        at_least(0, target=self.target)
         at_least(1, patch=self.patch)
 
     def threat(self) -> Threat:

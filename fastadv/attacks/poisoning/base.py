@@ -21,9 +21,10 @@ from fastadv.protocols import (
     Projection,
     Task,
 )
+from fastadv.specs import Checked
 
 
-class Poisoning:
+class Poisoning(Checked):
     """Base of the poisoning attacks here."""
 
     def evaluate(

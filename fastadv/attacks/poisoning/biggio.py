@@ -71,7 +71,7 @@ class Biggio(base.Poisoning):
         subsets.
     restarts : int
         Ascents, each from a start of its own; the one that does most harm is kept.
-    labels : str
+    labels : int or {"worst", "random"}
         Of the points: a class; ``random``, a wrong one for each; or ``worst``: as many ways as
         there are restarts, random labels first if there are more than two classes, then the
         classes in the order of the harm that their starts do to the validation loss. The ascent
@@ -105,7 +105,7 @@ class Biggio(base.Poisoning):
     steps: int | None = None
     step_size: float | None = None
     restarts: int = 2
-    labels: str = "worst"
+    labels: int | Literal["worst", "random"] = "worst"
     objective: str = "generic"
     passes: int = 0
     norm: Literal["l2", "linf"] = "l2"
@@ -121,15 +121,13 @@ class Biggio(base.Poisoning):
     needs: ClassVar[frozenset[str]] = frozenset({"poison_objective"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         base.check_amount(self.fraction, self.points)
         require(self.steps is None or self.steps >= 1, "steps has to be at least 1", self.steps)
         length = self.step_size
         require(length is None or length > 0, "step_size has to be above 0", length)
         require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
-        known = str(self.labels) in ("worst", "random") or str(self.labels).isdecimal()
-        require(known, "labels has to be worst, random or a class", self.labels)
         require(self.passes >= 0, "passes has to be at least 0", self.passes)
-        require(self.norm in ("l2", "linf"), "norm has to be l2 or linf", self.norm)
         require(self.eps is None or self.eps > 0, "eps has to be above 0", self.eps)
         require(self.subset_size >= 10, "subset_size has to be at least 10", self.subset_size)
         require(self.regions >= 1, "regions has to be at least 1", self.regions)
@@ -143,7 +141,7 @@ class Biggio(base.Poisoning):
         """Return None, or why the attack cannot run: training has to be differentiable."""
         if not hasattr(model, "poison_objective"):
             return "biggio needs a model with poison_objective"
-        named = [self.labels] if str(self.labels).isdecimal() else []
+        named = [self.labels] if isinstance(self.labels, int) else []
         return checks.no_such_class(task, *named, *Goal.classes(self.objective))
 
     def poison(
@@ -163,7 +161,7 @@ class Biggio(base.Poisoning):
         n_points = base.amount(self.fraction, self.points, len(problem.X))
         goal = Goal.parse(self.objective, problem.task)
         goal.check(problem.y_val, problem.task)
-        label = problem.task.label_of(self.labels) if str(self.labels).isdecimal() else None
+        label = problem.task.label_of(self.labels) if isinstance(self.labels, int) else None
 
         def room(start: Float64, labels: Labels) -> Feasible:
             away = away_from(problem.X, problem.y, labels)

@@ -57,6 +57,7 @@ class LabelFlip(base.Poisoning):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         base.check_amount(self.fraction, self.points)
         at_least(1, regions=self.regions)
 

@@ -112,7 +112,7 @@ def attack(
 
 PEERS = {"linear": linear_objective, "precomputed": precomputed_objective}
 
-_ATTACK = biggio.Biggio(points=1, labels="1", restarts=1, steps=50)
+_ATTACK = biggio.Biggio(points=1, labels=1, restarts=1, steps=50)
 
 
 def _fastadv(data: Dataset) -> Work:

@@ -15,6 +15,7 @@ from fastadv.kernels import loss
 from fastadv.models.base import certified_labels
 from fastadv.models.network import Network, add_up
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task
+from fastadv.specs import Checked
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
 
@@ -26,7 +27,7 @@ _MARGIN = 1.0 + 2e-5  # over eps, so that what float32 rounds to just beyond eps
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Checked):
     """Training on the loss of the worst logits that interval bounds allow, and their certificate.
 
     The certificate holds for images within the radius in Linf and within the range of a pixel, and
@@ -57,6 +58,7 @@ class Interval:
     reference: ClassVar[str] = "Gowal et al. 2018, arXiv 1810.12715, section 3"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 <= self.eps <= 1, "eps has to be from 0 to 1", self.eps)
         require(0 <= self.kappa <= 1, "kappa has to be from 0 to 1", self.kappa)
         require(0 <= self.ramp <= 1, "ramp has to be from 0 to 1", self.ramp)

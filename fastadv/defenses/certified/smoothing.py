@@ -17,6 +17,7 @@ from fastadv.kernels import smooth as kernels
 from fastadv.models.base import DifferentiableModel, certified_labels
 from fastadv.models.times import Times
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Pullback, Task
+from fastadv.specs import Checked
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
 
@@ -25,7 +26,7 @@ _LEAST = np.float32(1e-30)  # of a probability, before its logarithm
 
 
 @dataclass(frozen=True)
-class Smoothing:
+class Smoothing(Checked):
     """Training under Gaussian noise, the majority vote under it, and the vote's certificate.
 
     Attacks meet a vote of ``draws`` fixed draws that they know, through the gradient of the mean
@@ -59,6 +60,7 @@ class Smoothing:
     reference: ClassVar[str] = "Cohen, Rosenfeld and Kolter, ICML 2019, arXiv 1902.02918, section 3"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.sigma > 0, "sigma has to be above 0", self.sigma)
         at_least(0, radius=self.radius)
         at_least(1, n0=self.n0, n=self.n, draws=self.draws)

@@ -10,10 +10,11 @@ import numpy as np
 from fastadv.defenses.preprocessors.base import PreprocessedModel
 from fastadv.errors import require
 from fastadv.protocols import Floats, Model, Pullback, Task
+from fastadv.specs import Checked
 
 
 @dataclass(frozen=True)
-class BitDepth:
+class BitDepth(Checked):
     """Rounding to 2^bits grey levels; attacked through the identity, its own gradient being 0.
 
     Parameters
@@ -28,6 +29,7 @@ class BitDepth:
     reference: ClassVar[str] = "Xu, Evans and Qi, NDSS 2018, arXiv 1704.01155, section III.A"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(1 <= self.bits <= 16, "bits has to be from 1 to 16", self.bits)
 
     def wrap(self, model: Model, *, task: Task) -> Model:

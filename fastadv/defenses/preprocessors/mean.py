@@ -11,10 +11,11 @@ from fastadv.defenses.preprocessors.base import PreprocessedModel
 from fastadv.errors import at_least
 from fastadv.kernels import filters
 from fastadv.protocols import Floats, Model, Pullback, Task
+from fastadv.specs import Checked
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mean(Checked):
     """Blur by the mean of a window whose border is repeated; linear, its gradient exact.
 
     Parameters
@@ -29,6 +30,7 @@ class Mean:
     reference: ClassVar[str] = "Li and Li, ICCV 2017, arXiv 1612.07767"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(2, size=self.size)
 
     def wrap(self, model: Model, *, task: Task) -> Model:

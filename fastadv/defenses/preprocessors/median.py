@@ -11,10 +11,11 @@ from fastadv.defenses.preprocessors.base import PreprocessedModel
 from fastadv.errors import at_least
 from fastadv.kernels import filters
 from fastadv.protocols import Floats, Model, Pullback, Task
+from fastadv.specs import Checked
 
 
 @dataclass(frozen=True)
-class Median:
+class Median(Checked):
     """Spatial smoothing by the median of a window; its gradient goes to the pixel that was taken.
 
     Parameters
@@ -30,6 +31,7 @@ class Median:
     reference: ClassVar[str] = "Xu, Evans and Qi, NDSS 2018, arXiv 1704.01155, section III.B"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(2, size=self.size)
 
     def wrap(self, model: Model, *, task: Task) -> Model:

@@ -10,11 +10,12 @@ import numpy as np
 from fastadv.defenses.sanitizers.neighbors import nearest_others
 from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import Floats, Labels, Mask, Task
+from fastadv.specs import Checked
 from fastadv.threads import one_blas_thread
 
 
 @dataclass(frozen=True)
-class KNNRelabel:
+class KNNRelabel(Checked):
     """Relabel a training image whose nearest neighbours agree on another label.
 
     Parameters
@@ -38,6 +39,7 @@ class KNNRelabel:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(1, neighbors=self.neighbors, components=self.components)
         require(0 < self.eta <= 1, "eta has to be above 0 and at most 1", self.eta)
 

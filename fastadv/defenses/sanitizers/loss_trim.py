@@ -12,10 +12,11 @@ from fastadv.defenses.sanitizers.short import shortened
 from fastadv.errors import at_least, require
 from fastadv.models.base import cross_entropies
 from fastadv.protocols import Floats, Labels, Mask, Model, Task
+from fastadv.specs import Checked
 
 
 @dataclass(frozen=True)
-class LossTrim:
+class LossTrim(Checked):
     """TRIM: alternate between a fit and the choice of the n rows of least loss under it.
 
     The paper's algorithm, for linear regression, starts from n random rows and ends when the loss
@@ -47,6 +48,7 @@ class LossTrim:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             0 < self.fraction <= 0.5, "fraction has to be above 0 and at most 0.5", self.fraction
         )

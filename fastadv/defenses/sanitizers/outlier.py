@@ -10,6 +10,7 @@ import numpy as np
 from fastadv.defenses.sanitizers.neighbors import distances, nearest_others, with_squares
 from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import Float32, Floats, Labels, Mask, Task
+from fastadv.specs import Checked
 from fastadv.threads import map_chunks, one_blas_thread
 
 _CHUNK = 1024  # images that a thread judges at once
@@ -17,7 +18,7 @@ _HALVINGS = 10  # of the way from an accepted image to one that is not
 
 
 @dataclass(frozen=True)
-class Outlier:
+class Outlier(Checked):
     """Drop an image whose k-th nearest neighbour within its class is far for that class.
 
     A class's threshold is a quantile of the scores of trusted images of that class, each scored by
@@ -43,6 +44,7 @@ class Outlier:
     reference: ClassVar[str] = "Paudice et al., 2018, arXiv 1802.03041, section 4"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(1, neighbors=self.neighbors)
         require(0 < self.keep <= 1, "keep has to be above 0 and at most 1", self.keep)
 

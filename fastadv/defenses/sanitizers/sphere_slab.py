@@ -9,12 +9,13 @@ import numpy as np
 
 from fastadv.errors import InputError, require
 from fastadv.protocols import Float64, Floats, Labels, Mask, Task
+from fastadv.specs import Checked
 
 _ROUNDS = 20  # of projections onto ball, slab and box in turn
 
 
 @dataclass(frozen=True)
-class SphereSlab:
+class SphereSlab(Checked):
     """Keep x under y where |x - mu_y| <= r_y and |<x - mu_y, v_y>| <= s_y.
 
     mu_y is the mean of class y, v_y the direction from the mean over the other classes' means to
@@ -43,6 +44,7 @@ class SphereSlab:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 < self.keep <= 1, "keep has to be above 0 and at most 1", self.keep)
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:

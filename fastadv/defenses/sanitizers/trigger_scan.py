@@ -11,6 +11,7 @@ from fastadv.defenses.sanitizers.short import shortened
 from fastadv.errors import at_least, require
 from fastadv.models.base import class_columns
 from fastadv.protocols import Float64, Floats, Labels, Mask, Task
+from fastadv.specs import Checked
 from fastadv.threads import one_blas_thread
 
 _RIDGE = 0.01  # of the mean variance, so that a feature that never varies does not blow up
@@ -20,7 +21,7 @@ _LEAST = 8  # rows of a class in which populations can be told apart
 
 
 @dataclass(frozen=True)
-class TriggerScan:
+class TriggerScan(Checked):
     """Drop the smaller of two populations of a class, where the class clearly consists of two.
 
     A model is trained on the set as it came. What its last hidden layer sums up for the images of a
@@ -55,6 +56,7 @@ class TriggerScan:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.separation > 0, "separation has to be above 0", self.separation)
         require(-1 <= self.silhouette <= 1, "silhouette has to be in [-1, 1]", self.silhouette)
         at_least(1, epochs=self.epochs)

@@ -16,6 +16,7 @@ from fastadv.models.mlp import BatchGradient
 from fastadv.models.network import add_up
 from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
+from fastadv.specs import Checked
 from fastadv.threads import map_chunks
 
 _CHUNK = 64  # of a batch that each thread attacks
@@ -23,7 +24,7 @@ _LEAST = np.float32(1e-30)  # of a probability, before its logarithm
 
 
 @dataclass(frozen=True)
-class AdversarialTraining:
+class AdversarialTraining(Checked):
     """Descent on the loss of attacked images, the attack made against the model as it stands.
 
     On MNIST the default, on 784-128-10, leaves 97.6 % of clean images right and 84.6 % under the
@@ -57,6 +58,7 @@ class AdversarialTraining:
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         if not isinstance(self.attack, EvasionAttack):
             raise InputError("attack has to be an evasion attack, such as pgd[eps=0.1,steps=5]")

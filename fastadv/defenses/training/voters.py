@@ -14,10 +14,11 @@ from fastadv import threat
 from fastadv.errors import at_least, require
 from fastadv.models.voting import VotingModel
 from fastadv.protocols import Float32, Task
+from fastadv.specs import Checked
 from fastadv.threat import Threat
 
 
-class Voters:
+class Voters(Checked):
     """Base of the defenses by vote; a subclass is a frozen dataclass with fields of these names."""
 
     name: ClassVar[str]
@@ -27,6 +28,7 @@ class Voters:
     budget: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0 <= self.blur < math.inf, "blur has to be at least 0", self.blur)
         at_least(1, budget=self.budget)
 
