@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import numba
@@ -51,8 +51,6 @@ def set_threads(n: int) -> None:
     """Use ``n`` threads from now on; no result depends on it."""
     global _threads
     _threads = n
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(n, most))
     _pool.cache_clear()
 
 
@@ -95,19 +93,90 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class _OneBlasThread:
+    """BLAS at one thread from the first that asks for it until the last one has done."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._limit = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._holders == 0:
+                self._limit.enter_context(_blas().limit(limits=1, user_api="blas"))
+            self._holders += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                self._limit.close()
+
+    def after_fork(self) -> None:
+        """Take a lock of this process; what other threads of the parent held stays held."""
+        self._lock = threading.Lock()
+
+
+_one_blas_thread = _OneBlasThread()
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
     """Hold BLAS at one thread: ours run side by side, and its own would change the bits."""
-    with _blas().limit(limits=1, user_api="blas"):
-        yield
+    return _one_blas_thread
+
+
+_numba_is_busy = threading.Lock()  # with the training of one Python thread
+_numba_is_lost = False  # its threads were the parent's, which fork does not copy
+
+
+def _after_fork() -> None:
+    """Forget in a forked process what only its parent has: threads, and locks that those hold."""
+    global _numba_is_busy, _numba_is_lost
+    _numba_is_busy = threading.Lock()
+    _one_blas_thread.after_fork()
+    _pool.cache_clear()
+    try:
+        numba.threading_layer()  # type: ignore[attr-defined]
+    except ValueError:
+        return  # not started yet: this process starts its own
+    _numba_is_lost = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def numba_threads() -> Iterator[int]:
+    """Yield how many threads a kernel with prange may use within the block, and set them so.
+
+    It is 1, for which such a kernel has to call its tasks itself, where Numba's threads would abort
+    or hang: in a process that was forked after they had been started, and in a Python thread while
+    another one uses them. No result depends on the number.
+    """
+    n = thread_count()
+    if n == 1 or _numba_is_lost or in_pool() or not _numba_is_busy.acquire(blocking=False):
+        yield 1
+        return
+    try:
+        # Numba keeps the number for each Python thread.
+        before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(n, most))
+        try:
+            yield n
+        finally:
+            numba.set_num_threads(before)
+    finally:
+        _numba_is_busy.release()
 
 
 def map_chunks(work: Callable[[int, int], T], n: int, chunk: int) -> list[T]:
     """Call ``work(start, stop)`` on consecutive chunks of ``n`` items; results in their order.
 
     The chunks are the same for any number of threads. ``work`` has to spend its time in kernels
-    that release the GIL, and must not call one with prange. If such a ``work`` itself asks
-    for chunks, they run one after another: the pool's threads must not wait for the pool.
+    that release the GIL. If it asks for chunks itself, they run one after another: the pool's
+    threads must not wait for the pool.
     """
     go_on()
     bounds = [(start, min(start + chunk, n)) for start in range(0, n, chunk)]

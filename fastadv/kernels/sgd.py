@@ -252,51 +252,80 @@ def _transpose_piece(values, columns, starts, rows, batch_size, k, t_values, t_r
         sparse.transpose(values, columns, starts, chosen, t_values, t_rows, t_starts)
 
 
+@exact_kernel
+def _task(
+    k, phase, n, X, values, columns, starts, y, rows, n_next, batch_size, params, velocity, sizes,
+    activation, learning_rate, momentum, alpha, piece, t_values, t_rows, t_starts, x, labels, sums,
+    hidden, deltas, logits, dlogits, losses, d, first_w, first_v, scratch,
+):  # fmt: skip
+    """Run task ``k`` of the ``n`` of a phase.
+
+    ``piece`` is the first of the batch ``rows``, which ``n_next`` rows follow.
+    """
+    m = rows.size
+    if phase == _TRANSPOSE:
+        _transpose_piece(
+            values, columns, starts, rows, batch_size, k, t_values[k], t_rows[k], t_starts[k]
+        )
+    elif phase == _FIRST and starts.size > 0:
+        _first_sparse(
+            t_values[piece:], t_rows[piece:], t_starts[piece:], m, first_w[k],
+            _panel_bias(params, sizes, k, first_w[k]), sums[k],
+        )  # fmt: skip
+    elif phase == _STEP:
+        _step_task(
+            t_values[piece:], t_rows[piece:], t_starts[piece:], x, m, hidden, deltas, dlogits,
+            d, first_w, first_v, params, velocity, sizes, learning_rate, momentum, alpha, k, n,
+            scratch[k],
+        )  # fmt: skip
+        if starts.size > 0 and n_next > 0:
+            following = piece + _over(batch_size, PIECE)
+            _first_sparse(
+                t_values[following:], t_rows[following:], t_starts[following:], n_next,
+                first_w[k], _panel_bias(params, sizes, k, first_w[k]), sums[k],
+            )  # fmt: skip
+    else:
+        a, b = k * m // n, (k + 1) * m // n
+        if phase == _FIRST:
+            bias = dense.bias(params, sizes, 0)
+            _first_dense(X, rows[a:b], first_w[0], bias, x[a:b], sums[0, a:b])
+        else:
+            size = hidden.size // labels.size * m
+            _upper_layers(
+                y, rows, params, sizes, activation, a, b, labels, sums, hidden[:size],
+                deltas[:size], logits[:m], dlogits[:m], losses, d,
+            )  # fmt: skip
+
+
 @parallel_kernel
 def _side_by_side(
     phase, n, X, values, columns, starts, y, rows, n_next, batch_size, params, velocity, sizes,
     activation, learning_rate, momentum, alpha, piece, t_values, t_rows, t_starts, x, labels, sums,
     hidden, deltas, logits, dlogits, losses, d, first_w, first_v, scratch,
 ):  # fmt: skip
-    """Run the ``n`` tasks of a phase. All phases in one prange: each costs seconds to compile.
-
-    ``piece`` is the first of the batch ``rows``, which ``n_next`` rows follow.
-    """
+    """Run the ``n`` tasks of a phase. All phases in one prange: each costs seconds to compile."""
     for i in prange(n):
         k = np.int64(i)  # prange counts unsigned, for which every callee would be compiled again
-        m = rows.size
-        if phase == _TRANSPOSE:
-            _transpose_piece(
-                values, columns, starts, rows, batch_size, k, t_values[k], t_rows[k], t_starts[k]
-            )
-        elif phase == _FIRST and starts.size > 0:
-            _first_sparse(
-                t_values[piece:], t_rows[piece:], t_starts[piece:], m, first_w[k],
-                _panel_bias(params, sizes, k, first_w[k]), sums[k],
-            )  # fmt: skip
-        elif phase == _STEP:
-            _step_task(
-                t_values[piece:], t_rows[piece:], t_starts[piece:], x, m, hidden, deltas, dlogits,
-                d, first_w, first_v, params, velocity, sizes, learning_rate, momentum, alpha, k, n,
-                scratch[k],
-            )  # fmt: skip
-            if starts.size > 0 and n_next > 0:
-                following = piece + _over(batch_size, PIECE)
-                _first_sparse(
-                    t_values[following:], t_rows[following:], t_starts[following:], n_next,
-                    first_w[k], _panel_bias(params, sizes, k, first_w[k]), sums[k],
-                )  # fmt: skip
-        else:
-            a, b = k * m // n, (k + 1) * m // n
-            if phase == _FIRST:
-                bias = dense.bias(params, sizes, 0)
-                _first_dense(X, rows[a:b], first_w[0], bias, x[a:b], sums[0, a:b])
-            else:
-                size = hidden.size // labels.size * m
-                _upper_layers(
-                    y, rows, params, sizes, activation, a, b, labels, sums, hidden[:size],
-                    deltas[:size], logits[:m], dlogits[:m], losses, d,
-                )  # fmt: skip
+        _task(
+            k, phase, n, X, values, columns, starts, y, rows, n_next, batch_size, params, velocity,
+            sizes, activation, learning_rate, momentum, alpha, piece, t_values, t_rows, t_starts, x,
+            labels, sums, hidden, deltas, logits, dlogits, losses, d, first_w, first_v, scratch,
+        )  # fmt: skip
+
+
+@exact_kernel
+def _one_by_one(
+    phase, n, X, values, columns, starts, y, rows, n_next, batch_size, params, velocity, sizes,
+    activation, learning_rate, momentum, alpha, piece, t_values, t_rows, t_starts, x, labels, sums,
+    hidden, deltas, logits, dlogits, losses, d, first_w, first_v, scratch,
+):  # fmt: skip
+    """Run the ``n`` tasks of a phase in the calling thread, without Numba's threads."""
+    for k in range(n):
+        _task(
+            k, phase, n, X, values, columns, starts, y, rows, n_next, batch_size, params, velocity,
+            sizes, activation, learning_rate, momentum, alpha, piece, t_values, t_rows, t_starts, x,
+            labels, sums, hidden, deltas, logits, dlogits, losses, d, first_w, first_v, scratch,
+        )  # fmt: skip
 
 
 @exact_kernel
@@ -311,7 +340,7 @@ def epoch(
     X is given either dense, with empty ``starts``, or by its non-zeros (see `sparse`), and is then
     (0, d). Returns the sum over samples of the cross-entropy before each step, as float64; the
     penalty ``alpha`` |W|^2 / (2 batch) is not counted in it. The number of ``threads`` decides on the
-    panels, not on any bit.
+    panels, not on any bit; with one, Numba's threads are neither started nor called.
     """
     kind, is_sparse = params.dtype, starts.size > 0
     first_w, first_v = dense.weights(params, sizes, 0), dense.weights(velocity, sizes, 0)
@@ -356,11 +385,16 @@ def epoch(
                 n = tasks
             else:
                 n = _over(rows.size, block)
-            _side_by_side(
+            arguments = (
                 phase, n, X, values, columns, starts, y, rows,
                 min(max(group.size - last, 0), batch_size), batch_size, params, velocity, sizes,
-                activation, rate, momentum, alpha, max(batch, 0) * pieces, t_values, t_rows, t_starts, x, labels, sums, hidden, deltas, logits, dlogits, losses, d, w, v, scratch,
+                activation, rate, momentum, alpha, max(batch, 0) * pieces, t_values, t_rows,
+                t_starts, x, labels, sums, hidden, deltas, logits, dlogits, losses, d, w, v, scratch,
             )  # fmt: skip
+            if threads == 1:
+                _one_by_one(*arguments)
+            else:
+                _side_by_side(*arguments)
             if phase == _UPPER:
                 loss += _total(losses, rows.size)
     if is_sparse:

@@ -27,7 +27,7 @@ from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
 from fastadv.models.schedule import Schedule, step_rates
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
 from fastadv.specs import check_arguments
-from fastadv.threads import one_blas_thread, thread_count
+from fastadv.threads import numba_threads, one_blas_thread
 
 ACTIVATIONS = {"logistic": dense.LOGISTIC, "tanh": dense.TANH, "relu": dense.RELU}
 Activation = Literal["logistic", "tanh", "relu"]
@@ -244,11 +244,11 @@ class MLPClassifier(
     def _descend(
         self, rows: Rows, columns: Labels, order: Ints, rates: Float32, velocity: Float32
     ) -> float:
-        with one_blas_thread():
+        with one_blas_thread(), numba_threads() as n_threads:
             total = sgd.epoch(
                 *rows, columns, order, min(self.batch_size, len(order)), self._params, velocity,
                 self._sizes, ACTIVATIONS[self.activation], rates, np.float32(self.momentum),
-                np.float32(self.alpha), thread_count(),
+                np.float32(self.alpha), n_threads,
             )  # fmt: skip
         self._packed.changed()
         return float(total)
