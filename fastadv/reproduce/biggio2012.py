@@ -2,7 +2,7 @@
 
 100 images to train on, 500 to attack by, C = 1, 10 splits; the test set is every test image of the
 two digits. Of "7v1" the 7 is attacked: points start as training images of it, under the label 1.
-The attack is `biggio[points=k,labels=1]`, k points moved together; `label_flip[points=k]` adds as
+The attack is there `biggio[points=k,labels=1]`, k points moved together; `label_flip[points=k]` adds as
 many training images under the other label and leaves them as they are.
 """
 
@@ -69,6 +69,7 @@ def run(tell: Tell = lambda *_: None, splits: int = SPLITS) -> list[Pair]:
     """
     out = []
     for number, name in enumerate(PAIRS):
+        label = name.rpartition("-")[2]
         errors, images = np.empty((2, splits, MOST_POINTS + 1)), []
         for split in range(splits):
             tell(name.replace("-", "v"), number * splits + split, len(PAIRS) * splits)
@@ -76,7 +77,7 @@ def run(tell: Tell = lambda *_: None, splits: int = SPLITS) -> list[Pair]:
             errors[:, split, 0] = test_error(data, data.x_train, data.y_train)
             for points in range(1, MOST_POINTS + 1):
                 for kind, text in enumerate(
-                    (f"biggio[points={points},labels=1]", f"label_flip[points={points}]")
+                    (f"biggio[points={points},labels={label}]", f"label_flip[points={points}]")
                 ):
                     result = make("attack", text).poison(
                         SVC(), data.x_train, data.y_train, data.x_val, data.y_val,
