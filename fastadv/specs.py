@@ -293,8 +293,21 @@ class Checked:
     """Base of the dataclasses whose fields are parameters: what a spec refuses they refuse, too.
 
     A subclass with a ``__post_init__`` of its own begins it with this one. Numbers of NumPy become
-    Python's.
+    Python's. What would have no effect is refused: `no_part`.
     """
+
+    def no_part(self, why: str, *names: str) -> None:
+        """Raise InputError for a parameter that is not at its default though it has no part."""
+        for name in names:
+            reason = self.unused(name, why)
+            if reason is not None:
+                raise InputError(reason)
+
+    def unused(self, name: str, why: str) -> str | None:
+        """Return what is to be said of a parameter without a part, if it is not at its default."""
+        default = next((f.default for f in fields(self) if f.name == name), None)  # type: ignore[arg-type]
+        value = getattr(self, name, default)
+        return None if value == default else f"{name}={format_value(value)} has no part: {why}"
 
     def __post_init__(self) -> None:
         kinds = written_kinds(type(self))  # type: ignore[arg-type]

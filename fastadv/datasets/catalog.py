@@ -123,6 +123,8 @@ def _draw_subsets(parts: dict[str, Part], narrowing: dict[str, Any], owner: str)
     split = narrowing.get("split", 0)
     if split < 0:
         raise InputError(f"{owner}: split={split}, but it has to be 0 or more")
+    if split and not any(name in narrowing for name in PARTS):
+        raise InputError(f"{owner}: split={split} is another draw, of train=, val= or test= images")
     drawn = dict(parts)
     for name in (name for name in PARTS if name in narrowing):
         part, size = parts[name], narrowing[name]

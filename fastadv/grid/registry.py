@@ -140,6 +140,9 @@ def make(what: str, text: str, **defaults: Any) -> Any:
         made = cls(**resolve(given, kinds, spec.name), **nested)
         if hasattr(made, "check_parameters"):  # an estimator's constructor checks nothing
             made.check_parameters()
+        reason = made.without_effect() if hasattr(made, "without_effect") else None
+        if reason is not None:
+            raise InputError(reason)
         return made
     except InputError as error:
         message = str(error)

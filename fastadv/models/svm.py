@@ -163,6 +163,12 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
             isinstance(self.gamma, str) or self.gamma > 0, "gamma has to be above 0", self.gamma
         )
 
+    def without_effect(self) -> str | None:
+        """Return None, or which parameter has no part in training, as `fit` does not mind."""
+        if self.kernel == "linear" and self.gamma != "scale":
+            return f"gamma={self.gamma} has no part: it is for kernel=rbf"
+        return None
+
     def resolve(self, X: Floats) -> SVC:
         """Return an untrained copy whose gamma is the number that X (the clean set) makes of it."""
         self.check_parameters()

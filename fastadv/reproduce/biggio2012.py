@@ -2,8 +2,8 @@
 
 100 images to train on, 500 to attack by, C = 1, 10 splits; the test set is every test image of the
 two digits. Of "7v1" the 7 is attacked: points start as training images of it, under the label 1.
-The attack is there `biggio[points=k,labels=1]`, k points moved together; `label_flip[points=k]` adds as
-many training images under the other label and leaves them as they are.
+The attack is then `biggio[points=k,labels=1]`, k points moved together; `label_flip[points=k]` adds
+as many training images under the other label and leaves them as they are.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ def test_parts_and_splits_are_drawn_on_their_own(npz):
 
 def test_the_pools_do_not_depend_on_the_split(npz):
     path = npz()  # without x_val, so that images are held out
-    assert_same(load_dataset(str(path)), load_dataset(f"{path}[split=5]"))
+    whole = "train=55,val=5,test=30"  # all that there are
+    assert_same(load_dataset(str(path)), load_dataset(f"{path}[{whole},split=5]"))
 
 
 def test_name_is_canonical(npz):
@@ -177,6 +178,8 @@ def test_stratified(counts, share, at_least):
         ("classes=a-b", "classes has to be whole numbers joined by '-', got 'a-b'"),
         ("train=many", "train has to be a whole number, got 'many'"),
         ("split=-1", "split=-1, but it has to be 0 or more"),
+        ("split=3", "split=3 is another draw, of train=, val= or test= images"),
+        ("classes=0-2,split=3", "split=3 is another draw, of train="),
         ("tran=5", "no parameter 'tran'; did you mean train?"),
     ],
 )

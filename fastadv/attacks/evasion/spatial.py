@@ -57,6 +57,8 @@ class Spatial(Evasion):
         require(0 <= self.rotation <= 180, "rotation has to be from 0 to 180", self.rotation)
         at_least(0, translation=self.translation)
         at_least(1, samples=self.samples)
+        if self.method == "grid":
+            self.no_part("it is for method=random", "samples")
 
     def threat(self) -> Threat:
         """Return the largest angle and shift."""

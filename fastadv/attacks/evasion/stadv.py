@@ -102,8 +102,9 @@ class StAdv(Evasion):
         at_least(0, max_shift=self.max_shift)
         if self.tau is None and self.search is False:
             raise InputError("search=false needs a tau; the paper's is 0.05")
-        if self.max_shift is not None and (self.tau is not None or self.kappa):
-            raise InputError("max_shift bounds the flow itself: tau and kappa have no part in it")
+        if self.max_shift is not None:
+            why = "max_shift bounds the flow itself, and the largest loss within is kept"
+            self.no_part(why, "tau", "kappa", "search", "keep", "budget")
         if self.neighbors == "diagonal" and self._searching:
             raise InputError("neighbors=diagonal is for a fixed tau: give one, such as tau=0.05")
         if not self.translation and not self._searching:

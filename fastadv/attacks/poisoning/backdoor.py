@@ -51,7 +51,6 @@ class Backdoor(base.Poisoning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        base.check_amount(self.fraction, self.points)
         at_least(1, patch=self.patch)
 
     def threat(self) -> Threat:

@@ -25,7 +25,17 @@ from fastadv.specs import Checked
 
 
 class Poisoning(Checked):
-    """Base of the poisoning attacks here."""
+    """Base of the poisoning attacks here; a subclass has fields of these names."""
+
+    fraction: float
+    points: int | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.fraction <= 0.5, "fraction has to be in (0, 0.5]", self.fraction)
+        at_least(1, points=self.points)
+        if self.points is not None:
+            self.no_part("points is their number", "fraction")
 
     def evaluate(
         self,
@@ -39,12 +49,6 @@ class Poisoning(Checked):
         """Judge a trained model by the images X (n, d) that it gets right, without any trigger."""
         predicted = model.predict(X)
         return PoisonEvaluation(predicted, predicted == y)
-
-
-def check_amount(fraction: float, points: int | None) -> None:
-    """Raise InputError unless fraction and points make sense."""
-    require(0 < fraction <= 0.5, "fraction has to be above 0 and at most 0.5", fraction)
-    at_least(1, points=points)
 
 
 def amount(fraction: float, points: int | None, n_clean: int) -> int:

@@ -34,7 +34,7 @@ from fastadv.attacks.poisoning import base, full_scale
 from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.attacks.poisoning.label_flip import random_flips
-from fastadv.errors import require
+from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import (
     Float64,
     Floats,
@@ -48,7 +48,7 @@ from fastadv.protocols import (
 from fastadv.threads import go_on
 from fastadv.threat import Threat
 
-_STEPS, _STEP_SIZE = 50, 1.0  # unless told
+_STEPS, _STEP_SIZE, _RESTARTS = 50, 1.0, 2  # unless told
 _MOMENTUM = 0.7  # the weight of the earlier directions
 
 Way = int | Literal["random"]  # to label the points: all alike, or each at random
@@ -69,13 +69,14 @@ class Biggio(base.Poisoning):
     step_size : float or None
         Length of the first step of each point, in pixel values (Euclidean); None is 1, or 0.15 on
         subsets.
-    restarts : int
-        Ascents, each from a start of its own; the one that does most harm is kept.
+    restarts : int or None
+        Ascents, each from a start of its own; the one that does most harm is kept. None is 2, or 1
+        of a large training set, where a start is a region.
     labels : int or {"worst", "random"}
-        Of the points: a class; ``random``, a wrong one for each; or ``worst``: as many ways as
-        there are restarts, random labels first if there are more than two classes, then the
-        classes in the order of the harm that their starts do to the validation loss. The ascent
-        that does most harm is kept.
+        Of the points: a class; ``random``, a wrong one for each, in a training set of up to
+        ``subset_size`` images; or ``worst``: as many ways as there are restarts, random labels
+        first if there are more than two classes, then the classes in the order of the harm that
+        their starts do to the validation loss. The ascent that does most harm is kept.
     objective : str
         ``generic``: any error. ``8-3``, error-specific: images of class 8 are to be taken for 3,
         and the points are images of 8 under the label 3 unless ``labels`` says otherwise.
@@ -88,7 +89,7 @@ class Biggio(base.Poisoning):
     subset_size : int
         A larger training set is attacked on subsets of this many images.
     regions : int
-        How many starting regions are tried on such a set.
+        How many starting regions are tried on such a set, at least as many as there are restarts.
 
     Notes
     -----
@@ -104,7 +105,7 @@ class Biggio(base.Poisoning):
     points: int | None = None
     steps: int | None = None
     step_size: float | None = None
-    restarts: int = 2
+    restarts: int | None = None
     labels: int | Literal["worst", "random"] = "worst"
     objective: str = "generic"
     passes: int = 0
@@ -122,15 +123,16 @@ class Biggio(base.Poisoning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        base.check_amount(self.fraction, self.points)
         require(self.steps is None or self.steps >= 1, "steps has to be at least 1", self.steps)
         length = self.step_size
         require(length is None or length > 0, "step_size has to be above 0", length)
-        require(self.restarts >= 1, "restarts has to be at least 1", self.restarts)
+        at_least(1, restarts=self.restarts)
         require(self.passes >= 0, "passes has to be at least 0", self.passes)
         require(self.eps is None or self.eps > 0, "eps has to be above 0", self.eps)
         require(self.subset_size >= 10, "subset_size has to be at least 10", self.subset_size)
         require(self.regions >= 1, "regions has to be at least 1", self.regions)
+        if self.eps is None:
+            self.no_part("it is that of eps", "norm")
         Goal.classes(self.objective)
 
     def threat(self) -> Threat:
@@ -170,14 +172,21 @@ class Biggio(base.Poisoning):
             )  # fmt: skip
 
         if len(problem.X) <= self.subset_size:
+            self.no_part(f"it is for more than subset_size={self.subset_size} images", "regions")
             points, labels, history, details, origin = self._best_of_starts(
                 model, problem, n_points, goal, label, room, seed
             )
         else:
+            if self.labels == "random":
+                raise InputError(
+                    f"labels=random is for up to subset_size={self.subset_size} images: beyond, "
+                    "the points are a region under one label"
+                )
             points, labels, history, details, origin = full_scale.craft(
                 self._move, model, problem, n_points, goal, label, room,
                 subset_size=self.subset_size, steps=self.steps or full_scale.STEPS,
-                step_size=self.step_size or full_scale.STEP_SIZE, tried=self.regions, seed=seed,
+                step_size=self.step_size or full_scale.STEP_SIZE, tried=self.regions,
+                restarts=self.restarts or 1, seed=seed,
             )  # fmt: skip
         return problem.with_points(points, labels, history, details, origin=origin)
 
@@ -194,9 +203,10 @@ class Biggio(base.Poisoning):
         """Ascend from several starts; return what `full_scale.craft` does, of the best."""
         X, y, X_val, y_val = problem.X, problem.y, problem.X_val, problem.y_val
         ways = self._ways_to_label(np.unique(y), goal, label)
+        restarts = self.restarts or _RESTARTS
         starts = [
             (turn, way, *_flips(y, n_points, way, goal, seeds.derive(seed, "start", turn)))
-            for turn in range(-(-self.restarts // len(ways)))
+            for turn in range(-(-restarts // len(ways)))
             for way in ways
         ]
 
@@ -205,8 +215,8 @@ class Biggio(base.Poisoning):
             objective = _objective(model, X, y, X_val, y_val, goal, X[rows], labels)
             return turn, way != "random", -goal.sign * objective.loss(X[rows].astype(np.float64))
 
-        if len(starts) > self.restarts:
-            starts = sorted(starts, key=rank)[: self.restarts]
+        if len(starts) > restarts:
+            starts = sorted(starts, key=rank)[:restarts]
         best: tuple[float, Float64, Labels, Float64, npt.NDArray[np.intp]] | None = None
         for _, _, rows, labels in starts:
             feasible = room(X[rows].astype(np.float64), labels)

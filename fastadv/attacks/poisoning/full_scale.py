@@ -47,30 +47,38 @@ def craft(
     steps: int,
     step_size: float,
     tried: int,
+    restarts: int,
     seed: int,
 ) -> tuple[Float64, Labels, Float64, dict[str, Any], npt.NDArray[np.intp]]:
     """Return the points, their labels, the mean history over the subsets, details and origins.
 
     The details name the region and say what harm the points did to a surrogate trained on the whole
-    set where they started and where they were moved to (see `Goal.harm`), and which were kept.
+    set where they started and where they were moved to (see `Goal.harm`), and which were kept. Of
+    several restarts each moves a region of its own, the most harmful ones, and the best is kept.
     """
-    X = problem.X
-    trial = regions.Trial(model, X, problem.y, problem.X_val, problem.y_val, goal, seed)
-    region, start_harm = trial.choose(n_points, tried, label)
-    labels = np.full(n_points, region.target, dtype=np.int64)
-    feasible = room(X[region.rows].astype(np.float64), labels)
-    start = feasible(feasible.start)
-    if not np.array_equal(start, feasible.start):  # what was tried is not inside
-        start_harm = trial.harm(start.astype(np.float32), region.target)
-    moved, history = _on_subsets(
-        move, trial, start, feasible, region, subset_size, steps, step_size
-    )
-    harm = trial.harm(moved.astype(np.float32), region.target)
-    details = {
-        "region": region.described(problem.task), "harm_start": start_harm, "harm_moved": harm,
-        "kept": "moved" if harm > start_harm else "start",
-    }  # fmt: skip
-    return (moved if harm > start_harm else start), labels, history, details, region.rows
+    trial = regions.Trial(model, problem.X, problem.y, problem.X_val, problem.y_val, goal, seed)
+    best: tuple[float, regions.Region, Float64, Float64, dict[str, Any]] | None = None
+    for region, start_harm in trial.choose(n_points, max(tried, restarts), label)[:restarts]:
+        feasible = room(
+            problem.X[region.rows].astype(np.float64), np.full(n_points, region.target)
+        )  # fmt: skip
+        start = feasible(feasible.start)
+        if not np.array_equal(start, feasible.start):  # what was tried is not inside
+            start_harm = trial.harm(start.astype(np.float32), region.target)
+        moved, history = _on_subsets(
+            move, trial, start, feasible, region, subset_size, steps, step_size
+        )
+        harm = trial.harm(moved.astype(np.float32), region.target)
+        details = {
+            "region": region.described(problem.task), "harm_start": start_harm, "harm_moved": harm,
+            "kept": "moved" if harm > start_harm else "start",
+        }  # fmt: skip
+        points, done = (moved, harm) if harm > start_harm else (start, start_harm)
+        if best is None or done > best[0]:
+            best = done, region, points, history, details
+    assert best is not None  # there are two regions a class
+    _, region, points, history, details = best
+    return points, np.full(n_points, region.target), history, details, region.rows
 
 
 def _on_subsets(
@@ -105,4 +113,6 @@ def _on_subsets(
     results = map_chunks(craft, n_parts, 1)
     for part, (points, _) in zip(parts, results, strict=True):
         moved[part] = points
-    return moved, np.mean([history for _, history in results], axis=0)
+    histories = [history for _, history in results]
+    longest = max(map(len, histories))  # with passes they are as long as their part has points
+    return moved, np.mean([np.pad(h, (0, longest - len(h)), "edge") for h in histories], axis=0)

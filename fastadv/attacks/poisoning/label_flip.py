@@ -58,8 +58,9 @@ class LabelFlip(base.Poisoning):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        base.check_amount(self.fraction, self.points)
         at_least(1, regions=self.regions)
+        if self.strategy == "random":
+            self.no_part("it is for strategy=coherent and worst", "regions")
 
     def threat(self) -> Threat:
         """Return the share of added points, or their number."""
@@ -105,7 +106,7 @@ class LabelFlip(base.Poisoning):
         return problem.with_points(copies, labels, details=details, origin=rows)
 
     def _coherent(self, trial: Trial, n_points: int, task: Task) -> Flips:
-        region, harm = trial.choose(n_points, self.regions)
+        region, harm = trial.choose(n_points, self.regions)[0]
         labels = np.full(n_points, region.target, dtype=np.int64)
         return region.rows, labels, {"region": region.described(task), "harm": harm}
 

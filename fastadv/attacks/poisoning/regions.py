@@ -135,8 +135,10 @@ class Trial:
         victim = self.trained_with(points, np.full(len(points), label, dtype=np.int64))
         return self.goal.harm(victim.predict(self.X_val), self.y_val)
 
-    def choose(self, n_points: int, tried: int, label: int | None = None) -> tuple[Region, float]:
-        """Return, of the ``tried`` likeliest regions, the most harmful and the harm that it does.
+    def choose(
+        self, n_points: int, tried: int, label: int | None = None
+    ) -> list[tuple[Region, float]]:
+        """Return the ``tried`` likeliest regions and the harm of each, the most harmful first.
 
         Likely are those between classes that a small model confuses on the validation images. A
         specific goal takes regions of its source class under its target.
@@ -165,10 +167,6 @@ class Trial:
         target = goal.target if label is None else label
         source = goal.source if goal.source != target else None
         every = candidates(surrogate, X, y, n_points, source, target)
-        best: tuple[Region, float] | None = None
-        for region in sorted(every, key=confusion, reverse=True)[:tried]:
-            done = self.harm(X[region.rows], region.target)
-            if best is None or done > best[1]:
-                best = (region, done)
-        assert best is not None  # there are two regions a class
-        return best
+        likely = sorted(every, key=confusion, reverse=True)[:tried]
+        done = [(region, self.harm(X[region.rows], region.target)) for region in likely]
+        return sorted(done, key=lambda found: found[1], reverse=True)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastadv import seeds
-from fastadv.defenses.sanitizers.short import shortened
-from fastadv.errors import at_least, require
+from fastadv.defenses.sanitizers.short import NO_EPOCHS, learns_in_epochs, shortened
+from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import cross_entropies
 from fastadv.protocols import Floats, Labels, Mask, Model, Task
 from fastadv.specs import Checked
@@ -55,10 +55,17 @@ class LossTrim(Checked):
         at_least(1, rounds=self.rounds, epochs=self.epochs)
         require(0 <= self.tolerance < 1, "tolerance has to be in [0, 1)", self.tolerance)
 
+    def supports(self, model: Any, task: Task) -> str | None:
+        """Return None, or which parameter has no part in cleaning for the model."""
+        return None if learns_in_epochs(model) else self.unused("epochs", NO_EPOCHS)
+
     def screen(
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
     ) -> tuple[Mask, Labels]:
         """Return the rows of least loss, and the labels as they are."""
+        reason = self.supports(model, task)
+        if reason is not None:
+            raise InputError(reason)
         n_kept = round(len(y) / (1 + self.fraction))
         keep = np.zeros(len(y), dtype=bool)
         keep[seeds.generator(seed, "loss_trim").permutation(len(y))[:n_kept]] = True

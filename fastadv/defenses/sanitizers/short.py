@@ -6,6 +6,13 @@ from typing import Any
 
 from sklearn.base import clone
 
+NO_EPOCHS = "the model does not learn in epochs"
+
+
+def learns_in_epochs(model: Any) -> bool:
+    """Return whether the model has a number of epochs to be shortened."""
+    return "max_iter" in model.get_params()
+
 
 def shortened(model: Any, epochs: int) -> Any:
     """Return an untrained copy of the model, with at most so many epochs if it learns in any."""

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastadv.defenses.sanitizers.short import shortened
-from fastadv.errors import at_least, require
+from fastadv.defenses.sanitizers.short import NO_EPOCHS, learns_in_epochs, shortened
+from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import class_columns
 from fastadv.protocols import Float64, Floats, Labels, Mask, Task
 from fastadv.specs import Checked
@@ -60,17 +60,24 @@ class TriggerScan(Checked):
         require(self.separation > 0, "separation has to be above 0", self.separation)
         require(-1 <= self.silhouette <= 1, "silhouette has to be in [-1, 1]", self.silhouette)
         at_least(1, epochs=self.epochs)
+        if self.method == "spectral":
+            self.no_part("it is for method=clustering", "silhouette")
+        else:
+            self.no_part("it is for method=spectral", "separation")
 
     def supports(self, model: Any, task: Task) -> str | None:
         """Return None, or why the model cannot be asked."""
         if not hasattr(model, "hidden_sums"):
             return "trigger_scan needs a model that tells what it sums up (hidden_sums)"
-        return None
+        return None if learns_in_epochs(model) else self.unused("epochs", NO_EPOCHS)
 
     def screen(
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
     ) -> tuple[Mask, Labels]:
         """Return the rows outside of suspicious populations, and the labels as they are."""
+        reason = self.supports(model, task)
+        if reason is not None:
+            raise InputError(reason)
         short = shortened(model, self.epochs).fit(X, y)
         keep = np.ones(len(y), dtype=bool)
         with one_blas_thread():

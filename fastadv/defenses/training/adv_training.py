@@ -63,6 +63,10 @@ class AdversarialTraining(Checked):
         if not isinstance(self.attack, EvasionAttack):
             raise InputError("attack has to be an evasion attack, such as pgd[eps=0.1,steps=5]")
         at_least(0, beta=self.beta)
+        if self.loss == "ce":
+            self.no_part("it is for loss=trades", "beta")
+        if isinstance(self.attack, Checked):
+            self.attack.no_part("training takes whatever the attack finds", "budget")
         if self.loss == "trades" and self.attack.name != "pgd":
             raise InputError(f"loss=trades steps by pgd, got attack={self.attack.name}")
 
