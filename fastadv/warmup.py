@@ -146,7 +146,7 @@ def _data() -> tuple[np.ndarray, np.ndarray]:
 def _untrained() -> Any:
     from fastadv.models.mlp import MLPClassifier
 
-    return MLPClassifier((3,), max_iter=1, learning_rate_init=0.01)
+    return MLPClassifier((3,), max_iter=1, tol=None, learning_rate_init=0.01)
 
 
 def _model() -> Any:

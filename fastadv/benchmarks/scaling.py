@@ -139,12 +139,14 @@ def _data() -> Dataset:
 @functools.cache
 def _model() -> MLPClassifier:
     data = _data()
-    return MLPClassifier(max_iter=3).fit(data.x_train, data.y_train)
+    return MLPClassifier(max_iter=3, tol=None).fit(data.x_train, data.y_train)
 
 
 def _training(n: int, width: int, batch_size: int) -> Call:
     X, y = _data().x_train[:n], _data().y_train[:n]
-    model = MLPClassifier((width,), batch_size=batch_size, learning_rate_init=0.1, max_iter=1)
+    model = MLPClassifier(
+        (width,), batch_size=batch_size, learning_rate_init=0.1, max_iter=1, tol=None
+    )
     return lambda: model.fit(X, y)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +82,12 @@ def attack(
         from fastadv.cli import attack_run
 
     job = attack_run.Job(name, dataset, model, n_samples, first_seed)
-    outcome = attack_run.run(job, lambda text: waiting(messages, text))
+    told: dict[str, None] = {}  # each warning once, when nothing moves on the screen any more
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: told.setdefault(str(message))
+        outcome = attack_run.run(job, lambda text: waiting(messages, text))
+    for text in told:
+        console.say(f"note: {text}")
     out = console.output()
     out.print(outcome.table)
     if n_shown:

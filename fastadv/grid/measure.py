@@ -159,6 +159,9 @@ class Measure:
             count = int((samples["certified"] & ~robust).sum())
             flags.append(trust.broken_certificate(self.cell.attack, self.cell.defense, count))
         row.flags += [flag for flag in flags if flag is not None]
+        trained = self.poisoned_fit() if row.kind == "poisoning" else self.clean_fit()
+        info = context.store.stage_info(trained.key(context)) or {}
+        row.notes += trust.not_settled(self.cell.defense, info.get("unsettled"))
         samples["class_names"] = np.array(data.class_names)
         context.store.save_cell(row, samples)
 

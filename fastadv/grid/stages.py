@@ -229,6 +229,7 @@ class Fit:
             model = defense.fit(model, X, y, task=data.task, seed=self.seed)
         else:
             model = model.fit(X, y)
+        info["unsettled"] = getattr(model, "unsettled_", None)
         key = self.key(context)
         model.save(context.store.stage_path(key))
         context.store.finish_stage(key, {"seconds": time.perf_counter() - start, **info})

@@ -182,6 +182,14 @@ def no_better_than_chance(defense: Choice, right: Mask, y: Labels) -> Flag | Non
     )
 
 
+def not_settled(defense: Choice, unsettled: Sequence[str] | None) -> list[Flag]:
+    """Return the note on a model whose training has not settled: why, and what helps."""
+    if unsettled is None:
+        return []
+    reason, remedy = unsettled
+    return [Flag("not_settled", f"{defense.text}: when training ended, {reason}", remedy)]
+
+
 # -- several cells --------------------------------------------------------------------------
 
 Found = Iterator[tuple[Row, Flag]]

@@ -7,10 +7,13 @@ import multiprocessing.connection
 import signal
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
 
 from fastadv import threads
 from fastadv.datasets import open_shared, share
@@ -52,6 +55,13 @@ def _message(error: BaseException) -> str:
     return f"{said} ({_AGAIN})" if isinstance(error, OSError | MemoryError) else said
 
 
+def _run(stage: Stage, context: Context) -> None:
+    """Run a stage; of training that has not settled its rows tell, in a note."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        stage.run(context)
+
+
 def run_inline(
     plan: Mapping[str, Stage], needs: Needs, context: Context, *, begin: Begin, **_: Any
 ) -> Iterator[Finished]:
@@ -62,7 +72,7 @@ def run_inline(
         if event is None:
             begin(stage.label())
             try:
-                stage.run(context)
+                _run(stage, context)
                 event = Finished(key, "ok")
             except Exception as error:  # a failing cell is a row; the grid goes on
                 event = Finished(key, "failed", f"{stage.label()}: {_message(error)}")
@@ -116,7 +126,7 @@ def _serve(
             return
         connection.send(BEGUN)
         try:
-            stage.run(context)
+            _run(stage, context)
             connection.send(Finished(key, "ok"))
         except Exception as error:
             connection.send(Finished(key, "failed", f"{stage.label()}: {_message(error)}"))

@@ -4,49 +4,37 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastadv.errors import DivergenceError, InputError, at_least, require
+from fastadv.errors import InputError, at_least, require
 from fastadv.files import atomic_write
-from fastadv.kernels import dense, loss, sgd
+from fastadv.kernels import dense, loss
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
-from fastadv.models.network import Ints, Network, Packed, layers_of, n_params
-from fastadv.models.rows import MOST, Rows, row_starts
+from fastadv.models.descent import Descent
+from fastadv.models.network import Ints, Network, layers_of, n_params
 from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
-from fastadv.models.schedule import Schedule, step_rates
+from fastadv.models.schedule import Schedule
 from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
 from fastadv.specs import check_arguments
-from fastadv.threads import numba_threads, one_blas_thread
+from fastadv.threads import one_blas_thread
 
 ACTIVATIONS = {"logistic": dense.LOGISTIC, "tanh": dense.TANH, "relu": dense.RELU}
 Activation = Literal["logistic", "tanh", "relu"]
 
-# (model, rows of the batch, their row numbers in X, their class columns) -> rows to train on
-Perturb = Callable[["MLPClassifier", Float32, Ints, Labels], Float32]
-
-# (model, rows of the batch, their row numbers in X, their class columns, gradient to fill) ->
-# the batch's loss; both summed over its rows
-BatchGradient = Callable[["MLPClassifier", Float32, Ints, Labels, Float32], float]
-
-# (order of the rows, rate of each step) -> the sum of the rows' losses, each before its step
-Epoch = Callable[[Ints, Float32], float]
-
-_SPARSE = 0.4  # share of non-zeros below which training walks them alone
-
 
 class MLPClassifier(
     ClassifierMixin,  # type: ignore[misc]
+    Descent,
     TrainingDifferentiable,
     DifferentiableModel,
     BaseEstimator,  # type: ignore[misc]
@@ -71,6 +59,20 @@ class MLPClassifier(
         L2 penalty on the matrices, divided by the batch size as in scikit-learn.
     max_iter : int, default=10
         Epochs.
+    tol : float or None, default=1e-4
+        At a constant rate training ends early, as in scikit-learn, when the mean loss of an epoch
+        has not been ``tol`` below the least so far for more than ``n_iter_no_change`` epochs. A
+        rate that falls has its length from ``max_iter``, and goes to its end. None: never ends
+        early, and whether training has settled is not judged.
+    n_iter_no_change : int, default=10
+        Epochs without progress that are waited for.
+    early_stopping : bool, default=False
+        Hold out ``validation_fraction`` of the rows, in the proportions of the classes; keep the
+        weights that get most of them right (as they came, whatever is trained on) after any epoch;
+        and end, at any rate, when that share has not risen by ``tol`` for more than
+        ``n_iter_no_change`` epochs.
+    validation_fraction : float, default=0.1
+        Of the rows, with ``early_stopping``.
     random_state : int, RandomState instance or None, default=0
         Of the initial weights (Glorot and Bengio, AISTATS 2010, as scikit-learn scales them) and
         of the order of the samples.
@@ -83,6 +85,12 @@ class MLPClassifier(
     loss_curve_ : list of float
         The mean cross-entropy of each epoch, each sample taken just before its step.
     n_iter_ : int
+        The epochs that were run.
+    validation_scores_ : list of float, or None
+        With ``early_stopping``, the share of the rows held out that was right after each epoch.
+    unsettled_ : tuple of str, or None
+        Why the result still hangs on when training ended, and what helps, see
+        `fastadv.models.stopping.why_unsettled`; None if it has settled. `fit` warns of it.
     n_features_in_ : int
 
     Examples
@@ -94,13 +102,7 @@ class MLPClassifier(
     True
     """
 
-    classes_: npt.NDArray[Any]
-    loss_curve_: list[float]
-    n_iter_: int
     n_features_in_: int
-    _params: Float32
-    _sizes: Ints
-    _packed: Packed
 
     def __init__(
         self,
@@ -113,6 +115,10 @@ class MLPClassifier(
         momentum: float = 0.9,
         alpha: float = 0.0,
         max_iter: int = 10,
+        tol: float | None = 1e-4,
+        n_iter_no_change: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -123,143 +129,17 @@ class MLPClassifier(
         self.momentum = momentum
         self.alpha = alpha
         self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
         self.random_state = random_state
-
-    # -- training ---------------------------------------------------------------------------
-
-    def fit(self, X: Floats, y: npt.NDArray[Any]) -> Self:
-        """Train on X (n, d) and labels y (n,).
-
-        Raises
-        ------
-        DivergenceError
-            If the loss or a weight is no longer finite.
-        """
-        return self.fit_perturbed(X, y, None)
-
-    def fit_perturbed(self, X: Floats, y: npt.NDArray[Any], perturb: Perturb | None) -> Self:
-        """Train as `fit` does, on what ``perturb`` makes of each batch just before its step.
-
-        Parameters
-        ----------
-        perturb : callable or None
-            ``perturb(model, x, rows, columns)`` gets the model as it stands, the batch (b, d), the
-            rows' numbers in X and their class columns, and returns the batch to train on.
-        """
-        X, columns, rng = self._start(X, y)
-        velocity = np.zeros_like(self._params)
-        rows = _rows(X, self.batch_size) if perturb is None else Rows.dense(X)
-
-        def epoch(order: Ints, rates: Float32) -> float:
-            if perturb is None:
-                return self._descend(rows, columns, order, rates, velocity)
-            total = 0.0
-            for step, start in enumerate(range(0, len(X), self.batch_size)):
-                batch = order[start : start + self.batch_size]
-                x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
-                everything = np.arange(len(batch))
-                total += self._descend(
-                    Rows.dense(x), columns[batch], everything, rates[step : step + 1], velocity
-                )
-            return total
-
-        return self._run(epoch, len(X), rng)
-
-    def fit_gradient(self, X: Floats, y: npt.NDArray[Any], gradient: BatchGradient) -> Self:
-        """Train as `fit` does, on any loss: ``gradient`` gives it and its gradient for each batch.
-
-        Parameters
-        ----------
-        gradient : callable
-            ``gradient(model, x, rows, columns, out)`` gets the model as it stands, the batch
-            (b, d), the rows' numbers in X and their class columns, fills ``out`` (P,) with the
-            gradient of all parameters, summed over the batch, and returns the loss, summed too.
-        """
-        X, columns, rng = self._start(X, y)
-        velocity, slope = np.zeros_like(self._params), np.empty_like(self._params)
-        network, momentum = self.network(), np.float32(self.momentum)
-
-        def epoch(order: Ints, rates: Float32) -> float:
-            total = 0.0
-            for rate, start in zip(rates, range(0, len(X), self.batch_size), strict=True):
-                batch = order[start : start + self.batch_size]
-                total += gradient(self, X[batch], batch, columns[batch], slope)
-                if self.alpha:
-                    decay, slopes = np.float32(self.alpha), network._replace(params=slope)
-                    for k in range(network.n_layers):
-                        slopes.matrix(k)[:] += decay * network.matrix(k)
-                np.multiply(velocity, momentum, out=velocity)
-                np.multiply(slope, rate / np.float32(len(batch)), out=slope)
-                np.subtract(velocity, slope, out=velocity)
-                np.add(self._params, velocity, out=self._params)
-                self._packed.changed()
-            return total
-
-        return self._run(epoch, len(X), rng)
-
-    def _start(
-        self, X: Floats, y: npt.NDArray[Any]
-    ) -> tuple[Float32, Labels, np.random.RandomState]:
-        """Check what came in and draw the initial weights."""
-        self.check_parameters()
-        X, y = validate_data(self, X, y, dtype=np.float32, order="C")
-        X = np.require(X, requirements="W")  # kernels would be compiled anew for read-only rows
-        check_classification_targets(y)
-        self.classes_, columns = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError(f"y has one class ({self.classes_[0]!r}); training needs at least two")
-        rng = check_random_state(self.random_state)
-        self._sizes = self._layer_sizes(X.shape[1], len(self.classes_))
-        self._take(self._initial_parameters(rng, self._sizes).astype(np.float32))
-        return X, columns.astype(np.int64), rng
-
-    def _run(self, epoch: Epoch, n: int, rng: np.random.RandomState) -> Self:
-        """Run the epochs.
-
-        Raises
-        ------
-        DivergenceError
-            If the loss or a weight is no longer finite.
-        """
-        self.loss_curve_ = []
-        for number, rates in enumerate(self._rates(n).astype(np.float32)):
-            total = epoch(rng.permutation(n), rates)
-            self.loss_curve_.append(total / n)
-            if not math.isfinite(total) or not np.isfinite(self._params).all():
-                raise DivergenceError(
-                    f"training diverged in epoch {number + 1} of {self.max_iter}: "
-                    f"lower learning_rate_init (it is {self.learning_rate_init:g})"
-                )
-        self.n_iter_ = self.max_iter
-        return self
-
-    def _rates(self, n: int) -> Float64:
-        """Return the rate of each step, (epochs, steps of each), in training on ``n`` rows."""
-        n_steps = -(-n // self.batch_size)
-        rates = step_rates(
-            self.learning_rate, float(self.learning_rate_init), self.max_iter * n_steps
-        )
-        return rates.reshape(self.max_iter, n_steps)
-
-    def _descend(
-        self, rows: Rows, columns: Labels, order: Ints, rates: Float32, velocity: Float32
-    ) -> float:
-        with one_blas_thread(), numba_threads() as n_threads:
-            total = sgd.epoch(
-                *rows, columns, order, min(self.batch_size, len(order)), self._params, velocity,
-                self._sizes, ACTIVATIONS[self.activation], rates, np.float32(self.momentum),
-                np.float32(self.alpha), n_threads,
-            )  # fmt: skip
-        self._packed.changed()
-        return float(total)
-
-    def _take(self, params: Float32) -> None:
-        self._params, self._packed = params, Packed(params, self._sizes)
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense."""
         check_arguments(self, MLPClassifier)
         at_least(1, batch_size=self.batch_size, max_iter=self.max_iter)
+        at_least(1, n_iter_no_change=self.n_iter_no_change)
         widths, rate = self.hidden_layer_sizes, self.learning_rate_init
         whole = np.ndim(widths) == 1 and all(isinstance(width, Integral) for width in widths)
         positive = whole and all(width >= 1 for width in widths)
@@ -267,6 +147,9 @@ class MLPClassifier(
         require(0 < rate < math.inf, "learning_rate_init has to be above 0", rate)
         require(0 <= self.momentum < 1, "momentum has to be in [0, 1)", self.momentum)
         require(0 <= self.alpha < math.inf, "alpha has to be at least 0", self.alpha)
+        at_least(0, tol=self.tol)
+        share = self.validation_fraction
+        require(0 < share < 1, "validation_fraction has to be above 0 and below 1", share)
 
     def _layer_sizes(self, n_features: int, n_classes: int) -> Ints:
         return np.array([n_features, *self.hidden_layer_sizes, n_classes], dtype=np.int64)
@@ -295,8 +178,16 @@ class MLPClassifier(
         same batches. The loss is the mean cross-entropy on the validation set, its gradient the
         exact derivative through every step (Munoz-Gonzalez et al., AISec 2017, arXiv 1708.08689,
         section 4, without Algorithm 3's reversed dynamics); see `fastadv.models.unrolled`.
+
+        Raises
+        ------
+        InputError
+            If training can end early: what ends it has no derivative.
         """
         self.check_parameters()
+        reason = self.no_derivative()
+        if reason is not None:
+            raise InputError(reason)
         classes, columns = np.unique(y_train, return_inverse=True)
         if len(classes) < 2:
             raise InputError(f"y_train has one class ({classes[0]}); training needs two")
@@ -314,6 +205,17 @@ class MLPClassifier(
         return unrolled.Objective(
             training, X_train, columns.astype(np.int64), index, X_val, columns_of(classes, y_val)
         )
+
+    def no_derivative(self) -> str | None:
+        """Return None, or which of the parameters makes training one without a derivative."""
+        if self.early_stopping:
+            return "there is no derivative through early_stopping; leave it off"
+        if self.may_stop():
+            return (
+                "there is no derivative through training that tol can end: tol=none, or a rate "
+                "that falls (learning_rate=cooldown)"
+            )
+        return None
 
     # -- the trained model -----------------------------------------------------------------------
 
@@ -438,6 +340,7 @@ class MLPClassifier(
         model._take(np.concatenate(parts))
         model.n_features_in_ = int(model._sizes[0])
         model.loss_curve_, model.n_iter_ = [], 0
+        model.validation_scores_ = model.unsettled_ = None
         return model
 
     def save(self, path: str | Path) -> None:
@@ -454,6 +357,7 @@ class MLPClassifier(
                 parameters=parameters_text(parameters),
                 classes=self.classes_, sizes=self._sizes, weights=self._params,
                 loss_curve=np.array(self.loss_curve_),
+                validation_scores=np.array(self.validation_scores_ or []),
             )  # fmt: skip
 
     @classmethod
@@ -472,18 +376,13 @@ class MLPClassifier(
             model.classes_, model._sizes = file["classes"], file["sizes"]
             model._take(file["weights"])
             model.loss_curve_ = file["loss_curve"].tolist()
+            scores = file["validation_scores"].tolist()
         expected = n_params(model._sizes)
         if model._params.shape != (expected,) or model._params.dtype != np.float32:
             raise InputError(
                 f"{path}: {model._params.size} weights, expected {expected} of float32"
             )
         model.n_iter_, model.n_features_in_ = len(model.loss_curve_), int(model._sizes[0])
+        model.validation_scores_ = scores or None
+        model.unsettled_ = model._why_unsettled()
         return model
-
-
-def _rows(X: Float32, batch_size: int) -> Rows:
-    """Return X by its non-zeros where that is less work."""
-    starts = row_starts(X)
-    if starts[-1] > _SPARSE * X.size or max(X.shape[1], batch_size) > MOST:
-        return Rows.dense(X)
-    return Rows.sparse(X, starts)

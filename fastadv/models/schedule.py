@@ -10,8 +10,6 @@ from fastadv.protocols import Float64
 
 Schedule = Literal["constant", "linear", "cooldown"]
 
-SCHEDULES: tuple[Schedule, ...] = ("constant", "linear", "cooldown")
-
 _COOLDOWN = 0.3  # of the steps
 
 

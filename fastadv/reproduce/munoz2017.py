@@ -65,6 +65,7 @@ class Experiment:
         return MLPClassifier(
             self.hidden, "tanh", batch_size=1_000_000, learning_rate="constant",
             learning_rate_init=self.learning_rate, momentum=self.momentum, max_iter=self.steps,
+            tol=None,
         )  # fmt: skip
 
     def error(self, data: Dataset, result: PoisonResult | None) -> float:

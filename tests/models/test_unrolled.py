@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from helpers import blobs, small_mlp
@@ -9,7 +11,7 @@ from helpers import blobs, small_mlp
 from fastadv import MLPClassifier
 from fastadv.errors import DivergenceError, InputError
 from fastadv.models import unrolled
-from fastadv.models.schedule import SCHEDULES
+from fastadv.models.schedule import Schedule
 from fastadv.protocols import Float64, PoisonObjective
 from fastadv.threads import map_chunks, set_threads
 
@@ -215,7 +217,7 @@ def test_nothing_that_comes_in_is_changed() -> None:
     np.testing.assert_array_equal(points, 0.5)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", get_args(Schedule))
 def test_the_loss_follows_the_steps_of_fit(schedule: str) -> None:
     model = small(learning_rate=schedule)
     loss, _ = model.poison_gradient(X, Y, np.array([0]), X[:12], Y[:12])

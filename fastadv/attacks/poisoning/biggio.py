@@ -143,8 +143,10 @@ class Biggio(base.Poisoning):
         """Return None, or why the attack cannot run: training has to be differentiable."""
         if not hasattr(model, "poison_objective"):
             return "biggio needs a model with poison_objective"
+        asked = getattr(model, "no_derivative", None)
+        reason: str | None = asked() if asked else None
         named = [self.labels] if isinstance(self.labels, int) else []
-        return checks.no_such_class(task, *named, *Goal.classes(self.objective))
+        return reason or checks.no_such_class(task, *named, *Goal.classes(self.objective))
 
     def poison(
         self,

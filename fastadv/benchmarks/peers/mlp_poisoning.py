@@ -63,6 +63,7 @@ class Problem:
             learning_rate_init=self.learning_rate,
             momentum=self.momentum,
             max_iter=self.steps,
+            tol=None,
         )
 
     def initial_layers(self) -> list[tuple[Float64, Float64]]:

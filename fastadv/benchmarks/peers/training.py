@@ -39,6 +39,7 @@ class Problem:
             learning_rate="constant",
             learning_rate_init=self.learning_rate,
             max_iter=self.epochs,
+            tol=None,
         )
 
     def initial_layers(self) -> list[tuple[Float32, Float32]]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastadv import seeds
-from fastadv.defenses.sanitizers.short import NO_EPOCHS, learns_in_epochs, shortened
+from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import cross_entropies
 from fastadv.protocols import Floats, Labels, Mask, Model, Task
@@ -70,9 +70,8 @@ class LossTrim(Checked):
         keep = np.zeros(len(y), dtype=bool)
         keep[seeds.generator(seed, "loss_trim").permutation(len(y))[:n_kept]] = True
         for _ in range(self.rounds):
-            chosen = _of_least_loss(
-                shortened(model, self.epochs).fit(X[keep], y[keep]), X, y, n_kept
-            )
+            fitted = fit_shortened(model, self.epochs, X[keep], y[keep])
+            chosen = _of_least_loss(fitted, X, y, n_kept)
             moved = np.count_nonzero(chosen & ~keep)
             keep = chosen
             if moved <= self.tolerance * n_kept:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from fastadv.protocols import Floats, Labels
 
 NO_EPOCHS = "the model does not learn in epochs"
 
@@ -14,8 +18,15 @@ def learns_in_epochs(model: Any) -> bool:
     return "max_iter" in model.get_params()
 
 
-def shortened(model: Any, epochs: int) -> Any:
-    """Return an untrained copy of the model, with at most so many epochs if it learns in any."""
+def fit_shortened(model: Any, epochs: int, X: Floats, y: Labels) -> Any:
+    """Return a copy of the model, trained on X (n, d) and y (n,).
+
+    If it learns in epochs, it gets so many at most; that they are few is meant, and not warned of.
+    """
     copy = clone(model)
     own = copy.get_params().get("max_iter")
-    return copy if own is None else copy.set_params(max_iter=min(own, epochs))
+    if own is not None:
+        copy.set_params(max_iter=min(own, epochs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return copy.fit(X, y)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastadv.defenses.sanitizers.short import NO_EPOCHS, learns_in_epochs, shortened
+from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import class_columns
 from fastadv.protocols import Float64, Floats, Labels, Mask, Task
@@ -78,7 +78,7 @@ class TriggerScan(Checked):
         reason = self.supports(model, task)
         if reason is not None:
             raise InputError(reason)
-        short = shortened(model, self.epochs).fit(X, y)
+        short = fit_shortened(model, self.epochs, X, y)
         keep = np.ones(len(y), dtype=bool)
         with one_blas_thread():
             features = np.asarray(short.hidden_sums(X), dtype=np.float64)

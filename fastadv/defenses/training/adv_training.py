@@ -12,7 +12,7 @@ from fastadv import seeds
 from fastadv.errors import InputError, at_least
 from fastadv.kernels import loss as kernels
 from fastadv.models.base import DifferentiableModel
-from fastadv.models.mlp import BatchGradient
+from fastadv.models.descent import BatchGradient
 from fastadv.models.network import add_up
 from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
