@@ -1,15 +1,22 @@
-"""Where stages run: in this process, or in spawned ones that can be stopped."""
+"""Where stages run: in this process, or in others that can be stopped.
+
+The others are started as programs of their own, not by `multiprocessing`, which would run the
+caller's script in each of them once more.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-import multiprocessing.connection
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +35,7 @@ Needs = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Finished:
-    """How a stage ended: ``ok``, ``failed`` or ``timeout``, with the message."""
+    """How a stage ended: ``ok``, ``failed``, ``timeout``, or its process ``died``."""
 
     key: str
     status: str
@@ -84,39 +91,82 @@ def run_inline(
 BEGUN = "begun"  # what a worker says when it has imported and read all that a stage needs
 
 
-class Worker:
-    """A spawned process that runs one stage at a time."""
+Start = tuple[Grid, str, str, int]  # the grid, the folders of data and results, threads
 
-    def __init__(self, start: tuple[Grid, str, str, int]) -> None:
-        process = multiprocessing.get_context("spawn")
-        self.connection, there = process.Pipe()
-        self.process = process.Process(target=_serve, args=(there, *start), daemon=True)
-        self.process.start()
-        there.close()
+# -P and the caller's own path: a file of the working folder is not imported in place of a library.
+_PROGRAM = """\
+import sys
+sys.path[:] = {path!r}
+from fastadv.grid.workers import serve
+serve({descriptor})
+"""
+
+
+class Worker:
+    """A process that runs one stage at a time."""
+
+    def __init__(self, start: Start) -> None:
+        self.connection, there = multiprocessing.Pipe()
+        descriptor = there.fileno()
+        program = _PROGRAM.format(path=sys.path, descriptor=descriptor)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", program],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+            )
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            there.close()
         self.key: str | None = None
         self.deadline = float("inf")
+        self._send(start)
 
     def give(self, key: str, stage: Stage) -> None:
         """Let it run a stage; it says BEGUN when it begins."""
         self.key, self.deadline = key, float("inf")
-        self.connection.send((key, stage))
+        self._send((key, stage))
+
+    def _send(self, what: Any) -> None:
+        with contextlib.suppress(OSError):  # it has died, which shows where it should answer
+            self.connection.send(what)
+
+    def answer(self) -> Any:
+        """Return what it says; None if it has died."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            return None
 
     def begins(self, timeout: float | None) -> None:
         """Count the time of its stage from now on."""
         if timeout is not None:
             self.deadline = time.monotonic() + timeout
 
+    def ending(self) -> str:
+        """Return how it ended, which it has or is about to."""
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "stopped answering"
+        if code < 0 and -code in {number.value for number in signal.Signals}:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with code {code}"
+
     def stop(self) -> None:
         """End the process, whatever it does."""
         self.process.kill()
-        self.process.join()
+        self.process.wait()
         self.connection.close()
 
 
-def _serve(
-    connection: multiprocessing.connection.Connection, grid: Grid, data: str, folder: str, n: int
-) -> None:
+def serve(descriptor: int) -> None:
+    """Run the stages that come through a connection, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    connection: Connection[Any, Any] = Connection(descriptor)
+    grid, data, folder, n = connection.recv()
     threads.set_threads(n)
     context = Context(grid, open_shared(Path(data)), Store(Path(folder)))
     while True:
@@ -141,12 +191,16 @@ def run_in_processes(
     timeout: float | None,
     begin: Begin,
 ) -> Iterator[Finished]:
-    """Run stages side by side, each when what it needs is done; stop one that takes too long."""
+    """Run stages side by side, each when what it needs is done; stop one that takes too long.
+
+    A stage whose process dies is tried once more.
+    """
     with tempfile.TemporaryDirectory(prefix="fastadv-data-") as shared:
         share(context.dataset, Path(shared))
         share_of_threads = max(1, threads.thread_count() // jobs)
         start = (context.grid, shared, str(context.store.folder), share_of_threads)
         waiting, done, bad = dict(plan), set[str](), dict[str, Finished]()
+        tried_again: set[str] = set()
         workers: list[Worker] = []
         try:
             while waiting or any(worker.key for worker in workers):
@@ -166,52 +220,50 @@ def run_in_processes(
                         break
                     begin(waiting[key].label())
                     worker.give(key, waiting.pop(key))
-                for event in _wait(workers, plan, start, timeout):
-                    if event.status == "ok":
-                        done.add(event.key)
+                for event in _wait(workers, plan, timeout):
+                    if event.status == "died" and event.key not in tried_again:
+                        tried_again.add(event.key)
+                        waiting[event.key] = plan[event.key]
+                        continue
+                    ended = replace(event, status="failed") if event.status == "died" else event
+                    if ended.status == "ok":
+                        done.add(ended.key)
                     else:
-                        bad[event.key] = event
-                    yield event
+                        bad[ended.key] = ended
+                    yield ended
         finally:
             for worker in workers:
                 worker.stop()
 
 
 def _wait(
-    workers: list[Worker],
-    plan: Mapping[str, Stage],
-    start: tuple[Grid, str, str, int],
-    timeout: float | None,
+    workers: list[Worker], plan: Mapping[str, Stage], timeout: float | None
 ) -> list[Finished]:
-    """Wait until a stage ends, one way or another; a worker that had to be stopped is replaced."""
+    """Wait until a stage ends, one way or another; a worker that died or was stopped is gone."""
     busy = {worker.connection: worker for worker in workers if worker.key is not None}
     if not busy:
         return []
     patience = min(worker.deadline for worker in busy.values()) - time.monotonic()
-    answered = multiprocessing.connection.wait(
-        list(busy), None if patience == float("inf") else max(0.0, patience)
-    )
+    answered = wait(list(busy), None if patience == float("inf") else max(0.0, patience))
     events = []
     for connection, worker in busy.items():
         key = worker.key or ""
         label = plan[key].label()
         if connection in answered:
-            try:
-                said = worker.connection.recv()
-                if said == BEGUN:
-                    worker.begins(timeout)
-                else:
-                    events.append(said)
-                    worker.key = None
+            said = worker.answer()
+            if said == BEGUN:
+                worker.begins(timeout)
                 continue
-            except EOFError:
-                code = worker.process.exitcode
-                died = f"{label}: its process ended with code {code} ({_AGAIN})"
-                events.append(Finished(key, "failed", died))
+            if said is not None:
+                events.append(said)
+                worker.key = None
+                continue
+            died = f"{label}: its process {worker.ending()}, twice ({_AGAIN})"
+            events.append(Finished(key, "died", died))
         elif time.monotonic() >= worker.deadline:
             events.append(Finished(key, "timeout", f"{label}: stopped after {timeout:g} s"))
         else:
             continue
         worker.stop()
-        workers[workers.index(worker)] = Worker(start)
+        workers.remove(worker)
     return events

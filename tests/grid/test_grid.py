@@ -417,6 +417,69 @@ def test_the_time_of_a_stage_begins_when_its_process_is_ready(dataset: str, tmp_
         worker.stop()
 
 
+SCRIPT = """
+from fastadv import run_grid
+rows = run_grid(attacks=["fgsm"], defenses=["none"], dataset={dataset!r}, model={model!r},
+                samples=20, jobs=2)
+print([row.status for row in rows])
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("how", ["a script without a main guard", "standard input", "-c"])
+def test_processes_whatever_the_main_program_is(dataset: str, tmp_path: Path, how: str) -> None:
+    code, script = SCRIPT.format(dataset=dataset, model=SMALL_MLP), tmp_path / "script.py"
+    script.write_text(code)
+    # Of the folder of whoever calls; a worker that imports it ends at once.
+    (tmp_path / "selectors.py").write_text("raise SystemExit('imported from the working folder')")
+    words = {"standard input": ["-"], "-c": ["-c", code]}.get(how, [str(script)])
+    done = subprocess.run(
+        [sys.executable, "-P", *words], input=code if how == "standard input" else None, text=True,
+        capture_output=True, cwd=tmp_path, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "['ok', 'ok']", "")
+
+
+DIES = {
+    "at once": "raise SystemExit(3)",
+    "with what it was given": "import os; os.read({descriptor}, 9); raise SystemExit(3)",
+}
+
+
+@pytest.mark.parametrize("when", DIES)
+def test_a_process_that_dies_early_fails_its_stage_after_a_second_try(
+    dataset: str, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(workers, "_PROGRAM", DIES[when])
+    rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
+    assert [row.status for row in rows] == ["failed", "failed"]
+    assert rows[0].reason == f"none: training: its process ended with code 3, twice ({workers._AGAIN})"
+
+
+def test_a_stage_whose_process_is_killed_once_is_tried_again(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tmp_path / "died"
+    dies = f"import os\nif not os.path.exists({str(first)!r}):\n"
+    dies += f" open({str(first)!r}, 'w').close(); os.kill(os.getpid(), 9)\n"
+    monkeypatch.setattr(workers, "_PROGRAM", dies + workers._PROGRAM)
+    rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
+    assert first.exists()
+    assert [row.status for row in rows] == ["ok", "ok"]
+
+
+def test_how_a_process_ended(tmp_path: Path, dataset: str) -> None:
+    grid = Grid.parse(["fgsm"], ["none"], dataset, SMALL_MLP, 20, 1, 0)
+    worker = workers.Worker((grid, str(tmp_path), str(tmp_path / "out"), 1))
+    try:
+        worker.process.kill()
+        worker.give("key", Fit(grid.defenses[0], None, 0))
+        assert worker.answer() is None
+        assert worker.ending() == "was ended by SIGKILL"
+    finally:
+        worker.stop()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
