@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Without the program's name; those of the process unless given.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     _accept_any_text()
     try:
         code = app([word for word in given if word != "--debug"], "fastadv", standalone_mode=False)
@@ -84,6 +87,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         console.say("fastadv: stopped")
     return code if isinstance(code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where a standard stream is closed (``2>&-``): nobody wants what it gets.
+
+    Left closed, its number would go to the next file that is opened, and messages into that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(opened, True)
+        setattr(sys, name, Path(os.devnull).open("r" if number == 0 else "w"))
 
 
 def _accept_any_text() -> None:

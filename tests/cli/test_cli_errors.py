@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from fastadv.errors import DivergenceError, InputError
@@ -156,3 +159,20 @@ def test_a_plot_without_matplotlib_says_what_to_install(program, monkeypatch):
     done = program("attack", "pgd", "--plot", "x.png")
     assert done.code == 2
     assert "pip install 'fastadv[plot]'" in done.err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("arguments", "code"), [("list", 0), ("report absent", 2)])
+def test_a_closed_stream_is_like_the_null_device(closed, arguments, code, tmp_path):
+    command = f"exec {sys.executable} -m fastadv {arguments} {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == code
+    assert b"Error" not in done.stderr
+
+
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
+    code = "import os; from fastadv.cli.app import main; main(['list']); "
+    code += "os.write(3, b'%d' % open('x', 'w').fileno())"
+    command = f'exec 3>&1 >&- 2>&-; exec {sys.executable} -c "{code}"'
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
+    assert int(done.stdout) > 3
