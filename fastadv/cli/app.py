@@ -102,7 +102,7 @@ def _open_closed_streams() -> None:
         except OSError:
             opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
             os.set_inheritable(opened, True)
-        setattr(sys, name, Path(os.devnull).open("r" if number == 0 else "w"))
+        setattr(sys, name, Path(os.devnull).open("r" if number == 0 else "w"))  # noqa: SIM115
 
 
 def _accept_any_text() -> None:

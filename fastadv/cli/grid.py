@@ -79,7 +79,9 @@ def grid(
     output: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help=f"Where results are kept and found again. Default: {OUTPUT}"
+            metavar="DIR",
+            help="Where results are kept and found again. Grids may share it; fastadv report shows "
+            f"the last. Default: {OUTPUT}",
         ),
     ] = None,
     fresh: Annotated[

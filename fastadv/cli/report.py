@@ -55,11 +55,12 @@ def report(
 ) -> None:
     """Print the kept results of a grid, or make a page of them.
 
-    The page stands alone: it loads nothing and runs no script. Attacks at several budgets
-    (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves. --fail-under judges the cells that it names,
-    ATTACK/DEFENSE as in the table (worst/DEFENSE, none/DEFENSE for the clean row); the last
-    threshold that names a cell counts. A cell without a figure, which failed or was not run, and
-    one with a flag (!) fail, too.
+    Of a folder that several grids ran in, the last is shown. The page stands alone: it loads
+    nothing and runs no script. Attacks at several budgets (pgd[eps=0.1],pgd[eps=0.2]) are drawn
+    as curves. --fail-under judges the cells that it names, ATTACK/DEFENSE as in the table
+    (worst/DEFENSE, none/DEFENSE for the clean row); the last threshold that names a cell
+    counts. A cell without a figure, which failed or was not run, and one with a flag (!) fail,
+    too.
     """
     from fastadv.report.gates import Gate
 
@@ -77,6 +78,12 @@ def report(
     worst, means = worst_rows(found.rows, folder), over_seeds(found.rows, folder)
     for problem in found.problems:
         console.say(f"fastadv: {problem}")
+    if found.others:
+        kept = f"{found.others} cell{'s' if found.others > 1 else ''} of other grids"
+        console.say(
+            f"the folder keeps {kept} as well, not shown; fastadv grid with their options and this "
+            "--output shows them without running them again"
+        )
     if html is not None:
         _write_page(found, folder, html)
     elif format is Format.json:

@@ -173,7 +173,7 @@ class Store:
     def save_stage(self, key: str, arrays: Arrays) -> None:
         """Keep what a stage made."""
         with atomic_write(self.stage_path(key)) as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
 
     def load_stage(self, key: str) -> Arrays | None:
         """Return what a stage made; None if it is not there or not readable."""

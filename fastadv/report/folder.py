@@ -35,12 +35,15 @@ class GridFolder:
         Of this grid alone, in its order: attack by attack, defense by defense.
     problems : list of str
         A line for each file that could not be used.
+    others : int
+        Cells that are kept beside them, of other grids that ran in this folder.
     """
 
     grid: dict[str, Any]
     environment: dict[str, Any]
     rows: list[Row]
     problems: list[str]
+    others: int = 0
 
 
 def read_grid(folder: Path) -> dict[str, Any]:
@@ -65,13 +68,18 @@ def read_folder(folder: Path) -> GridFolder:
     document = _read_document(folder / "grid.json", problems)
     grid, environment = document.get("grid", {}), document.get("environment", {})
     latest: dict[tuple[object, ...], Row] = {}
+    others = 0
     for path in paths:
         row = _read_row(path, problems)
-        if row is not None and _belongs(row, grid):
+        if row is None:
+            continue
+        if not _belongs(row, grid):
+            others += 1
+        else:
             cell = row.dataset, row.model, row.attack, row.defense, row.seed
             latest[cell] = row  # of two versions of the package, the one that ran last
     ordered = flagged(sorted(latest.values(), key=_order(grid)))
-    return GridFolder(grid, environment, ordered, problems)
+    return GridFolder(grid, environment, ordered, problems, others)
 
 
 def write_table(

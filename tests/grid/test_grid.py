@@ -440,6 +440,17 @@ def test_processes_whatever_the_main_program_is(dataset: str, tmp_path: Path, ho
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "['ok', 'ok']", "")
 
 
+def test_attacked_images_are_kept_compressed(tmp_path: Path) -> None:
+    x_adv = np.zeros((100, 784), np.float32)
+    x_adv[:, ::5] = 0.5
+    store = Store(tmp_path)
+    store.save_stage("key", {"x_adv": x_adv})
+    assert store.stage_path("key").stat().st_size < x_adv.nbytes / 10
+    kept = store.load_stage("key")
+    assert kept is not None
+    np.testing.assert_array_equal(kept["x_adv"], x_adv)
+
+
 DIES = {
     "at once": "raise SystemExit(3)",
     "with what it was given": "import os; os.read({descriptor}, 9); raise SystemExit(3)",

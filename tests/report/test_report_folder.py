@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from made_rows import clean, evasion, poisoning, undone
 
+from fastadv.cli.app import main
 from fastadv.errors import InputError
 from fastadv.grid.store import Flag
 from fastadv.grid.worst import Worst
@@ -57,7 +58,8 @@ def test_rows_come_in_the_order_of_the_grid(folder):
 def test_cells_of_another_grid_are_left_out(folder, stranger):
     stranger.id = "stranger"
     keep(folder, clean(), stranger)
-    assert [row.attack for row in read_folder(folder).rows] == ["none"]
+    found = read_folder(folder)
+    assert ([row.attack for row in found.rows], found.others) == (["none"], 1)
 
 
 def test_a_dataset_written_in_another_order_is_the_same(folder):
@@ -146,3 +148,10 @@ def test_csv_has_a_column_for_every_figure():
     assert third["reason"] == "x,\ny"
     assert third["attacked_accuracy_low"] == ""
     assert "parameters" not in first
+
+
+def test_report_says_that_cells_of_other_grids_are_kept(folder, capsys):
+    stranger = evasion("deepfool")
+    keep(folder, clean(), stranger)
+    assert main(["report", str(folder)]) == 0
+    assert "keeps 1 cell of other grids" in capsys.readouterr().err
