@@ -464,7 +464,9 @@ def test_a_process_that_dies_early_fails_its_stage_after_a_second_try(
     monkeypatch.setattr(workers, "_PROGRAM", DIES[when])
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
     assert [row.status for row in rows] == ["failed", "failed"]
-    assert rows[0].reason == f"none: training: its process ended with code 3, twice ({workers._AGAIN})"
+    assert (
+        rows[0].reason == f"none: training: its process ended with code 3, twice ({workers._AGAIN})"
+    )
 
 
 def test_a_stage_whose_process_is_killed_once_is_tried_again(
