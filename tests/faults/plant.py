@@ -31,118 +31,139 @@ from sites import ROOT, draw
 LIST = Path(__file__).with_name("faults.toml")
 
 UNCOMPILED, COMPILED, BOUNDS = {"NUMBA_DISABLE_JIT": "1"}, {}, {"NUMBA_BOUNDSCHECK": "1"}
+# The whole suite, and before it, for each area, what may well catch a fault and is soon done.
+WHOLE = [(BOUNDS, ["tests/kernels"]), (COMPILED, ["tests"]), (UNCOMPILED, ["tests"])]
 NEAREST = {
-    "kernels": ["tests/kernels"],
-    "certificates": ["tests/defenses", "tests/grid"],
-    "gates": ["tests/report", "tests/grid", "tests/cli"],
-    "statistics": ["tests/test_metrics.py", "tests/report", "tests/grid"],
-    "budgets": ["tests/test_threat.py", "tests/kernels", "tests/attacks"],
+    "kernels": [(UNCOMPILED, ["tests/kernels"]), (COMPILED, ["tests/kernels"])],
+    "certificates": [(COMPILED, ["tests/defenses", "tests/grid"])],
+    "gates": [(COMPILED, ["tests/report", "tests/grid", "tests/cli"])],
+    "statistics": [(COMPILED, ["tests/test_metrics.py", "tests/report", "tests/grid"])],
+    "budgets": [(COMPILED, ["tests/test_threat.py", "tests/kernels", "tests/attacks"])],
 }
-TIMEOUT, CRASH = "no end", "pytest was killed"
-SOON, LONG = 900, 3600  # seconds after which tests of a few folders, and all of them, do not end
+NO_END, KILLED = "no end", "pytest was killed"
+PATIENCE = {True: 900, False: 5400}  # seconds that tests have, up to the first that fails and all
 
 
-def steps(fault: dict) -> list[tuple[dict[str, str], list[str], int]]:
-    """The runs that together are the whole suite, the cheapest that may catch the fault first."""
-    near, kernels = NEAREST[fault["area"]], ["tests/kernels"]
-    rest = [(BOUNDS, kernels, SOON), (COMPILED, ["tests"], LONG), (UNCOMPILED, ["tests"], LONG)]
-    if fault["area"] == "kernels":
-        return [(UNCOMPILED, kernels, SOON), (COMPILED, kernels, SOON), *rest]
-    return [(COMPILED, near, SOON), *rest[1:]]  # the bounds of unchanged kernels are checked anyway
-
-
-# -- the run --------------------------------------------------------------------------------
-
-
-def planted(text: str, fault: dict) -> str | None:
-    """The source with the fault in it; None if it has no such line."""
+def planted(text: str, faults: list[dict]) -> str | None:
+    """The source with the faults in it; None if it has no such line."""
     lines = text.splitlines(keepends=True)
-    places = [k for k, line in enumerate(lines) if line.strip() == fault["was"]]
-    nth = fault.get("nth", 1)
-    if len(places) < nth:
-        return None
-    at = places[nth - 1]
-    lines[at] = lines[at].replace(fault["was"], fault["now"])
+    stripped = [line.strip() for line in lines]
+    for fault in faults:
+        places = [k for k, line in enumerate(stripped) if line == fault["was"]]
+        nth = fault.get("nth", 1)
+        if len(places) < nth:
+            return None
+        at = places[nth - 1]
+        lines[at] = lines[at].replace(fault["was"], fault["now"])
     return "".join(lines)
 
 
-def run_tests(
-    copy: Path, cache: Path, mode: dict[str, str], arguments: list[str], seconds: int
-) -> str | None:
-    """Run tests of the copy up to the first that fails; return its name, None if there is none."""
-    environment = {
-        **os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1",
-        "NUMBA_CACHE_DIR": str(cache), **mode,
-    }  # fmt: skip
-    command = [sys.executable, "-m", "pytest", "-x", "-rfE", "--tb=no", *arguments]
-    with subprocess.Popen(command, cwd=copy, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True) as tests:  # fmt: skip
-        try:
-            out, _ = tests.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(tests.pid, signal.SIGKILL)
-            return TIMEOUT
-    if tests.returncode == 0:
-        return None
-    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", out, re.MULTILINE)
-    return failed[1] if failed else f"{CRASH} ({tests.returncode})"
+class Copy:
+    """A copy of the checkout, its tests, and its compiled kernels."""
 
+    def __init__(self, folder: Path) -> None:
+        self.root, self.caches = folder / "copy", folder / "caches"
+        shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*"))
+        self.environment = {
+            **os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"
+        }  # fmt: skip
+        show = [sys.executable, "-c", "import fastadv; print(fastadv.__file__)"]
+        used = subprocess.check_output(show, cwd=folder, env=self.environment, text=True)
+        if not used.startswith(str(self.root)):
+            sys.exit(f"the tests would run {used.strip()}, not the copy {self.root}")
 
-def caught_by(fault: dict, copy: Path, caches: Path) -> str | None:
-    """Plant a fault, look for a test that fails for it alone, and take it out again."""
-    file, own, kept = copy / fault["file"], caches / "own", caches / "kept"
-    text, times = file.read_text(encoding="utf-8"), file.stat()
-    faulty, cache = planted(text, fault), own if fault["area"] == "kernels" else kept
-    fails_anyway: list[str] = []
-    for mode, folders, seconds in steps(fault):
-        while True:
-            file.write_text(faulty, encoding="utf-8")
-            skipped = [f"--deselect={name}" for name in fails_anyway]
-            failed = run_tests(copy, cache, mode, [*folders, *skipped], seconds)
-            file.write_text(text, encoding="utf-8")
-            os.utime(
-                file, ns=(times.st_atime_ns, times.st_mtime_ns)
-            )  # what is compiled stays valid
-            shutil.rmtree(own, ignore_errors=True)
-            if failed is None:
-                break
-            alone = failed.startswith((TIMEOUT, CRASH)) or run_tests(
-                copy, kept, mode, [failed], SOON
-            )
-            if alone in (True, None):
-                how = " ".join(f"{name}={value}" for name, value in mode.items()) or "compiled"
-                return f"{failed}, {how}"
-            print(f"    fails without the fault, too: {failed}", flush=True)
-            fails_anyway.append(failed)
-    return None
+    def faulty(self, faults: list[dict]) -> str | None:
+        """The faults' file with them in it."""
+        return planted((self.root / faults[0]["file"]).read_text(encoding="utf-8"), faults)
+
+    def failures(
+        self, faults: list[dict], mode: dict[str, str], tests: list[str], first: bool = True
+    ) -> list[str]:
+        """Plant the faults, run tests, and take them out again; return the tests that failed."""
+        kept, own = self.caches / "kept", self.caches / "own"
+        cache = own if any(fault["area"] == "kernels" for fault in faults) else kept
+        before = {}
+        for file in {fault["file"] for fault in faults}:
+            path = self.root / file
+            before[path] = path.read_text(encoding="utf-8"), path.stat().st_mtime_ns
+            new = self.faulty([fault for fault in faults if fault["file"] == file])
+            path.write_text(new, encoding="utf-8")
+        found = self._run({"NUMBA_CACHE_DIR": str(cache), **mode}, tests, first)
+        for path, (text, changed) in before.items():
+            path.write_text(text, encoding="utf-8")
+            os.utime(path, ns=(changed, changed))  # so that what is compiled stays valid
+        shutil.rmtree(own, ignore_errors=True)
+        return found
+
+    def _run(self, mode: dict[str, str], tests: list[str], first: bool) -> list[str]:
+        command = [sys.executable, "-m", "pytest", "-rfE", "--tb=no", *["-x"] * first, *tests]
+        with subprocess.Popen(
+            command, cwd=self.root, env={**self.environment, **mode}, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as running:  # fmt: skip
+            try:
+                out, _ = running.communicate(timeout=PATIENCE[first])
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                return [NO_END]
+        if running.returncode == 0:
+            return []
+        failed = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", out, re.MULTILINE)
+        return failed or [f"{KILLED} ({running.returncode})"]
+
+    def catch(self, fault: dict, mode: dict[str, str], tests: list[str]) -> str | None:
+        """Return what says that there is a fault: the first of the tests that fails for it alone."""
+        found = self.failures([fault], mode, tests)
+        if not found:
+            return None
+        if not found[0].startswith((NO_END, KILLED)) and self.failures([], mode, found):
+            print(f"    fails without the fault, too: {found[0]}", flush=True)
+            return None
+        return ", ".join([found[0], *(f"{name}={value}" for name, value in mode.items())])
 
 
 def run(only: set[int], report: Path | None) -> None:
-    """Plant the faults of the list and say what caught each."""
-    faults = tomllib.loads(LIST.read_text(encoding="utf-8"))["fault"]
-    caught, survived = 0, 0
+    """Plant the faults of the list and say what caught each.
+
+    Those that the nearest tests do not catch are planted together for a run of the whole suite: it
+    is long, and seldom finds more.
+    """
+    listed = enumerate(tomllib.loads(LIST.read_text(encoding="utf-8"))["fault"], start=1)
+    faults = {k: f for k, f in listed if "equivalent" not in f and (not only or k in only)}
+    said: dict[int, str] = {}
+
+    def say(number: int, what: str) -> None:
+        said[number] = what
+        told = (faults[number][name] for name in ("area", "kind", "file", "was", "now"))
+        line = " | ".join((str(number), *told, what))
+        print(line, flush=True)
+        if report:
+            with report.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        copy, caches = Path(folder, "copy"), Path(folder, "caches")
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "*cache*"))
-        where = [sys.executable, "-c", "import fastadv; print(fastadv.__file__)"]
-        used = subprocess.run(where, cwd=folder, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, check=True).stdout  # fmt: skip
-        if not used.startswith(str(copy)):
-            sys.exit(f"the tests would run {used.strip()}, not the copy in {copy}")
-        for number, fault in enumerate(faults, start=1):
-            if "equivalent" in fault or (only and number not in only):
+        copy = Copy(Path(folder))
+        for number, fault in faults.items():
+            if copy.faulty([fault]) is None:
+                say(number, "no longer applies")
                 continue
-            if planted((copy / fault["file"]).read_text(encoding="utf-8"), fault) is None:
-                said = "no longer applies"
-            else:
-                found = caught_by(fault, copy, caches)
-                said = found or "SURVIVED"
-                caught, survived = caught + bool(found), survived + (not found)
-            told = (str(fault[name]) for name in ("area", "kind", "file", "was", "now"))
-            line = " | ".join((str(number), *told, said))
-            print(line, flush=True)
-            if report:
-                with report.open("a", encoding="utf-8") as stream:
-                    stream.write(line + "\n")
-    print(f"{caught} caught, {survived} survived")
+            found = (copy.catch(fault, *step) for step in NEAREST[fault["area"]])
+            if caught := next(filter(None, found), None):
+                say(number, caught)
+        for mode, tests in WHOLE:
+            rest = {number: fault for number, fault in faults.items() if number not in said}
+            failed = copy.failures(list(rest.values()), mode, tests, first=False) if rest else []
+            if failed:
+                print(f"    of {len(rest)} faults together: {failed}", flush=True)
+            if any(name.startswith((NO_END, KILLED)) for name in failed):
+                failed = tests  # then each by itself
+            for number, fault in rest.items():
+                if failed and (caught := copy.catch(fault, mode, failed)):
+                    say(number, caught)
+    for number in faults.keys() - said.keys():
+        say(number, "SURVIVED")
+    survived = sum(what == "SURVIVED" for what in said.values())
+    print(f"{len(said)} faults, {survived} survived")
     sys.exit(1 if survived else 0)
 
 

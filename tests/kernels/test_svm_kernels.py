@@ -142,3 +142,22 @@ def test_poison_gradient_equals_its_twin(gamma: float, C: float, p: int) -> None
     for step_ours, step_twin in zip(found[:half], found[half:], strict=True):
         for ours, twin in zip(step_ours, step_twin, strict=True):
             np.testing.assert_allclose(ours, twin, atol=1e-7)
+
+
+def test_rounding_makes_no_two_rows_more_alike_than_equal() -> None:
+    """|x|^2 + |z|^2 - 2 x'z of all but equal rows may round below 0: a large gamma would show it."""
+    x, gamma = np.random.default_rng(6).normal(size=(30, 20)), 1e16
+    near = x * (1 + 2e-16 * np.random.default_rng(7).integers(-1, 2, x.shape))
+    clean, val, points = (
+        in_blocks(np.vstack([x, near])),
+        in_blocks(near),
+        np.vstack([x[:10], near[:10]]),
+    )
+    K, K_val, squares = np.zeros((80, 80)), np.zeros((80, 30)), np.empty(90)
+    svm_poison.fill_kernel(clean, val, 20, gamma, squares, K, K_val)
+    for c in range(20):
+        svm_poison.update_kernel(clean, val, squares, points, c, gamma, K, K_val)
+    K_new, out, squares = np.empty((30, 30)), np.empty(30), (near**2).sum(axis=1)
+    svm.rbf_decision(x, np.ascontiguousarray(near.T), squares, np.ones(30), 0.0, gamma, K_new, out)
+    for found in (K, K_val, K_new):
+        assert 0.9 < found.max() <= 1.0
