@@ -8,7 +8,7 @@ from helpers import TASK, blobs
 from scipy import stats
 
 from fastadv.defenses.certified.interval import Interval
-from fastadv.defenses.certified.smoothing import Smoothing
+from fastadv.defenses.certified.smoothing import Smoothing, _radii
 from fastadv.errors import InputError
 from fastadv.models.mlp import MLPClassifier
 
@@ -74,6 +74,15 @@ def test_smoothing_radius_of_a_linear_model_within_its_confidence() -> None:
     assert sure.mean() > 0.5
     assert not sure.all()  # near the boundary it abstains
     assert np.all((found.radius > 0) == sure)
+
+
+def test_a_radius_of_smoothing_in_closed_form() -> None:
+    votes = np.array([0, 1, 500, 501, 600, 1000])
+    tests = [stats.binomtest(int(v), 1000, alternative="greater") for v in votes]
+    p = [test.proportion_ci(0.999).low for test in tests]  # Clopper and Pearson's, by their tail
+    expected = 0.3 * stats.norm.ppf(np.maximum(p, 0.5))
+    np.testing.assert_allclose(_radii(votes, 1000, 0.001, 0.3), expected, atol=1e-9)
+    np.testing.assert_array_equal(expected > 0, [False, False, False, False, True, True])
 
 
 def test_the_vote_is_that_of_noise_on_the_pixels() -> None:

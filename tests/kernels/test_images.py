@@ -141,6 +141,15 @@ def test_projections_equal_their_twins_and_stay_inside() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+def test_the_l2_ball_is_used_up_and_not_left_by_rounding() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.uniform(0.4, 0.6, (200, 12)).astype(np.float32)
+    x_adv = (x + rng.normal(0, 1, x.shape)).astype(np.float32)
+    project.l2_project(x, 0.3, 0.0, 1.0, x_adv)
+    norms = np.linalg.norm(x_adv.astype(float) - x, axis=1)
+    assert 0.3 * (1 - 3e-6) < norms.min() <= norms.max() <= 0.3
+
+
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_median_equals_its_twin_and_scipy(size: int, shape: tuple[int, int, int]) -> None:

@@ -151,6 +151,17 @@ def test_a_row_is_added_to_rows_of_any_width(width: int, dtype: type) -> None:
     np.testing.assert_allclose(out, expected, rtol=0, atol=2e-6 if dtype is np.float32 else 1e-14)
 
 
+@pytest.mark.parametrize(("kind", "other"), [(np.int64, np.int64), (np.float32, np.float64)])
+def test_rows_are_added_of_whole_numbers_and_of_two_types(kind: type, other: type) -> None:
+    matrix, values = np.arange(60).reshape(3, 20).astype(other), np.array([3, -2, 5], kind)
+    rows = np.array([2, 0, 2])
+    one, row, many = np.zeros(20, other), matrix[1], np.zeros((3, 20), other)
+    add_rows(values, rows, 0, 3, matrix, one)
+    np.testing.assert_array_equal(one, 8 * matrix[2] - 2 * matrix[0])
+    add_to_rows(values, rows, 0, 3, row, many)
+    np.testing.assert_array_equal(many, np.array([-2, 0, 8])[:, None] * row)
+
+
 @kernel
 def exponential_of(x, out):  # type: ignore[no-untyped-def]
     for i in range(x.size):
