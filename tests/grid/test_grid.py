@@ -261,6 +261,8 @@ def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
         ("linf(0.1)", share), ("linf(0.1)", share), ("linf(0.05)", share), ("linf(0.2)", 0.0),
         None, None,
     ]  # fmt: skip
+    intervals = [list(wilson_interval(right, 30)) for right in (expected.sum(), 0)]
+    assert [row.certified["ci95"] for row in rows[2:4] if row.certified] == intervals
     flagged = set()  # what it says is not true, and an attack shows it
     for row in rows[1:4]:
         with np.load(tmp_path / "o" / "cells" / f"{row.id}.npz") as file:
