@@ -58,6 +58,10 @@ CHANGES: dict[str, dict[str, dict[str, str]]] = {
             "": "", "rotation": "10", "translation": "1", "method": "random",
             "samples": "2;method=random",
         },
+        "train_noise": {
+            "": "", "fraction": "0.1", "points": "9", "sigma": "0.1", "labels": "kept",
+            "replace": "true",
+        },
         "label_flip": {
             "": "", "strategy": "worst", "fraction": "0.1", "points": "9", "replace": "true",
             "regions": "1;strategy=coherent,fraction=0.2",
@@ -111,7 +115,10 @@ CHANGES: dict[str, dict[str, dict[str, str]]] = {
             "": "hidden_layer_sizes=6,max_iter=3,batch_size=16", "hidden_layer_sizes": "5",
             "activation": "relu", "batch_size": "32", "learning_rate": "linear",
             "learning_rate_init": "0.1", "momentum": "0.5", "alpha": "0.5", "max_iter": "2",
-            "random_state": "1",
+            "random_state": "1", "early_stopping": "true",
+            "tol": "0.5;learning_rate=constant,n_iter_no_change=1,max_iter=9",
+            "n_iter_no_change": "2;learning_rate=constant,tol=0.5,max_iter=20",
+            "validation_fraction": "0.3;early_stopping=true",
         },
         "svm": {"": "", "C": "0.01", "kernel": "rbf", "gamma": "0.3;kernel=rbf"},
     },
@@ -226,6 +233,11 @@ REFUSED = [
     ("defense", "trigger_scan[silhouette=0.1]", "silhouette"),
     ("defense", "trigger_scan[method=clustering,separation=1]", "separation"),
     ("model", "svm[gamma=0.3]", "gamma"),
+    ("model", "mlp[tol=0.1]", "tol"), ("model", "mlp[learning_rate=constant,tol=0.1]", "tol"),
+    ("model", "mlp[n_iter_no_change=3]", "n_iter_no_change"),
+    ("model", "mlp[learning_rate=constant,tol=none,n_iter_no_change=3]", "n_iter_no_change"),
+    ("model", "mlp[validation_fraction=0.2]", "validation_fraction"),
+    ("attack", "train_noise[points=3,fraction=0.1]", "fraction"),
 ]  # fmt: skip
 
 

@@ -82,7 +82,7 @@ class Measure:
         return Fit(self.cell.defense, None, self.cell.seed)
 
     def replaces(self) -> bool:
-        """Return whether the attack changes rows in place: it adds none and moves no image."""
+        """Return whether the attack changes rows in place: it adds none."""
         return bool(getattr(self.cell.attack.thing, "replace", False))
 
     def knows_region(self) -> bool:

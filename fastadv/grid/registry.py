@@ -73,6 +73,7 @@ ATTACKS: list[Entry] = [
     Entry("cw", "evasion", "the least L2 change of a confidence", f"{_EVASION}.cw:CW"),
     Entry("stadv", "evasion", "a flow field that bends the image", f"{_EVASION}.stadv:StAdv"),
     Entry("spatial", "evasion", "rotations and translations, without gradients", f"{_EVASION}.spatial:Spatial"),
+    Entry("train_noise", "poisoning", "added copies with noise and wrong labels, the control", f"{_POISONING}.train_noise:TrainNoise"),
     Entry("label_flip", "poisoning", "added copies with wrong labels", f"{_POISONING}.label_flip:LabelFlip"),
     Entry("backdoor", "poisoning", "added images with a patch that calls a label", f"{_POISONING}.backdoor:Backdoor"),
     Entry("biggio", "poisoning", "points found by the gradient through training", f"{_POISONING}.biggio:Biggio"),

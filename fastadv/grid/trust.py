@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastadv.grid.probe import Probe
     from fastadv.grid.spec import Choice
 
-CONTROLS = {"noise"}  # attacks that show what chance does
+CONTROLS = {"noise", "train_noise"}  # attacks that show what chance does
 
 _BUDGETS = ("eps", "budget", "fraction", "points")
 _MARGIN = 0.002  # by how much an accuracy has to be off before it is told

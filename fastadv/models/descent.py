@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -22,6 +23,7 @@ from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.schedule import Schedule, step_rates
 from fastadv.models.stopping import Patience, why_unsettled
 from fastadv.protocols import Float32, Float64, Floats, Labels
+from fastadv.specs import format_value
 from fastadv.threads import numba_threads, one_blas_thread
 
 # (model, rows of the batch, their row numbers in X, their class columns) -> rows to train on
@@ -218,6 +220,24 @@ class Descent(ABC):
         """Return whether training can end before ``max_iter`` epochs, by the parameters."""
         watched = self.early_stopping or self.learning_rate == "constant"
         return watched and self.tol is not None and self.max_iter > self.n_iter_no_change + 1
+
+    def without_effect(self) -> str | None:
+        """Return None, or which parameter has no part in training, as `fit` does not mind."""
+        defaults = inspect.signature(type(self)).parameters
+        if not self.early_stopping and self.learning_rate != "constant":
+            why = "it is for learning_rate=constant or early_stopping=true"
+        elif self.tol is None:
+            why = "tol=none goes on to max_iter"
+        else:
+            why = f"only more than {self.n_iter_no_change + 1} epochs (max_iter) can end early"
+        idle = {} if self.may_stop() else {"tol": why, "n_iter_no_change": why}
+        if not self.early_stopping:
+            idle["validation_fraction"] = "it is for early_stopping=true"
+        for name, reason in idle.items():
+            value = getattr(self, name)
+            if value not in (None, defaults[name].default):
+                return f"{name}={format_value(value)} has no part: {reason}"
+        return None
 
     def _hold_out(self, columns: Labels, rng: np.random.RandomState) -> tuple[Ints, Ints]:
         """Return the rows to train on and those that early stopping judges by."""

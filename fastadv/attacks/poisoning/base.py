@@ -155,6 +155,21 @@ class Problem:
             origin=origin,
         )
 
+    def in_place(
+        self,
+        rows: npt.NDArray[np.intp],
+        points: Floats,
+        labels: Labels,
+        details: dict[str, Any] | None = None,
+    ) -> PoisonResult:
+        """Return the clean rows with the points in place of some; of a row's points, the first."""
+        once = np.sort(np.unique(rows, return_index=True)[1])
+        rows, X, y = rows[once], self.X.copy(), self.y.copy()
+        X[rows], y[rows] = points[once], labels[once]
+        return PoisonResult(
+            X, self.classes[y], rows, np.empty(0), details=details or {}, origin=rows
+        )
+
 
 def _shared_rows(X_train: Floats, X_val: Floats) -> int:
     """Return how many rows of X_val are rows of X_train."""

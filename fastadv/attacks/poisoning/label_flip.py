@@ -95,12 +95,7 @@ class LabelFlip(base.Poisoning):
         else:
             rows, labels, details = self._worst(trial, n_points, problem.task)
         if self.replace:
-            once = np.sort(np.unique(rows, return_index=True)[1])  # a row has one label
-            rows, labels, relabelled = rows[once], labels[once], y.copy()
-            relabelled[rows] = labels
-            return PoisonResult(
-                X.copy(), classes[relabelled], rows, np.empty(0), details=details, origin=rows
-            )
+            return problem.in_place(rows, X[rows], labels, details)
         inside = problem.project
         copies = X[rows] if inside is None else inside(X[rows], labels)
         return problem.with_points(copies, labels, details=details, origin=rows)
