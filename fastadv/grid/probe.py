@@ -27,9 +27,8 @@ class Probe(msgspec.Struct, frozen=True):
     ----------
     n : int
         Images that were looked at.
-    zero_loss_gradients, zero_gradients : int
-        Of those that the model gets right, how many have no gradient of the cross-entropy, and how
-        many none even of the margin, the difference to the largest of the other logits.
+    zero_gradients : int
+        Of those that the model gets right, how many have no gradient of what attacks climb.
     randomised : bool
         The logits of one image are not always the same, or the model says that only its draws
         make them so.
@@ -39,7 +38,6 @@ class Probe(msgspec.Struct, frozen=True):
     """
 
     n: int
-    zero_loss_gradients: int = 0
     zero_gradients: int = 0
     randomised: bool = False
     floor_accuracy: float | None = None
@@ -70,8 +68,7 @@ def probe(model: Model, X: Floats, y: Labels, task: Task, seed: int) -> Probe:
     found = floor.perturb(model, some, labels, task=task, seed=seed)
     return Probe(
         n=len(X),
-        zero_loss_gradients=sum(loss for loss, _ in zeros),
-        zero_gradients=sum(logit for _, logit in zeros),
+        zero_gradients=sum(zeros),
         randomised=randomised,
         floor_accuracy=found.robust_accuracy(),
         floor_eps=floor.eps,
@@ -80,16 +77,12 @@ def probe(model: Model, X: Floats, y: Labels, task: Task, seed: int) -> Probe:
     )
 
 
-def _zero_gradients(model: Counted, x: Floats, y: Labels) -> tuple[int, int]:
-    """Count the images that are right and whose loss, or margin, has no gradient (or NaN)."""
+def _zero_gradients(model: Counted, x: Floats, y: Labels) -> int:
+    """Count the images that are right and whose cross-entropy has no gradient (or NaN)."""
     logits, pullback = model.vjp(x)
-    right = logits.argmax(axis=1) == y
-    of_loss = pullback(cross_entropy_ascent(logits, y, None)[1])
-    others, between, rows = logits.copy(), np.zeros_like(logits), np.arange(len(y))
-    others[rows, y] = -np.inf
-    between[rows, y], between[rows, others.argmax(axis=1)] = -1.0, 1.0
-    nothing = [~(np.abs(g).max(axis=1) > 0) & right for g in (of_loss, pullback(between))]
-    return int(nothing[0].sum()), int(nothing[1].sum())
+    gradient = pullback(cross_entropy_ascent(logits, y, None)[1])
+    nothing = ~(np.abs(gradient).max(axis=1) > 0)
+    return int(np.count_nonzero(nothing & (logits.argmax(axis=1) == y)))
 
 
 @dataclass(frozen=True)

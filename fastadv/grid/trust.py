@@ -80,19 +80,13 @@ def _identity(cell: Attacked) -> Flag | None:
 
 
 def _zero(cell: Attacked) -> Flag | None:
-    of_loss = getattr(cell.attack.thing, "loss", None) == "ce"
-    count = cell.probe.zero_loss_gradients if of_loss else cell.probe.zero_gradients
-    if not count or not _climbs(cell):
+    if not cell.probe.zero_gradients or not _climbs(cell):
         return None
-    what = "the cross-entropy" if of_loss else "the margin"
-    if cell.probe.zero_gradients < count:
-        remedy = "attack the logits, which still have one: apgd[loss=dlr], deepfool"
-    else:
-        remedy = "no step leads away from them; add a black-box attack such as square"
     return Flag(
         "zero_gradient",
-        f"{what} of {cell.defense.text} has no gradient at {count:,} of {cell.probe.n:,} images",
-        remedy,
+        f"the loss of {cell.defense.text} has no gradient at {cell.probe.zero_gradients:,} of "
+        f"{cell.probe.n:,} images",
+        "no step leads away from them; add a black-box attack such as square",
     )
 
 

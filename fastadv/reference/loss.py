@@ -27,6 +27,21 @@ def cross_entropy(logits: Floats, labels: Ints, losses: Floats, dlogits: Floats)
     dlogits[rows, labels] -= 1.0
 
 
+def ascent(logits: Floats, labels: Ints, losses: Floats, dlogits: Floats) -> None:
+    """Fill ``losses`` (n,) and ``dlogits`` (n, k): the cross-entropy, for attackers."""
+    cross_entropy(logits, labels, losses, dlogits)
+    for i, (row, y) in enumerate(zip(logits.astype(np.float64), labels, strict=True)):
+        others = np.delete(row, y)
+        spread = row.max() - row[row > -np.inf].min()
+        if row[y] - others.max() <= 14 and spread <= 40:
+            continue
+        odds = np.log(np.exp(others - others.max()).sum()) + others.max() - row[y]
+        losses[i] = odds if odds < -40 else np.logaddexp(0.0, odds)
+        softer = others * (20 / spread if spread > 40 else 1.0)
+        shares = np.exp(softer - softer.max())
+        dlogits[i] = np.insert(shares / shares.sum(), y, -1.0)
+
+
 def runner_up(logits: Floats, i: int, label: int) -> int:
     """Return the class of the largest logit in row ``i`` other than ``label``."""
     row = logits[i].astype(np.float64)

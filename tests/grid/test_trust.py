@@ -91,22 +91,17 @@ def test_gradients_that_are_zero(model: MLPClassifier) -> None:
     masked = Behind(model, gradient=0)
     right = int((model.predict(X) == Y).sum())
     found = probe(masked, X, Y, TASK, 0)
-    assert (found.zero_gradients, found.zero_loss_gradients) == (right, right)
+    assert found.zero_gradients == right
     assert "zero_gradient" in names(masked, "pgd")
     assert "zero_gradient" in names(masked, "deepfool")
     assert "zero_gradient" not in names(masked, "square")
 
 
-def test_gradients_that_only_the_loss_loses(model: MLPClassifier) -> None:
-    """Logits times a million: the softmax is one-hot, but the logits still have their slope."""
+def test_logits_of_any_size_have_a_gradient(model: MLPClassifier) -> None:
+    """Times a million, the softmax is one-hot in float32."""
     steep = Behind(model, scale=1e6)
-    found = probe(steep, X, Y, TASK, 0)
-    assert found.zero_loss_gradients > 0
-    assert found.zero_gradients == 0
-    for attack in ("pgd", "fgsm", "apgd[loss=ce]"):
-        assert "zero_gradient" in names(steep, attack)
-    for attack in ("apgd[loss=dlr]", "deepfool", "cw", "square"):
-        assert "zero_gradient" not in names(steep, attack)
+    for attack in ("pgd", "fgsm", "apgd[loss=ce]", "apgd[loss=dlr]", "deepfool", "cw", "square"):
+        assert names(steep, attack) == []
 
 
 def test_a_gradient_that_is_not_a_number_is_none(model: MLPClassifier) -> None:

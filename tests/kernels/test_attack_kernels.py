@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,67 @@ def test_dlr_is_the_same_at_any_scale_and_positive_where_it_succeeds() -> None:
         np.testing.assert_allclose(d_scaled * factor, d, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(losses > 0, LOGITS.argmax(axis=1) != LABELS)
     assert np.all((losses >= -1) & (losses <= 1 + np.abs(LOGITS).max()))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("factor", [1, 5, 10, 1e3, 1e6, 1e30])
+def test_ascent_equals_its_twin_and_has_a_slope_for_any_row(factor: float, kind: Any) -> None:
+    logits = (LOGITS * factor).astype(kind)
+    found = []
+    for module in (loss, loss_twin):
+        losses, d = np.empty(30), np.empty((30, 5), kind)
+        module.ascent(logits, LABELS, losses, d)
+        found.append((losses, d))
+    for ours, twin in zip(*found, strict=True):
+        np.testing.assert_allclose(
+            ours,
+            twin,
+            rtol=1e-5 if kind == np.float32 else 1e-9,
+            atol=1e-6 if kind == np.float32 else 1e-12,
+        )
+    assert np.all(found[0][1][np.arange(30), LABELS] < 0)
+
+
+def test_rows_that_are_not_very_sure_keep_their_cross_entropy_to_the_bit() -> None:
+    logits = LOGITS.astype(np.float32)
+    usual, ours = ((np.empty(30), np.empty((30, 5), np.float32)) for _ in range(2))
+    loss.cross_entropy(logits, LABELS, *usual)
+    loss.ascent(logits, LABELS, *ours)
+    for a, b in zip(usual, ours, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_losses_of_one_image_keep_their_order_however_sure() -> None:
+    odds = np.concatenate([np.linspace(-1e7, 1e7, 401), np.linspace(-60, 60, 401)])
+    for spread in (1.0, 39.0, 200.0):  # of the others: rows of either kind side by side
+        logits = np.stack([-odds, np.zeros_like(odds), np.full_like(odds, -spread)], axis=1)
+        losses = cross_entropy_ascent(logits, np.zeros(len(odds), np.int64), None)[0]
+        assert np.all(np.diff(losses[np.argsort(odds)]) >= 0)
+        sure = np.abs(odds) > 1e3
+        assert len(np.unique(losses[sure])) == np.count_nonzero(sure)
+
+
+def test_the_slope_of_a_sure_row_is_that_of_the_logarithm_of_its_odds() -> None:
+    logits = LOGITS.copy()
+    logits[np.arange(30), LABELS] = logits.max(axis=1) + 18
+
+    def log_odds(logits: np.ndarray) -> np.ndarray:
+        others = np.where(np.eye(5, dtype=bool)[LABELS], -np.inf, logits)
+        return np.log(np.exp(others).sum(axis=1)) - logits[np.arange(30), LABELS]
+
+    d = cross_entropy_ascent(logits, LABELS, None)[1]
+    for column in range(5):
+        step = np.zeros(5)
+        step[column] = 1e-6
+        slope = (log_odds(logits + step) - log_odds(logits - step)) / 2e-6
+        np.testing.assert_allclose(d[:, column], slope, atol=1e-8)
+
+
+def test_logits_that_are_logarithms_of_nothing() -> None:
+    logits = np.array([[0.0, -50.0, -np.inf], [-np.inf, 0.0, -90.0]], dtype=np.float32)
+    losses, d = cross_entropy_ascent(logits, np.zeros(2, np.int64), None)
+    np.testing.assert_allclose(losses, [-50, np.inf])
+    np.testing.assert_allclose(d, [[-1, 1, 0], [-1, 1, 0]], atol=1e-8)
 
 
 def test_dlr_needs_classes_to_compare() -> None:

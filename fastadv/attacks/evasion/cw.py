@@ -26,6 +26,7 @@ from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Tas
 from fastadv.seeds import Stream
 from fastadv.threat import Threat
 
+_USUAL_SPREAD = 20.0  # of an image's logits
 _INSIDE = np.float32(1.0 - 1e-6)  # of the range: w is infinite at its ends
 
 
@@ -43,7 +44,8 @@ class CW(Evasion):
         How many values of c are tried: ten times the last until one succeeds, then the middle of
         the bracket. The paper's code tries 9, from 0.001.
     initial_c : float
-        The first c.
+        The first c, in 1 / logits. Of an image whose logits spread over more than some 60 it is
+        divided by 10 for each power of ten that they spread wider.
     rate : float
         Adam's, in the space of w, for the first half of the steps; then it falls along a cosine,
         so that the path settles on the boundary. The paper's code keeps 0.01, for its many steps.
@@ -86,7 +88,7 @@ class CW(Evasion):
     ) -> tuple[Floats, Details]:
         """Search c; where no iterate reaches the confidence the image comes back as it is."""
         nearest, distance = x.copy(), np.full(len(x), np.inf)
-        c = np.full(len(x), self.initial_c)
+        c = self.initial_c / _unit(model.vjp(x)[0])
         lower, upper = np.zeros(len(x)), np.full(len(x), np.inf)
         for _ in range(self.search_steps):
             success = self._descend(model, x, y, target, c, task, nearest, distance)
@@ -137,3 +139,11 @@ class CW(Evasion):
         """Return the step size of Adam."""
         late = max(2.0 * step / self.steps - 1.0, 0.0)
         return self.rate * (0.05 + 0.475 * (1.0 + math.cos(math.pi * late)))
+
+
+def _unit(logits: Floats) -> Float64:
+    """Return the power of ten, at least 1, that makes each row's logits usual ones, (n,)."""
+    exact = logits.astype(np.float64)
+    spread = exact.max(axis=1) - np.where(np.isinf(exact), np.inf, exact).min(axis=1)
+    power: Float64 = 10.0 ** np.round(np.log10(np.maximum(spread / _USUAL_SPREAD, 1.0)))
+    return power

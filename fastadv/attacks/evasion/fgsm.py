@@ -28,7 +28,6 @@ class FGSM(ball.InBall):
     norm: ball.Norm = "linf"
 
     name: ClassVar[str] = "fgsm"
-    loss: ClassVar[str] = "ce"  # what it climbs
     reference: ClassVar[str] = "Goodfellow et al., ICLR 2015, arXiv 1412.6572, section 4"
 
     def craft(

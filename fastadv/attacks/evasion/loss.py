@@ -29,10 +29,12 @@ def cross_entropy_ascent(
 ) -> tuple[Float64, Floats]:
     """Return what an attacker raises, (n,), and its derivative with respect to the logits (n, k).
 
-    That is the cross-entropy of the true class, or minus that of the target.
+    That is the cross-entropy of the true class, or minus that of the target. Of a row of very sure
+    logits the derivative is scaled, and the loss its logarithm: an attack as strong as on the same
+    logits in another unit.
     """
     losses, dlogits = np.empty(len(logits)), np.empty_like(logits)
-    loss.cross_entropy(logits, y if target is None else target, losses, dlogits)
+    loss.ascent(logits, y if target is None else target, losses, dlogits)
     return (losses, dlogits) if target is None else (-losses, -dlogits)
 
 

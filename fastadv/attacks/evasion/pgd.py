@@ -49,7 +49,6 @@ class PGD(ball.InBall):
     keep: Literal["best", "first", "last"] = "best"
 
     name: ClassVar[str] = "pgd"
-    loss: ClassVar[str] = "ce"  # what it climbs
     reference: ClassVar[str] = "Madry et al., ICLR 2018, arXiv 1706.06083, section 2.1"
 
     def __post_init__(self) -> None:
