@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastadv.datasets import Dataset as Dataset
     from fastadv.datasets import load_dataset as load_dataset
     from fastadv.errors import DivergenceError as DivergenceError
+    from fastadv.errors import GradientWarning as GradientWarning
     from fastadv.errors import InputError as InputError
     from fastadv.grid.registry import make_attack as make_attack
     from fastadv.grid.registry import make_defense as make_defense
@@ -34,6 +35,7 @@ _HOMES = {
     "DivergenceError": "fastadv.errors",
     "EvasionAttack": "fastadv.protocols",
     "EvasionResult": "fastadv.protocols",
+    "GradientWarning": "fastadv.errors",
     "InputError": "fastadv.errors",
     "MLPClassifier": "fastadv.models.mlp",
     "PoisonResult": "fastadv.protocols",

@@ -1,4 +1,4 @@
-"""The two errors that a user can meet, each in one line that says what would be right."""
+"""What a user can meet: two errors and a warning, each in one line that says what to do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ class InputError(ValueError):
 
 class DivergenceError(RuntimeError):
     """Training ran to infinity or NaN, so that there is no model to speak of."""
+
+
+class GradientWarning(UserWarning):
+    """The gradients of a model are zero or mislead: attacks that use them say nothing of it."""
 
 
 def require(condition: bool, what: str, value: object) -> None:

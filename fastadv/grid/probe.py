@@ -7,46 +7,16 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from fastadv.attacks.evasion.base import CHUNK, Counted
-from fastadv.attacks.evasion.loss import cross_entropy_ascent
-from fastadv.attacks.evasion.pgd import PGD
+from fastadv.attacks.evasion.probe import Probe, probe
 from fastadv.grid.spec import digest
 from fastadv.grid.stages import Context, Fit, Stage, kept, wrapped
 from fastadv.models.base import class_columns
 from fastadv.protocols import Floats, Labels, Model, Task, Wrapper
-from fastadv.threads import map_chunks
 
 _FLOOR_IMAGES = 100
-_FLOOR_STEPS = 20
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """What one look at a defended model shows.
-
-    Attributes
-    ----------
-    n : int
-        Images that were looked at.
-    zero_gradients : int
-        Of those that the model gets right, how many have no gradient of what attacks climb.
-    randomised : bool
-        The logits of one image are not always the same, or the model says that only its draws
-        make them so.
-    floor_accuracy, floor_n, chance : float, int, float
-        What PGD leaves of ``floor_n`` images at ``floor_eps``, where every image can become plain
-        grey, and what a model that sees nothing but grey would get right; None without gradients.
-    """
-
-    n: int
-    zero_gradients: int = 0
-    randomised: bool = False
-    floor_accuracy: float | None = None
-    floor_eps: float = 0.0
-    floor_n: int = 0
-    chance: float = 0.0
-
-
-def probe(model: Model, X: Floats, y: Labels, task: Task, seed: int) -> Probe:
+def look_at(model: Model, X: Floats, y: Labels, task: Task) -> Probe:
     """Look at a defended model, as attacks meet it.
 
     Parameters
@@ -56,33 +26,10 @@ def probe(model: Model, X: Floats, y: Labels, task: Task, seed: int) -> Probe:
     """
     first, again = model.logits(X), model.logits(X)
     randomised = bool(getattr(model, "randomised", False)) or not np.array_equal(first, again)
-    low, high = task.bounds
-    floor = PGD(eps=0.5 * (high - low), steps=_FLOOR_STEPS)
-    if floor.supports(model, task) is not None:
+    if not (hasattr(model, "vjp") or hasattr(model, "input_gradient")):
         return Probe(len(X), randomised=randomised)
-    columns = class_columns(model, y)
-    zeros = map_chunks(
-        lambda a, b: _zero_gradients(Counted(model), X[a:b], columns[a:b]), len(X), CHUNK
-    )
-    some, labels = X[:_FLOOR_IMAGES], y[:_FLOOR_IMAGES]
-    found = floor.perturb(model, some, labels, task=task, seed=seed)
-    return Probe(
-        n=len(X),
-        zero_gradients=sum(zeros),
-        randomised=randomised,
-        floor_accuracy=found.robust_accuracy(),
-        floor_eps=floor.eps,
-        floor_n=len(some),
-        chance=float(np.bincount(labels).max() / len(labels)),
-    )
-
-
-def _zero_gradients(model: Counted, x: Floats, y: Labels) -> int:
-    """Count the images that are right and whose cross-entropy has no gradient (or NaN)."""
-    logits, pullback = model.vjp(x)
-    gradient = pullback(cross_entropy_ascent(logits, y, None)[1])
-    nothing = ~(np.abs(gradient).max(axis=1) > 0)
-    return int(np.count_nonzero(nothing & (logits.argmax(axis=1) == y)))
+    found = probe(model, X, class_columns(model, y), task, _FLOOR_IMAGES)
+    return msgspec.structs.replace(found, randomised=randomised)
 
 
 @dataclass(frozen=True)
@@ -110,7 +57,7 @@ class Look:
         """Probe and keep what shows."""
         data, rows, key = context.dataset, context.test_rows, self.key(context)
         model = wrapped(self.fit.defense.thing, self.fit.model(context), context)
-        found = probe(model, data.x_test[rows], data.y_test[rows], data.task, self.fit.seed)
+        found = look_at(model, data.x_test[rows], data.y_test[rows], data.task)
         context.store.save_stage(key, {"found": np.array(msgspec.json.encode(found).decode())})
         context.store.finish_stage(key, {})
 

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from fastadv.attacks.evasion.probe import faults
 from fastadv.grid.none import NoDefense
 from fastadv.grid.store import Flag, Row
 from fastadv.metrics import wilson_interval
 from fastadv.protocols import Floats, Labels, Mask, Model, Task
 
 if TYPE_CHECKING:
-    from fastadv.grid.probe import Probe
+    from fastadv.attacks.evasion.probe import Probe
     from fastadv.grid.spec import Choice
 
 CONTROLS = {"noise", "train_noise"}  # attacks that show what chance does
@@ -61,7 +62,8 @@ class Attacked:
 
 def cell_flags(cell: Attacked) -> list[Flag]:
     """Return what is to be said of one cell alone."""
-    found = [_identity(cell), _zero(cell), _floor(cell), _randomised(cell), _outside(cell)]
+    gradients = faults(cell.probe, cell.defense.text) if _climbs(cell) else []
+    found = [_identity(cell), *(Flag(*f) for f in gradients), _randomised(cell), _outside(cell)]
     return [flag for flag in found if flag is not None]
 
 
@@ -76,33 +78,6 @@ def _identity(cell: Attacked) -> Flag | None:
         "identity_gradient",
         f"{cell.defense.text} has no useful gradient: attacked through the identity in its place",
         "a black-box attack may find more",
-    )
-
-
-def _zero(cell: Attacked) -> Flag | None:
-    if not cell.probe.zero_gradients or not _climbs(cell):
-        return None
-    return Flag(
-        "zero_gradient",
-        f"the loss of {cell.defense.text} has no gradient at {cell.probe.zero_gradients:,} of "
-        f"{cell.probe.n:,} images",
-        "no step leads away from them; add a black-box attack such as square",
-    )
-
-
-def _floor(cell: Attacked) -> Flag | None:
-    probe = cell.probe
-    if probe.floor_accuracy is None or not _climbs(cell):
-        return None
-    right = round(probe.floor_accuracy * probe.floor_n)
-    if wilson_interval(right, probe.floor_n)[0] <= probe.chance:
-        return None
-    return Flag(
-        "unreachable_floor",
-        f"at eps {probe.floor_eps:g}, where every image can become plain grey, PGD leaves "
-        f"{cell.defense.text} {100 * probe.floor_accuracy:.0f} %, above chance: its gradients "
-        "mislead",
-        "more steps and restarts, apgd[loss=dlr], and a black-box attack such as square",
     )
 
 

@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastadv import threads
 from fastadv.datasets import open_shared, share
-from fastadv.errors import DivergenceError, InputError
+from fastadv.errors import DivergenceError, GradientWarning, InputError
 from fastadv.grid.spec import Grid
 from fastadv.grid.stages import Context, Stage
 from fastadv.grid.store import Store
@@ -63,9 +63,10 @@ def _message(error: BaseException) -> str:
 
 
 def _run(stage: Stage, context: Context) -> None:
-    """Run a stage; of training that has not settled its rows tell, in a note."""
+    """Run a stage; what is warned of (training that has not settled, gradients) its rows tell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", GradientWarning)
         stage.run(context)
 
 

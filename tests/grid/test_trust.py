@@ -15,9 +15,10 @@ import pytest
 from helpers import SMALL_MLP, TASK, blobs, small_mlp, write_npz
 
 from fastadv import MLPClassifier, make_attack, make_defense
+from fastadv.attacks.evasion.probe import Probe
 from fastadv.cli.app import main
 from fastadv.grid import registry
-from fastadv.grid.probe import Probe, probe
+from fastadv.grid.probe import look_at
 from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid
 from fastadv.grid.spec import Choice
@@ -66,7 +67,7 @@ def model() -> MLPClassifier:
 def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any) -> list[str]:
     """The flags of one cell, all of whose results are within the box."""
     made = Choice(attack, make_attack(attack))
-    known = {"beyond": np.zeros(len(X), bool), "x_adv": X, "probe": probe(model, X, Y, TASK, 0)}
+    known = {"beyond": np.zeros(len(X), bool), "x_adv": X, "probe": look_at(model, X, Y, TASK)}
     cell = Attacked(
         attack=made,
         defense=Choice(defense, make_defense(defense)),
@@ -82,7 +83,7 @@ def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any
 def test_an_honest_model_has_no_flag(model: MLPClassifier) -> None:
     for attack in ("pgd", "apgd[loss=dlr]", "deepfool", "square"):
         assert names(model, attack) == []
-    found = probe(model, X, Y, TASK, 0)
+    found = look_at(model, X, Y, TASK)
     assert found.floor_accuracy is not None
     assert found.floor_accuracy <= found.chance
 
@@ -90,7 +91,7 @@ def test_an_honest_model_has_no_flag(model: MLPClassifier) -> None:
 def test_gradients_that_are_zero(model: MLPClassifier) -> None:
     masked = Behind(model, gradient=0)
     right = int((model.predict(X) == Y).sum())
-    found = probe(masked, X, Y, TASK, 0)
+    found = look_at(masked, X, Y, TASK)
     assert found.zero_gradients == right
     assert "zero_gradient" in names(masked, "pgd")
     assert "zero_gradient" in names(masked, "deepfool")
@@ -105,12 +106,12 @@ def test_logits_of_any_size_have_a_gradient(model: MLPClassifier) -> None:
 
 
 def test_a_gradient_that_is_not_a_number_is_none(model: MLPClassifier) -> None:
-    assert probe(Behind(model, gradient=np.nan), X, Y, TASK, 0).zero_gradients > 0
+    assert look_at(Behind(model, gradient=np.nan), X, Y, TASK).zero_gradients > 0
 
 
 def test_a_budget_that_pgd_does_not_use(model: MLPClassifier) -> None:
     misleading = Behind(model, gradient=-1)
-    found = probe(misleading, X, Y, TASK, 0)
+    found = look_at(misleading, X, Y, TASK)
     assert found.floor_accuracy is not None
     assert found.floor_accuracy > found.chance + 0.2
     assert names(misleading, "pgd") == ["unreachable_floor"]
@@ -123,12 +124,12 @@ def test_an_answer_at_random(model: MLPClassifier) -> None:
     assert names(noisy, "square") == ["randomised"]
     declared = Behind(model)
     declared.randomised = True  # type: ignore[attr-defined]
-    assert probe(declared, X, Y, TASK, 0).randomised
+    assert look_at(declared, X, Y, TASK).randomised
 
 
 def test_a_model_without_gradients_is_probed_all_the_same(model: MLPClassifier) -> None:
     votes = SimpleNamespace(logits=model.logits, predict=model.predict, classes_=model.classes_)
-    assert probe(votes, X, Y, TASK, 0) == Probe(len(X))
+    assert look_at(votes, X, Y, TASK) == Probe(len(X))
     assert names(votes, "square") == []
 
 

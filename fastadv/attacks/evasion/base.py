@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from fastadv import seeds
 from fastadv.attacks import checks
+from fastadv.attacks.evasion import probe
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import InputError
 from fastadv.kernels import project
 from fastadv.models.base import class_columns
+from fastadv.models.counted import Counted, with_classes
 from fastadv.protocols import (
     EvasionResult,
     Float32,
@@ -25,13 +27,11 @@ from fastadv.protocols import (
     Labels,
     Mask,
     Model,
-    Nearby,
-    Pullback,
     Task,
 )
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
-from fastadv.threads import go_on, map_chunks
+from fastadv.threads import map_chunks
 from fastadv.threat import Threat
 
 CHUNK = 128  # samples a thread attacks at once: their images and gradients stay in the L2 cache
@@ -135,6 +135,11 @@ class Evasion(Checked, ABC):
         EvasionResult
             The same bytes for a sample alone, in any batch, and for any number of threads.
 
+        Warns
+        -----
+        GradientWarning
+            If the gradients of a model from outside are zero or mislead, on a few of the images.
+
         Raises
         ------
         InputError
@@ -144,7 +149,7 @@ class Evasion(Checked, ABC):
         reason = self.supports(model, task)
         if reason:
             raise InputError(reason)
-        model = _with_classes(model, task)
+        model = with_classes(model, task.n_classes)
         X = checks.images(X, task).astype(np.float32, copy=False)
         columns = class_columns(model, checks.labels(y, len(X)))
         wanted = None
@@ -155,6 +160,8 @@ class Evasion(Checked, ABC):
         ids = None if sample_ids is None else np.asarray(sample_ids, dtype=np.uint64)
         if ids is not None and ids.shape != (len(X),):
             raise InputError(f"sample_ids has shape {ids.shape}; {len(X)} images have {len(X)} ids")
+        if "gradient" in self.needs:
+            probe.warn_of(model, X, columns, task)
         key = seeds.derive(seed, "perturb", self.name)
 
         def attack(start: int, stop: int) -> _Chunk:
@@ -209,111 +216,6 @@ class Evasion(Checked, ABC):
     def __str__(self) -> str:
         inner = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
         return f"{self.name}({inner})"
-
-
-def _with_classes(model: Any, task: Task) -> Any:
-    """Return a model that names its classes."""
-    if hasattr(model, "classes_"):
-        return model
-    if hasattr(model, "get_params"):  # of scikit-learn's kind: it would know them, were it trained
-        raise InputError(f"{type(model).__name__} is not trained: call its fit first")
-    return _Numbered(model, task.n_classes)
-
-
-class _Numbered:
-    """A model that does not name its classes: they are the columns of its logits."""
-
-    def __init__(self, model: Any, n_classes: int) -> None:
-        self._model, self.classes_ = model, np.arange(n_classes)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-
-class Counted:
-    """A model that counts the rows of its forward and backward passes."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model  # a Model, or one with logits and input_gradient alone
-        self.classes_: npt.NDArray[Any] = np.asarray(model.classes_)
-        self.forward = 0
-        self.backward = 0
-        self._known: tuple[Floats, tuple[Floats, Pullback]] | None = None
-
-    def remember(self, X: Floats, passed: tuple[Floats, Pullback]) -> None:
-        """Answer `vjp` of this very array by what is known of it; it counts all the same."""
-        self._known = X, passed
-
-    def predict(self, X: Floats) -> npt.NDArray[Any]:
-        """Return the labels, shape (n,)."""
-        labels: npt.NDArray[Any] = self.classes_[np.argmax(self.logits(X), axis=1)]
-        return labels
-
-    def logits(self, X: Floats) -> Floats:
-        """Return the logits, shape (n, k); computed in the calling thread."""
-        go_on()
-        self.forward += len(X)
-        return _logits(self.model, X)
-
-    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
-        """Return the logits and the pullback, from ``input_gradient`` where there is no ``vjp``."""
-        go_on()
-        self.forward += len(X)
-        pullback: Pullback | None = None
-        if self._known is not None and X is self._known[0]:
-            logits, pullback = self._known[1]
-        elif hasattr(self.model, "vjp"):
-            logits, pullback = self.model.vjp(X)
-        else:
-            logits = self.model.logits(X)
-
-        def counted(dlogits: Floats) -> Floats:
-            self.backward += len(dlogits)
-            if pullback is None:
-                return self.model.input_gradient(X, dlogits)  # type: ignore[no-any-return]
-            return pullback(dlogits)
-
-        return logits, counted
-
-    def nearby(self, X: Floats) -> Nearby:
-        """Return what gives the logits of images near ``X``, and counts them."""
-        return _CountedNearby(self, nearby(self.model, X))
-
-
-class _CountedNearby:
-    def __init__(self, counted: Counted, inner: Nearby) -> None:
-        self._counted, self._inner = counted, inner
-        self.move = inner.move
-
-    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
-        go_on()
-        self._counted.forward += len(X)
-        return self._inner.logits(rows, X)
-
-
-class _Anew:
-    """The logits of images near known ones, for a model that knows no short cut to them."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
-        return _logits(self._model, X)
-
-    def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
-        """Keep nothing."""
-
-
-def nearby(model: Any, X: Floats) -> Nearby:
-    """Return what follows images from ``X`` on, the model's own if it has one."""
-    found: Nearby = model.nearby(X) if hasattr(model, "nearby") else _Anew(model)
-    return found
-
-
-def _logits(model: Any, X: Floats) -> Floats:
-    """Return the logits, in the calling thread where the model has ``vjp``."""
-    logits: Floats = model.vjp(X)[0] if hasattr(model, "vjp") else model.logits(X)
-    return logits
 
 
 class _Chunk(NamedTuple):
