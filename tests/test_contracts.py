@@ -92,18 +92,6 @@ class TestEvasion:
         for x, y in OTHER_FORMS:
             np.testing.assert_array_equal(attack.perturb(model, x, y, task=TASK).x_adv, wanted)
 
-    def test_nothing_in_nothing_out(self, name: str, model: MLPClassifier) -> None:
-        attack = evasion(name)
-        none, one = (attack.perturb(model, X[:n], Y[:n], task=TASK) for n in (0, 1))
-        assert none.x_adv.shape == (0, TASK.n_features)
-        assert len(none.success) == len(none.is_adv) == len(none.misclassified) == 0
-        assert np.isnan([none.success_rate(), none.robust_accuracy()]).all()
-        assert none.queries.keys() == one.queries.keys()
-        for found, like in ((none.distances, one.distances), (none.details, one.details)):
-            assert {k: (0, *v.shape[1:]) for k, v in like.items()} == {
-                k: v.shape for k, v in found.items()
-            }
-
     def test_bad_input_is_one_line(self, name: str, model: MLPClassifier) -> None:
         attack = registry.make_attack(name)
         with_nan = X.copy()
@@ -119,6 +107,28 @@ class TestEvasion:
             attack.perturb(model, X, Y, task=TASK, target=Y)
         with pytest.raises(InputError, match="60 images have 60 ids"):
             attack.perturb(model, X, Y, task=TASK, sample_ids=np.arange(61))
+
+
+VARIANTS = [
+    "fgsm[norm=l2]", "pgd[keep=first]", "pgd[keep=last]", "apgd[targets=2]", "apgd[loss=dlr]",
+    "square[norm=l2]", "deepfool[norm=linf]", "noise[draws=3]", "spatial[method=random]",
+    "stadv[tau=0.05]", "stadv[tau=0.05,neighbors=diagonal]", "stadv[tau=0.05,search=true]",
+    "stadv[max_shift=1]", "stadv[target=easiest]", "stadv[target=random]", "stadv[keep=last]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*names("attack", "evasion"), *VARIANTS])
+def test_nothing_in_nothing_out(text: str, model: MLPClassifier) -> None:
+    attack = evasion(text)
+    none, one = (attack.perturb(model, X[:n], Y[:n], task=TASK) for n in (0, 1))
+    assert none.x_adv.shape == (0, TASK.n_features)
+    assert len(none.success) == len(none.is_adv) == len(none.misclassified) == 0
+    assert np.isnan([none.success_rate(), none.robust_accuracy()]).all()
+    assert none.queries.keys() == one.queries.keys()
+    for found, like in ((none.distances, one.distances), (none.details, one.details)):
+        assert {k: (0, *v.shape[1:]) for k, v in like.items()} == {
+            k: v.shape for k, v in found.items()
+        }
 
 
 @pytest.mark.parametrize("name", names("attack", "poisoning"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastadv.attacks.evasion.flow_problem import BestFlows, FlowProblem
@@ -22,7 +24,7 @@ def minimise(
     ``steps`` bounds the evaluations of the model; an image leaves the batch when its own line
     search has converged.
     """
-    n, size = len(flow), flow[0].size
+    n, size = len(flow), math.prod(flow.shape[1:])
     channels = problem.task.image_shape[2]
     trial, point = flow.reshape(n, size).copy(), flow.reshape(n, size).copy()
     values, lengths, status = np.full(n, np.inf), np.zeros(n), np.zeros(n, dtype=np.int64)
