@@ -38,7 +38,7 @@ POISONING = [
     "label_flip[points=5]", "label_flip[points=5,replace=true]",
     "label_flip[points=5,strategy=coherent]", "label_flip[points=5,strategy=worst]",
     "backdoor[points=5,patch=2]", "biggio[points=3,steps=2]",
-    "biggio[points=3,steps=2,labels=random]", "biggio[points=3,steps=1,subset_size=20]",
+    "train_noise[points=4]", "biggio[points=3,steps=2,labels=random]", "biggio[points=3,steps=1,subset_size=20]",
 ]  # fmt: skip
 
 
