@@ -42,7 +42,7 @@ def products(rows: Rows, x: Floats, out: Floats) -> None:
 
 def add(factor: float, rows: Rows, i: int, out: Floats) -> None:
     """Add to ``out`` row ``i`` times a factor."""
-    out += factor * dense(rows, len(out))[i]
+    out += factor * dense(rows, len(out))[i].astype(np.float64)
 
 
 def squares(rows: Rows, out: Floats) -> None:
