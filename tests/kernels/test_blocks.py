@@ -26,7 +26,7 @@ def test_rows_by_their_blocks_equal_the_twin(d: int, kind: type) -> None:
         products, squares, total = np.empty(7), np.empty(7), start.copy()
         module.squares(rows, squares)
         module.products(rows, x, products)
-        module.add(0.3, rows, 4, total)
+        module.add(np.float64(0.3), rows, 4, total)  # plain Python would round a float to float32
         found.append((*rows, products, squares, np.array(module.product(rows, 3, x)), total))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
