@@ -17,7 +17,7 @@ from fastadv.threads import set_threads
 UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 TASK = Task(image_shape=(5, 4, 1), n_classes=3)
-SMALL_MLP = "mlp[hidden_layer_sizes=6,batch_size=16,learning_rate=constant,max_iter=4,tol=none]"  # the spec of `small_mlp`
+SMALL_MLP = "mlp[hidden_layer_sizes=6,batch_size=16,learning_rate=constant,learning_rate_init=0.5,max_iter=4,tol=none]"  # the spec of `small_mlp`
 
 
 def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ def small_mlp(max_iter: int = 4, **changes: Any) -> MLPClassifier:
     """An untrained perceptron for such images, which learns most from few steps."""
     given = {
         "hidden_layer_sizes": (6,), "batch_size": 16, "learning_rate": "constant",
-        "max_iter": max_iter, "tol": None,
+        "learning_rate_init": 0.5, "max_iter": max_iter, "tol": None,
     }  # fmt: skip
     return MLPClassifier(**{**given, **changes})
 

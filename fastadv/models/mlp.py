@@ -52,7 +52,7 @@ class MLPClassifier(
     learning_rate : {"constant", "linear", "cooldown"}, default="cooldown"
         What becomes of the rate over all ``max_iter`` epochs, step by step: ``constant``;
         ``linear``, it falls to 0; ``cooldown``, it falls to 0 over the last 30 % of the steps.
-    learning_rate_init : float, default=0.5
+    learning_rate_init : float, default=0.4
     momentum : float, default=0.9
         Heavy ball: v = momentum * v - rate * gradient; w = w + v.
     alpha : float, default=0.0
@@ -111,7 +111,7 @@ class MLPClassifier(
         *,
         batch_size: int = 100,
         learning_rate: Schedule = "cooldown",
-        learning_rate_init: float = 0.5,
+        learning_rate_init: float = 0.4,
         momentum: float = 0.9,
         alpha: float = 0.0,
         max_iter: int = 10,

@@ -83,7 +83,7 @@ def table(runs: list[dict[str, Any]]) -> str:
     lines = []
     for dataset in dict.fromkeys(run["dataset"] for run in runs):
         own = [run for run in runs if run["dataset"] == dataset]
-        names = list(dict.fromkeys(run["name"] for run in own))
+        names = [name for name in (*OURS, THEIRS) if any(run["name"] == name for run in own)]
         lines += [
             f"{dataset}",
             "",
@@ -98,7 +98,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def plot(runs: list[dict[str, Any]], path: Path) -> None:
-    """Draw the means of each dataset over the processor seconds."""
+    """Draw the means of each dataset over the epochs."""
     from matplotlib import pyplot
 
     datasets = list(dict.fromkeys(run["dataset"] for run in runs))
@@ -108,14 +108,13 @@ def plot(runs: list[dict[str, Any]], path: Path) -> None:
     for dataset, axis in zip(datasets, axes[0], strict=True):
         for name in (*OURS, THEIRS):
             own = [run for run in runs if (run["dataset"], run["name"]) == (dataset, name)]
-            groups = [
-                [r for r in own if r["epochs"] == n] for n in sorted({r["epochs"] for r in own})
-            ]
-            seconds = [fmean(run["seconds"] for run in group) for group in groups]
-            means = [100 * fmean(run["accuracy"] for run in group) for group in groups]
-            if groups:
-                axis.plot(seconds, means, marker=".", label=name)
-        axis.set(title=dataset, xlabel="processor seconds", ylabel="test accuracy, %", xscale="log")
+            epochs = sorted({run["epochs"] for run in own})
+            means = [fmean(run["accuracy"] for run in own if run["epochs"] == n) for n in epochs]
+            if own:
+                axis.plot(epochs, [100 * mean for mean in means], marker=".", label=name)
+        axis.set(title=dataset, xlabel="epochs", ylabel="test accuracy, %", xscale="log")
+        axis.set_xticks((1, 2, 5, 10, 20, 50, 200), labels=("1", "2", "5", "10", "20", "50", "200"))
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.legend()
     figure.tight_layout()

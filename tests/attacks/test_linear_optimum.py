@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, small_mlp
 
 from fastadv import MLPClassifier, make_attack
 from fastadv.attacks.evasion.loss import cross_entropy_ascent, margins
@@ -176,8 +176,7 @@ def test_square_finds_the_worst_corner(norm: str, share: float) -> None:
 def test_apgd_against_pgd_at_equal_steps(hidden: tuple[int, ...], norm: str) -> None:
     """As many successes at least, no less loss in the mean; a few paths end elsewhere."""
     x, y = blobs(90)
-    model = MLPClassifier(hidden, batch_size=16, learning_rate="constant", max_iter=6)
-    model.fit(x, y)
+    model = small_mlp(6, hidden_layer_sizes=hidden).fit(x, y)
     for eps in (0.05, 0.2) if norm == "linf" else (0.2, 0.8):
         a, p = (
             craft(f"{name}[steps=40,norm={norm},eps={eps}]", model, x, y, TASK)

@@ -39,7 +39,7 @@ class TriggerScan(Checked):
         ``clustering``: 2-means on ten principal components; two populations if the mean silhouette
         (by the distances to both means) is over ``silhouette``.
     separation, silhouette : float
-        Classes of clean MNIST reach 4.4 and 0.43; a class with a trigger, 44 and 0.84.
+        Classes of clean MNIST reach 4.4 and 0.43; a class with a trigger, 37 and 0.80.
     epochs : int
         Of the model that is asked, where it learns in epochs.
     """
