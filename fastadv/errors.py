@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Something from outside (a flag, a spec, a file, an array) is not what it has to be."""
@@ -13,6 +18,22 @@ class DivergenceError(RuntimeError):
 
 class GradientWarning(UserWarning):
     """The gradients of a model are zero or mislead: attacks that use them say nothing of it."""
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Show each warning once, as a line of the program's own, without the source that gave it."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = " ".join(str(message).split())
+        if text not in told:
+            told.add(text)
+            print(f"fastadv: {text}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def require(condition: bool, what: str, value: object) -> None:

@@ -22,6 +22,7 @@ from fastadv.cli.list import list_
 from fastadv.cli.report import report
 from fastadv.cli.reproduce import reproduce
 from fastadv.cli.warmup import warmup
+from fastadv.errors import warnings_in_a_line
 
 app = typer.Typer(
     name="fastadv",
@@ -75,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     _accept_any_text()
     try:
-        code = app([word for word in given if word != "--debug"], "fastadv", standalone_mode=False)
+        words = [word for word in given if word != "--debug"]
+        with warnings_in_a_line():
+            code = app(words, "fastadv", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:

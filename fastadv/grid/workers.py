@@ -24,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastadv import threads
 from fastadv.datasets import open_shared, share
-from fastadv.errors import DivergenceError, GradientWarning, InputError
+from fastadv.errors import DivergenceError, GradientWarning, InputError, warnings_in_a_line
 from fastadv.grid.spec import Grid
 from fastadv.grid.stages import Context, Stage
 from fastadv.grid.store import Store
@@ -166,7 +166,11 @@ class Worker:
 def serve(descriptor: int) -> None:
     """Run the stages that come through a connection, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    connection: Connection[Any, Any] = Connection(descriptor)
+    with warnings_in_a_line():
+        _serve(Connection(descriptor))
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
     grid, data, folder, n = connection.recv()
     threads.set_threads(n)
     context = Context(grid, open_shared(Path(data)), Store(Path(folder)))

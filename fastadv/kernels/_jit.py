@@ -34,5 +34,5 @@ def exact_kernel(function):
 
 
 def parallel_kernel(function):
-    """Compile a kernel with prange; only ever called from the main thread."""
+    """Compile a kernel with prange, to be called within `fastadv.threads.numba_threads`."""
     return _compile(function, nogil=True, fastmath=FASTMATH, parallel=True, forceinline=False)

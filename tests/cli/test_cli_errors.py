@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 
+from fastadv.cli.app import main
 from fastadv.errors import DivergenceError, InputError
 
 MISTAKES = [
@@ -176,3 +178,19 @@ def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
     command = f'exec 3>&1 >&- 2>&-; exec {sys.executable} -c "{code}"'
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
     assert int(done.stdout) > 3
+
+
+def test_a_warning_of_a_library_is_one_line_once(monkeypatch, capsys):
+    def app(*_, **__):
+        for _ in range(2):
+            warnings.warn("beware\n of this", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("fastadv.cli.app.app", app)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["list"]) == 0
+        shown = warnings.showwarning
+    assert capsys.readouterr().err == "fastadv: beware of this\n"
+    assert shown is not None
+    assert "warnings_in_a_line" not in getattr(shown, "__qualname__", "")  # put back
