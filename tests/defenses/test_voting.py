@@ -60,6 +60,16 @@ def test_votes_nearby_are_the_votes_anew() -> None:
         np.testing.assert_array_equal(near.logits(np.arange(80), points), model.logits(points))
 
 
+def test_votes_nearby_of_black_pixels_turned_white_are_the_votes_anew() -> None:
+    rng = np.random.default_rng(2)
+    model = VotingModel(rng.normal(size=(64, 3 * 40)).astype(np.float32), np.arange(3), 100)
+    points = rng.integers(0, 2, (30, 64)).astype(np.float32)
+    X, near = points.copy(), model.nearby(points)
+    X[:, ::17] = 1 - X[:, ::17]
+    np.testing.assert_array_equal(near.logits(np.arange(30), X), model.logits(X))
+    assert (model.logits(X) != model.logits(points)).any(axis=1).all()
+
+
 def test_square_finds_as_much_near_votes_as_anew() -> None:
     model = DPA(partitions=9, blur=0.0).fit(None, X, Y, task=TASK, seed=0)
 
