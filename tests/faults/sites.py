@@ -21,12 +21,11 @@ AREAS: dict[str, tuple[float, list[str]]] = {
         "fastadv/defenses/training/dpa.py", "fastadv/defenses/training/bagging.py", "fastadv/models/voting.py",
     ]),
     "gates": (0.18, [
-        "fastadv/cli/gates.py", "fastadv/report/floor.py", "fastadv/report/compare.py",
+        "fastadv/report/gates.py", "fastadv/report/compare.py", "fastadv/report/pairs.py",
         "fastadv/grid/trust.py", "fastadv/grid/worst.py",
     ]),
     "statistics": (0.14, [
-        "fastadv/metrics.py", "fastadv/report/cells.py:_mean,_accuracy,_interval,_accuracy_lines,_worst_cell",
-        "fastadv/report/curves.py:_curve", "fastadv/report/attack_table.py:_share",
+        "fastadv/metrics.py", "fastadv/runs.py", "fastadv/grid/several.py", "fastadv/report/attack_table.py:_share",
         "fastadv/grid/measure.py:_measure_evasion,_measure_certified,_oblivious,_fill_accuracy",
     ]),
     "budgets": (0.08, ["fastadv/threat.py", "fastadv/attacks/evasion/ball.py"]),
