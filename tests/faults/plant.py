@@ -38,7 +38,9 @@ NEAREST = {
     "kernels": [(UNCOMPILED, ["tests/kernels", *PLAIN]), (COMPILED, ["tests/kernels"])],
     "certificates": [(COMPILED, ["tests/defenses", "tests/grid"])],
     "gates": [(COMPILED, ["tests/report", "tests/grid", "tests/cli"])],
-    "statistics": [(COMPILED, ["tests/test_metrics.py", "tests/report", "tests/grid"])],
+    "statistics": [
+        (COMPILED, ["tests/test_metrics.py", "tests/test_runs.py", "tests/report", "tests/grid"])
+    ],
     "budgets": [(COMPILED, ["tests/test_threat.py", "tests/kernels", "tests/attacks"])],
 }
 NO_END, KILLED = "no end", "pytest itself ended"
