@@ -80,17 +80,17 @@ class Clock:
 
 
 def kernels() -> dict[str, Any]:
-    """Every kernel as "file.name"; uncompiled runs have none."""
+    """Every kernel as "folder.file.name"; uncompiled runs have none."""
     from numba.core.registry import CPUDispatcher
 
     import fastadv.kernels
 
     found = {}
-    for file in pkgutil.iter_modules(fastadv.kernels.__path__):
-        module = importlib.import_module(f"fastadv.kernels.{file.name}")
+    for file in pkgutil.walk_packages(fastadv.kernels.__path__, "fastadv.kernels."):
+        module = importlib.import_module(file.name)
         for name, thing in vars(module).items():
             if isinstance(thing, CPUDispatcher) and thing.py_func.__module__ == module.__name__:
-                found[f"{file.name}.{name}"] = thing
+                found[f"{file.name.removeprefix('fastadv.kernels.')}.{name}"] = thing
     return found
 
 

@@ -76,7 +76,7 @@ def test_imports_run_downward() -> None:
     ("module", "line"),
     [
         ("models.mlp", "from fastadv.attacks.evasion.pgd import PGD"),
-        ("kernels.dense", "from fastadv.threads import map_chunks"),
+        ("kernels.network.dense", "from fastadv.threads import map_chunks"),
         ("defenses.training.adv_training", "def f():\n    from fastadv.attacks.evasion import pgd"),
         ("grid.run", "import fastadv.report.table"),
         ("attacks.evasion.pgd", "from fastadv.reference import project"),

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastadv.benchmarks.race import Race, Runner, Work
-from fastadv.kernels import dense, filters, flow, loss, neighbors, project, sgd
+from fastadv.kernels.images import filters, flow, project
+from fastadv.kernels.linalg import neighbors
+from fastadv.kernels.network import dense, loss
+from fastadv.kernels.training import sgd
 from fastadv.reference import dense as dense_twin
 from fastadv.reference import filters as filters_twin
 from fastadv.reference import flow as flow_twin

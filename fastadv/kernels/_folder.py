@@ -66,8 +66,9 @@ def _version():
             (sys.version_info[:2], numba.__version__, numba.config.BOUNDSCHECK, processor)
         ).encode()
     )
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode())
+    here = Path(__file__).parent
+    for source in sorted(here.rglob("*.py")):
+        digest.update(source.relative_to(here).as_posix().encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.kernels.loss import cross_entropy
+from fastadv.kernels.network.loss import cross_entropy
 from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback, listed
 from fastadv.threads import map_chunks
 

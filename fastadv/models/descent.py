@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from fastadv.errors import DivergenceError, InputError
-from fastadv.kernels import sgd
+from fastadv.kernels.training import sgd
 from fastadv.models.network import Ints, Network, Packed
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.schedule import Schedule, step_rates

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv.errors import InputError, at_least, require
 from fastadv.files import atomic_write
-from fastadv.kernels import dense, loss
+from fastadv.kernels.network import dense, loss
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
 from fastadv.models.descent import Descent

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.kernels import dense
+from fastadv.kernels.network import dense
 from fastadv.protocols import Float32
 from fastadv.threads import map_chunks
 

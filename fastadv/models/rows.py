@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.kernels import sparse
+from fastadv.kernels.linalg import sparse
 from fastadv.protocols import Floats
 from fastadv.threads import map_chunks
 
@@ -24,7 +24,7 @@ class Rows(NamedTuple):
     ----------
     X : ndarray, float32 or float64
     values, columns, starts : ndarray
-        As in kernels/sparse.py.
+        As in kernels/linalg/sparse.py.
     """
 
     X: Floats

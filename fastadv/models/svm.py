@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv.errors import DivergenceError, InputError, require
 from fastadv.files import atomic_write
-from fastadv.kernels import svm
+from fastadv.kernels.svm import dual
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
 from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
 from fastadv.models.svm_objective import Objective, kernel_matrix
@@ -133,7 +133,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         self.gamma_ = self._gamma_on(X)
         K = kernel_matrix(X, X, self.gamma_)
         a, g = np.zeros(len(X)), np.empty(len(X))
-        bias, self.kkt_violation_, self.n_iter_ = svm.solve(
+        bias, self.kkt_violation_, self.n_iter_ = dual.solve(
             K, signs, float(self.C), TOLERANCE, MAX_ROUNDS, a, g
         )
         if self.n_iter_ >= MAX_ROUNDS:
@@ -249,10 +249,10 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
         """Return f (n,) and the kernel with the support vectors, (n, n_sv) or (n, 0)."""
         out, bias = np.empty(len(X)), float(self.intercept_[0])
         if self.kernel == "linear":
-            svm.linear_decision(X, self._coef, bias, out)
+            dual.linear_decision(X, self._coef, bias, out)
             return out, np.empty((len(X), 0))
         K = np.empty((len(X), len(self._squares)))
-        svm.rbf_decision(
+        dual.rbf_decision(
             X, self._columns, self._squares, self.dual_coef_[0], bias, self.gamma_, K, out
         )
         return out, K
@@ -284,7 +284,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
             if self.kernel == "linear":
                 return (scale[:, np.newaxis] * self._coef).astype(kind)
             out = np.empty_like(X)
-            svm.rbf_input_gradient(
+            dual.rbf_input_gradient(
                 X, self.support_vectors_, self.dual_coef_[0], self.gamma_, K, scale, out
             )
             return out.astype(kind)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import DivergenceError, InputError
-from fastadv.kernels import blocks, svm_poison
+from fastadv.kernels.linalg import blocks
+from fastadv.kernels.svm import poison
 from fastadv.protocols import Float64, Floats
 from fastadv.threads import one_blas_thread
 
@@ -47,7 +48,7 @@ class Objective:
         clean, val, width = in_blocks(narrow(X)), in_blocks(narrow(X_val)), d + -d % 4
         K, K_val = np.empty((size, size)), np.empty((size, m if gamma > 0 else 0))
         squares = np.empty(n + m)
-        svm_poison.fill_kernel(clean, val, width, gamma, squares, K, K_val)
+        poison.fill_kernel(clean, val, width, gamma, squares, K, K_val)
         self._setting = clean, val, squares, y, y_val, gamma, C, tolerance, max_rounds
         last = np.zeros((size - n, width))
         last[:, :d] = np.nan  # no points yet
@@ -62,7 +63,7 @@ class Objective:
         if points.shape != self._shape:
             raise InputError(f"points have shape {points.shape}, expected {self._shape}")
         gradient = np.empty_like(points)
-        loss, violation, rounds = svm_poison.poison_gradient(
+        loss, violation, rounds = poison.poison_gradient(
             *self._setting, points, *self._state, gradient
         )
         if math.isnan(loss):
@@ -77,7 +78,7 @@ class Objective:
 
 
 def in_blocks(X: Floats) -> tuple[Floats, npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    """Return X (n, d) in the form of kernels/blocks.py."""
+    """Return X (n, d) in the form of kernels/linalg/blocks.py."""
     most, starts = len(X) * -(-X.shape[1] // 4), np.empty(len(X) + 1, np.int64)
     values, columns = np.empty((most, 4), X.dtype), np.empty(most, np.uint32)
     used = blocks.compress(X, values, columns, starts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastadv.kernels import product
+from fastadv.kernels.linalg import product
 from fastadv.protocols import Float32, Floats
 
 

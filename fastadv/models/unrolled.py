@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import DivergenceError
-from fastadv.kernels import sparse, unroll
+from fastadv.kernels.linalg import sparse
+from fastadv.kernels.training import unroll
 from fastadv.models.rows import MOST, Rows
 from fastadv.protocols import Float64, Floats, Labels
 from fastadv.threads import in_pool, map_chunks, one_blas_thread, thread_count
@@ -38,7 +39,7 @@ class Training:
     sizes : ndarray of int64
         The width of each layer, the input's first.
     activation : int
-        As numbered in kernels/dense.py.
+        As numbered in kernels/network/dense.py.
     momentum, alpha : float
     initial : ndarray of float64
         The first parameters.
@@ -71,7 +72,7 @@ def batches(rng: np.random.RandomState, n: int, batch_size: int, epochs: int) ->
 
 @dataclass
 class _State:
-    """The weights and their velocities in the form of kernels/unroll.py."""
+    """The weights and their velocities in the form of kernels/training/unroll.py."""
 
     C: Float64
     velocity: Float64
@@ -90,9 +91,9 @@ class Objective:
     """The validation loss after training as a function of the rows ``index``: a PoisonObjective.
 
     Where the training set is not much larger than an image, the first layer is trained in Gram form
-    (see kernels/unroll.py): a call then needs only the products of the moved rows with the others
-    and with the validation images, and no step touches an image. Mini-batches of images that are
-    mostly zero are trained on by their non-zeros.
+    (see kernels/training/unroll.py): a call then needs only the products of the moved rows with the
+    others and with the validation images, and no step touches an image. Mini-batches of images that
+    are mostly zero are trained on by their non-zeros.
 
     The activations of all steps are stored or, where they would take too much memory, recomputed
     from a checkpoint every sqrt(steps) steps, which gives the same bits.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
-from fastadv.kernels import votes as kernels
+from fastadv.kernels.network import votes as kernels
 from fastadv.models.base import columns_of
 from fastadv.models.saved import OBJECT_CLASSES, opened
 from fastadv.models.times import Times

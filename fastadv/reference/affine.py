@@ -1,4 +1,4 @@
-"""Twin of kernels/affine.py: whole arrays in float64, read from images with a black margin."""
+"""Twin of kernels/images/affine.py: whole arrays in float64, images with a black margin."""
 
 from __future__ import annotations
 

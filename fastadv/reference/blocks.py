@@ -1,4 +1,4 @@
-"""Twin of kernels/blocks.py: the rows are put together again."""
+"""Twin of kernels/linalg/blocks.py: the rows are put together again."""
 
 from __future__ import annotations
 

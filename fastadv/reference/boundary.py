@@ -1,4 +1,4 @@
-"""Twin of kernels/boundary.py."""
+"""Twin of kernels/images/boundary.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of kernels/dense.py: a list of matrices and the chain rule, layer by layer.
+"""Twin of kernels/network/dense.py: a list of matrices and the chain rule, layer by layer.
 
 Complex parameters are taken too, for derivatives by the complex step (reference/unroll.py).
 """

@@ -1,4 +1,4 @@
-"""Twin of kernels/exponential.py."""
+"""Twin of kernels/linalg/exponential.py."""
 
 from __future__ import annotations
 

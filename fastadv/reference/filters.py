@@ -1,4 +1,4 @@
-"""Twin of kernels/filters.py: every window laid out, then sorted."""
+"""Twin of kernels/images/filters.py: every window laid out, then sorted."""
 
 from __future__ import annotations
 

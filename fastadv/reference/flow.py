@@ -1,4 +1,4 @@
-"""Twin of kernels/flow.py: whole arrays in float64, gathered by index."""
+"""Twin of kernels/images/flow.py: whole arrays in float64, gathered by index."""
 
 from __future__ import annotations
 

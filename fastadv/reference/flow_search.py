@@ -1,4 +1,4 @@
-"""Twin of kernels/flow_search.py: whole arrays in float64, one image after the other."""
+"""Twin of kernels/images/flow_search.py: whole arrays in float64, one image after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of kernels/interval.py: centres and radii, layer by layer, as in the paper's section 3."""
+"""Twin of kernels/network/interval.py: centres and radii, layer by layer, as in section 3."""
 
 from __future__ import annotations
 

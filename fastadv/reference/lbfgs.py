@@ -1,4 +1,4 @@
-"""Twin of kernels/lbfgs.py: the inverse Hessian's estimate as a matrix, one problem at a time."""
+"""Twin of kernels/linalg/lbfgs.py: the inverse Hessian as a matrix, one problem at a time."""
 
 from __future__ import annotations
 

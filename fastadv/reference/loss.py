@@ -1,4 +1,4 @@
-"""Twin of kernels/loss.py."""
+"""Twin of kernels/network/loss.py."""
 
 from __future__ import annotations
 

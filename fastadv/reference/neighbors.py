@@ -1,4 +1,4 @@
-"""Twin of kernels/neighbors.py: every product, and a sort."""
+"""Twin of kernels/linalg/neighbors.py: every product, and a sort."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of kernels/product.py: a packed matrix is the matrix, row after row."""
+"""Twin of kernels/linalg/product.py: a packed matrix is the matrix, row after row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of kernels/project.py."""
+"""Twin of kernels/images/project.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of kernels/sgd.py: one batch after the other."""
+"""Twin of kernels/training/sgd.py: one batch after the other."""
 
 from __future__ import annotations
 

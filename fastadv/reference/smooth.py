@@ -1,4 +1,4 @@
-"""Twin of kernels/smooth.py: one image and one draw after the other."""
+"""Twin of kernels/network/smooth.py: one image and one draw after the other."""
 
 from __future__ import annotations
 

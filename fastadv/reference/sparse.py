@@ -1,4 +1,4 @@
-"""Twin of kernels/sparse.py: non-zeros by boolean masks."""
+"""Twin of kernels/linalg/sparse.py: non-zeros by boolean masks."""
 
 from __future__ import annotations
 

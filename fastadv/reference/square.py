@@ -1,4 +1,4 @@
-"""Twin of kernels/square.py."""
+"""Twin of kernels/images/square.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of kernels/svm_poison.py: from the definitions, every matrix whole, nothing kept."""
+"""Twin of kernels/svm/poison.py: from the definitions, every matrix whole, nothing kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import blocks, svm
+from fastadv.reference import blocks, svm_dual
 from fastadv.reference.blocks import Rows
 
 Floats = npt.NDArray[Any]
@@ -75,7 +75,7 @@ def adjoint(
     v[:] = 0
     S = np.flatnonzero((a != 0) & (np.abs(a) < C))
     if len(S) == 0:
-        for i in svm.worst_pair(y, C, a, g)[:2]:
+        for i in svm_dual.worst_pair(y, C, a, g)[:2]:
             v[i] += total / 2
         return
     H = np.ones((len(S) + 1, len(S) + 1))
@@ -135,7 +135,7 @@ def poison_gradient(
     for c in range(len(points)):
         update_kernel(clean, val, squares, last, c, gamma, K, K_val)
     a[:] = 0
-    bias, violation, steps = svm.solve(K, y, C, tolerance, max_rounds, a, g)
+    bias, violation, steps = svm_dual.solve(K, y, C, tolerance, max_rounds, a, g)
     width = last.shape[1]
     train = np.vstack([blocks.dense(clean, width), last])
     to_val = kernel(train, blocks.dense(val, width), gamma)

@@ -1,4 +1,4 @@
-"""Twin of kernels/tanh_space.py."""
+"""Twin of kernels/images/tanh_space.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Twin of kernels/unroll.py, whose second derivatives are taken by the complex step.
+"""Twin of kernels/training/unroll.py, whose second derivatives are taken by the complex step.
 
 For a real analytic f, f(w + i h v) = f(w) + i h f'(w) v + O(h^2): with h = 1e-100 the imaginary
 part is the derivative along v to rounding, for there is no difference of near numbers (Squire and

@@ -1,4 +1,4 @@
-"""Twin of kernels/votes.py."""
+"""Twin of kernels/network/votes.py."""
 
 from __future__ import annotations
 

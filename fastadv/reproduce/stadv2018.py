@@ -16,8 +16,8 @@ import numpy as np
 from fastadv.datasets import load_dataset
 from fastadv.grid.registry import make
 from fastadv.grid.stages import test_rows
-from fastadv.kernels import flow as kernels
-from fastadv.kernels import loss
+from fastadv.kernels.images import flow as kernels
+from fastadv.kernels.network import loss
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import EvasionResult, Float64, Floats, Labels, Task
 

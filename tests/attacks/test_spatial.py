@@ -8,7 +8,7 @@ from helpers import TASK, blobs, small_mlp
 
 from fastadv import MLPClassifier, make_attack
 from fastadv.errors import InputError
-from fastadv.kernels import affine
+from fastadv.kernels.images import affine
 from fastadv.reference import affine as twin
 
 pytestmark = pytest.mark.uncompiled

@@ -10,7 +10,7 @@ from scipy import ndimage
 from fastadv import MLPClassifier, load_dataset, make_attack
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError
-from fastadv.kernels import flow as kernels
+from fastadv.kernels.images import flow as kernels
 from fastadv.protocols import Task
 
 TASK = Task(image_shape=(6, 8, 1), n_classes=3)

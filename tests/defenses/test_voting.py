@@ -13,7 +13,7 @@ from fastadv import make_attack, make_defense, run_grid
 from fastadv.defenses.training.bagging import Bagging, insertions
 from fastadv.defenses.training.dpa import DPA, plurality
 from fastadv.errors import InputError
-from fastadv.kernels import votes as kernels
+from fastadv.kernels.network import votes as kernels
 from fastadv.models.voting import VotingModel, fit_voters
 from fastadv.protocols import Task
 from fastadv.reference import votes as twins

@@ -9,7 +9,8 @@ import pytest
 
 from fastadv.attacks.evasion.loss import cross_entropy_ascent, dlr_ascent, hinge, margins
 from fastadv.errors import InputError
-from fastadv.kernels import boundary, loss, square, tanh_space
+from fastadv.kernels.images import boundary, square, tanh_space
+from fastadv.kernels.network import loss
 from fastadv.reference import boundary as boundary_twin
 from fastadv.reference import loss as loss_twin
 from fastadv.reference import square as square_twin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastadv.kernels import blocks
+from fastadv.kernels.linalg import blocks
 from fastadv.reference import blocks as twin
 
 

@@ -15,7 +15,8 @@ import fastadv
 
 LOGISTIC = """
 import numpy as np
-from fastadv.kernels import dense, exponential
+from fastadv.kernels.network import dense
+from fastadv.kernels.linalg import exponential
 out = np.full((1, 1), 0.5, np.float32)
 dense.activate(out, dense.LOGISTIC)
 print(exponential.__file__, out[0, 0])
@@ -38,7 +39,7 @@ def test_a_change_in_a_kernel_reaches_those_that_call_it(tmp_path: Path) -> None
     """Numba alone would go on with the machine code of the caller, whose file is as it was."""
     package = Path(fastadv.__file__).parent
     shutil.copytree(package, tmp_path / "fastadv", ignore=shutil.ignore_patterns("mnist", "*.pyc"))
-    changed = tmp_path / "fastadv" / "kernels" / "exponential.py"
+    changed = tmp_path / "fastadv" / "kernels" / "linalg" / "exponential.py"
 
     def logistic() -> float:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from fastadv.kernels import flow, flow_search, lbfgs
+from fastadv.kernels.images import flow, flow_search
+from fastadv.kernels.linalg import lbfgs
 from fastadv.reference import flow as flow_twin
 from fastadv.reference import flow_search as twin
 from fastadv.reference import lbfgs as lbfgs_twin

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from fastadv.kernels import filters, flow, project
+from fastadv.kernels.images import filters, flow, project
 from fastadv.reference import filters as filters_twin
 from fastadv.reference import flow as flow_twin
 from fastadv.reference import project as project_twin

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fastadv.kernels import dense, interval
+from fastadv.kernels.network import dense, interval
 from fastadv.reference import interval as twin
 
 SHAPES = [(6, 3), (6, 5, 3), (6, 5, 4, 3)]

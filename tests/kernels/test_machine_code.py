@@ -30,10 +30,10 @@ UP, DOWN = "cvtps2pd", "cvtpd2ps"  # several float32 to float64 at once, and bac
 # A loop that computes float32 in float64 for want of a cast goes both up and down; up alone is a sum
 # or a norm, which are float64, and down alone a draw. These are meant to go both ways:
 MEANT = {
-    "boundary.add_step": "a length over a small gradient passes what float32 holds",
-    "loss.ascent": "1 - p of a row that is sure is taken before it is rounded",
-    "project.l2_step": "a step over a small norm passes what float32 holds",
-    "square.l2_window": "norms, and a bump that is float64",
+    "images.boundary.add_step": "a length over a small gradient passes what float32 holds",
+    "network.loss.ascent": "1 - p of a row that is sure is taken before it is rounded",
+    "images.project.l2_step": "a step over a small norm passes what float32 holds",
+    "images.square.l2_window": "norms, and a bump that is float64",
 }
 
 

@@ -8,17 +8,12 @@ import numpy as np
 import pytest
 from helpers import UNCOMPILED
 
-from fastadv.kernels import (
-    _registers,
-    dense,
-    exponential,
-    loss,
-    neighbors,
-    random,
-    sgd,
-    sparse,
-)
+from fastadv.kernels import random
 from fastadv.kernels._jit import kernel
+from fastadv.kernels.linalg import exponential, neighbors, sparse
+from fastadv.kernels.machine import registers as _registers
+from fastadv.kernels.network import dense, loss
+from fastadv.kernels.training import sgd
 from fastadv.models.rows import Rows
 from fastadv.reference import dense as dense_twin
 from fastadv.reference import exponential as exponential_twin

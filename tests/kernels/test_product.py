@@ -8,7 +8,7 @@ import llvmlite.binding
 import numpy as np
 import pytest
 
-from fastadv.kernels import product as kernel
+from fastadv.kernels.linalg import product as kernel
 from fastadv.reference import product as twin
 
 SHAPES = [(1, 1, 1), (3, 784, 10), (9, 70, 130), (64, 33, 64), (131, 130, 97), (5, 1, 200)]

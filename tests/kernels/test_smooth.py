@@ -7,7 +7,8 @@ import pytest
 from helpers import UNCOMPILED
 from scipy import stats
 
-from fastadv.kernels import dense, random, smooth
+from fastadv.kernels import random
+from fastadv.kernels.network import dense, smooth
 from fastadv.reference import random as random_twin
 from fastadv.reference import smooth as twin
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers import clouds
 
-from fastadv.kernels import svm, svm_poison
+from fastadv.kernels.svm import dual, poison
 from fastadv.models.svm_objective import in_blocks
-from fastadv.reference import svm as svm_twin
+from fastadv.reference import svm_dual as svm_twin
 from fastadv.reference import svm_poison as poison_twin
 
 RNG = np.random.default_rng(0)
@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 def test_solve_equals_its_twin(gamma: float, C: float) -> None:
     x, y = clouds(RNG, 25)
     K, found = poison_twin.kernel(x, x, gamma), []
-    for module in (svm, svm_twin):
+    for module in (dual, svm_twin):
         a, g = np.zeros(25), np.empty(25)
         b, violation, _ = module.solve(K, y, C, 1e-10, 1000, a, g)
         assert violation <= 1e-10
@@ -39,7 +39,7 @@ def test_solve_from_any_feasible_start_ends_in_the_same_place(gamma: float) -> N
         pairs = min((y > 0).sum(), (y < 0).sum())
         a[np.flatnonzero(y > 0)[:pairs]] = share * 2.0
         a[np.flatnonzero(y < 0)[:pairs]] = -share * 2.0
-        b, _, _ = svm.solve(K, y, 2.0, 1e-10, 1000, a, g)
+        b, _, _ = dual.solve(K, y, 2.0, 1e-10, 1000, a, g)
         biases.append((b, *g))
     np.testing.assert_allclose(biases, np.tile(biases[0], (3, 1)), atol=1e-9)
 
@@ -47,7 +47,7 @@ def test_solve_from_any_feasible_start_ends_in_the_same_place(gamma: float) -> N
 def test_solve_stops_at_its_last_round_and_says_what_is_left() -> None:
     x, y = clouds(RNG, 25)
     a, g = np.zeros(25), np.empty(25)
-    _, violation, rounds = svm.solve(x @ x.T, y, 10.0, 1e-10, 1, a, g)
+    _, violation, rounds = dual.solve(x @ x.T, y, 10.0, 1e-10, 1, a, g)
     assert rounds == 1
     assert violation == pytest.approx(svm_twin.worst_pair(y, 10.0, a, (x @ x.T) @ a - y)[2])
     assert violation > 1e-10
@@ -60,7 +60,7 @@ def test_a_row_that_is_free_by_rounding_alone_is_put_on_its_bound(off: float) ->
     a = C * np.array([1 - off, -1, off, 0])
     a[2] += 1e-16 if off == 0 else -1e-16
     g = x @ (x.T @ a) - y
-    assert not svm.newton_step(x @ x.T, y, C, a, g)
+    assert not dual.newton_step(x @ x.T, y, C, a, g)
     np.testing.assert_array_equal(a, C * np.array([1 - off, -1, off, 0]))
 
 
@@ -71,10 +71,10 @@ def test_the_margin_set_ends_up_independent() -> None:
     for gamma in (0.0, 0.7):
         K = poison_twin.kernel(x, x, gamma)
         a, g = np.zeros(24), np.empty(24)
-        svm.solve(K, y, 0.3, 1e-10, 1000, a, g)
-        rows = svm.free_rows(y, 0.3, a)
+        dual.solve(K, y, 0.3, 1e-10, 1000, a, g)
+        rows = dual.free_rows(y, 0.3, a)
         assert len(rows) > 1
-        assert svm.reduced_factor(K, rows)[1] == len(rows) - 1
+        assert dual.reduced_factor(K, rows)[1] == len(rows) - 1
         assert len(np.unique(x[rows], axis=0)) == len(rows)
 
 
@@ -82,33 +82,33 @@ def test_the_margin_set_ends_up_independent() -> None:
 def test_the_factor_is_that_of_the_reduced_kernel(m: int) -> None:
     x, _ = clouds(RNG, m + 3, d=12)
     K, rows = x @ x.T, np.arange(2, m + 3)
-    U, rank = svm.reduced_factor(K, rows)
+    U, rank = dual.reduced_factor(K, rows)
     assert rank == m
     centred = x[rows[1:]] - x[rows[0]]
     np.testing.assert_allclose(np.triu(U), np.linalg.cholesky(centred @ centred.T).T, atol=1e-12)
     for r in {0, m // 2, m - 1} - {0 if m == 1 else -1}:
         smaller, kept = U.copy(), np.delete(np.arange(m), r)
-        svm.remove_row(smaller, m, r)
+        dual.remove_row(smaller, m, r)
         smaller = np.triu(smaller[: m - 1, : m - 1])
         reduced = (centred @ centred.T)[np.ix_(kept, kept)]
         np.testing.assert_allclose(smaller.T @ smaller, reduced, atol=1e-12)
     right = RNG.normal(size=m)
     z = right.copy()
-    svm.solve_transposed(U, m, z)
-    svm.solve_upper(U, m, z)
+    dual.solve_transposed(U, m, z)
+    dual.solve_upper(U, m, z)
     np.testing.assert_allclose(centred @ centred.T @ z, right, atol=1e-9)
 
 
 def test_decisions_and_their_gradient_equal_their_twins() -> None:
-    x, support, dual = RNG.normal(size=(7, 5)), RNG.normal(size=(4, 5)), RNG.normal(size=4)
+    x, support, coef = RNG.normal(size=(7, 5)), RNG.normal(size=(4, 5)), RNG.normal(size=4)
     x[RNG.random(x.shape) < 0.3] = 0
     scale, squares, found = RNG.normal(size=7), (support**2).sum(axis=1), []
-    for module in (svm, svm_twin):
+    for module in (dual, svm_twin):
         linear, f, K, dx = np.empty(7), np.empty(7), np.empty((7, 4)), np.empty_like(x)
         module.linear_decision(x, support[0], 0.3, linear)
         columns = np.ascontiguousarray(support.T)
-        module.rbf_decision(x, columns, squares, dual, 0.3, 0.7, K, f)
-        module.rbf_input_gradient(x, support, dual, 0.7, K, scale, dx)
+        module.rbf_decision(x, columns, squares, coef, 0.3, 0.7, K, f)
+        module.rbf_input_gradient(x, support, coef, 0.7, K, scale, dx)
         found.append((linear, f, K, dx))
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_allclose(ours, twin, atol=1e-12)
@@ -124,7 +124,7 @@ def test_poison_gradient_equals_its_twin(gamma: float, C: float, p: int) -> None
     clean, held_out = in_blocks(x[:n]), in_blocks(val)
     path = [x[n:], x[n:] + 0.1, x[n:] + np.eye(p, d)]
     found = []
-    for module in (svm_poison, poison_twin):
+    for module in (poison, poison_twin):
         K, K_val, squares = np.empty((n + p, n + p)), np.empty((n + p, m)), np.empty(n + m)
         module.fill_kernel(clean, held_out, 8, gamma, squares, K, K_val)
         data = clean, held_out, squares, y, y_val, gamma, C, 1e-10, 1000
@@ -154,10 +154,10 @@ def test_rounding_makes_no_two_rows_more_alike_than_equal() -> None:
         np.vstack([x[:10], near[:10]]),
     )
     K, K_val, squares = np.zeros((80, 80)), np.zeros((80, 30)), np.empty(90)
-    svm_poison.fill_kernel(clean, val, 20, gamma, squares, K, K_val)
+    poison.fill_kernel(clean, val, 20, gamma, squares, K, K_val)
     for c in range(20):
-        svm_poison.update_kernel(clean, val, squares, points, c, gamma, K, K_val)
+        poison.update_kernel(clean, val, squares, points, c, gamma, K, K_val)
     K_new, out, squares = np.empty((30, 30)), np.empty(30), (near**2).sum(axis=1)
-    svm.rbf_decision(x, np.ascontiguousarray(near.T), squares, np.ones(30), 0.0, gamma, K_new, out)
+    dual.rbf_decision(x, np.ascontiguousarray(near.T), squares, np.ones(30), 0.0, gamma, K_new, out)
     for found in (K, K_val, K_new):
         assert 0.9 < found.max() <= 1.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastadv.kernels import exponential, unroll
 from fastadv.kernels._jit import kernel
+from fastadv.kernels.linalg import exponential
+from fastadv.kernels.training import unroll
 from fastadv.models.rows import Rows
 from fastadv.reference import exponential as exponential_twin
 from fastadv.reference import unroll as unroll_twin

@@ -10,7 +10,7 @@ from helpers import blobs, small_mlp
 
 from fastadv import MLPClassifier, load_dataset
 from fastadv.errors import DivergenceError, InputError
-from fastadv.kernels import loss
+from fastadv.kernels.network import loss
 from fastadv.threads import set_threads
 
 X, Y = blobs()

@@ -9,7 +9,7 @@ import pytest
 from helpers import blobs, small_mlp
 
 from fastadv.errors import InputError
-from fastadv.kernels import loss
+from fastadv.kernels.network import loss
 from fastadv.models.mlp import MLPClassifier
 from fastadv.models.schedule import Schedule, step_rates
 

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastadv.errors import InputError
 from fastadv.grid.registry import make_attack
-from fastadv.kernels import loss
+from fastadv.kernels.network import loss
 from fastadv.models.mlp import MLPClassifier
 from fastadv.models.stopping import Patience, why_unsettled
 from fastadv.threads import set_threads

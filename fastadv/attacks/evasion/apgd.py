@@ -13,7 +13,7 @@ from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import Loss, ascent, dlr_least_classes
 from fastadv.errors import at_least
-from fastadv.kernels import project
+from fastadv.kernels.images import project
 from fastadv.protocols import Float32, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastadv import threat
 from fastadv.attacks.evasion.base import Evasion
 from fastadv.errors import at_least
-from fastadv.kernels import project
+from fastadv.kernels.images import project
 from fastadv.protocols import Float32, Float64, Floats, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat

@@ -15,7 +15,7 @@ from fastadv.attacks import checks
 from fastadv.attacks.evasion import probe
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import InputError
-from fastadv.kernels import project
+from fastadv.kernels.images import project
 from fastadv.models.base import class_columns
 from fastadv.models.counted import Counted, with_classes
 from fastadv.protocols import (

@@ -21,7 +21,7 @@ from fastadv import threat
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import hinge
 from fastadv.errors import at_least, require
-from fastadv.kernels import project, tanh_space
+from fastadv.kernels.images import project, tanh_space
 from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat

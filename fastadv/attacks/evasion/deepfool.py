@@ -11,7 +11,7 @@ from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import at_least
-from fastadv.kernels import boundary
+from fastadv.kernels.images import boundary
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Pullback, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat

@@ -7,8 +7,8 @@ import numpy as np
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
-from fastadv.kernels import flow as flow_kernels
-from fastadv.kernels import flow_search as kernels
+from fastadv.kernels.images import flow as flow_kernels
+from fastadv.kernels.images import flow_search as kernels
 from fastadv.protocols import Float32
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from fastadv.attacks.evasion.flow_problem import BestFlows, FlowProblem
-from fastadv.kernels import flow as flow_kernels
-from fastadv.kernels import lbfgs
+from fastadv.kernels.images import flow as flow_kernels
+from fastadv.kernels.linalg import lbfgs
 from fastadv.protocols import Float32
 
 _HISTORY = 10

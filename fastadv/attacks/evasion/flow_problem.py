@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.attacks.evasion.loss import margin_slope, margins
-from fastadv.kernels import flow as flow_kernels
+from fastadv.kernels.images import flow as flow_kernels
 from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
 
 Rows = npt.NDArray[np.intp]

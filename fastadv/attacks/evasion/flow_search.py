@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from fastadv.attacks.evasion.flow_problem import BestFlows, FlowProblem
-from fastadv.kernels import flow as flow_kernels
-from fastadv.kernels import flow_search as kernels
+from fastadv.kernels.images import flow as flow_kernels
+from fastadv.kernels.images import flow_search as kernels
 from fastadv.protocols import Float32
 
 _SIZES = (0.08, 0.01)  # the primal step, in pixels, at the first and the last step

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from fastadv.errors import InputError
-from fastadv.kernels import loss
+from fastadv.kernels.network import loss
 from fastadv.protocols import Float64, Floats, Labels, Mask
 
 Loss = Literal["ce", "dlr"]

@@ -11,7 +11,7 @@ import numpy as np
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import GradientWarning
-from fastadv.kernels import project
+from fastadv.kernels.images import project
 from fastadv.metrics import wilson_interval
 from fastadv.models.counted import Counted, made_here
 from fastadv.protocols import Float32, Labels, Mask, Task

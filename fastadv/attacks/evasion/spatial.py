@@ -13,7 +13,7 @@ from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import at_least, require
-from fastadv.kernels import affine
+from fastadv.kernels.images import affine
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream
 from fastadv.threat import Threat

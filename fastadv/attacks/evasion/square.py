@@ -13,7 +13,7 @@ from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.loss import margins
 from fastadv.errors import at_least, require
-from fastadv.kernels import square as kernels
+from fastadv.kernels.images import square as kernels
 from fastadv.models.counted import nearby
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream

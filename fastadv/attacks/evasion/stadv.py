@@ -31,7 +31,7 @@ from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError, at_least
-from fastadv.kernels import flow as kernels
+from fastadv.kernels.images import flow as kernels
 from fastadv.models.base import class_columns
 from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
 from fastadv.seeds import Stream

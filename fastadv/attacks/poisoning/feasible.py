@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.kernels import project as kernels
+from fastadv.kernels.images import project as kernels
 from fastadv.protocols import Float64, Labels, Projection
 
 

@@ -19,7 +19,7 @@ from sklearn.base import clone
 
 from fastadv import seeds
 from fastadv.attacks.poisoning.goal import Goal
-from fastadv.kernels.loss import softmax
+from fastadv.kernels.network.loss import softmax
 from fastadv.models.base import cross_entropies
 from fastadv.protocols import Floats, Labels, Task
 

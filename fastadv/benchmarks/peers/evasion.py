@@ -19,7 +19,7 @@ from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
 from fastadv.grid.registry import make, make_defense
-from fastadv.kernels import project
+from fastadv.kernels.images import project
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Floats, Labels, Mask, RobustTraining, Task
 from fastadv.threads import thread_count

@@ -21,7 +21,7 @@ from fastadv.benchmarks import limits
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.kernels import flow
+from fastadv.kernels.images import flow
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Float32, Float64, Floats, Labels, Task
 from fastadv.threads import thread_count

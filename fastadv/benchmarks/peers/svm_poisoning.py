@@ -1,6 +1,6 @@
 """Poisoning a linear SVM with one point, as one would write it with scikit-learn and NumPy.
 
-The same loss, the same exact gradient (for the formula see kernels/svm_poison.py) and the same
+The same loss, the same exact gradient (for the formula see kernels/svm/poison.py) and the same
 steps as `fastadv.attacks.poisoning.biggio.ascend`. Labels are 1.0 and -1.0, C is 1.
 """
 

@@ -10,8 +10,8 @@ from sklearn.base import clone
 
 from fastadv import threat
 from fastadv.errors import at_least, require
-from fastadv.kernels import interval as kernels
-from fastadv.kernels import loss
+from fastadv.kernels.network import interval as kernels
+from fastadv.kernels.network import loss
 from fastadv.models.base import certified_labels
 from fastadv.models.network import Network, add_up
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task

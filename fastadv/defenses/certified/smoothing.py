@@ -13,7 +13,7 @@ from sklearn.base import clone
 from fastadv import seeds, threat
 from fastadv.errors import at_least, require
 from fastadv.kernels import random
-from fastadv.kernels import smooth as kernels
+from fastadv.kernels.network import smooth as kernels
 from fastadv.models.base import DifferentiableModel, certified_labels
 from fastadv.models.times import Times
 from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Pullback, Task

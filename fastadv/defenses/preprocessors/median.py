@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv.defenses.preprocessors.base import PreprocessedModel
 from fastadv.errors import at_least
-from fastadv.kernels import filters
+from fastadv.kernels.images import filters
 from fastadv.protocols import Floats, Model, Pullback, Task
 from fastadv.specs import Checked
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.kernels import neighbors as kernels
+from fastadv.kernels.linalg import neighbors as kernels
 from fastadv.protocols import Float32, Floats
 from fastadv.threads import map_chunks
 

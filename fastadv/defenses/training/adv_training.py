@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from fastadv import seeds
 from fastadv.errors import InputError, at_least
-from fastadv.kernels import loss as kernels
+from fastadv.kernels.network import loss as kernels
 from fastadv.models.base import DifferentiableModel
 from fastadv.models.descent import BatchGradient
 from fastadv.models.network import add_up

@@ -1,14 +1,14 @@
 """An SVM trained again from the solution of a similar problem, by its margin support vectors.
 
 With S the margin support vectors and all other multipliers at their bounds, the optimality
-conditions of the dual (see svm.py) are linear:
+conditions of the dual (see dual.py) are linear:
 
     H (b, a_S) = (-sum of the other a_i,  y_S - K_S,other a_other),   H = [0 1'; 1 K_SS]
 
 From one problem to the next S loses and gains a few rows. So the inverse of H is kept, and made that
 of one row more or less in some m^2 operations (bordering), where a new factor takes m^3. Rounding
 adds up in it. One step of refinement takes that off a solution; where it is too little, as what is
-left of the conditions shows, `svm.solve` and a new inverse follow.
+left of the conditions shows, `dual.solve` and a new inverse follow.
 
 ``margin`` (n + 1,) holds m, the number of rows of S, and then the rows. ``inverse`` (n + 1, n + 1)
 holds that of H in its leading m + 1 rows and columns, the sum's first and then in the order of S.
@@ -16,9 +16,9 @@ holds that of H in its leading m + 1 rows and columns, the sum's first and then 
 
 import numpy as np
 
-from fastadv.kernels import svm
 from fastadv.kernels._jit import exact_kernel
-from fastadv.kernels.lbfgs import dot
+from fastadv.kernels.linalg.lbfgs import dot
+from fastadv.kernels.svm import dual
 
 _SINGULAR = 1e-10  # a row with this share of its square outside the hull of the others is in it
 _EXCHANGES = 12  # of sets of multipliers; two to five are usual
@@ -133,7 +133,7 @@ def meet(K, margin, inverse, total, a, g):
     rest = total - a.sum()  # by rounding, and by the errors of the inverse
     move[rows[0]] += rest
     a[rows[0]] += rest
-    svm.add_rows(move, rows, K, g)
+    dual.add_rows(move, rows, K, g)
     return solution[0] - level
 
 
@@ -151,7 +151,7 @@ def _exchange(y, C, tolerance, a, g, level):
                 a[i] = y[i] * C / 2.0
                 exchanged += 1
         elif not 0.0 < alpha < C:
-            a[i] = svm.snap(a[i], y[i], C)
+            a[i] = dual.snap(a[i], y[i], C)
             exchanged += 1
     return exchanged
 
@@ -168,16 +168,16 @@ def exchange_sets(K, y, C, tolerance, margin, inverse, a, g):
     trial = a.copy()
     for _ in range(_EXCHANGES):
         if not match(K, y, C, trial, margin, inverse) or margin[0] < 2:
-            return False  # one free row alone would be at a bound (see `svm.newton_step`)
+            return False  # one free row alone would be at a bound (see `dual.newton_step`)
         for r in margin[1 : margin[0] + 1]:
             trial[r] = 0.0
-        svm.dual_gradient(K, y, trial, g)
+        dual.dual_gradient(K, y, trial, g)
         bias = meet(K, margin, inverse, 0.0, trial, g)
         exchanged = _exchange(y, C, tolerance, trial, g, -bias)
         if exchanged == 0:
             meet(K, margin, inverse, 0.0, trial, g)
             for r in margin[1 : margin[0] + 1]:
-                trial[r] = svm.snap(trial[r], y[r], C)
+                trial[r] = dual.snap(trial[r], y[r], C)
             a[:] = trial
             return True
         if exchanged > margin[0]:  # it was no guess at all, and more turns seldom make it one
@@ -187,15 +187,15 @@ def exchange_sets(K, y, C, tolerance, margin, inverse, a, g):
 
 @exact_kernel
 def solve_again(K, y, C, tolerance, max_rounds, margin, inverse, a, g):
-    """Train as `svm.solve` does, from the solution ``a`` of a similar problem.
+    """Train as `dual.solve` does, from the solution ``a`` of a similar problem.
 
     ``margin`` and ``inverse``, of rows whose kernel ``K`` still holds, become those of the solution.
     """
     solved = exchange_sets(K, y, C, tolerance / 2.0, margin, inverse, a, g)
-    _, _, violation = svm.worst_pair(y, C, a, g)
+    _, _, violation = dual.worst_pair(y, C, a, g)
     if solved and violation <= tolerance:
-        return svm.bias(y, C, a, g), violation, 0
-    solution = svm.solve(K, y, C, tolerance, max_rounds, a, g)
+        return dual.bias(y, C, a, g), violation, 0
+    solution = dual.solve(K, y, C, tolerance, max_rounds, a, g)
     margin[0] = 0
     match(K, y, C, a, margin, inverse)
     return solution

@@ -18,7 +18,7 @@ A dual field is stored after one row of zeros, (4, (H + 1) W): what flows into t
 import numpy as np
 
 from fastadv.kernels._jit import kernel
-from fastadv.kernels.flow import BORDER, SLOPE, find, flow_loss, locate, warp_image
+from fastadv.kernels.images.flow import BORDER, SLOPE, find, flow_loss, locate, warp_image
 
 
 @kernel

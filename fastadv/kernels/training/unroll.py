@@ -23,10 +23,11 @@ features) and the adjoint of the row's share of C (see `fastadv.models.unrolled`
 
 import numpy as np
 
-from fastadv.kernels import dense, product, sparse
 from fastadv.kernels._jit import exact_kernel
-from fastadv.kernels.exponential import exp64
-from fastadv.kernels.loss import cross_entropy
+from fastadv.kernels.linalg import product, sparse
+from fastadv.kernels.linalg.exponential import exp64
+from fastadv.kernels.network import dense
+from fastadv.kernels.network.loss import cross_entropy
 
 _LEAST_PACKED = 24  # hidden units, from which on our product is faster than that of BLAS
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastadv.kernels._jit import exact_kernel
-from fastadv.kernels.loss import softmax
+from fastadv.kernels.network.loss import softmax
 
 
 @exact_kernel

@@ -7,8 +7,8 @@ a block of rows are one vector too, layer after layer.
 
 import numpy as np
 
-from fastadv.kernels import exponential, product
 from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels.linalg import exponential, product
 
 LOGISTIC, TANH, RELU = 0, 1, 2
 

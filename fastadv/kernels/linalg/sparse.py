@@ -6,9 +6,9 @@ A matrix in rows is three arrays: the non-zero ``values`` row after row, the col
 
 import numpy as np
 
-from fastadv.kernels._intrinsics import prefetch
 from fastadv.kernels._jit import exact_kernel
-from fastadv.kernels._registers import add_rows
+from fastadv.kernels.machine.intrinsics import prefetch
+from fastadv.kernels.machine.registers import add_rows
 
 _AHEAD = 4  # rows, by which their memory is asked for
 

@@ -19,10 +19,11 @@ for all.
 import numpy as np
 from numba import prange
 
-from fastadv.kernels import dense, sparse
 from fastadv.kernels._jit import exact_kernel, kernel, parallel_kernel
-from fastadv.kernels._registers import add_rows, add_to_rows
-from fastadv.kernels.loss import cross_entropy
+from fastadv.kernels.linalg import sparse
+from fastadv.kernels.machine.registers import add_rows, add_to_rows
+from fastadv.kernels.network import dense
+from fastadv.kernels.network.loss import cross_entropy
 
 BLOCK, DENSE_BLOCK = 32, 64  # rows of a batch, at most; a dense product wants more of them
 PANEL, LANES = 64, 16  # columns, at most; and what they are a multiple of

@@ -14,7 +14,7 @@ objective, so that the two in turn converge from any feasible start, such as the
 import numpy as np
 
 from fastadv.kernels._jit import exact_kernel
-from fastadv.kernels.lbfgs import dot
+from fastadv.kernels.linalg.lbfgs import dot
 
 _SINGULAR = 1e-12  # a pivot that has lost this share of its diagonal is rounding
 _ROUNDING = 16 * 2.0**-52  # of a sum of terms of size 1, generously

@@ -7,9 +7,10 @@ the first layer is then exact, for as many normals a draw as that layer is wide.
 
 import numpy as np
 
-from fastadv.kernels import dense, random
+from fastadv.kernels import random
 from fastadv.kernels._jit import kernel
-from fastadv.kernels.loss import softmax
+from fastadv.kernels.network import dense
+from fastadv.kernels.network.loss import softmax
 
 _DRAWS = 64  # at once
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fastadv.kernels._intrinsics import float_of_bits
 from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels.machine.intrinsics import float_of_bits
 
 _LEAST, _MOST = np.float32(-87.33654), np.float32(88.37626)  # beyond them float32 ends
 _LOG2_E = np.float32(1.4426950408889634)

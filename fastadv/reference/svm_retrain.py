@@ -1,4 +1,4 @@
-"""Twin of kernels/svm_margin.py: every inverse from its matrix, every solution from nothing."""
+"""Twin of kernels/svm/retrain.py: every inverse from its matrix, every solution from nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import svm
+from fastadv.reference import svm_dual
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
@@ -67,8 +67,8 @@ def solve_again(
     K: Floats, y: Floats, C: float, tolerance: float, max_rounds: int,
     margin: Ints, inverse: Floats, a: Floats, g: Floats,
 ) -> tuple[float, float, int]:  # fmt: skip
-    """Train as `svm.solve` does; ``margin`` and ``inverse`` become those of the solution."""
+    """Train as `svm_dual.solve` does; ``margin`` and ``inverse`` become those of the solution."""
     a[:] = 0
-    solution = svm.solve(K, y, C, tolerance, max_rounds, a, g)
+    solution = svm_dual.solve(K, y, C, tolerance, max_rounds, a, g)
     match(K, y, C, a, margin, inverse)
     return solution

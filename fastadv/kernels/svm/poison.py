@@ -18,9 +18,10 @@ validation. ``gamma`` 0 stands for the linear kernel, which needs no ``K_val``: 
 
 import numpy as np
 
-from fastadv.kernels import blocks, svm, svm_margin
 from fastadv.kernels._jit import exact_kernel
-from fastadv.kernels.lbfgs import dot
+from fastadv.kernels.linalg import blocks
+from fastadv.kernels.linalg.lbfgs import dot
+from fastadv.kernels.svm import dual, retrain
 
 
 @exact_kernel
@@ -112,19 +113,19 @@ def adjoint(K, y, C, a, g, margin, inverse, load, total, v):
     """Fill ``v`` (n + p,): minus the derivative of the loss by f at the rows that fix a and b.
 
     Those are S; where S is empty b lies in the middle of what two rows allow, and they count half.
-    For ``margin``, S, and ``inverse`` see svm_margin.py. ``load`` (n + p,) holds K_i,val w for each
+    For ``margin``, S, and ``inverse`` see retrain.py. ``load`` (n + p,) holds K_i,val w for each
     i of S, and ``total`` is 1'w.
     """
     for i in range(v.size):
         v[i] = 0.0
     if margin[0] == 0:
-        up, low, _ = svm.worst_pair(y, C, a, g)
+        up, low, _ = dual.worst_pair(y, C, a, g)
         v[up] += total / 2.0
         v[low] += total / 2.0
         return
     residual = -load
     for _ in range(2):
-        svm_margin.meet(K, margin, inverse, total, v, residual)
+        retrain.meet(K, margin, inverse, total, v, residual)
 
 
 @exact_kernel
@@ -195,8 +196,8 @@ def poison_gradient(
     """Train with the ``points`` (p, d), from the last solution on; fill ``out`` with the gradient.
 
     ``last`` (p, d in whole blocks) holds the points that ``K`` and ``K_val`` are of, ``margin``,
-    ``inverse`` (see svm_margin.py), ``a`` and ``g`` their solution; everything from there on is
-    modified. Returns the loss, and the violation and the rounds of `svm.solve`. If a point is not
+    ``inverse`` (see retrain.py), ``a`` and ``g`` their solution; everything from there on is
+    modified. Returns the loss, and the violation and the rounds of `dual.solve`. If a point is not
     finite nothing is done, and the loss is NaN.
     """
     if not _finite(points):
@@ -204,9 +205,9 @@ def poison_gradient(
     n = a.size - points.shape[0]
     for c in range(points.shape[0]):
         if take(points[c], last[c]):
-            svm_margin.forget(n + c, margin, inverse)
+            retrain.forget(n + c, margin, inverse)
             update_kernel(clean, val, squares, last, c, gamma, K, K_val)
-    bias, violation, rounds = svm_margin.solve_again(
+    bias, violation, rounds = retrain.solve_again(
         K, y, C, tolerance, max_rounds, margin, inverse, a, g
     )
     f, load, coef = np.empty(w.size), np.empty(a.size), np.zeros(pull.size)

@@ -11,9 +11,9 @@ a bound in float64 with the unit of float32 holds for what the network computes 
 
 import numpy as np
 
-from fastadv.kernels import dense
 from fastadv.kernels._jit import exact_kernel, kernel
-from fastadv.kernels.loss import cross_entropy
+from fastadv.kernels.network import dense
+from fastadv.kernels.network.loss import cross_entropy
 
 _ACTIVATION_UNITS = 8.0  # by how many rounding units an activation may be off, at most
 _OWN_ERRORS = 1.0 + 1e-4  # of the bounds' own arithmetic, float64 beside float32

@@ -8,8 +8,8 @@ begins. Vectors that go with them are as long as whole blocks are.
 
 import numpy as np
 
-from fastadv.kernels._blocks import add_blocks, dot_blocks
 from fastadv.kernels._jit import exact_kernel
+from fastadv.kernels.machine.blocks import add_blocks, dot_blocks
 
 
 @exact_kernel

@@ -1,4 +1,4 @@
-"""Twin of kernels/svm.py: pairs alone (Platt's SMO with the most violating pair), to the end."""
+"""Twin of kernels/svm/dual.py: pairs alone (SMO, the most violating pair)."""
 
 from __future__ import annotations
 

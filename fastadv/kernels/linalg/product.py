@@ -10,9 +10,9 @@ matrix go by. That comes packed in panels of so many columns, and is taken as de
 the nearest cache (Goto and van de Geijn, ACM TOMS 2008).
 """
 
-from fastadv.kernels import sparse
 from fastadv.kernels._jit import exact_kernel
-from fastadv.kernels._registers import (
+from fastadv.kernels.linalg import sparse
+from fastadv.kernels.machine.registers import (
     NARROW_ROWS,
     ROWS,
     add_products,

@@ -1,0 +1,1 @@
+"""What moves, filters and projects images."""

@@ -1,0 +1,1 @@
+"""Products, sparse rows, neighbours, quasi-Newton steps."""

@@ -1,0 +1,1 @@
+"""A perceptron: passes, losses, bounds, noise, votes."""

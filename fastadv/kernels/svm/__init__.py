@@ -1,0 +1,1 @@
+"""The support vector machine: its dual, retraining, and the derivative through it."""
