@@ -17,36 +17,36 @@ if TYPE_CHECKING:
     from fastadv.errors import DivergenceError as DivergenceError
     from fastadv.errors import GradientWarning as GradientWarning
     from fastadv.errors import InputError as InputError
-    from fastadv.grid.registry import make_attack as make_attack
-    from fastadv.grid.registry import make_defense as make_defense
-    from fastadv.grid.registry import make_model as make_model
     from fastadv.grid.run import run_grid as run_grid
     from fastadv.grid.store import Row as Row
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
     from fastadv.models.svm import SVC as SVC
     from fastadv.protocols import EvasionAttack as EvasionAttack
-    from fastadv.protocols import EvasionResult as EvasionResult
     from fastadv.protocols import PoisoningAttack as PoisoningAttack
-    from fastadv.protocols import PoisonResult as PoisonResult
-    from fastadv.protocols import Task as Task
+    from fastadv.registry import make_attack as make_attack
+    from fastadv.registry import make_defense as make_defense
+    from fastadv.registry import make_model as make_model
+    from fastadv.results import EvasionResult as EvasionResult
+    from fastadv.results import PoisonResult as PoisonResult
+    from fastadv.task import Task as Task
 
 _HOMES = {
     "Dataset": "fastadv.datasets",
     "DivergenceError": "fastadv.errors",
     "EvasionAttack": "fastadv.protocols",
-    "EvasionResult": "fastadv.protocols",
+    "EvasionResult": "fastadv.results",
     "GradientWarning": "fastadv.errors",
     "InputError": "fastadv.errors",
     "MLPClassifier": "fastadv.models.mlp",
-    "PoisonResult": "fastadv.protocols",
+    "PoisonResult": "fastadv.results",
     "PoisoningAttack": "fastadv.protocols",
     "Row": "fastadv.grid.store",
     "SVC": "fastadv.models.svm",
-    "Task": "fastadv.protocols",
+    "Task": "fastadv.task",
     "load_dataset": "fastadv.datasets",
-    "make_attack": "fastadv.grid.registry",
-    "make_defense": "fastadv.grid.registry",
-    "make_model": "fastadv.grid.registry",
+    "make_attack": "fastadv.registry",
+    "make_defense": "fastadv.registry",
+    "make_model": "fastadv.registry",
     "run_grid": "fastadv.grid.run",
 }
 

@@ -1,4 +1,4 @@
-"""What the parts of fastadv ask of one another: tasks, models, attacks and defenses.
+"""What the parts of fastadv ask of one another: models, attacks and defenses.
 
 Attacks and defenses are written against these protocols alone, so that a model, an attack or a
 defense from outside fits in without inheriting from anything here.
@@ -6,132 +6,17 @@ defense from outside fits in without inheriting from anything here.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.errors import InputError, at_least, require
+from fastadv.arrays import Float64, Floats, Ids, Labels, Mask
+from fastadv.results import Certificate, EvasionResult, PoisonEvaluation, PoisonResult
 from fastadv.seeds import Stream
-from fastadv.specs import coerce
+from fastadv.task import Task
 from fastadv.threat import Threat
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Floats = npt.NDArray[Any]
-Labels = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Ids = npt.NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What attacks and defenses need to know of the data.
-
-    Parameters
-    ----------
-    image_shape : tuple of int
-        (height, width, channels); a row of X is an image of this shape in C order. (height, width)
-        stands for one channel. What can only be (channels, height, width) is refused.
-    n_classes : int
-        How many classes there are. Labels run from 0 to ``n_classes - 1``, unless the model that is
-        attacked, or the training set that is poisoned, has others.
-    bounds : tuple of float
-        The smallest and the largest value that a pixel may have.
-    class_names : tuple of str
-        What the labels 0, 1, ... stand for, if they are not their own names.
-    """
-
-    image_shape: tuple[int, int, int]
-    n_classes: int
-    bounds: tuple[float, float] = (0.0, 1.0)
-    class_names: tuple[str, ...] = field(default=(), compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        given = self.image_shape
-        shape = tuple(given) if isinstance(given, Sequence | np.ndarray) else ()
-        if len(shape) not in (2, 3) or not all(
-            isinstance(n, int | np.integer) and n >= 1 for n in shape
-        ):
-            raise InputError(f"image_shape has to be (height, width, channels), got {given!r}")
-        height, width, channels = (*shape, 1)[:3]
-        if channels > 4 and width > 4 and (height <= 4 or height < width == channels):
-            raise InputError(
-                f"image_shape has to be (height, width, channels); {shape} would be {height} x "
-                f"{width} pixels of {channels} channels. Is it (channels, height, width)? Then it "
-                f"is ({width}, {channels}, {height}) here, and images (n, channels, height, width) "
-                "become rows by X.transpose(0, 2, 3, 1).reshape(len(X), -1)"
-            )
-        object.__setattr__(self, "image_shape", (int(height), int(width), int(channels)))
-        object.__setattr__(self, "n_classes", coerce(self.n_classes, int, "n_classes"))
-        at_least(2, n_classes=self.n_classes)
-        try:
-            low, high = (coerce(bound, float, "bounds") for bound in self.bounds)
-        except (TypeError, ValueError):
-            low = high = math.nan
-        require(low < high, "bounds has to be (low, high)", self.bounds)
-        object.__setattr__(self, "bounds", (low, high))
-
-    @property
-    def n_features(self) -> int:
-        """The length of a row of X."""
-        height, width, channels = self.image_shape
-        return height * width * channels
-
-    def name_of(self, label: Any) -> str:
-        """Return what a label stands for."""
-        known = isinstance(label, int | np.integer) and 0 <= label < len(self.class_names)
-        return self.class_names[int(label)] if known else class_name(label)
-
-    def label_of(self, name: int | str) -> int:
-        """Return the label of a class, by its name or, where the names are words, its number.
-
-        Without ``class_names`` a label is its own name, and may be any.
-
-        Raises
-        ------
-        InputError
-            If there is no such class.
-        """
-        names = self.class_names
-        if not names:
-            return int(name)
-        if str(name) in names:
-            return names.index(str(name))
-        words = not any(known.isdecimal() for known in names)
-        if words and str(name).isdecimal() and int(name) < len(names):
-            return int(name)
-        raise InputError(f"there is no class {name}; they are {listed(names)}")
-
-
-def found_range(x: npt.NDArray[Any]) -> str:
-    """Return for a message what values there are, with all digits that tell them from others."""
-    low, high = x.min(), x.max()
-    return "NaN" if np.isnan(low) else f"values from {low!s} to {high!s}"
-
-
-def class_name(label: Any) -> str:
-    """Return a label as text; a whole number without a decimal point."""
-    return str(int(label)) if isinstance(label, float | np.floating) else str(label)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the names of classes for a message: ``0 to 9``, or each.
-
-    Examples
-    --------
-    >>> listed(["1", "2", "3"]), listed(["3", "8"])
-    ('1 to 3', '3, 8')
-    """
-    if len(names) > 2 and names[0].isdecimal():
-        first = int(names[0])
-        if list(names) == [str(number) for number in range(first, first + len(names))]:
-            return f"{first} to {names[-1]}"
-    return ", ".join(names)
-
 
 Pullback = Callable[[Floats], Floats]
 
@@ -214,128 +99,6 @@ class PoisonableModel(Model, Protocol):
     ) -> tuple[float, Float64]:
         """Return the objective at ``X_train[index]``: the loss and its gradient."""
         ...
-
-
-@dataclass(frozen=True)
-class EvasionResult:
-    """What an evasion attack found, a row per image.
-
-    Attributes
-    ----------
-    x_adv : ndarray of shape (n, d)
-        The adversarial images, at any distance; where there is none, the image as it came.
-    is_adv : ndarray of bool, shape (n,)
-        The image was classified right, and ``x_adv`` is classified other than y (or as the target),
-        at any distance: an attack that searches for the least change may pass its budget.
-    success : ndarray of bool, shape (n,)
-        ``is_adv``, and the distance is within the budget of the attack's `Threat`.
-    misclassified : ndarray of bool, shape (n,)
-        The image was wrong before any attack; it comes back unchanged, and is neither.
-    distances : dict of ndarray, each of shape (n,)
-        By name, ``linf`` and ``l2`` and the attack's own; 0 where the image is unchanged.
-    details : dict of ndarray
-        What else the attack has to tell of each image.
-    queries : dict of float
-        Forward and backward passes, the mean over images.
-    """
-
-    x_adv: Floats
-    is_adv: Mask
-    success: Mask
-    misclassified: Mask
-    distances: dict[str, Float64]
-    details: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    queries: dict[str, float] = field(default_factory=dict)
-
-    def success_rate(self) -> float:
-        """Return the share of successes within the budget among the images that were right before.
-
-        NaN if there is no such image.
-        """
-        right = int((~self.misclassified).sum())
-        return float(self.success.sum()) / right if right else float("nan")
-
-    def robust_accuracy(self) -> float:
-        """Return the share of all images that are right and stay so within the budget.
-
-        NaN if there is no image.
-        """
-        robust = ~self.misclassified & ~self.success
-        return float(robust.mean()) if len(robust) else float("nan")
-
-
-@dataclass(frozen=True)
-class PoisonResult:
-    """A poisoned training set.
-
-    Attributes
-    ----------
-    X, y : ndarray of shape (n + p, d) and (n + p,)
-        The clean rows, in their order, and the poison.
-    index : ndarray of int
-        Which rows of X are poison.
-    history : ndarray of float
-        The attacker's validation loss after each step; empty if the attack does not optimise.
-    trigger : ndarray of shape (d,), or None
-        What has to be put on an image to call the backdoor, if there is one: pixels, NaN where the
-        image stays as it is. The label that it calls is ``details["target"]``.
-    details : dict
-        What else the attack has to tell (numbers and short texts).
-    origin : ndarray of int, shape (p,), or None
-        The training rows that the poison started as: their labels are its true ones.
-    """
-
-    X: Floats
-    y: Labels
-    index: npt.NDArray[np.intp]
-    history: Float64
-    trigger: Floats | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    origin: npt.NDArray[np.intp] | None = None
-
-
-@dataclass(frozen=True)
-class PoisonEvaluation:
-    """What a poisoned model makes of test images, a row per image.
-
-    Attributes
-    ----------
-    predicted : ndarray of shape (n,)
-        The labels of the images as they are.
-    survives : ndarray of bool, shape (n,)
-        What the accuracy under attack counts: the image is right, and no trigger gets what it is
-        after.
-    triggered : ndarray of shape (n,), or None
-        The labels of the images with the trigger on, if there is one.
-    success_rate : float or None
-        The share of triggered images of other classes that get the label that the trigger calls;
-        None without a trigger, or such an image.
-    """
-
-    predicted: npt.NDArray[Any]
-    survives: Mask
-    triggered: npt.NDArray[Any] | None = None
-    success_rate: float | None = None
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What is proven of each image.
-
-    Attributes
-    ----------
-    label : ndarray of int64, shape (n,)
-        What the defended model says; -1 where it abstains.
-    radius : ndarray of float64, shape (n,)
-        It says the same of every image at a distance of at most this, or, against poisoning, after
-        at most so many changes of the training set; 0 where nothing is proven.
-    threat : str
-        The kind of the distance: ``linf``, ``l2``, ``points``.
-    """
-
-    label: Labels
-    radius: Float64
-    threat: str
 
 
 Projection = Callable[[Floats, Labels], Floats]

@@ -18,8 +18,9 @@ import numpy as np
 
 from fastadv.errors import InputError
 from fastadv.kernels import _jit
-from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Task, Wrapper
+from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Wrapper
 from fastadv.seeds import Stream
+from fastadv.task import Task
 
 Tell = Callable[[str, int, int], None]
 
@@ -119,7 +120,7 @@ def _mark(name: str) -> None:
 
 def _groups(names: Collection[str] | None) -> dict[str, Callable[[], None]]:
     """Return what there is to compile for these names, by what a user reads meanwhile."""
-    from fastadv.grid.registry import ATTACKS, DEFENSES
+    from fastadv.registry import ATTACKS, DEFENSES
 
     def wanted(name: str) -> bool:
         return names is None or name in names
@@ -168,7 +169,7 @@ def _training() -> None:
 
 
 def _attack(name: str) -> None:
-    from fastadv.grid.registry import make
+    from fastadv.registry import make
 
     X, y = _data()
     model = _model()
@@ -177,7 +178,7 @@ def _attack(name: str) -> None:
 
 
 def _defense(name: str) -> None:
-    from fastadv.grid.registry import make_defense
+    from fastadv.registry import make_defense
 
     X, y = _data()
     defense = make_defense(_VARIANTS.get(name, (name,))[0])

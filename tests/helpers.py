@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Model, Task
+from fastadv.protocols import Model
+from fastadv.task import Task
 from fastadv.threads import set_threads
 
 UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs
 
-from fastadv.grid import registry
+from fastadv import registry
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Certifier, EvasionAttack, Model, RobustTraining, Wrapper
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from helpers import TASK, attack_in_any_batch, blobs, kernels, small_mlp
 
+from fastadv import registry
 from fastadv.errors import InputError
-from fastadv.grid import registry
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import Certifier, ModelSanitizer, RobustTraining, Sanitizer, Wrapper
 from fastadv.threads import set_threads

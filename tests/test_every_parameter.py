@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs, small_mlp
 
-from fastadv import SVC, Dataset, InputError, Task, make_attack
-from fastadv.grid import cleaning, registry
-from fastadv.grid.manual import parameters_of
+from fastadv import SVC, Dataset, InputError, Task, make_attack, registry
+from fastadv.grid import cleaning
+from fastadv.manual import parameters_of
 from fastadv.protocols import (
     Certifier,
     EvasionAttack,

@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs, small_mlp
 
-from fastadv import SVC, InputError, MLPClassifier, Task, make_attack, run_grid
-from fastadv.grid import registry
-from fastadv.protocols import (
-    Certifier,
-    ModelSanitizer,
-    RegionSanitizer,
-    RobustTraining,
-    Sanitizer,
-)
+from fastadv import SVC, InputError, MLPClassifier, Task, make_attack, registry, run_grid
+from fastadv.protocols import Certifier, ModelSanitizer, RegionSanitizer, RobustTraining, Sanitizer
 
 X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)

@@ -10,11 +10,19 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs, small_mlp, write_npz
 
-from fastadv import SVC, InputError, MLPClassifier, Task, make_attack, make_defense, run_grid
+from fastadv import (
+    SVC,
+    InputError,
+    MLPClassifier,
+    Task,
+    make_attack,
+    make_defense,
+    registry,
+    run_grid,
+)
 from fastadv.attacks.evasion.pgd import PGD
 from fastadv.attacks.poisoning.biggio import Biggio
 from fastadv.defenses.sanitizers.sphere_slab import SphereSlab
-from fastadv.grid import registry
 from fastadv.specs import coerce, written_kinds
 
 X, Y = blobs()

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Floats
 from fastadv.errors import InputError
-from fastadv.protocols import Floats, Task, found_range
+from fastadv.task import Task, found_range
 
 
 def images(X: npt.ArrayLike, task: Task, name: str = "X") -> Floats:

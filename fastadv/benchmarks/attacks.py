@@ -6,13 +6,15 @@ import functools
 
 import numpy as np
 
+from fastadv.arrays import Float32, Labels
 from fastadv.benchmarks import limits
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.grid.registry import ATTACKS, make
 from fastadv.grid.trust import CONTROLS
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import EvasionResult, Float32, Labels, Task
+from fastadv.registry import ATTACKS, make
+from fastadv.results import EvasionResult
+from fastadv.task import Task
 
 SAMPLES = 1000
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastadv.arrays import Float32
 from fastadv.attacks.evasion.base import CHUNK
 from fastadv.benchmarks.race import Work
-from fastadv.protocols import Float32
 from fastadv.threads import map_chunks
 
 NAME = "its BLAS products"

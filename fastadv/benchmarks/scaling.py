@@ -21,10 +21,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from fastadv.arrays import Floats
 from fastadv.datasets import Dataset, load_dataset
-from fastadv.grid.registry import make
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Floats, Task
+from fastadv.registry import make
+from fastadv.task import Task
 
 Call = Callable[[], Any]
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from fastadv.arrays import Floats, Mask
 from fastadv.benchmarks.peers import NEEDS, evasion
 from fastadv.benchmarks.race import absent
 from fastadv.errors import InputError
-from fastadv.grid.registry import make
-from fastadv.protocols import Floats, Mask
+from fastadv.registry import make
 
 TOLERANCE = 0.003  # by which ours may be weaker
 DEFENSES = ("none", "adv_training")

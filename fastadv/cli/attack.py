@@ -13,7 +13,7 @@ from fastadv.cli.grid_options import whole_number
 from fastadv.cli.outputs import check_output, check_plot
 from fastadv.cli.specs import check_spec, names
 from fastadv.errors import InputError
-from fastadv.grid.registry import find
+from fastadv.registry import find
 from fastadv.specs import Spec
 
 

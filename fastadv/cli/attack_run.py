@@ -15,24 +15,17 @@ import numpy.typing as npt
 from rich.console import RenderableType
 from rich.text import Text
 
+from fastadv.arrays import Floats, Labels
 from fastadv.cli import console
 from fastadv.cli.progress import first_run
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
-from fastadv.grid.registry import DEFAULT_SAMPLES, find, make
+from fastadv.grid import defaults
 from fastadv.grid.run import check_model
 from fastadv.grid.stages import new_model, test_rows
-from fastadv.protocols import (
-    EvasionAttack,
-    EvasionResult,
-    Floats,
-    Labels,
-    Model,
-    PoisonEvaluation,
-    PoisoningAttack,
-    PoisonResult,
-)
+from fastadv.protocols import EvasionAttack, Model, PoisoningAttack
+from fastadv.registry import find, make
 from fastadv.report import plots
 from fastadv.report.attack_table import (
     EvasionSummary,
@@ -41,6 +34,7 @@ from fastadv.report.attack_table import (
     poisoning_table,
 )
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
+from fastadv.results import EvasionResult, PoisonEvaluation, PoisonResult
 from fastadv.specs import Spec
 from fastadv.threads import thread_count
 from fastadv.threat import Threat
@@ -126,7 +120,7 @@ def run(job: Job, wait: Wait) -> Outcome:
 
 
 def _evade(job: Job, attack: EvasionAttack, model: Model, data: Dataset, wait: Wait) -> Outcome:
-    n = min(job.samples or DEFAULT_SAMPLES, len(data.x_test))
+    n = min(job.samples or defaults.SAMPLES, len(data.x_test))
     rows = test_rows(data, n)
     X, y = data.x_test[rows], data.y_test[rows]
     # Machine code is loaded from disk at the first call; that is not the attack's time.

@@ -14,7 +14,7 @@ from fastadv.cli.errors import FAILED, Stopped
 from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.cli.grid_options import OUTPUT, GridOptions, resolve_options
 from fastadv.cli.specs import complete_list
-from fastadv.grid.registry import DEFAULT_DEFENSES, DEFAULT_SAMPLES
+from fastadv.grid import defaults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def grid(
         str | None,
         typer.Option(
             metavar="A,B,...|all",
-            help=f"Defenses. Default: {','.join(DEFAULT_DEFENSES)}",
+            help=f"Defenses. Default: {','.join(defaults.DEFENSES)}",
             autocompletion=_complete_defenses,
         ),
     ] = None,
@@ -60,7 +60,7 @@ def grid(
         typer.Option(
             metavar="N",
             help="Test images for evasion; clean and poisoned accuracy take all. "
-            f"Default: {DEFAULT_SAMPLES}",
+            f"Default: {defaults.SAMPLES}",
         ),
     ] = None,
     seeds: Annotated[

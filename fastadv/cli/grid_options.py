@@ -11,7 +11,7 @@ import msgspec
 
 from fastadv.cli.specs import check_spec, spec_list
 from fastadv.errors import InputError
-from fastadv.grid.registry import DEFAULT_DEFENSES
+from fastadv.grid import defaults
 from fastadv.specs import Spec, closest, coerce
 
 OUTPUT = "fastadv-results"
@@ -61,7 +61,7 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
     given.update(_checked({key: value for key, value in flags.items() if value is not None}, "--"))
     if "attacks" not in given:
         raise InputError("give --attacks, such as --attacks stadv,biggio; see fastadv list attacks")
-    given.setdefault("defenses", list(DEFAULT_DEFENSES))
+    given.setdefault("defenses", list(defaults.DEFENSES))
     options = GridOptions(**given)
     check_spec("model", options.model)
     Spec.of_data(options.dataset)

@@ -12,7 +12,7 @@ from fastadv.specs import closest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fastadv.grid.registry import Entry
+    from fastadv.registry import Entry
 
 
 SECTIONS = ("attacks", "defenses", "models", "datasets")
@@ -50,7 +50,7 @@ def list_(
     from rich.text import Text
 
     from fastadv.cli import console
-    from fastadv.grid.registry import REGISTRY
+    from fastadv.registry import REGISTRY
 
     out = console.output()
     if what is not None and what not in SECTIONS:
@@ -81,7 +81,7 @@ def _print_parameters(out: Console, role: str, entry: Entry) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fastadv.grid.manual import parameters_of, reference_of
+    from fastadv.manual import parameters_of, reference_of
 
     parameters, reference = parameters_of(entry), reference_of(entry)
     kind = "" if entry.kind in ("none", role) else f", {entry.kind}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastadv.errors import InputError
-from fastadv.grid.registry import REGISTRY, find
+from fastadv.registry import REGISTRY, find
 from fastadv.specs import Spec, split_top_level
 
 

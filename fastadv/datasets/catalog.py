@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from fastadv.arrays import Float32
 from fastadv.datasets.dataset import PARTS, Dataset
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.sources import Part, Reading, read_source, stratified
 from fastadv.errors import InputError
-from fastadv.protocols import Float32, Task, listed
 from fastadv.seeds import generator
 from fastadv.specs import Spec, format_spec, resolve
+from fastadv.task import Task, listed
 
 # In the order of a dataset's canonical text: how its files are read, and what is kept of them.
 _READING = {"channels": Channels, "range": float, "prefix": str}

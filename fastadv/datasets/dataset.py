@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float32, Labels
 from fastadv.errors import InputError
-from fastadv.protocols import Float32, Labels, Task, class_name, found_range, listed
 from fastadv.specs import check_name
+from fastadv.task import Task, class_name, found_range, listed
 
 PARTS = ("train", "val", "test")
 ARRAYS = tuple(f"{letter}_{part}" for part in PARTS for letter in "xy")

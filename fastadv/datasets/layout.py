@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.protocols import found_range
+from fastadv.task import found_range
 
 Channels = Literal["first", "last"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastadv.datasets.dataset import ARRAYS, Dataset
 from fastadv.errors import InputError
-from fastadv.protocols import Task
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

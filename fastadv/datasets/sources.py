@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Labels
 from fastadv.datasets.dataset import PARTS, hash_arrays
 from fastadv.datasets.idx import MNIST_SHA256, mnist_folder, read_idx_folder, read_mnist
 from fastadv.datasets.layout import Channels, channels_last, white_of
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
-from fastadv.protocols import Labels
 from fastadv.seeds import generator
 from fastadv.specs import closest
 

@@ -7,17 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Floats, Labels, Mask
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
-from fastadv.protocols import (
-    Floats,
-    Labels,
-    Mask,
-    ModelSanitizer,
-    Region,
-    RegionSanitizer,
-    Sanitizer,
-)
+from fastadv.protocols import ModelSanitizer, Region, RegionSanitizer, Sanitizer
 
 
 def cleans(defense: Any) -> bool:

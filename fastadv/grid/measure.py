@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import metrics, seeds
+from fastadv import metrics, registry, seeds
+from fastadv.arrays import Floats, Labels, Mask
+from fastadv.attacks.none import NoAttack
 from fastadv.attacks.poisoning.base import amount
 from fastadv.attacks.poisoning.label_flip import LabelFlip
-from fastadv.grid import registry, trust
-from fastadv.grid.none import NoAttack
+from fastadv.grid import trust
 from fastadv.grid.probe import Look
 from fastadv.grid.spec import Cell, Choice, digest
 from fastadv.grid.stages import (
@@ -28,16 +29,8 @@ from fastadv.grid.stages import (
     wrapped,
 )
 from fastadv.grid.store import Row
-from fastadv.protocols import (
-    Certifier,
-    Floats,
-    Labels,
-    Mask,
-    Model,
-    PoisonEvaluation,
-    RegionSanitizer,
-    Wrapper,
-)
+from fastadv.protocols import Certifier, Model, RegionSanitizer, Wrapper
+from fastadv.results import PoisonEvaluation
 from fastadv.threat import Threat
 
 N_EXAMPLES = 16  # kept of each cell, to look at

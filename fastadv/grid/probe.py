@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from fastadv.arrays import Floats, Labels
 from fastadv.attacks.evasion.probe import Probe, probe
 from fastadv.grid.spec import digest
 from fastadv.grid.stages import Context, Fit, Stage, kept, wrapped
 from fastadv.models.base import class_columns
-from fastadv.protocols import Floats, Labels, Model, Task, Wrapper
+from fastadv.protocols import Model, Wrapper
+from fastadv.task import Task
 
 _FLOOR_IMAGES = 100
 

@@ -17,8 +17,8 @@ import numpy as np
 import fastadv
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
+from fastadv.grid import defaults
 from fastadv.grid.measure import Measure, empty_row
-from fastadv.grid.registry import DEFAULT_DEFENSES, DEFAULT_SAMPLES
 from fastadv.grid.spec import Cell, Grid
 from fastadv.grid.stages import Context, Stage, kind_of
 from fastadv.grid.store import Row, Store
@@ -65,7 +65,7 @@ class _Silent:
 def run_grid(
     *,
     attacks: str | Sequence[str],
-    defenses: str | Sequence[str] = DEFAULT_DEFENSES,
+    defenses: str | Sequence[str] = defaults.DEFENSES,
     dataset: str | Path | Dataset = "mnist",
     model: str = "mlp",
     samples: int | None = None,
@@ -121,7 +121,7 @@ def run_grid(
     if not isinstance(dataset, str | Path | Dataset):
         raise InputError(f"dataset has to be a name, a path or a Dataset, got {_shown(dataset)}")
     name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
-    n = DEFAULT_SAMPLES if samples is None else samples
+    n = defaults.SAMPLES if samples is None else samples
     grid = Grid.parse(
         _specs("attacks", attacks), _specs("defenses", defenses), name,
         coerce(model, str, "model"), coerce(n, int, "samples"), coerce(seeds, int, "seeds"),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastadv
+from fastadv import registry
 from fastadv.errors import InputError, at_least
-from fastadv.grid import registry
 from fastadv.grid.store import SCHEMA
 from fastadv.specs import Spec, format_spec
 

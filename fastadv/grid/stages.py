@@ -20,23 +20,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import seeds
+from fastadv import registry, seeds
+from fastadv.arrays import Floats, Labels
+from fastadv.attacks.none import NoAttack
 from fastadv.datasets import Dataset
+from fastadv.defenses.none import NoDefense
 from fastadv.errors import InputError
-from fastadv.grid import cleaning, registry
-from fastadv.grid.none import NoAttack, NoDefense
+from fastadv.grid import cleaning
 from fastadv.grid.spec import Choice, Grid, digest
 from fastadv.grid.store import Store
-from fastadv.protocols import (
-    Certificate,
-    EvasionAttack,
-    Floats,
-    Labels,
-    Model,
-    PoisoningAttack,
-    RobustTraining,
-    Wrapper,
-)
+from fastadv.protocols import EvasionAttack, Model, PoisoningAttack, RobustTraining, Wrapper
+from fastadv.results import Certificate
 
 _NO_ROWS = np.empty(0, dtype=np.intp)
 

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from fastadv.arrays import Floats, Labels, Mask
 from fastadv.attacks.evasion.probe import faults
-from fastadv.grid.none import NoDefense
+from fastadv.defenses.none import NoDefense
 from fastadv.grid.store import Flag, Row
 from fastadv.metrics import wilson_interval
-from fastadv.protocols import Floats, Labels, Mask, Model, Task
+from fastadv.protocols import Model
+from fastadv.task import Task
 
 if TYPE_CHECKING:
     from fastadv.attacks.evasion.probe import Probe

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float64, Floats, Labels
 from fastadv.errors import InputError
 from fastadv.kernels.network.loss import cross_entropy
-from fastadv.protocols import Float64, Floats, Labels, Model, PoisonObjective, Pullback, listed
+from fastadv.protocols import Model, PoisonObjective, Pullback
+from fastadv.task import listed
 from fastadv.threads import map_chunks
 
 _NUMBERS = "iufb"  # kinds of dtypes

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Floats
 from fastadv.errors import InputError
-from fastadv.protocols import Floats, Nearby, Pullback
+from fastadv.protocols import Nearby, Pullback
 from fastadv.threads import go_on
 
 

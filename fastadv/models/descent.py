@@ -16,13 +16,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import DivergenceError, InputError
 from fastadv.kernels.training import sgd
 from fastadv.models.network import Ints, Network, Packed
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.schedule import Schedule, step_rates
 from fastadv.models.stopping import Patience, why_unsettled
-from fastadv.protocols import Float32, Float64, Floats, Labels
 from fastadv.specs import format_value
 from fastadv.threads import numba_threads, one_blas_thread
 

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import InputError, at_least, require
 from fastadv.files import atomic_write
 from fastadv.kernels.network import dense, loss
@@ -24,7 +25,7 @@ from fastadv.models.descent import Descent
 from fastadv.models.network import Ints, Network, layers_of, n_params
 from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
 from fastadv.models.schedule import Schedule
-from fastadv.protocols import Float32, Float64, Floats, Labels, PoisonObjective, Pullback
+from fastadv.protocols import PoisonObjective, Pullback
 from fastadv.specs import check_arguments
 from fastadv.threads import one_blas_thread
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float32
 from fastadv.errors import InputError
 from fastadv.kernels.network import dense
-from fastadv.protocols import Float32
 from fastadv.threads import map_chunks
 
 Ints = npt.NDArray[np.int64]

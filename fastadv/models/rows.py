@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Floats
 from fastadv.kernels.linalg import sparse
-from fastadv.protocols import Floats
 from fastadv.threads import map_chunks
 
 Ints = npt.NDArray[np.int64]

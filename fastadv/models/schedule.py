@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from fastadv.protocols import Float64
+from fastadv.arrays import Float64
 
 Schedule = Literal["constant", "linear", "cooldown"]
 

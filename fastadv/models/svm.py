@@ -12,14 +12,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastadv.arrays import Float64, Floats
 from fastadv.errors import DivergenceError, InputError, require
 from fastadv.files import atomic_write
 from fastadv.kernels.svm import dual
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
 from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
 from fastadv.models.svm_objective import Objective, kernel_matrix
-from fastadv.protocols import Float64, Floats, Pullback, Task
+from fastadv.protocols import Pullback
 from fastadv.specs import check_arguments
+from fastadv.task import Task
 from fastadv.threads import map_chunks
 
 TOLERANCE = 1e-8  # of the optimality conditions, in units of the margin

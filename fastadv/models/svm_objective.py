@@ -7,10 +7,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float64, Floats
 from fastadv.errors import DivergenceError, InputError
 from fastadv.kernels.linalg import blocks
 from fastadv.kernels.svm import poison
-from fastadv.protocols import Float64, Floats
 from fastadv.threads import one_blas_thread
 
 _CHUNK = 256  # rows of a kernel matrix that are filled at once

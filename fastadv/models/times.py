@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastadv.arrays import Float32, Floats
 from fastadv.kernels.linalg import product
-from fastadv.protocols import Float32, Floats
 
 
 class Times:

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float64, Floats, Labels
 from fastadv.errors import DivergenceError
 from fastadv.kernels.linalg import sparse
 from fastadv.kernels.training import unroll
 from fastadv.models.rows import MOST, Rows
-from fastadv.protocols import Float64, Floats, Labels
 from fastadv.threads import in_pool, map_chunks, one_blas_thread, thread_count
 
 Ints = npt.NDArray[np.int64]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float32, Floats, Labels, Mask
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.kernels.network import votes as kernels
 from fastadv.models.base import columns_of
 from fastadv.models.saved import OBJECT_CLASSES, opened
 from fastadv.models.times import Times
-from fastadv.protocols import Float32, Floats, Labels, Mask
 from fastadv.threads import map_chunks
 
 _STEPS, _RATE = 200, 30.0  # of the small classifiers' descent, on images of length 1

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float64
 from fastadv.datasets import Dataset, load_dataset
-from fastadv.grid.registry import make
 from fastadv.models.svm import SVC
-from fastadv.protocols import Float64
+from fastadv.registry import make
 
 PAIRS = ("7-1", "9-8", "4-0")
 SPLITS = 10

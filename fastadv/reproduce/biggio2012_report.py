@@ -11,8 +11,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from fastadv.arrays import Float64
 from fastadv.files import atomic_write, make_folder
-from fastadv.protocols import Float64
 from fastadv.report.pictures import check_pictures as check_pictures
 from fastadv.report.terminal_image import captioned, image_text, in_rows
 from fastadv.reproduce.biggio2012 import MOST_POINTS, PUBLISHED, Pair

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastadv.arrays import Float64
 from fastadv.datasets import Dataset, load_dataset
-from fastadv.grid.registry import make
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Float64, PoisonResult
+from fastadv.registry import make
+from fastadv.results import PoisonResult
 from fastadv.threads import map_chunks
 
 Tell = Callable[[str, int, int], None]

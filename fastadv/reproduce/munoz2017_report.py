@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastadv.arrays import Float64
 from fastadv.files import atomic_write, make_folder
-from fastadv.protocols import Float64
 from fastadv.report.pictures import check_pictures as check_pictures
 from fastadv.reproduce.munoz2017 import Curve
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastadv.arrays import Float64, Floats, Labels
 from fastadv.datasets import load_dataset
-from fastadv.grid.registry import make
 from fastadv.grid.stages import test_rows
 from fastadv.kernels.images import flow as kernels
 from fastadv.kernels.network import loss
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import EvasionResult, Float64, Floats, Labels, Task
+from fastadv.registry import make
+from fastadv.results import EvasionResult
+from fastadv.task import Task
 
 WIDTHS = (32, 128, 512)
 SAMPLES = 1000

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from fastadv.attacks.evasion import ball
-from fastadv.protocols import Task
 from fastadv.seeds import Stream
+from fastadv.task import Task
 
 TASK = Task(image_shape=(1, 3, 1), n_classes=2)
 

@@ -16,10 +16,10 @@ from fastadv.attacks.poisoning.biggio import Biggio
 from fastadv.errors import InputError
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import wilson_interval
-from fastadv.protocols import PoisonResult
 from fastadv.report.cells import make_sheets
 from fastadv.report.folder import read_folder
 from fastadv.report.html import grid_html
+from fastadv.results import PoisonResult
 
 X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)

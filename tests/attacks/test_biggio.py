@@ -9,10 +9,12 @@ import pytest
 from helpers import TASK, blobs
 
 from fastadv import MLPClassifier, load_dataset, make_attack
+from fastadv.arrays import Float64
 from fastadv.attacks.poisoning.biggio import ascend
 from fastadv.attacks.poisoning.feasible import Feasible
 from fastadv.errors import InputError
-from fastadv.protocols import Float64, PoisonResult, Task
+from fastadv.results import PoisonResult
+from fastadv.task import Task
 
 X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)

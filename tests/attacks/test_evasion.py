@@ -10,7 +10,7 @@ import pytest
 from helpers import TASK, blobs, small_mlp
 
 from fastadv import InputError, MLPClassifier, load_dataset, make_attack
-from fastadv.protocols import Task
+from fastadv.task import Task
 
 X, Y = blobs()
 
@@ -173,7 +173,8 @@ def test_what_a_user_names_is_typed_and_importable() -> None:
 
     import fastadv
     from fastadv.grid.store import Row
-    from fastadv.protocols import EvasionAttack, EvasionResult, PoisoningAttack, PoisonResult
+    from fastadv.protocols import EvasionAttack, PoisoningAttack
+    from fastadv.results import EvasionResult, PoisonResult
 
     assert fastadv.Row is Row
     assert (fastadv.EvasionResult, fastadv.PoisonResult) == (EvasionResult, PoisonResult)

@@ -13,8 +13,8 @@ from helpers import TASK, blobs, small_mlp
 
 from fastadv import MLPClassifier, make_attack
 from fastadv.attacks.evasion.loss import cross_entropy_ascent, margins
-from fastadv.protocols import Task
 from fastadv.seeds import Stream, sample_ids
+from fastadv.task import Task
 
 EPS = 0.03
 NORMS = {"linf": 1, "l2": 2}  # and the order of the dual norm

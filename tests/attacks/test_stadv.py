@@ -11,7 +11,7 @@ from fastadv import MLPClassifier, load_dataset, make_attack
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError
 from fastadv.kernels.images import flow as kernels
-from fastadv.protocols import Task
+from fastadv.task import Task
 
 TASK = Task(image_shape=(6, 8, 1), n_classes=3)
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastadv import Dataset, MLPClassifier, load_dataset, make_attack
-from fastadv.grid import registry
+from fastadv import Dataset, MLPClassifier, load_dataset, make_attack, registry
 
 GRADIENT = [
     entry.name

@@ -11,7 +11,8 @@ from helpers import SMALL_MLP, TASK, blobs, small_mlp, write_npz
 
 from fastadv import make_attack, run_grid
 from fastadv.errors import InputError
-from fastadv.protocols import PoisonResult, Task
+from fastadv.results import PoisonResult
+from fastadv.task import Task
 
 X, Y = blobs()
 X_VAL, Y_VAL = blobs(30, seed=2)

@@ -11,7 +11,7 @@ from helpers import write_npz
 from fastadv import load_dataset
 from fastadv.benchmarks import attacks, limits, training
 from fastadv.benchmarks.peers.training import Problem, fastadv
-from fastadv.grid.registry import find
+from fastadv.registry import find
 
 
 def test_every_evasion_attack_that_asks_the_model_is_raced() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from fastadv.cli.grid_options import GridOptions, parse_duration, resolve_options
 from fastadv.cli.specs import complete_list, spec_list
-from fastadv.grid.manual import parameters_of
-from fastadv.grid.registry import ATTACKS, DEFAULT_DEFENSES, DEFENSES, REGISTRY, make
+from fastadv.grid import defaults
+from fastadv.manual import parameters_of
+from fastadv.registry import ATTACKS, DEFENSES, REGISTRY, make
 
 SMALL = "mnist[train=300,val=100,test=100]"
 
@@ -39,7 +40,7 @@ def test_the_grid_is_asked_for_what_was_written(program, fake_grid):
 
 def test_defaults_are_those_of_the_grid(program, fake_grid):
     assert program("grid", "--attacks", "pgd").code == 0
-    assert fake_grid.asked["defenses"] == list(DEFAULT_DEFENSES)
+    assert fake_grid.asked["defenses"] == list(defaults.DEFENSES)
     assert fake_grid.asked["timeout"] is None
     assert fake_grid.asked["output"] == "fastadv-results"
 

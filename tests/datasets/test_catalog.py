@@ -14,7 +14,7 @@ from fastadv.datasets import Dataset, load_dataset, mnist_folder, open_shared, r
 from fastadv.datasets.dataset import ARRAYS
 from fastadv.datasets.sources import stratified
 from fastadv.errors import InputError
-from fastadv.protocols import Task
+from fastadv.task import Task
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from fastadv.datasets import Dataset, load_dataset
 from fastadv.datasets.dataset import ARRAYS
 from fastadv.datasets.sources import stratified
 from fastadv.errors import InputError
-from fastadv.protocols import Task
+from fastadv.task import Task
 
 LABELS = {
     "from_1": np.arange(1, 4), "gaps": np.array([0, 3, 8]), "large": np.array([7, 1000, 2**30]),

@@ -10,7 +10,7 @@ from fastadv import make_attack
 from fastadv.datasets import load_dataset
 from fastadv.datasets.layout import channels_last
 from fastadv.errors import InputError
-from fastadv.protocols import Task
+from fastadv.task import Task
 
 
 def first(arrays):

@@ -11,7 +11,7 @@ import pytest
 from making import assert_same, assert_sound, fault_of, small_arrays
 
 from fastadv.datasets import load_dataset
-from fastadv.protocols import Task
+from fastadv.task import Task
 
 # .npz
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs
 
+from fastadv import registry
 from fastadv.defenses.training.adv_training import AdversarialTraining, _Divergent
 from fastadv.errors import InputError
-from fastadv.grid import registry
 from fastadv.models.mlp import MLPClassifier
 from fastadv.reference import dense, loss
 from fastadv.seeds import Stream

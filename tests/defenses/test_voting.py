@@ -15,8 +15,8 @@ from fastadv.defenses.training.dpa import DPA, plurality
 from fastadv.errors import InputError
 from fastadv.kernels.network import votes as kernels
 from fastadv.models.voting import VotingModel, fit_voters
-from fastadv.protocols import Task
 from fastadv.reference import votes as twins
+from fastadv.task import Task
 from fastadv.threads import set_threads
 
 pytestmark = pytest.mark.uncompiled

@@ -15,20 +15,22 @@ import numpy as np
 import pytest
 from helpers import SMALL_MLP, TASK, write_npz
 
+from fastadv import registry
+from fastadv.attacks.none import NoAttack
 from fastadv.datasets import load_dataset, share
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import DivergenceError, InputError
-from fastadv.grid import measure, registry, stages, workers
-from fastadv.grid.none import NoAttack
-from fastadv.grid.registry import Entry
+from fastadv.grid import measure, stages, workers
 from fastadv.grid.run import run_grid
 from fastadv.grid.spec import Grid
 from fastadv.grid.stages import Fit, kind_of
 from fastadv.grid.store import Row, Store
 from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval
-from fastadv.protocols import Certificate, Task
+from fastadv.registry import Entry
 from fastadv.report.cells import make_sheets
+from fastadv.results import Certificate
+from fastadv.task import Task
 from fastadv.threat import Threat, linf
 
 ATTACKS = ["pgd[steps=4]", "fgsm", "stadv[steps=6]", "label_flip[points=6]"]

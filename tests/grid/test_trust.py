@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from helpers import SMALL_MLP, TASK, blobs, small_mlp, write_npz
 
-from fastadv import MLPClassifier, make_attack, make_defense
+from fastadv import MLPClassifier, make_attack, make_defense, registry
+from fastadv.arrays import Floats
 from fastadv.attacks.evasion.probe import Probe
 from fastadv.cli.app import main
-from fastadv.grid import registry
 from fastadv.grid.probe import look_at
-from fastadv.grid.registry import Entry
 from fastadv.grid.run import run_grid
 from fastadv.grid.spec import Choice
 from fastadv.grid.store import Row
@@ -30,7 +29,9 @@ from fastadv.grid.trust import (
     flagged,
     no_better_than_chance,
 )
-from fastadv.protocols import Floats, Model, Pullback, Task
+from fastadv.protocols import Model, Pullback
+from fastadv.registry import Entry
+from fastadv.task import Task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from made_rows import clean, evasion, poisoning, undone

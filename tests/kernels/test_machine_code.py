@@ -14,9 +14,9 @@ import pytest
 from helpers import TASK, blobs, kernels
 
 from fastadv import MLPClassifier, make_attack, make_defense, warmup
-from fastadv.grid.registry import ATTACKS, DEFENSES
 from fastadv.models.unrolled import Form, Objective
 from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Wrapper
+from fastadv.registry import ATTACKS, DEFENSES
 
 pytestmark = [
     pytest.mark.compiled,

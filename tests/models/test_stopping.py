@@ -10,10 +10,10 @@ from helpers import blobs, small_mlp
 from sklearn.exceptions import ConvergenceWarning
 
 from fastadv.errors import InputError
-from fastadv.grid.registry import make_attack
 from fastadv.kernels.network import loss
 from fastadv.models.mlp import MLPClassifier
 from fastadv.models.stopping import Patience, why_unsettled
+from fastadv.registry import make_attack
 from fastadv.threads import set_threads
 
 X, Y = blobs(90)

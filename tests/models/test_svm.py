@@ -13,7 +13,7 @@ from fastadv import load_dataset
 from fastadv.errors import InputError
 from fastadv.grid.run import run_grid
 from fastadv.models.svm import SVC, kernel_matrix
-from fastadv.protocols import Task
+from fastadv.task import Task
 from fastadv.threads import set_threads
 
 pytestmark = pytest.mark.uncompiled

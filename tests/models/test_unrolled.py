@@ -9,10 +9,11 @@ import pytest
 from helpers import blobs, small_mlp
 
 from fastadv import MLPClassifier
+from fastadv.arrays import Float64
 from fastadv.errors import DivergenceError, InputError
 from fastadv.models import unrolled
 from fastadv.models.schedule import Schedule
-from fastadv.protocols import Float64, PoisonObjective
+from fastadv.protocols import PoisonObjective
 from fastadv.threads import map_chunks, set_threads
 
 X, Y = blobs()

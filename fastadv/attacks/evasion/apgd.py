@@ -8,14 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Float32, Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import Loss, ascent, dlr_least_classes
 from fastadv.errors import at_least
 from fastadv.kernels.images import project
-from fastadv.protocols import Float32, Floats, Labels, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 
 _MOMENTUM = 0.75  # the paper's alpha: the share of the new step
 _RISING = 0.75  # the paper's rho: the share of steps that have to raise the loss

@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 
 from fastadv import threat
+from fastadv.arrays import Float32, Float64, Floats
 from fastadv.attacks.evasion.base import Evasion
 from fastadv.errors import at_least
 from fastadv.kernels.images import project
-from fastadv.protocols import Float32, Float64, Floats, Task
 from fastadv.seeds import Stream
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 Norm = Literal["linf", "l2"]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds
+from fastadv.arrays import Float32, Float64, Floats, Ids, Labels, Mask
 from fastadv.attacks import checks
 from fastadv.attacks.evasion import probe
 from fastadv.attacks.evasion.best import succeeds
@@ -18,19 +19,11 @@ from fastadv.errors import InputError
 from fastadv.kernels.images import project
 from fastadv.models.base import class_columns
 from fastadv.models.counted import Counted, with_classes
-from fastadv.protocols import (
-    EvasionResult,
-    Float32,
-    Float64,
-    Floats,
-    Ids,
-    Labels,
-    Mask,
-    Model,
-    Task,
-)
+from fastadv.protocols import Model
+from fastadv.results import EvasionResult
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastadv.protocols import Float32, Float64, Floats, Labels, Mask
+from fastadv.arrays import Float32, Float64, Floats, Labels, Mask
 
 _SUCCESS = 1e6  # counts for more than any loss
 

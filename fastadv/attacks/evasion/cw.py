@@ -18,12 +18,14 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv import threat
+from fastadv.arrays import Float32, Float64, Floats, Labels, Mask
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import hinge
 from fastadv.errors import at_least, require
 from fastadv.kernels.images import project, tanh_space
-from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 _USUAL_SPREAD = 20.0  # of an image's logits

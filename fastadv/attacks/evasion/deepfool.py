@@ -7,13 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import at_least
 from fastadv.kernels.images import boundary
-from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Pullback, Task
+from fastadv.protocols import Model, Pullback
 from fastadv.seeds import Stream
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 # How much further than the boundary each step goes, as in the paper's code: where half of a step is

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastadv.arrays import Float32, Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
-from fastadv.protocols import Float32, Floats, Labels, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

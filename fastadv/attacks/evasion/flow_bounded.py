@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastadv.arrays import Float32
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.kernels.images import flow as flow_kernels
 from fastadv.kernels.images import flow_search as kernels
-from fastadv.protocols import Float32
 
 
 def largest_loss(problem: FlowProblem, flow: Float32, steps: int, bound: float) -> Float32:

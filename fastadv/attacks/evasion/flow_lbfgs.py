@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from fastadv.arrays import Float32
 from fastadv.attacks.evasion.flow_problem import BestFlows, FlowProblem
 from fastadv.kernels.images import flow as flow_kernels
 from fastadv.kernels.linalg import lbfgs
-from fastadv.protocols import Float32
 
 _HISTORY = 10
 _TOLERANCE = 1e-7  # a float32 objective does not fall in smaller steps

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float32, Float64, Floats, Labels, Mask
 from fastadv.attacks.evasion.loss import margin_slope, margins
 from fastadv.kernels.images import flow as flow_kernels
-from fastadv.protocols import Float32, Float64, Floats, Labels, Mask, Model, Task
+from fastadv.protocols import Model
+from fastadv.task import Task
 
 Rows = npt.NDArray[np.intp]
 

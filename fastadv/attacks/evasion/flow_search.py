@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 
+from fastadv.arrays import Float32
 from fastadv.attacks.evasion.flow_problem import BestFlows, FlowProblem
 from fastadv.kernels.images import flow as flow_kernels
 from fastadv.kernels.images import flow_search as kernels
-from fastadv.protocols import Float32
 
 _SIZES = (0.08, 0.01)  # the primal step, in pixels, at the first and the last step
 _INNER = 6  # primal-dual steps for each evaluation of the model

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from fastadv.arrays import Float64, Floats, Labels, Mask
 from fastadv.errors import InputError
 from fastadv.kernels.network import loss
-from fastadv.protocols import Float64, Floats, Labels, Mask
 
 Loss = Literal["ce", "dlr"]
 

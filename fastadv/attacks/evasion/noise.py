@@ -7,12 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Float32, Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import at_least
-from fastadv.protocols import Float32, Floats, Labels, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from fastadv.arrays import Float32, Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import CHUNK, Details
 from fastadv.attacks.evasion.best import Best, succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import at_least, require
-from fastadv.protocols import Float32, Floats, Labels, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from fastadv.arrays import Float32, Labels, Mask
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import GradientWarning
 from fastadv.kernels.images import project
 from fastadv.metrics import wilson_interval
 from fastadv.models.counted import Counted, made_here
-from fastadv.protocols import Float32, Labels, Mask, Task
+from fastadv.task import Task
 from fastadv.threads import map_chunks
 
 _CHUNK = 128  # images that a thread looks at

@@ -9,13 +9,15 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv import threat
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import at_least, require
 from fastadv.kernels.images import affine
-from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 _GRID_SHIFTS, _GRID_ANGLES = 5, 31  # the paper's, section 4: 775 in all

@@ -9,14 +9,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.loss import margins
 from fastadv.errors import at_least, require
 from fastadv.kernels.images import square as kernels
 from fastadv.models.counted import nearby
-from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 
 # Of 10,000 windows those after which they get half the area (section 3.3 and its code).
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

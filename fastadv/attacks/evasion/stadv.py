@@ -26,6 +26,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fastadv import threat
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.attacks import checks
 from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
 from fastadv.attacks.evasion.base import Details, Evasion
@@ -33,8 +34,9 @@ from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError, at_least
 from fastadv.kernels.images import flow as kernels
 from fastadv.models.base import class_columns
-from fastadv.protocols import Float32, Float64, Floats, Labels, Model, Task
+from fastadv.protocols import Model
 from fastadv.seeds import Stream
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 _OFF_THE_KINK = 0.01  # pixels: where L-BFGS starts, at whole numbers the warp has a kink

@@ -8,18 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastadv import seeds, threat
+from fastadv.arrays import Floats, Labels
 from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base
 from fastadv.errors import InputError, at_least
-from fastadv.protocols import (
-    Floats,
-    Labels,
-    Model,
-    PoisonEvaluation,
-    PoisonResult,
-    Projection,
-    Task,
-)
+from fastadv.protocols import Model, Projection
+from fastadv.results import PoisonEvaluation, PoisonResult
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 

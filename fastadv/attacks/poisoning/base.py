@@ -9,19 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Floats, Labels
 from fastadv.attacks import checks
 from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import columns_of
-from fastadv.protocols import (
-    Floats,
-    Labels,
-    Model,
-    PoisonEvaluation,
-    PoisonResult,
-    Projection,
-    Task,
-)
+from fastadv.protocols import Model, Projection
+from fastadv.results import PoisonEvaluation, PoisonResult
 from fastadv.specs import Checked
+from fastadv.task import Task
 
 
 class Poisoning(Checked):

@@ -29,22 +29,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
+from fastadv.arrays import Float64, Floats, Labels
 from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base, full_scale
 from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.attacks.poisoning.label_flip import random_flips
 from fastadv.errors import InputError, at_least, require
-from fastadv.protocols import (
-    Float64,
-    Floats,
-    Labels,
-    Model,
-    PoisonObjective,
-    PoisonResult,
-    Projection,
-    Task,
-)
+from fastadv.protocols import Model, PoisonObjective, Projection
+from fastadv.results import PoisonResult
+from fastadv.task import Task
 from fastadv.threads import go_on
 from fastadv.threat import Threat
 

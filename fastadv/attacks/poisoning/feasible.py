@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float64, Labels
 from fastadv.kernels.images import project as kernels
-from fastadv.protocols import Float64, Labels, Projection
+from fastadv.protocols import Projection
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds
+from fastadv.arrays import Float64, Floats, Labels
 from fastadv.attacks.poisoning import regions
 from fastadv.attacks.poisoning.base import Problem
 from fastadv.attacks.poisoning.feasible import Feasible
 from fastadv.attacks.poisoning.goal import Goal
-from fastadv.protocols import Float64, Floats, Labels
 from fastadv.threads import map_chunks
 
 STEPS, STEP_SIZE = 2, 0.15  # on each subset, unless told

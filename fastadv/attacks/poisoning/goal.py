@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Labels
 from fastadv.errors import InputError
-from fastadv.protocols import Labels, Task
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
+from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning import base
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.attacks.poisoning.regions import Trial
 from fastadv.errors import at_least
 from fastadv.models.base import class_columns
-from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
+from fastadv.protocols import Model, Projection
+from fastadv.results import PoisonResult
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 _DRAWS = 5  # of random flips that ``worst`` tries

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from fastadv import seeds
+from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.kernels.network.loss import softmax
 from fastadv.models.base import cross_entropies
-from fastadv.protocols import Floats, Labels, Task
+from fastadv.task import Task
 
 _SURROGATE_SIZE = 5000  # images that the representation is learnt from
 

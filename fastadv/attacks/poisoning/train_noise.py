@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import seeds, threat
+from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning import base
 from fastadv.attacks.poisoning.label_flip import random_flips
 from fastadv.errors import at_least
-from fastadv.protocols import Floats, Labels, Model, PoisonResult, Projection, Task
+from fastadv.protocols import Model, Projection
+from fastadv.results import PoisonResult
 from fastadv.seeds import Stream
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 

@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from fastadv.arrays import Floats, Labels, Mask
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.grid.registry import make, make_defense
 from fastadv.kernels.images import project
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Floats, Labels, Mask, RobustTraining, Task
+from fastadv.protocols import RobustTraining
+from fastadv.registry import make, make_defense
+from fastadv.task import Task
 from fastadv.threads import thread_count
 from fastadv.threat import Threat
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from fastadv.arrays import Float64, Labels
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Float64, Labels
 from fastadv.threads import thread_count
 
 Objective = Callable[[Float64], tuple[float, Float64]]  # points -> loss, its gradient

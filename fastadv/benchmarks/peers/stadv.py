@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.attacks.evasion.stadv import StAdv
 from fastadv.benchmarks import limits
 from fastadv.benchmarks.peers import NEEDS
@@ -23,7 +24,7 @@ from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
 from fastadv.kernels.images import flow
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Float32, Float64, Floats, Labels, Task
+from fastadv.task import Task
 from fastadv.threads import thread_count
 
 STEPS, RATE, TAU, START = 300, 0.02, 0.05, 0.01

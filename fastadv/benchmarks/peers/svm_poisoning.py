@@ -12,11 +12,11 @@ from functools import partial
 import numpy as np
 from sklearn.svm import SVC
 
+from fastadv.arrays import Float64
 from fastadv.attacks.poisoning import biggio
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.models import svm
-from fastadv.protocols import Float64
 
 # the point (d,) -> the mean hinge loss on validation rows after training with it, its gradient
 Objective = Callable[[Float64], tuple[float, Float64]]

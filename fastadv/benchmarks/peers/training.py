@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from fastadv.arrays import Float32
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.models.mlp import MLPClassifier
-from fastadv.protocols import Float32
 from fastadv.threads import thread_count
 
 

@@ -9,13 +9,16 @@ import numpy as np
 from sklearn.base import clone
 
 from fastadv import threat
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import at_least, require
 from fastadv.kernels.network import interval as kernels
 from fastadv.kernels.network import loss
 from fastadv.models.base import certified_labels
 from fastadv.models.network import Network, add_up
-from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Task
+from fastadv.protocols import Model
+from fastadv.results import Certificate
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
 

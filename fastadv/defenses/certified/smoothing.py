@@ -11,13 +11,16 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from fastadv import seeds, threat
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import at_least, require
 from fastadv.kernels import random
 from fastadv.kernels.network import smooth as kernels
 from fastadv.models.base import DifferentiableModel, certified_labels
 from fastadv.models.times import Times
-from fastadv.protocols import Certificate, Float32, Float64, Floats, Labels, Model, Pullback, Task
+from fastadv.protocols import Model, Pullback
+from fastadv.results import Certificate
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threads import map_chunks
 from fastadv.threat import Threat
 

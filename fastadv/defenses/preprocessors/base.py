@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Floats
 from fastadv.models.base import DifferentiableModel
-from fastadv.protocols import Floats, Model, Pullback
+from fastadv.protocols import Model, Pullback
 
 # X (n, d) to the transformed images and the pullback of a gradient at them to X
 Transform = Callable[[Floats], tuple[Floats, Pullback]]

@@ -7,10 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Floats
 from fastadv.defenses.preprocessors.base import PreprocessedModel
 from fastadv.errors import require
-from fastadv.protocols import Floats, Model, Pullback, Task
+from fastadv.protocols import Model, Pullback
 from fastadv.specs import Checked
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Floats
 from fastadv.defenses.preprocessors.base import PreprocessedModel
 from fastadv.errors import at_least
 from fastadv.kernels.images import filters
-from fastadv.protocols import Floats, Model, Pullback, Task
+from fastadv.protocols import Model, Pullback
 from fastadv.specs import Checked
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Floats, Labels, Mask
 from fastadv.defenses.sanitizers.neighbors import nearest_others
 from fastadv.errors import InputError, at_least, require
-from fastadv.protocols import Floats, Labels, Mask, Task
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threads import one_blas_thread
 
 

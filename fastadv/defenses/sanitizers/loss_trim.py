@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastadv import seeds
+from fastadv.arrays import Floats, Labels, Mask
 from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import cross_entropies
-from fastadv.protocols import Floats, Labels, Mask, Model, Task
+from fastadv.protocols import Model
 from fastadv.specs import Checked
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Float32, Floats
 from fastadv.kernels.linalg import neighbors as kernels
-from fastadv.protocols import Float32, Floats
 from fastadv.threads import map_chunks
 
 _CHUNK = 1024  # images whose neighbours a thread looks for at once

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Float32, Floats, Labels, Mask
 from fastadv.defenses.sanitizers.neighbors import distances, nearest_others, with_squares
 from fastadv.errors import InputError, at_least, require
-from fastadv.protocols import Float32, Floats, Labels, Mask, Task
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threads import map_chunks, one_blas_thread
 
 _CHUNK = 1024  # images that a thread judges at once

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from fastadv.protocols import Floats, Labels
+from fastadv.arrays import Floats, Labels
 
 NO_EPOCHS = "the model does not learn in epochs"
 

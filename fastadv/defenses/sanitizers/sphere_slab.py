@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv.arrays import Float64, Floats, Labels, Mask
 from fastadv.errors import InputError, require
-from fastadv.protocols import Float64, Floats, Labels, Mask, Task
 from fastadv.specs import Checked
+from fastadv.task import Task
 
 _ROUNDS = 20  # of projections onto ball, slab and box in turn
 

@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from fastadv.arrays import Float64, Floats, Labels, Mask
 from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import class_columns
-from fastadv.protocols import Float64, Floats, Labels, Mask, Task
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threads import one_blas_thread
 
 _RIDGE = 0.01  # of the mean variance, so that a feature that never varies does not blow up

@@ -9,14 +9,16 @@ import numpy as np
 from sklearn.base import clone
 
 from fastadv import seeds
+from fastadv.arrays import Float32, Floats, Labels
 from fastadv.errors import InputError, at_least
 from fastadv.kernels.network import loss as kernels
 from fastadv.models.base import DifferentiableModel
 from fastadv.models.descent import BatchGradient
 from fastadv.models.network import add_up
-from fastadv.protocols import EvasionAttack, Float32, Floats, Labels, Model, Pullback, Task
+from fastadv.protocols import EvasionAttack, Model, Pullback
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threads import map_chunks
 
 _CHUNK = 64  # of a batch that each thread attacks

@@ -10,11 +10,13 @@ import numpy.typing as npt
 from scipy.stats import beta
 
 from fastadv import seeds
+from fastadv.arrays import Float64, Floats, Labels
 from fastadv.defenses.training.voters import Voters, blurring, classes_of
 from fastadv.errors import at_least, require
 from fastadv.models.base import certified_labels
 from fastadv.models.voting import VotingModel, fit_voters
-from fastadv.protocols import Certificate, Float64, Floats, Labels, Task
+from fastadv.results import Certificate
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from fastadv import threat
+from fastadv.arrays import Float32
 from fastadv.errors import at_least, require
 from fastadv.models.voting import VotingModel
-from fastadv.protocols import Float32, Task
 from fastadv.specs import Checked
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 

@@ -1,17 +1,9 @@
-"""The two controls of a grid: no attack and no defense."""
+"""The defense that does nothing: the column of the undefended model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
-
-
-@dataclass(frozen=True)
-class NoAttack:
-    """The row of clean accuracies."""
-
-    name: ClassVar[str] = "none"
-    reference: ClassVar[str] = ""
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,6 @@ from fastadv.specs import Spec, closest, format_spec, resolve
 if TYPE_CHECKING:
     from fastadv.protocols import EvasionAttack, PoisoningAttack
 
-# Of a grid, unless it is told others.
-DEFAULT_DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
-DEFAULT_SAMPLES = 1000  # test images for evasion attacks, or all if there are fewer
-
 Kind = Literal[
     "evasion", "poisoning", "sanitizer", "training", "preprocessor", "certified", "none", "model"
 ]
@@ -63,7 +59,7 @@ _POISONING = "fastadv.attacks.poisoning"
 _DEFENSES = "fastadv.defenses"
 
 ATTACKS: list[Entry] = [
-    Entry("none", "none", "no attack: the clean accuracy of each defense", "fastadv.grid.none:NoAttack"),
+    Entry("none", "none", "no attack: the clean accuracy of each defense", "fastadv.attacks.none:NoAttack"),
     Entry("noise", "evasion", "random noise of a budget, the control", f"{_EVASION}.noise:Noise"),
     Entry("fgsm", "evasion", "one step along the gradient's sign", f"{_EVASION}.fgsm:FGSM"),
     Entry("pgd", "evasion", "projected gradient steps in an Linf or L2 ball", f"{_EVASION}.pgd:PGD"),
@@ -80,7 +76,7 @@ ATTACKS: list[Entry] = [
 ]  # fmt: skip
 
 DEFENSES: list[Entry] = [
-    Entry("none", "none", "no defense", "fastadv.grid.none:NoDefense"),
+    Entry("none", "none", "no defense", "fastadv.defenses.none:NoDefense"),
     Entry("adv_training", "training", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5,keep=last]"}),
     Entry("knn_relabel", "sanitizer", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
     Entry("outlier", "sanitizer", "without training images far from their class", f"{_DEFENSES}.sanitizers.outlier:Outlier"),

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from fastadv.grid.registry import Entry, parameter_kinds
+from fastadv.registry import Entry, parameter_kinds
 from fastadv.specs import describe, format_value
 
 
