@@ -53,9 +53,13 @@ class Threat:
             return np.ones(n, dtype=bool)
         return distances[self.distance] <= self.reach
 
+    @property
+    def printed(self) -> tuple[float, ...]:
+        """The limits that a reader is told: the budget, or those that it is a share of."""
+        return self.limits or (self.budget,)
+
     def __str__(self) -> str:
-        limits = self.limits or (self.budget,)
-        return f"{self.kind}({','.join(f'{limit:g}' for limit in limits)})"
+        return f"{self.kind}({','.join(f'{limit:g}' for limit in self.printed)})"
 
 
 def linf(eps: float) -> Threat:

@@ -164,7 +164,7 @@ class EvasionOutcome(Outcome):
                 queries=result.queries,
                 seconds=self.seconds,
                 threads=thread_count(),
-                minimum_norm=bool(getattr(self.attack, "minimum_norm", False)),
+                minimum_norm=(capabilities.minimum_norm(self.attack)),
             )
         )
 

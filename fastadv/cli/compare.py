@@ -59,14 +59,11 @@ def compare(
 def _compare_grids(
     before: str, after: str, gate: Gate | None, regress: bool, json: bool
 ) -> list[str]:
-    from fastadv.grid.worst import worst_rows
     from fastadv.report import compare, compare_table
 
     sides = compare.read_side(before), compare.read_side(after)
     comparison = compare.compare_grids(*sides)
-    failures, last = list[str](), sides[1]
-    if gate is not None:
-        failures += gate.failures(last.grid, last.rows, worst_rows(last.rows, last.folder))
+    failures = [] if gate is None else gate.failures(sides[1].result)
     if regress:
         failures += compare.regressions(comparison)
         for line in compare.untold(comparison):

@@ -17,10 +17,7 @@ from fastadv.cli.specs import complete_list
 from fastadv.grid import defaults
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fastadv.grid.store import Row
-    from fastadv.grid.worst import Worst
+    from fastadv.grid.result import GridResult
 
 
 def _complete_attacks(incomplete: str) -> list[str]:
@@ -121,25 +118,23 @@ def grid(
     )  # fmt: skip
     if gate is not None:  # a cell that is not asked for is told before the work
         gate.check_names(list(product(["none", WORST, *options.attacks], options.defenses)))
-    rows, folder = _run(options, fresh), Path(options.output)
-    worst = _print(folder, rows, json)
+    result = _run(options, fresh)
+    _print(result, Path(options.output), json)
     again = f"fastadv report {shlex.quote(options.output)}"
     console.say(f"results in {options.output} ({again} shows them again)")
-    undone = [row.status for row in rows if row.status in ("failed", "timeout")]
+    undone = [row.status for row in result if row.status in ("failed", "timeout")]
     if undone:
-        line = f"{len(undone)} of {len(rows)} cells failed, each for the reason that stands there"
+        line = f"{len(undone)} of {len(result)} cells failed, each for the reason that stands there"
         if "timeout" in undone:
             line += f"; {_again(fresh)} with a longer --timeout for those that took too long"
         console.say(line)
     if gate is not None:
-        from fastadv.report.folder import read_grid
-
-        stop_at(gate.failures(read_grid(folder), rows, worst))
+        stop_at(gate.failures(result))
     if undone:
         raise typer.Exit(FAILED)
 
 
-def _run(options: GridOptions, fresh: bool) -> list[Row]:
+def _run(options: GridOptions, fresh: bool) -> GridResult:
     from fastadv.cli.progress import GridBar, waiting
 
     messages = console.messages()
@@ -173,18 +168,14 @@ def _again(fresh: bool) -> str:
     return "run the same command again" + (" without --fresh" if fresh else "")
 
 
-def _print(folder: Path, rows: Sequence[Row], json: bool) -> Sequence[Worst]:
-    """Print and keep the table; return the worst cases in it."""
-    from fastadv.grid.several import over_seeds
-    from fastadv.grid.worst import worst_rows
+def _print(result: GridResult, folder: Path, json: bool) -> None:
+    """Print and keep the table."""
     from fastadv.report.export import rows_json
-    from fastadv.report.folder import read_grid, write_table
+    from fastadv.report.markdown import write_table
     from fastadv.report.table import grid_table
 
-    worst, means = worst_rows(rows, folder), over_seeds(rows, folder)
-    write_table(folder, rows, worst, means)
+    write_table(result, folder)
     if json:
-        console.print_text(rows_json(read_grid(folder), rows, worst, means))
+        console.print_text(rows_json(result))
     else:
-        console.output().print(grid_table(rows, worst, means))
-    return worst
+        console.output().print(grid_table(result))

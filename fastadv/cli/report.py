@@ -69,13 +69,10 @@ def report(
         if format is not None:
             raise InputError("give one of --html and --format: the page is written, not printed")
         check_output("--html", html, "page.html")
-    from fastadv.grid.several import over_seeds
-    from fastadv.grid.worst import worst_rows
+    from fastadv.grid.result import read_result
     from fastadv.report.export import rows_csv, rows_json
-    from fastadv.report.folder import read_folder
 
-    found = read_folder(folder)
-    worst, means = worst_rows(found.rows, folder), over_seeds(found.rows, folder)
+    found = read_result(folder)
     for problem in found.problems:
         console.say(f"fastadv: {problem}")
     if found.others:
@@ -85,34 +82,32 @@ def report(
             "--output shows them without running them again"
         )
     if html is not None:
-        _write_page(found, folder, html)
+        _write_page(found, html)
     elif format is Format.json:
-        console.print_text(rows_json(found.grid, found.rows, worst, means))
+        console.print_text(rows_json(found))
     elif format is Format.csv:
-        console.print_text(rows_csv(found.rows))
+        console.print_text(rows_csv(found))
     else:
-        _print_table(found.rows, worst, means, format)
+        _print_table(found, format)
     if gate is not None:
-        stop_at(gate.failures(found.grid, found.rows, worst))
+        stop_at(gate.failures(found))
 
 
-def _write_page(found: GridFolder, folder: Path, path: Path) -> None:
+def _write_page(found: GridResult, path: Path) -> None:
     from fastadv.files import atomic_write
     from fastadv.report.html import grid_html
 
-    page = grid_html(found, folder).encode()
+    page = grid_html(found).encode()
     with atomic_write(path) as stream:
         stream.write(page)
     console.say(f"page in {path}")
 
 
-def _print_table(
-    rows: Sequence[Row], worst: Sequence[Worst], means: Sequence[Mean], format: Format | None
-) -> None:
+def _print_table(found: GridResult, format: Format | None) -> None:
     from fastadv.report.markdown import grid_markdown
     from fastadv.report.table import grid_table
 
     if format is Format.markdown:
-        console.print_text(grid_markdown(rows, worst, means))
+        console.print_text(grid_markdown(found))
     else:
-        console.output().print(grid_table(rows, worst, means))
+        console.output().print(grid_table(found))

@@ -1,10 +1,9 @@
-"""Running a grid: the order of its stages, what is reused, what is kept when something fails."""
+"""Running a grid: what was asked for is checked, planned, run, and gathered."""
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -15,15 +14,20 @@ from typing import Any, Protocol
 import numpy as np
 
 import fastadv
+from fastadv import capabilities
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid import defaults
-from fastadv.grid.measure import Measure, empty_row
-from fastadv.grid.spec import Cell, Grid
-from fastadv.grid.stages import Context, Stage, kind_of
-from fastadv.grid.store import Row, Store
-from fastadv.grid.trust import flagged
-from fastadv.grid.workers import Finished, run_in_processes, run_inline
+from fastadv.grid.cell import Grid
+from fastadv.grid.executors.base import Executor, Outcome, Queue
+from fastadv.grid.executors.inline import Inline
+from fastadv.grid.executors.processes import Processes
+from fastadv.grid.measure import empty_row
+from fastadv.grid.plan import Plan, make_plan
+from fastadv.grid.result import GridResult
+from fastadv.grid.row import Row
+from fastadv.grid.stages import Context
+from fastadv.grid.store import Store
 from fastadv.specs import Spec, coerce, split_top_level
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
@@ -75,8 +79,9 @@ def run_grid(
     fresh: bool = False,
     jobs: int = 1,
     timeout: float | None = None,
+    executor: Executor | None = None,
     progress: GridProgress | None = None,
-) -> list[Row]:
+) -> GridResult:
     """Run every attack against every defense and return a row for each pair and seed.
 
     Parameters
@@ -102,13 +107,15 @@ def run_grid(
         Processes, each with its share of the threads; the numbers do not depend on it.
     timeout : float, optional
         Seconds that one stage of a cell may take.
+    executor : Executor, optional
+        Where the stages run, in place of this process and those of ``jobs`` and ``timeout``.
     progress : GridProgress, optional
 
     Returns
     -------
-    list of Row
-        In the order of the axes; rows of pairs that do not go together are ``skipped`` with a
-        reason, those of stages that failed are ``failed`` with the message.
+    GridResult
+        A sequence of rows in the order of the axes; rows of pairs that do not go together are
+        ``skipped`` with a reason, those of stages that failed are ``failed`` with the message.
 
     Raises
     ------
@@ -137,17 +144,24 @@ def run_grid(
     check_model(grid.make_model(seed), model, data)
     told = progress or _Silent()
     with tempfile.TemporaryDirectory(prefix="fastadv-") as scratch:
-        store = Store(Path(scratch if output is None else output))
-        context = Context(grid, data, store)
+        store, context = Store(Path(scratch if output is None else output)), Context(grid, data)
         if fresh:
-            _forget(store)
+            store.forget()
         for note in data.notes:
             told.note(f"{data.name}: {note}")
-        store.write_json("grid.json", {"grid": grid.describe(), "environment": environment()})
+        document = {"grid": grid.describe(), "environment": environment()}
+        store.write_json("grid.json", document)
         try:
-            return _run(context, told, jobs, timeout, fresh)
+            plan = make_plan(context, store, fresh, told.note)
+            if plan.stages:
+                warm_up(told.compiling, _compiled(grid))
+            if executor is None:
+                executor = Inline() if jobs == 1 and timeout is None else Processes(jobs, timeout)
+            rows = _run(plan, context, store, executor, told)
         finally:
             told.stop()
+        result = GridResult.of(rows, store.folder, **document)
+        return result if output is not None else replace(result, folder=None)
 
 
 def _specs(axis: str, given: Any) -> Sequence[str]:
@@ -166,113 +180,46 @@ def _shown(value: object) -> str:
 
 
 def _run(
-    context: Context, told: GridProgress, jobs: int, timeout: float | None, fresh: bool
+    plan: Plan, context: Context, store: Store, executor: Executor, told: GridProgress
 ) -> list[Row]:
-    cells = context.grid.cells()
-    rows: dict[str, Row] = {}
-    wanted: list[Measure] = []
-    n_kept = 0
-    for cell in cells:
-        row, reason = empty_row(cell, context), _reason_to_skip(cell, context)
-        if reason is not None:
-            row.status, row.reason = "skipped", reason
-            context.store.write_json(f"cells/{row.id}.json", row)
-            rows[row.id] = row
-            continue
-        kept = None if fresh else _kept_row(row.id, context, told)
-        if kept is not None:
-            rows[row.id] = kept
-            n_kept += 1
-        else:
-            wanted.append(Measure(cell))
-    if wanted:
-        warm_up(told.compiling, _compiled(context.grid))
-    plan = _plan(wanted, context)
-    told.start(sum(stage.weight for stage in plan.values()), len(wanted), n_kept)
-    run = run_inline if jobs == 1 and timeout is None else run_in_processes
-    failed: dict[str, Finished] = {}
-    needs = {key: _keys(stage.needs(context), context) for key, stage in plan.items()}
-    for event in run(plan, needs, context, jobs=jobs, timeout=timeout, begin=told.begin):
-        told.advance(plan[event.key].weight)
-        if event.status != "ok":
-            failed[event.key] = event
-    for stage in wanted:
-        key = stage.key(context)
-        if key in failed:
-            row = empty_row(stage.cell, context)
-            row.status, row.reason = failed[key].status, failed[key].message
-            context.store.write_json(f"cells/{key}.json", row)
-            rows[key] = row
-        else:
-            done = context.store.load_row(key)
-            assert done is not None  # it has just been written
-            rows[key] = done
-    return flagged([rows[Measure(cell).key(context)] for cell in cells])
+    """Run what is planned, and return the rows of all cells in their order."""
+    weights = {key: planned.stage.weight for key, planned in plan.stages.items()}
+    told.start(sum(weights.values()), len(plan.cells) - len(plan.rows), plan.kept)
+    rows, queue = dict(plan.rows), Queue(plan, store)
+    for outcome in executor.run(queue, context, told.begin):
+        told.advance(weights[outcome.key])
+        if outcome.key in plan.cells:
+            rows[outcome.key] = _row(outcome, plan, context, store)
+    return [rows[cell_id] for cell_id in plan.cells]
+
+
+def _row(outcome: Outcome, plan: Plan, context: Context, store: Store) -> Row:
+    """Return the row of a cell that has ended, one way or another."""
+    if outcome.status == "ok":
+        row = store.load_row(outcome.key)
+        assert row is not None  # it has just been written
+        return row
+    row = empty_row(plan.cells[outcome.key], context)
+    row.status, row.reason = outcome.status, outcome.message
+    store.save_row(row)
+    return row
 
 
 def _compiled(grid: Grid) -> set[str]:
     """Return the names of all that runs, the attacks that defenses train with among them."""
-    things = [choice.thing for choice in (*grid.attacks, *grid.defenses)]
+    things = [choice.made for choice in (*grid.attacks, *grid.defenses)]
     nested = [getattr(thing, f.name) for thing in things for f in fields(thing)]
     names = {thing.name for thing in (*things, *nested) if hasattr(thing, "name")}
-    if any(kind_of(choice.thing) == "evasion" for choice in grid.attacks):
+    if any(capabilities.kind_of(choice.made) == "evasion" for choice in grid.attacks):
         names.add("pgd")  # that looks at each defended model
     return names | {Spec.parse(grid.model).name}
 
 
-def _keys(stages: Iterable[Stage], context: Context) -> list[str]:
-    return [stage.key(context) for stage in stages]
-
-
-def _plan(wanted: Sequence[Measure], context: Context) -> dict[str, Stage]:
-    """Return the stages that have to run, by key, each behind those that it needs."""
-    plan: dict[str, Stage] = {}
-
-    def add(stage: Stage) -> None:
-        key = stage.key(context)
-        if key in plan:
-            return
-        if not isinstance(stage, Measure) and context.store.stage_info(key) is not None:
-            return
-        for needed in stage.needs(context):
-            add(needed)
-        plan[key] = stage
-
-    for stage in wanted:
-        add(stage)
-    return plan
-
-
-def _kept_row(cell_id: str, context: Context, told: GridProgress) -> Row | None:
-    """Return the row of an earlier run, if it is whole and not of a failure."""
-    row = context.store.load_row(cell_id)
-    if row is None and (context.store.folder / "cells" / f"{cell_id}.json").exists():
-        told.note(f"cells/{cell_id}.json or its .npz cannot be read; the cell runs again")
-    return row if row is not None and row.status in ("ok", "skipped") else None
-
-
-def _reason_to_skip(cell: Cell, context: Context) -> str | None:
-    model, task = context.grid.make_model(cell.seed), context.dataset.task
-    for thing in (cell.attack.thing, cell.defense.thing):
-        reason: str | None = thing.supports(model, task) if hasattr(thing, "supports") else None
-        if reason is not None:
-            return reason
-    refuses = getattr(cell.defense.thing, "refuses", None)
-    refused: str | None = refuses(cell.attack.thing) if refuses else None
-    return refused
-
-
 def check_model(model: Any, spec: str, data: Dataset) -> None:
     """Raise InputError if the model says that it cannot learn the data."""
-    reason = model.supports(data.task) if hasattr(model, "supports") else None
+    reason = capabilities.learns(model, data.task)
     if reason is not None:
         raise InputError(f"{spec} cannot be trained on {data.name}: {reason}")
-
-
-def _forget(store: Store) -> None:
-    for name in ("cells", "stages"):
-        shutil.rmtree(store.folder / name, ignore_errors=True)
-        (store.folder / name).mkdir(exist_ok=True)
 
 
 def environment() -> dict[str, object]:

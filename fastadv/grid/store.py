@@ -3,111 +3,27 @@
 ``grid.json``       the spec and the environment
 ``cells/ID.npz``    per sample: ids, predictions, distances, examples; written first
 ``cells/ID.json``   the row; its presence says that the cell is done
-``stages/KEY.npz``  poisoned points and trained weights that cells share
+``stages/KEY.npz``  what a stage made, its facts among the arrays, as JSON
 ``table.md``        the table
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from fastadv.arrays import Arrays
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE, atomic_write
+from fastadv.grid.row import Row, decode_row
+from fastadv.grid.stages import Made
 
-SCHEMA = 1
-
-Arrays = dict[str, npt.NDArray[Any]]
-
-
-class Flag(msgspec.Struct, frozen=True):
-    """Something to know before a figure is used: its name, what it is, and what to do about it."""
-
-    name: str
-    message: str
-    remedy: str = ""
-
-
-class Row(msgspec.Struct, kw_only=True):
-    """The result of one cell; every figure a share in [0, 1], every time in seconds.
-
-    Attributes
-    ----------
-    threat : str or None
-        What ``attacked_accuracy`` is conditional on.
-    n : int
-        Test samples behind ``attacked_accuracy``.
-    clean_accuracy : float
-        Of this cell's defended model, on clean test images, without poison in its training set.
-    benign_accuracy : float or None
-        Backdoors: of the poisoned model, on test images without the trigger.
-    attacked_accuracy : float
-        The figure to quote. Evasion: images still right under an attack that knows the defense.
-        Poisoning: test accuracy after training on the poisoned set; of a backdoor, an image counts
-        if it is right and, unless it is of the target class, does not get the target label with
-        the trigger on.
-    oblivious_accuracy : float or None
-        Under an attack that does not know the defense: of a wrapped model, or after training on
-        poison that was not kept inside what a sanitizer accepts.
-    baseline_accuracy : float or None
-        Poisoning: ``attacked_accuracy`` with as many randomly relabelled copies in place of the
-        poison.
-    success_rate : float or None
-        Evasion: adversarial images found at any distance, also beyond the budget, among the images
-        that were right before (`EvasionResult.success_rate` counts within it). Backdoors: the share
-        of triggered images of other classes that get the target label.
-    distances : dict
-        Medians over the adversarial images, at any distance.
-    sanitized : dict or None
-        What a sanitizer did to the set that ``attacked_accuracy`` was trained on: ``lost``, the
-        share of clean images that it dropped or gave another label; ``relabelled``, the share of
-        what it kept that got another label; ``caught``, the share of the poison that it dropped or
-        gave back the label of the image that it started as (absent without poison);
-        ``caught_unaware``, that share of the poison behind ``oblivious_accuracy``. Null for other
-        defenses and for evasion.
-    weights : str or None
-        The hash of the trained model behind ``attacked_accuracy``, without a wrapper: figures of
-        one hash are of one training.
-    flags : list of Flag
-        Why the figure is not to be trusted; a gate fails on them.
-    notes : list of Flag
-        What else to know of the figure, which stands as it is; no gate fails on them.
-    """
-
-    schema: int = SCHEMA
-    id: str
-    dataset: str
-    model: str
-    attack: str
-    defense: str
-    seed: int
-    kind: str
-    threat: str | None = None
-    status: str = "ok"
-    reason: str | None = None
-    n: int = 0
-    clean_accuracy: float | None = None
-    benign_accuracy: float | None = None
-    attacked_accuracy: float | None = None
-    attacked_accuracy_ci95: tuple[float, float] | None = None
-    success_rate: float | None = None
-    oblivious_accuracy: float | None = None
-    certified: dict[str, Any] | None = None
-    baseline_accuracy: float | None = None
-    distances: dict[str, float] = {}
-    poison: dict[str, float] | None = None
-    sanitized: dict[str, float] | None = None
-    queries: dict[str, float] = {}
-    seconds: dict[str, float] = {}
-    weights: str | None = None
-    flags: list[Flag] = []
-    notes: list[Flag] = []
-    parameters: dict[str, dict[str, Any]] = {}
+_FACTS = "facts"  # the name of a stage's facts among its arrays
 
 
 class Store:
@@ -134,63 +50,54 @@ class Store:
         if not os.access(folder / "cells", os.W_OK):
             raise InputError(f"cannot write to {folder}: no permission")
 
+    def forget(self) -> None:
+        """Remove every cell and stage."""
+        for name in ("cells", "stages"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(exist_ok=True)
+
     def write_json(self, name: str, document: Any) -> None:
         """Write ``document`` as JSON to ``name`` in the folder."""
         with atomic_write(self.folder / name) as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write ``text`` to ``name`` in the folder."""
-        with atomic_write(self.folder / name) as stream:
-            stream.write(text.encode())
-
-    def save_cell(self, row: Row, samples: Arrays) -> None:
-        """Keep a finished cell: its samples first, then the row that says it is done."""
-        with atomic_write(self.folder / "cells" / f"{row.id}.npz") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **samples)
+    def save_row(self, row: Row, samples: Arrays | None = None) -> None:
+        """Keep a cell: its samples first, then the row that says it is done."""
+        if samples is not None:
+            self._save_arrays(self.folder / "cells" / f"{row.id}.npz", samples)
         self.write_json(f"cells/{row.id}.json", row)
+
+    def has_row(self, cell_id: str) -> bool:
+        """Return whether there is a file for the row, readable or not."""
+        return (self.folder / "cells" / f"{cell_id}.json").exists()
 
     def load_row(self, cell_id: str) -> Row | None:
         """Return the row of a finished cell; None if it is not there or not readable."""
-        path = self.folder / "cells" / f"{cell_id}.json"
         try:
-            row = msgspec.json.decode(path.read_bytes(), type=Row)
+            row = decode_row((self.folder / "cells" / f"{cell_id}.json").read_bytes())
         except (OSError, msgspec.MsgspecError):
             return None
-        whole = row.id == cell_id and row.schema == SCHEMA
+        whole = row.id == cell_id
         if row.status == "ok":
-            whole = whole and self.load_samples(cell_id) is not None
+            whole = whole and read_samples(self.folder, cell_id) is not None
         return row if whole else None
 
-    def load_samples(self, cell_id: str) -> Arrays | None:
-        """Return the samples of a finished cell; None if they are not there or not readable."""
-        return read_samples(self.folder, cell_id)
-
-    def stage_path(self, key: str) -> Path:
-        """Return where the stage of this key keeps what it made."""
-        return self.folder / "stages" / f"{key}.npz"
-
-    def save_stage(self, key: str, arrays: Arrays) -> None:
+    def save_stage(self, key: str, made: Made) -> None:
         """Keep what a stage made."""
-        with atomic_write(self.stage_path(key)) as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+        facts = np.array(msgspec.json.encode(made.facts).decode())
+        self._save_arrays(self.folder / "stages" / f"{key}.npz", made.arrays | {_FACTS: facts})
 
-    def load_stage(self, key: str) -> Arrays | None:
+    def load_stage(self, key: str) -> Made | None:
         """Return what a stage made; None if it is not there or not readable."""
-        return _load_arrays(self.stage_path(key))
-
-    def finish_stage(self, key: str, info: dict[str, Any]) -> None:
-        """Say, after what it made is kept, that a stage is done, and what it took."""
-        self.write_json(f"stages/{key}.json", info)
-
-    def stage_info(self, key: str) -> dict[str, Any] | None:
-        """Return what `finish_stage` was told; None if the stage is not done or not readable."""
+        arrays = _load_arrays(self.folder / "stages" / f"{key}.npz")
         try:
-            info = msgspec.json.decode((self.folder / "stages" / f"{key}.json").read_bytes())
-        except (OSError, msgspec.MsgspecError):
+            return None if arrays is None else Made(arrays, msgspec.json.decode(str(arrays.pop(_FACTS))))
+        except (KeyError, msgspec.MsgspecError):
             return None
-        readable = isinstance(info, dict) and self.load_stage(key) is not None
-        return info if readable else None
+
+    def _save_arrays(self, path: Path, arrays: Arrays) -> None:
+        with atomic_write(path) as stream:
+            np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def read_samples(folder: Path, cell_id: str) -> Arrays | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.grid.store import Row, read_samples
-from fastadv.metrics import wilson_interval
+from fastadv.arrays import Arrays
+from fastadv.grid.row import Figure, Row
+from fastadv.threat import Threat
+
+Samples = Callable[[Row], Arrays | None]  # what is kept of the images of a row
 
 _NEEDS = {"sample_ids", "robust"}  # of a file of samples
 
@@ -21,7 +22,7 @@ class Worst:
 
     Attributes
     ----------
-    accuracy : float
+    accuracy : Figure
         The share of images that are right and that none of ``attacks`` turned.
     attacks : tuple of str
         Those that count.
@@ -29,12 +30,10 @@ class Worst:
         Those that failed or took too long; with them the accuracy could only be lower.
     """
 
-    threat: str
+    threat: Threat
     defense: str
     seed: int
-    n: int
-    accuracy: float
-    ci95: tuple[float, float]
+    accuracy: Figure
     attacks: tuple[str, ...]
     missing: tuple[str, ...] = ()
 
@@ -51,7 +50,7 @@ class Survivors:
         As `Worst` has them.
     """
 
-    threat: str
+    threat: Threat
     defense: str
     seed: int
     ids: npt.NDArray[np.uint64]
@@ -60,39 +59,37 @@ class Survivors:
     missing: tuple[str, ...]
 
 
-def worst_rows(rows: Sequence[Row], folder: str | Path) -> list[Worst]:
+def worst_rows(rows: Sequence[Row], samples: Samples) -> list[Worst]:
     """Return the worst case over the evasion attacks of each threat model, sample by sample.
 
     Parameters
     ----------
     rows : sequence of Row
-    folder : path
-        The grid's, with the samples of its cells.
+    samples : callable
+        Returns what is kept of each image of a row, or None.
 
     Returns
     -------
     list of Worst
         In the order of the rows; none where the attacks were measured on different images.
     """
-    found = (survivors(group, Path(folder)) for group in by_threat(rows))
+    found = (survivors(group, samples) for group in by_threat(rows))
     return [_worst(case) for case in found if case is not None]
 
 
 def by_threat(rows: Sequence[Row]) -> list[list[Row]]:
     """Return the evasion rows of each threat model, defense and seed."""
-    groups: dict[tuple[str, str, int], list[Row]] = {}
+    groups: dict[tuple[Threat, str, int], list[Row]] = {}
     for row in rows:
         if row.kind == "evasion" and row.status != "skipped" and row.threat is not None:
             groups.setdefault((row.threat, row.defense, row.seed), []).append(row)
     return list(groups.values())
 
 
-def survivors(rows: Sequence[Row], folder: Path) -> Survivors | None:
+def survivors(rows: Sequence[Row], samples: Samples) -> Survivors | None:
     """Return what survives the attacks of one such group; None if that is not known."""
-    samples = {row.attack: read_samples(folder, row.id) for row in rows if row.status == "ok"}
-    kept = {
-        attack: arrays for attack, arrays in samples.items() if arrays and set(arrays) >= _NEEDS
-    }
+    known = {row.attack: samples(row) for row in rows if row.status == "ok"}
+    kept = {attack: arrays for attack, arrays in known.items() if arrays and set(arrays) >= _NEEDS}
     if not kept:
         return None
     first, *others = kept.values()
@@ -100,15 +97,14 @@ def survivors(rows: Sequence[Row], folder: Path) -> Survivors | None:
         return None
     robust = np.all([arrays["robust"] for arrays in kept.values()], axis=0)
     missing = tuple(row.attack for row in rows if row.attack not in kept)
+    assert rows[0].threat is not None  # they are of one
     return Survivors(
-        rows[0].threat or "", rows[0].defense, rows[0].seed, first["sample_ids"], robust,
+        rows[0].threat, rows[0].defense, rows[0].seed, first["sample_ids"], robust,
         tuple(kept), missing,
     )  # fmt: skip
 
 
 def _worst(case: Survivors) -> Worst:
-    n, right = len(case.robust), int(case.robust.sum())
-    return Worst(
-        case.threat, case.defense, case.seed, n, right / n, wilson_interval(right, n),
-        case.attacks, case.missing,
-    )  # fmt: skip
+    accuracy = Figure.of(case.robust)
+    assert accuracy is not None  # there is no cell without images
+    return Worst(case.threat, case.defense, case.seed, accuracy, case.attacks, case.missing)

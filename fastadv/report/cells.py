@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import TYPE_CHECKING, Literal
 
-from fastadv.grid.several import WORST, Intervals, accuracy
-from fastadv.grid.trust import CONTROLS
+from fastadv.grid.several import WORST, Figures
+from fastadv.grid.trust.cells import CONTROLS
 from fastadv.report.extras import EXTRAS, OBEY
 from fastadv.report.notes import Note, Notes
 
 if TYPE_CHECKING:
-    from fastadv.grid.several import Mean
-    from fastadv.grid.store import Row
+    from fastadv.grid.result import GridResult
+    from fastadv.grid.row import Figure, Row
     from fastadv.grid.worst import Worst
+    from fastadv.threat import Threat
 
 Tone = Literal["plain", "dim", "bad"]
 
@@ -28,15 +29,24 @@ class Line:
     tone: Tone = "plain"
 
 
-Cell = tuple[Line, ...]
+@dataclass(frozen=True)
+class Cell:
+    """What stands where an attack meets a defense; ``accuracy`` is a share, None without one."""
+
+    lines: tuple[Line, ...]
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A row of the table: the attack, what it is conditional on, and a cell for each defense."""
+    """A row of the table: the attack, what it is conditional on, and a cell for each defense.
+
+    ``kind`` is that of its rows, or ``worst``.
+    """
 
     attack: str
     threat: str
+    kind: str
     cells: tuple[Cell, ...]
 
 
@@ -58,29 +68,19 @@ class Sheet:
     notes: tuple[Note, ...]
 
 
-def make_sheets(
-    rows: Sequence[Row], worst: Sequence[Worst] = (), means: Sequence[Mean] = ()
-) -> list[Sheet]:
+def make_sheets(result: GridResult) -> list[Sheet]:
     """Return the table of each dataset and model among the rows.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-        In the order in which attacks and defenses are to be shown.
-    worst : sequence of Worst
-        From `fastadv.grid.worst.worst_rows`. Shown where a threat model has more than one attack;
-        left out if the rows are of several datasets or models.
-    means : sequence of Mean
-        From `fastadv.grid.several.over_seeds`. Without the mean of a cell its interval over several
-        seeds is as wide as images can make it.
+    Worst cases are shown where a threat model has more than one attack, unless the rows are of
+    several datasets or models.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
+    for row in result.rows:
         groups.setdefault((row.dataset, row.model), []).append(row)
-    shown = worst if len(groups) == 1 else ()
-    intervals = Intervals(means)
+    shown = result.worst if len(groups) == 1 else ()
+    figures = Figures(result.means)
     return [
-        _sheet(f"{dataset}, {model}", part, shown, intervals)
+        _sheet(f"{dataset}, {model}", part, shown, figures)
         for (dataset, model), part in groups.items()
     ]
 
@@ -91,15 +91,15 @@ class _Context:
 
     n_seeds: int
     notes: Notes
-    intervals: Intervals
+    figures: Figures
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst], intervals: Intervals) -> Sheet:
-    context = _Context(len({row.seed for row in rows}), Notes(), intervals)
+def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst], figures: Figures) -> Sheet:
+    context = _Context(len({row.seed for row in rows}), Notes(), figures)
     defenses = _distinct(row.defense for row in rows)
     attacks = _distinct(row.attack for row in sorted(rows, key=lambda row: row.kind != "none"))
     cells: dict[tuple[str, str], list[Row]] = {}
@@ -109,17 +109,18 @@ def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst], intervals: I
     table = []
     for attack in attacks:
         line = tuple(_cell(cells.get((attack, d), []), context) for d in defenses)
-        table.append(SheetRow(attack, _threat_of(attack, rows), line))
+        of_attack = [row for row in rows if row.attack == attack]
+        table.append(SheetRow(attack, _threat_of(of_attack), of_attack[0].kind, line))
     worst_rows = _worst_rows(rows, worst, defenses, context)
     caption = _caption(rows, context.n_seeds, bool(worst_rows))
     return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, context.notes.all())
 
 
-def _threat_of(attack: str, rows: Sequence[Row]) -> str:
-    of_attack = [row for row in rows if row.attack == attack]
-    if of_attack[0].kind == "none":
+def _threat_of(rows: Sequence[Row]) -> str:
+    """Return what the rows of one attack are conditional on."""
+    if rows[0].kind == "none":
         return "clean"
-    return next((row.threat for row in of_attack if row.threat), "")
+    return next((str(row.threat) for row in rows if row.threat), "")
 
 
 # -- cells ----------------------------------------------------------------------------------
@@ -128,9 +129,10 @@ def _threat_of(attack: str, rows: Sequence[Row]) -> str:
 def _cell(rows: Sequence[Row], context: _Context) -> Cell:
     """Return what stands where an attack meets a defense; ``rows`` are its seeds."""
     if not rows:
-        return (Line("not run", "dim"),)
+        return Cell((Line("not run", "dim"),))
     done = [row for row in rows if row.status == "ok"]
-    lines = _figures(done, context) if done else []
+    figure = context.figures.cell(done) if done else None
+    lines = _figures(done, figure, context) if done else []
     undone: dict[tuple[str, str], int] = {}
     for row in rows:
         if row.status != "ok":
@@ -142,26 +144,30 @@ def _cell(rows: Sequence[Row], context: _Context) -> Cell:
             lines.append(Line(f"- {share}{number}", "dim"))
         else:
             lines.append(Line(f"{status} {share}{number}", "bad"))
-    return tuple(lines)
+    return Cell(tuple(lines), None if figure is None else figure.value)
 
 
-def _figures(done: Sequence[Row], context: _Context) -> list[Line]:
-    accuracies, interval = [accuracy(row) for row in done], context.intervals.cell(done)
-    first, *others = _accuracy_lines(accuracies, interval, context.n_seeds)
+def _figures(done: Sequence[Row], figure: Figure | None, context: _Context) -> list[Line]:
+    each = [row.attacked_accuracy for row in done if row.attacked_accuracy is not None]
+    first, *others = _accuracy_lines(figure, each, context.n_seeds)
     extras = [extra.text(done) for extra in EXTRAS]
     beneath = [Line(text, "dim") for text in extras if text]
-    figure = " ".join(filter(None, [first.text, context.notes.marks(done), OBEY.text(done)]))
-    return [Line(figure), *others, *beneath]
+    quoted = " ".join(filter(None, [first.text, context.notes.marks(done), OBEY.text(done)]))
+    return [Line(quoted), *others, *beneath]
 
 
 def _accuracy_lines(
-    accuracies: Sequence[float], interval: tuple[float, float], n_seeds: int
+    figure: Figure | None, each: Sequence[Figure], n_seeds: int
 ) -> list[Line]:
-    """Return the mean accuracy and its interval, and of a grid of several seeds the spread."""
-    low, high = (100 * limit for limit in interval)
-    lines = [Line(f"{100 * fmean(accuracies):.1f}"), Line(f"{low:.1f}-{high:.1f}", "dim")]
+    """Return the accuracy and its interval, and of a grid of several seeds the spread."""
+    if figure is None:
+        return [Line("nan")]
+    lines = [Line(f"{100 * figure.value:.1f}")]
+    if figure.low is not None and figure.high is not None:
+        lines.append(Line(f"{100 * figure.low:.1f}-{100 * figure.high:.1f}", "dim"))
     if n_seeds > 1:
-        spread = f"± {100 * stdev(accuracies):.1f}" if len(accuracies) > 1 else "one seed"
+        shares = [seed.value for seed in each]
+        spread = f"± {100 * stdev(shares):.1f}" if len(shares) > 1 else "one seed"
         lines.append(Line(spread, "dim"))
     return lines
 
@@ -176,35 +182,35 @@ def _worst_rows(
     context: _Context,
 ) -> list[SheetRow]:
     """Return a row for each threat with several attacks; with one it would repeat that attack's."""
-    attacks: dict[str, set[str]] = {}
+    attacks: dict[Threat, set[str]] = {}
     for row in rows:
         if row.kind == "evasion" and row.status == "ok" and row.threat:
             attacks.setdefault(row.threat, set()).add(row.attack)
-    found: dict[tuple[str, str], list[Worst]] = {}
+    found: dict[tuple[Threat, str], list[Worst]] = {}
     for case in worst:
         found.setdefault((case.threat, case.defense), []).append(case)
     table = []
-    for threat in _distinct(case.threat for case in worst):
+    for threat in dict.fromkeys(case.threat for case in worst):
         names = attacks.get(threat, set())
         if len(names) > 1 and any(name.partition("[")[0] not in CONTROLS for name in names):
             cells = tuple(
                 _worst_cell(found.get((threat, d), []), names, rows[0], context) for d in defenses
             )
-            table.append(SheetRow(WORST, threat, cells))
+            table.append(SheetRow(WORST, str(threat), WORST, cells))
     return table
 
 
 def _worst_cell(cases: Sequence[Worst], names: set[str], row: Row, context: _Context) -> Cell:
     """Return the worst case, and a line if it stands on fewer attacks than others of its row."""
     if not cases:
-        return (Line("-", "dim"),)
-    accuracies, interval = [case.accuracy for case in cases], context.intervals.worst(cases, row)
-    lines = _accuracy_lines(accuracies, interval, context.n_seeds)
+        return Cell((Line("-", "dim"),))
+    figure = context.figures.worst(cases, row)
+    lines = _accuracy_lines(figure, [case.accuracy for case in cases], context.n_seeds)
     absent = sorted({name for case in cases for name in names - set(case.attacks)})
     if absent:
         reason = f"a worst case without {', '.join(absent)}, with which it could only be lower"
         lines.append(Line(f"partial {context.notes.number(reason)}", "bad"))
-    return tuple(lines)
+    return Cell(tuple(lines), None if figure is None else figure.value)
 
 
 # -- the caption ----------------------------------------------------------------------------
@@ -227,12 +233,12 @@ def _caption(rows: Sequence[Row], n_seeds: int, has_worst: bool) -> str:
     done = [row for row in rows if row.status == "ok"]
     legends = [extra.legend for extra in (OBEY, *EXTRAS) if extra.text(done)]
     radii = _distinct(
-        f"{row.certified['threat']} for {row.defense}"
+        f"{row.certified.threat} for {row.defense}"
         for row in rows
         if row.kind == "none" and row.certified
     )
     if radii:
-        legends.append(f"proven in the clean row within {', '.join(radii)}")
+        legends.append(f"certified in the clean row within {', '.join(radii)}")
     if has_worst:
         legends.append("worst: an image counts if it survives every attack of that threat model")
     sentences += ["; ".join(legends)] if legends else []

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from fastadv.errors import InputError
-from fastadv.grid.store import Row
+from fastadv.grid.result import GridResult, read_result
+from fastadv.grid.row import Row
 from fastadv.metrics import holm
-from fastadv.report.folder import read_folder
 from fastadv.report.notes import name_some
 from fastadv.report.pairs import NO_SEED, REMEDIES, Pair, make_pair
 
@@ -26,25 +26,15 @@ class Side:
     ----------
     name : str
         As the user wrote it.
-    folder : Path
     defense : str or None
         The only one that is looked at, if one was named.
-    grid : dict
-        What was asked for; with a defense named, of that one.
-    rows : list of Row
-    environment : dict
-        What it was computed with.
-    problems : list of str
-        A line for each file that could not be used.
+    result : GridResult
+        With a defense named, of that one.
     """
 
     name: str
-    folder: Path
     defense: str | None
-    grid: dict[str, Any]
-    rows: list[Row]
-    environment: dict[str, Any]
-    problems: list[str]
+    result: GridResult
 
 
 @dataclass(frozen=True)
@@ -74,13 +64,16 @@ def read_side(text: str) -> Side:
         If that is no grid's folder, or it has no such defense.
     """
     folder, defense = _split(text)
-    found = read_folder(folder)
-    rows = [row for row in found.rows if defense in (None, row.defense)]
+    found = read_result(folder)
+    if defense is None:
+        return Side(text, None, found)
+    rows = tuple(row for row in found.rows if row.defense == defense)
     if not rows:
         known = ", ".join(dict.fromkeys(row.defense for row in found.rows))
         raise InputError(f"{folder} has no defense {defense!r} (known there: {known or 'nothing'})")
-    grid = found.grid if defense is None else found.grid | {"defenses": [defense]}
-    return Side(text, folder, defense, grid, rows, found.environment, found.problems)
+    worst = tuple(case for case in found.worst if case.defense == defense)
+    grid = found.grid | {"defenses": [defense]}
+    return Side(text, defense, replace(found, rows=rows, worst=worst, means=(), grid=grid))
 
 
 def _split(text: str) -> tuple[Path, str | None]:
@@ -127,7 +120,7 @@ def compare_grids(before: Side, after: Side) -> Comparison:
             apart = Pair(row.attack, row.defense, row.threat, None, None)
             pairs.append(replace(apart, unknown=NO_SEED))
             continue
-        pair, remarks = make_pair(runs, before.folder, after.folder)
+        pair, remarks = make_pair(runs, (before.result.samples, after.result.samples))
         pairs += [pair] if pair is not None else []
         notes += remarks
     for side, mine, others in ((before, keyed[0], keyed[1]), (after, keyed[1], keyed[0])):
@@ -144,7 +137,7 @@ def _key_of(before: Side, after: Side) -> tuple[str, ...]:
     if before.defense is not None and after.defense is not None:
         key.remove("defense")
     for name in ("dataset", "model"):
-        if all(len({getattr(row, name) for row in side.rows}) == 1 for side in (before, after)):
+        if all(len({getattr(row, name) for row in side.result}) == 1 for side in (before, after)):
             key.remove(name)
     return tuple(key)
 
@@ -155,7 +148,7 @@ Key = tuple[str, ...]
 def _by_key(side: Side, key: Sequence[str]) -> dict[Key, dict[int, Row]]:
     """Return the rows of each cell, by their seeds."""
     cells: dict[Key, dict[int, Row]] = {}
-    for row in side.rows:
+    for row in side.result:
         cells.setdefault(tuple(getattr(row, name) for name in key), {})[row.seed] = row
     return cells
 
@@ -171,12 +164,12 @@ def _adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
 
 
 def _differences(before: Side, after: Side) -> list[str]:
-    notes = [f"{side.name}: {line}" for side in (before, after) for line in side.problems]
+    notes = [f"{side.name}: {line}" for side in (before, after) for line in side.result.problems]
     for name in ("dataset", "model"):
-        values = [", ".join(sorted({getattr(r, name) for r in s.rows})) for s in (before, after)]
+        values = [", ".join(sorted({getattr(r, name) for r in s.result})) for s in (before, after)]
         if values[0] != values[1]:
             notes.append(f"{name}: {values[0]} before, {values[1]} after")
-    return notes + changed_environment(before.environment, after.environment)
+    return notes + changed_environment(before.result.environment, after.result.environment)
 
 
 def changed_environment(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

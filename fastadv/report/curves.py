@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fastadv.grid.several import Intervals, accuracy
-from fastadv.grid.trust import attack_and_budget
+from fastadv.grid.several import Figures
+from fastadv.grid.trust.rows import attack_and_budget
 
 if TYPE_CHECKING:
-    from fastadv.grid.several import Mean
-    from fastadv.grid.store import Row
+    from fastadv.grid.result import GridResult
+    from fastadv.grid.row import Figure, Row
 
 Scale = Callable[[float], float]
 
@@ -26,7 +25,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 34  # margins of the plot, in pixels
 
 @dataclass(frozen=True)
 class Curve:
-    """One defense: its budgets, rising, and the accuracies with their intervals.
+    """One defense: its budgets, rising, and the accuracies there.
 
     Attributes
     ----------
@@ -37,8 +36,7 @@ class Curve:
     number: int
     defense: str
     budgets: tuple[float, ...]
-    accuracies: tuple[float, ...]
-    intervals: tuple[tuple[float, float], ...]
+    figures: tuple[Figure, ...]
 
 
 @dataclass(frozen=True)
@@ -50,41 +48,46 @@ class Plot:
     curves: tuple[Curve, ...]
 
 
-def plots(rows: Sequence[Row], means: Sequence[Mean] = ()) -> list[Plot]:
+def plots(result: GridResult) -> list[Plot]:
     """Return a plot for each attack of which there is a curve: two budgets or more.
 
-    An attack is the same where all its parameters but the budget are. Over several seeds a point is
-    the mean, and its interval that of ``means``.
+    An attack is the same where all its parameters but the budget are; of a budget with several
+    limits all but one have to be alike. Over several seeds a point is the mean.
     """
-    intervals = Intervals(means)
-    cells: dict[tuple[str, str], dict[str, dict[float, list[Row]]]] = {}  # by defense, by budget
-    for row in rows:
+    figures = Figures(result.means)
+    cells: dict[tuple[str, str], dict[str, dict[tuple[float, ...], list[Row]]]] = {}
+    for row in result.rows:  # by attack and defense, then by budget
         found = attack_and_budget(row)
-        if row.status == "ok" and row.attacked_accuracy is not None and found is not None:
-            attack, budget = found
-            threat = (row.threat or "").partition("(")[0]
-            by_budget = cells.setdefault((attack, threat), {}).setdefault(row.defense, {})
-            by_budget.setdefault(budget, []).append(row)
+        if row.threat is not None and row.attacked_accuracy is not None and found is not None:
+            attack, limits = found
+            by_budget = cells.setdefault((attack, row.threat.kind), {}).setdefault(row.defense, {})
+            by_budget.setdefault(limits, []).append(row)
     out = []
-    defenses = list(dict.fromkeys(row.defense for row in rows))
-    for (attack, threat), by_defense in cells.items():
+    defenses = list(dict.fromkeys(row.defense for row in result.rows))
+    for (attack, kind), by_defense in cells.items():
+        varied = _varied({limits for cell in by_defense.values() for limits in cell})
         curves = [
-            _curve(defenses.index(d), d, cell, intervals)
+            _curve(defenses.index(d), d, {limits[varied]: rows for limits, rows in cell.items()}, figures)
             for d, cell in by_defense.items()
-            if len(cell) > 1
+            if varied is not None and len(cell) > 1
         ]
         if curves:
-            out.append(Plot(attack.partition(" ")[0], threat, tuple(curves)))
+            out.append(Plot(attack.partition(" ")[0], kind, tuple(curves)))
     return out
 
 
+def _varied(budgets: Collection[tuple[float, ...]]) -> int | None:
+    """Return which of the limits is the only one that is not the same in all budgets."""
+    varied = [k for k, values in enumerate(zip(*budgets, strict=True)) if len(set(values)) > 1]
+    return varied[0] if len(varied) == 1 else None
+
+
 def _curve(
-    number: int, defense: str, by_budget: dict[float, list[Row]], intervals: Intervals
+    number: int, defense: str, by_budget: dict[float, list[Row]], figures: Figures
 ) -> Curve:
-    budgets = sorted(by_budget)
-    accuracies = [fmean(map(accuracy, by_budget[budget])) for budget in budgets]
-    limits = [intervals.cell(by_budget[budget]) for budget in budgets]
-    return Curve(number, defense, tuple(budgets), tuple(accuracies), tuple(limits))
+    points = [(budget, figures.cell(by_budget[budget])) for budget in sorted(by_budget)]
+    known = [(budget, figure) for budget, figure in points if figure is not None]
+    return Curve(number, defense, tuple(b for b, _ in known), tuple(f for _, f in known))
 
 
 def svg(plot: Plot) -> str:
@@ -132,13 +135,13 @@ def _ticks(budgets: Sequence[float], x: Scale) -> list[float]:
 def _line(curve: Curve, x: Scale, y: Scale) -> str:
     """Draw one curve: its band, its line, and points that say their figures when pointed at."""
     xs = [x(budget) for budget in curve.budgets]
-    along = zip(xs, curve.intervals, strict=True)
-    lower, upper = zip(*(((at, y(a)), (at, y(b))) for at, (a, b) in along), strict=True)
-    line = list(zip(xs, (y(a) for a in curve.accuracies), strict=True))
+    shares = [(f.low if f.low is not None else math.nan, f.value, f.high if f.high is not None else math.nan) for f in curve.figures]
+    lower, line, upper = (
+        [(at, y(share[k])) for at, share in zip(xs, shares, strict=True)] for k in range(3)
+    )
     points = []
-    figures = zip(line, curve.budgets, curve.accuracies, curve.intervals, strict=True)
-    for (at, height), budget, share, (a, b) in figures:
-        text = f"{curve.defense} at {budget:g}: {100 * share:.1f} ({100 * a:.1f}-{100 * b:.1f})"
+    for (at, height), budget, (low, share, high) in zip(line, curve.budgets, shares, strict=True):
+        text = f"{curve.defense} at {budget:g}: {100 * share:.1f} ({100 * low:.1f}-{100 * high:.1f})"
         points.append(
             f'<circle cx="{at:.1f}" cy="{height:.1f}" r="3.5"><title>{html.escape(text)}</title>'
             "</circle>"

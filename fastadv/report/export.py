@@ -9,46 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fastadv.grid.row import SCHEMA
+
 if TYPE_CHECKING:
-    from fastadv.grid.several import Mean
-    from fastadv.grid.store import Row
-    from fastadv.grid.worst import Worst
-
-SCHEMA = 1
-
-# Fields that hold several figures, each a column of its own.
-_NESTED = ("distances", "queries", "seconds", "poison", "sanitized", "certified")
+    from fastadv.grid.result import GridResult
+    from fastadv.grid.row import Row
 
 
-def rows_json(
-    grid: dict[str, Any],
-    rows: Sequence[Row],
-    worst: Sequence[Worst],
-    means: Sequence[Mean] = (),
-) -> str:
-    """Return ``{"schema": 1, "grid": {...}, "rows": [...], "worst": [...]}``.
-
-    Of a grid of several seeds ``means`` stands behind them.
-
-    Parameters
-    ----------
-    grid : dict
-        What was asked for, by the names of the flags.
-    worst : sequence of Worst
-        The worst case of each threat model, defense and seed.
-    means : sequence of Mean
-        The mean over seeds of each cell and worst case, with its interval.
-    """
-    document = {"schema": SCHEMA, "grid": grid, "rows": rows, "worst": worst}
-    document |= {"means": means} if means else {}
+def rows_json(result: GridResult) -> str:
+    """Return ``{"schema": 2, "grid": {...}, "rows": [...], "worst": [...], "means": [...]}``."""
+    document = {
+        "schema": SCHEMA, "grid": result.grid, "rows": result.rows, "worst": result.worst,
+        "means": result.means,
+    }  # fmt: skip
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
     """Return a header and a line for each row; what a row does not have is empty.
 
-    Nested figures are columns by themselves (``distances.l2``), the interval is two
-    (``attacked_accuracy_low``, ``attacked_accuracy_high``), flags and notes are their names.
+    Nested values are columns by themselves (``distances.l2``, ``attacked_accuracy.low``); flags and
+    notes are their names; parameters and runs are left out.
     """
     records = [_flat(row) for row in rows]
     columns = list(dict.fromkeys(key for record in records for key in record))
@@ -60,17 +41,22 @@ def rows_csv(rows: Sequence[Row]) -> str:
 
 
 def _flat(row: Row) -> dict[str, Any]:
-    record = msgspec.to_builtins(row)
     flat: dict[str, Any] = {}
-    for key, value in record.items():
-        if key == "parameters":
+    for key, value in msgspec.to_builtins(row).items():
+        if key in ("parameters", "runs"):
             continue
-        if key == "attacked_accuracy_ci95":
-            flat["attacked_accuracy_low"], flat["attacked_accuracy_high"] = value or ("", "")
-        elif key in ("flags", "notes"):
+        if key in ("flags", "notes"):
             flat[key] = " ".join(remark["name"] for remark in value)
-        elif key in _NESTED:
-            flat.update({f"{key}.{name}": inner for name, inner in (value or {}).items()})
         else:
-            flat[key] = value
+            flat.update(_columns(key, value))
     return flat
+
+
+def _columns(name: str, value: Any) -> dict[str, Any]:
+    """Return the columns of a value; a nested one has one for each of its own."""
+    if not isinstance(value, dict):
+        return {name: value}
+    columns: dict[str, Any] = {}
+    for key, inner in value.items():
+        columns.update(_columns(f"{name}.{key}", inner))
+    return columns

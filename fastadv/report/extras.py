@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastadv.grid.store import Row
+    from fastadv.grid.row import Figure, Row
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,21 @@ def _mean(rows: Sequence[Row], value: Callable[[Row], float | None]) -> float | 
     return fmean(known) if known else None
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def _percent(share: Figure | float | None) -> float | None:
+    return None if share is None else 100 * float(share)
 
 
 def _of_flow(distance: str) -> Callable[[Row], float | None]:
     # The attacks of this threat look for the smallest change, whatever the budget.
     def value(row: Row) -> float | None:
-        return row.distances.get(distance) if (row.threat or "").startswith("flow(") else None
+        of_flow = row.threat is not None and row.threat.kind == "flow"
+        return row.distances.get(distance) if of_flow else None
 
     return value
 
 
 def _certified(row: Row) -> float | None:
-    return _percent(row.certified.get("accuracy")) if row.certified else None
+    return _percent(row.certified.accuracy) if row.certified else None
 
 
 # Stands beside the accuracy, not beneath it: without it a backdoor's cell would be misread.
@@ -74,9 +75,9 @@ EXTRAS = (
         "moves: their median translation in pixels, of which the flow loss sees nothing",
     ),
     Extra(
-        "unaware",
+        "oblivious",
         lambda row: _percent(row.oblivious_accuracy),
-        "unaware: accuracy under an attack that does not know the defense",
+        "oblivious: accuracy under an attack that does not know the defense",
     ),
     Extra(
         "flips",
@@ -92,8 +93,8 @@ EXTRAS = (
         "caught",
         lambda row: _percent((row.sanitized or {}).get("caught")),
         "caught: share of the poison that was dropped or got its true label back (behind a slash, "
-        "of the unaware attack's)",
-        lambda row: _percent((row.sanitized or {}).get("caught_unaware")),
+        "of the oblivious attack's)",
+        lambda row: _percent((row.sanitized or {}).get("caught_oblivious")),
     ),
     Extra(
         "lost",
@@ -101,8 +102,8 @@ EXTRAS = (
         "lost: share of the clean training images that were dropped or relabelled",
     ),
     Extra(
-        "proven",
+        "certified",
         _certified,
-        "proven: certified accuracy at the row's budget, over the images of evasion rows",
+        "certified: accuracy that is proven at the row's budget, over the images of evasion rows",
     ),
 )

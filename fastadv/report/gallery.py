@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.grid.store import read_samples
-
 if TYPE_CHECKING:
-    from fastadv.grid.store import Row
+    from fastadv.grid.result import GridResult
 
 _SHOWN = 8  # images a cell
 
@@ -49,23 +46,16 @@ class Gallery:
     pictures: tuple[Picture, ...]
 
 
-def galleries(rows: Sequence[Row], folder: Path) -> list[Gallery]:
+def galleries(result: GridResult) -> list[Gallery]:
     """Return for each attack the pictures of its first cell that has kept any.
 
     Files are data from outside: what does not hold images of one size is passed over.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        In the order of the grid.
-    folder : path
-        The grid's.
     """
     found: dict[str, Gallery] = {}
-    for row in rows:
+    for row in result.rows:
         if row.kind == "none" or row.status != "ok" or row.attack in found:
             continue
-        pictures = _pictures(read_samples(folder, row.id) or {}, row.kind)
+        pictures = _pictures(result.samples(row) or {}, row.kind)
         if pictures:
             found[row.attack] = Gallery(row.attack, row.defense, row.kind, pictures)
     return list(found.values())

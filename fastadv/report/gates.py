@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastadv.errors import InputError
 from fastadv.specs import closest, partition_top_level, same_spec, split_top_level
 
 if TYPE_CHECKING:
-    from fastadv.grid.store import Row
+    from fastadv.grid.result import GridResult
+    from fastadv.grid.row import Row
     from fastadv.grid.worst import Worst
+    from fastadv.threat import Threat
 
 FAIL_UNDER, ALLOW_FLAGGED = "--fail-under", "--allow-flagged"
 
@@ -130,21 +132,12 @@ class Gate:
                 f"defenses: {', '.join(defenses)})"
             )
 
-    def failures(
-        self, grid: dict[str, Any], rows: Sequence[Row], worst: Sequence[Worst]
-    ) -> list[str]:
+    def failures(self, result: GridResult) -> list[str]:
         """Return a line for each named cell that fails, and why.
 
         It fails if its accuracy, over several seeds their mean, is lower than asked, if it is
         flagged, and if a figure is missing. Of pairs that do not go together only those fail that
         are named without ``*``.
-
-        Parameters
-        ----------
-        grid : dict
-            What was asked for, as ``grid.json`` has it; what it does not say is not missed.
-        worst : sequence of Worst
-            Of those rows.
 
         Raises
         ------
@@ -152,10 +145,11 @@ class Gate:
             If a pattern names no cell, of those that were asked for and of those that are there.
         """
         cells: dict[Cell, list[Row]] = {}
-        for row in rows:
+        grid = result.grid  # what it does not say is not missed
+        for row in result.rows:
             cells.setdefault((row.attack, row.defense), []).append(row)
-        cases: dict[tuple[str, str], list[Worst]] = {}
-        for case in worst:
+        cases: dict[tuple[Threat, str], list[Worst]] = {}
+        for case in result.worst:
             if len(case.attacks) + len(case.missing) > 1:
                 cases.setdefault((case.threat, case.defense), []).append(case)
         asked = list(itertools.product(grid.get("attacks", []), grid.get("defenses", [])))
@@ -175,7 +169,7 @@ class Gate:
         done = [row for row in rows if row.attacked_accuracy is not None]
         reasons = _missing(rows, seeds, self._names_one(cell))
         if done:
-            accuracy = fmean(row.attacked_accuracy or 0.0 for row in done)
+            accuracy = fmean(float(row.attacked_accuracy or 0.0) for row in done)
             if accuracy < least - _ROUNDING:
                 reasons.append(_below(accuracy, least, len(done)) + _obeying(done))
         flags = list(dict.fromkeys(flag.name for row in done for flag in row.flags))
@@ -187,11 +181,11 @@ class Gate:
     def _names_one(self, cell: Cell) -> bool:
         return any(pattern.one_cell and pattern.names(*cell) for pattern, _ in self.thresholds)
 
-    def _worst(self, threat: str, defense: str, cases: Sequence[Worst]) -> list[str]:
+    def _worst(self, threat: Threat, defense: str, cases: Sequence[Worst]) -> list[str]:
         least = self.least(WORST, defense)
         if least is None:
             return []
-        reasons, accuracy = [], fmean(case.accuracy for case in cases)
+        reasons, accuracy = [], fmean(float(case.accuracy) for case in cases)
         if accuracy < least - _ROUNDING:
             reasons.append(_below(accuracy, least, len(cases)))
         absent = list(dict.fromkeys(name for case in cases for name in case.missing))
@@ -222,7 +216,7 @@ def _below(accuracy: float, least: float, n_seeds: int) -> str:
 
 def _obeying(rows: Sequence[Row]) -> str:
     """Return what a backdoor's figure is low for; nothing for other rows."""
-    rates = [row.success_rate for row in rows if row.success_rate is not None]
+    rates = [float(row.success_rate) for row in rows if row.success_rate is not None]
     if rows[0].kind != "poisoning" or not rates:
         return ""
     return f" ({100 * fmean(rates):.4g} % of the triggered images get the target label)"

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import html
-import math
 import re
 import shlex
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastadv.grid.several import over_seeds
-from fastadv.grid.worst import worst_rows
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 from fastadv.report.curves import Plot, plots, series_class, svg
 from fastadv.report.gallery import Gallery, Picture, galleries
@@ -22,7 +18,7 @@ from fastadv.report.page_style import STYLE
 from fastadv.report.png import data_uri
 
 if TYPE_CHECKING:
-    from fastadv.report.folder import GridFolder
+    from fastadv.grid.result import GridResult
 
 # What a browser may load: nothing but what stands in the page itself.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -31,22 +27,13 @@ _DEEPEST = 60  # % of the colour of harm where no image survives; beyond it text
 text = html.escape  # everything that comes from files goes through it
 
 
-def grid_html(found: GridFolder, folder: Path) -> str:
-    """Return the page: what was asked for, the table, its notes, curves and pictures.
-
-    Parameters
-    ----------
-    found : GridFolder
-        What `fastadv.report.folder.read_folder` has read.
-    folder : path
-        The grid's, with the samples of its cells.
-    """
-    means = over_seeds(found.rows, folder)
-    sheets = make_sheets(found.rows, worst_rows(found.rows, folder), means)
+def grid_html(result: GridResult) -> str:
+    """Return the page: what was asked for, the table, its notes, curves and pictures."""
+    sheets = make_sheets(result)
     title = f"fastadv: {sheets[0].title}" if sheets else "fastadv"
-    curves, pictures = plots(found.rows, means), galleries(found.rows, folder)
+    curves, pictures = plots(result), galleries(result)
     body = [
-        f"<h1>{text(title)}</h1>", _facts(found), *(_sheet(sheet) for sheet in sheets),
+        f"<h1>{text(title)}</h1>", _facts(result), *(_sheet(sheet) for sheet in sheets),
         _section("Accuracy over the budget", map(_plot, curves)),
         _section(
             "What the attacks make of images",
@@ -79,14 +66,14 @@ def _section(title: str, cards: Iterable[str], legend: str = "") -> str:
     return f'<h2>{text(title)}</h2>{below}<div class="cards">{"".join(cards)}</div>'
 
 
-def _facts(found: GridFolder) -> str:
+def _facts(result: GridResult) -> str:
     """Return what was asked for, as the command that asks for it again, and what it ran on."""
     environment = "".join(
         f"<div><dt>{text(str(name))}</dt><dd>{text(str(value))}</dd></div>"
-        for name, value in found.environment.items()
+        for name, value in result.environment.items()
     )
-    command = f"<pre><code>{text(_command(found.grid))}</code></pre>" if found.grid else ""
-    problems = "".join(f'<p class="bad">{text(problem)}</p>' for problem in found.problems)
+    command = f"<pre><code>{text(_command(result.grid))}</code></pre>" if result.grid else ""
+    problems = "".join(f'<p class="bad">{text(problem)}</p>' for problem in result.problems)
     return f'{command}<dl class="facts">{environment}</dl>{problems}'
 
 
@@ -124,7 +111,7 @@ def _sheet(sheet: Sheet) -> str:
 
 
 def _row(row: SheetRow) -> str:
-    worst = row.attack == "worst"
+    worst = row.kind == "worst"
     name = "worst" if worst else _spec(row.attack)
     threat = f"<span>{text(row.threat)}</span>" if row.threat else ""
     cells = "".join(map(_cell, row.cells))
@@ -138,22 +125,12 @@ def _spec(spec: str) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    spans = [f"<span class={line.tone}>{text(line.text)}</span>" for line in cell]
-    accuracy = _number(cell[0].text)
-    if accuracy is None:
+    spans = [f"<span class={line.tone}>{text(line.text)}</span>" for line in cell.lines]
+    if cell.accuracy is None:
         return f"<td>{''.join(spans)}</td>"
-    harm = _DEEPEST * (1 - accuracy / 100)
-    figure = f"<b>{text(cell[0].text)}</b>{''.join(spans[1:])}"
+    harm = _DEEPEST * (1 - cell.accuracy)
+    figure = f"<b>{text(cell.lines[0].text)}</b>{''.join(spans[1:])}"
     return f'<td class="figure" style="--share:{harm:.0f}">{figure}</td>'
-
-
-def _number(line: str) -> float | None:
-    """Return the accuracy in % that a cell's first line begins with, if it does."""
-    try:
-        value = float(line.split()[0])
-    except (ValueError, IndexError):
-        return None
-    return value if math.isfinite(value) else None
 
 
 # -- curves and pictures --------------------------------------------------------------------

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastadv.files import atomic_write
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 
 if TYPE_CHECKING:
-    from fastadv.grid.several import Mean
-    from fastadv.grid.store import Row
-    from fastadv.grid.worst import Worst
+    from fastadv.grid.result import GridResult
 
 
-def grid_markdown(
-    rows: Sequence[Row], worst: Sequence[Worst] = (), means: Sequence[Mean] = ()
-) -> str:
-    """Return the table of a grid and its notes, as `fastadv.report.table.grid_table` shows them.
+def grid_markdown(result: GridResult) -> str:
+    """Return the table of a grid and its notes, as `fastadv.report.table.grid_table` shows them."""
+    return "\n".join(_sheet(sheet) for sheet in make_sheets(result))
 
-    Parameters
-    ----------
-    rows : sequence of Row
-        In the order in which attacks and defenses are to be shown.
-    worst : sequence of Worst
-        The worst case over the attacks of each threat model.
-    means : sequence of Mean
-        Of the cells of several seeds.
-    """
-    return "\n".join(_sheet(sheet) for sheet in make_sheets(rows, worst, means))
+
+def write_table(result: GridResult, folder: Path) -> None:
+    """Write ``table.md`` into a grid's folder."""
+    with atomic_write(folder / "table.md") as stream:
+        stream.write(grid_markdown(result).encode())
 
 
 def _sheet(sheet: Sheet) -> str:
@@ -48,13 +42,13 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _header(row: SheetRow) -> str:
-    name = "**worst**" if row.attack == "worst" else _code(row.attack)
+    name = "**worst**" if row.kind == "worst" else _code(row.attack)
     return f"{name}<br>{_escape(row.threat)}" if row.threat else name
 
 
 def _cell(cell: Cell) -> str:
-    texts = [_escape(line.text) for line in cell]
-    return "<br>".join([f"**{texts[0]}**" if cell[0].tone == "plain" else texts[0], *texts[1:]])
+    first, *others = (_escape(line.text) for line in cell.lines)
+    return "<br>".join([f"**{first}**" if cell.lines[0].tone == "plain" else first, *others])
 
 
 def _code(spec: str) -> str:

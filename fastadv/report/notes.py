@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastadv.grid.store import Flag, Row
+    from fastadv.grid.row import Flag, Row
 
 FLAG, NOTE = "!", "†"  # behind the figure of a cell
 

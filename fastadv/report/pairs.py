@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.grid.store import Row, read_samples
+from fastadv.grid.row import Row
+from fastadv.grid.worst import Samples
 from fastadv.metrics import mcnemar_exact
 from fastadv.runs import Runs
+from fastadv.threat import Threat
 
 LEVEL = 0.05  # of what is called significant, over all cells together
 
@@ -55,7 +56,7 @@ class Pair:
 
     attack: str
     defense: str
-    threat: str | None
+    threat: Threat | None
     before: float | None
     after: float | None
     seed: int | None = None
@@ -95,15 +96,17 @@ class Pair:
 Run = tuple[Row, Row]  # before and after, of one seed
 
 
-def make_pair(runs: Sequence[Run], folder_a: Path, folder_b: Path) -> tuple[Pair | None, list[str]]:
+def make_pair(
+    runs: Sequence[Run], samples: tuple[Samples, Samples]
+) -> tuple[Pair | None, list[str]]:
     """Return the pair of one cell, and what else is to be said of it; None if it was skipped.
 
     Parameters
     ----------
     runs : sequence of (Row, Row)
         Before and after, of the seeds that both have.
-    folder_a, folder_b : path
-        The grids', with the samples of their cells.
+    samples : two callables
+        Return what is kept of each image of a row, or None, before and after.
     """
     runs = [run for run in runs if (run[0].status, run[1].status) != ("skipped", "skipped")]
     if not runs:
@@ -119,7 +122,7 @@ def make_pair(runs: Sequence[Run], folder_a: Path, folder_b: Path) -> tuple[Pair
         return replace(plain, problem="; ".join(dict.fromkeys(undone))), []
     if a.threat != b.threat:
         return replace(plain, problem=f"threat {a.threat} before, {b.threat} after"), []
-    answers = [_answers(run, folder_a, folder_b) for run in runs]
+    answers = [_answers(run, samples) for run in runs]
     known = [answer for answer in answers if not isinstance(answer, str)]
     for answer in answers:
         if isinstance(answer, str):
@@ -134,7 +137,7 @@ def make_pair(runs: Sequence[Run], folder_a: Path, folder_b: Path) -> tuple[Pair
 
 
 def _mean(rows: Sequence[Row]) -> float | None:
-    known = [row.attacked_accuracy for row in rows if row.attacked_accuracy is not None]
+    known = [float(row.attacked_accuracy) for row in rows if row.attacked_accuracy is not None]
     return fmean(known) if known else None
 
 
@@ -164,9 +167,9 @@ class _Answers:
     now: npt.NDArray[np.bool_]
 
 
-def _answers(run: Run, folder_a: Path, folder_b: Path) -> _Answers | str:
+def _answers(run: Run, samples: tuple[Samples, Samples]) -> _Answers | str:
     """Return the answers of one run, or why there are none to compare."""
-    a, b = read_samples(folder_a, run[0].id) or {}, read_samples(folder_b, run[1].id) or {}
+    a, b = (read(row) or {} for read, row in zip(samples, run, strict=True))
     for side, arrays in (("before", a), ("after", b)):
         if not {"sample_ids", "y", "robust"} <= set(arrays):
             return f"the samples of {side} cannot be read"

@@ -18,9 +18,7 @@ from fastadv.report.notes import Note
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from fastadv.grid.several import Mean
-    from fastadv.grid.store import Row
-    from fastadv.grid.worst import Worst
+    from fastadv.grid.result import GridResult
 
 _STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "bad": "red"}
 _HEADER_WIDTH = 22  # of the column of attacks; a longer spec goes on in the next line
@@ -29,26 +27,12 @@ _AROUND = 3  # what a column takes beside its text
 _EDGE = 1
 
 
-def grid_table(
-    rows: Sequence[Row], worst: Sequence[Worst] = (), means: Sequence[Mean] = ()
-) -> RenderableType:
+def grid_table(result: GridResult) -> RenderableType:
     """Return the table of a grid, with the notes that belong to it.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-        In the order in which attacks and defenses are to be shown.
-    worst : sequence of Worst
-        The worst case over the attacks of each threat model.
-    means : sequence of Mean
-        Of the cells of several seeds.
-
-    Returns
-    -------
-    RenderableType
-        Breaks into several tables where the defenses do not fit side by side.
+    It breaks into several tables where the defenses do not fit side by side.
     """
-    return _GridTable(make_sheets(rows, worst, means))
+    return _GridTable(make_sheets(result))
 
 
 class _GridTable:
@@ -75,7 +59,7 @@ def _split_columns(sheet: Sheet, width: int) -> list[list[int]]:
     left = free
     for column, name in enumerate(sheet.defenses):
         texts = wrap(name, _COLUMN_WIDTH) + [
-            line.text for row in sheet.rows for line in row.cells[column]
+            line.text for row in sheet.rows for line in row.cells[column].lines
         ]
         needs = max(map(cell_len, texts)) + _AROUND
         if needs > left and tables[-1]:
@@ -104,7 +88,7 @@ def _table(sheet: Sheet, columns: list[int]) -> Table:
 def _closes(rows: Sequence[SheetRow], number: int) -> bool:
     """Return whether a rule stands below this row: after the clean one and before the worst."""
     following = rows[number + 1] if number + 1 < len(rows) else None
-    return following is not None and (rows[number].threat == "clean" or following.attack == "worst")
+    return following is not None and (rows[number].kind == "none" or following.kind == "worst")
 
 
 def _header(row: SheetRow) -> Text:
@@ -115,7 +99,7 @@ def _header(row: SheetRow) -> Text:
 
 
 def _text(cell: Cell) -> Text:
-    return Text("\n").join([_styled(line) for line in cell])
+    return Text("\n").join([_styled(line) for line in cell.lines])
 
 
 def _styled(line: Line) -> Text:

@@ -1,57 +1,79 @@
-"""The folder of a grid: read back, and its ``table.md``."""
+"""What a grid has found: its rows, and what follows from several of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, overload
 
 import msgspec
 
+from fastadv.arrays import Arrays
 from fastadv.errors import InputError
-from fastadv.files import atomic_write
-from fastadv.grid.store import SCHEMA, Row
-from fastadv.grid.trust import flagged
-from fastadv.report.markdown import grid_markdown
+from fastadv.grid.row import Row, decode_row
+from fastadv.grid.several import Mean, over_seeds
+from fastadv.grid.store import read_samples
+from fastadv.grid.trust.rows import flagged
+from fastadv.grid.worst import Worst, worst_rows
 from fastadv.specs import same_spec
-
-if TYPE_CHECKING:
-    from fastadv.grid.several import Mean
-    from fastadv.grid.worst import Worst
 
 
 @dataclass(frozen=True)
-class GridFolder:
-    """What a grid's folder holds.
+class GridResult(Sequence[Row]):
+    """The rows of a grid, in its order: attack by attack, defense by defense.
 
     Attributes
     ----------
+    rows : tuple of Row
+    worst : tuple of Worst
+        The worst case of each threat model, defense and seed.
+    means : tuple of Mean
+        Of the cells and worst cases of several seeds.
     grid : dict
-        What was asked for, from ``grid.json``; empty if that cannot be read.
+        What was asked for, by the names of the flags; empty if that cannot be read.
     environment : dict
-        What it ran on, from there too.
-    rows : list of Row
-        Of this grid alone, in its order: attack by attack, defense by defense.
-    problems : list of str
+        What it ran on.
+    folder : Path or None
+        Where the samples of its cells are; None if nothing is kept.
+    problems : tuple of str
         A line for each file that could not be used.
     others : int
-        Cells that are kept beside them, of other grids that ran in this folder.
+        Cells that the folder keeps beside them, of other grids.
     """
 
-    grid: dict[str, Any]
-    environment: dict[str, Any]
-    rows: list[Row]
-    problems: list[str]
+    rows: tuple[Row, ...]
+    worst: tuple[Worst, ...] = ()
+    means: tuple[Mean, ...] = ()
+    grid: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    problems: tuple[str, ...] = ()
     others: int = 0
 
+    @classmethod
+    def of(cls, rows: Sequence[Row], folder: Path, **rest: Any) -> GridResult:
+        """Return rows with what several of them say together, by the samples in the folder."""
+        result = cls(tuple(flagged(rows)), folder=folder, **rest)
+        worst, means = worst_rows(result.rows, result.samples), over_seeds(result.rows, result.samples)
+        return replace(result, worst=tuple(worst), means=tuple(means))
 
-def read_grid(folder: Path) -> dict[str, Any]:
-    """Return what was asked for, from ``grid.json``; empty if that cannot be read."""
-    return _read_document(folder / "grid.json", []).get("grid", {})
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def samples(self, row: Row) -> Arrays | None:
+        """Return what is kept of each test image of a row; None if that cannot be read."""
+        return None if self.folder is None else read_samples(self.folder, row.id)
 
 
-def read_folder(folder: Path) -> GridFolder:
+def read_result(folder: Path) -> GridResult:
     """Read ``grid.json`` and its finished cells; other grids may have left cells beside them.
 
     Raises
@@ -78,16 +100,10 @@ def read_folder(folder: Path) -> GridFolder:
         else:
             cell = row.dataset, row.model, row.attack, row.defense, row.seed
             latest[cell] = row  # of two versions of the package, the one that ran last
-    ordered = flagged(sorted(latest.values(), key=_order(grid)))
-    return GridFolder(grid, environment, ordered, problems, others)
-
-
-def write_table(
-    folder: Path, rows: Sequence[Row], worst: Sequence[Worst], means: Sequence[Mean] = ()
-) -> None:
-    """Write ``table.md``."""
-    with atomic_write(folder / "table.md") as stream:
-        stream.write(grid_markdown(rows, worst, means).encode())
+    return GridResult.of(
+        _ordered(latest.values(), grid), folder, grid=grid, environment=environment,
+        problems=tuple(problems), others=others,
+    )  # fmt: skip
 
 
 def _read_document(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
@@ -103,12 +119,9 @@ def _read_document(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]
 def _read_row(path: Path, problems: list[str]) -> Row | None:
     name = f"cells/{path.name}"
     try:
-        row = msgspec.json.decode(path.read_bytes(), type=Row)
+        row = decode_row(path.read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
         problems.append(f"{name} could not be read and is left out ({_one_line(error)})")
-        return None
-    if row.schema != SCHEMA:
-        problems.append(f"{name} is of schema {row.schema}, not {SCHEMA}, and is left out")
         return None
     if row.id != path.stem:
         problems.append(f"{name} holds the cell {row.id} and is left out")
@@ -132,14 +145,14 @@ def _belongs(row: Row, grid: dict[str, Any]) -> bool:
     return not measured or row.n == grid.get("samples", row.n)
 
 
-def _order(grid: dict[str, Any]) -> Callable[[Row], tuple[int, ...]]:
-    """Return the place of a row on the axes; what is not on them comes last."""
+def _ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:
+    """Return the rows in the order of the axes; what is not on them comes last."""
     attacks, defenses = grid.get("attacks", []), grid.get("defenses", [])
 
     def place(row: Row) -> tuple[int, ...]:
         return _index(attacks, row.attack), _index(defenses, row.defense), row.seed
 
-    return place
+    return sorted(rows, key=place)
 
 
 def _index(axis: list[str], name: str) -> int:

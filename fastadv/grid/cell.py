@@ -1,4 +1,4 @@
-"""Cells and grids: what is to be computed, in canonical text."""
+"""What is asked of a grid: its axes, and its cells, in canonical text."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def digest(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """An attack or a defense of a grid: as the user wrote it, and built."""
+    """An attack or a defense of a grid: as the user wrote it, and what it stands for."""
 
     text: str
-    thing: Any = field(compare=False, repr=False)
+    made: Any = field(compare=False, repr=False)
 
     @property
     def canonical(self) -> str:
         """The spec with every parameter."""
-        return registry.canonical(self.thing)
+        return registry.canonical(self.made)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,153 @@
+"""What every executor keeps to: it takes stages from a queue, runs them, and hands back outcomes.
+
+The queue knows what is ready, keeps what was made, and decides what becomes of a failure, so that an
+executor only says where a stage runs. It may run `attempt` in any process, on any machine: it
+needs what the stage takes, not the folder. Only the queue's own process writes.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from sklearn.exceptions import ConvergenceWarning
+
+from fastadv.errors import GradientWarning, InputError
+from fastadv.grid.failures import AGAIN, message
+from fastadv.grid.plan import Plan, Planned
+from fastadv.grid.row import Row
+from fastadv.grid.stages import Context, Inputs, Made
+from fastadv.grid.store import Store
+
+Begin = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage ended: ``ok``, ``failed``, ``timeout``, or its process ``died``."""
+
+    key: str
+    status: str
+    message: str | None = None
+    made: Made | None = None
+
+
+class Executor(Protocol):
+    """A place where stages run."""
+
+    def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
+        """Run everything in the queue, and return how each stage ended; ``begin`` gets labels."""
+        ...
+
+
+def attempt(planned: Planned, inputs: Inputs, context: Context) -> Outcome:
+    """Run a stage, in whatever process; what it warns of its rows tell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", GradientWarning)
+        start = time.perf_counter()
+        try:
+            made = planned.stage.compute(inputs, context)
+            seconds = time.perf_counter() - start
+            return Outcome(planned.key, "ok", made=_plain(made, seconds))
+        except Exception as error:  # a failing cell is a row; the grid goes on
+            said = f"{planned.stage.label()}: {message(error)}"
+            return Outcome(planned.key, "failed", said)
+
+
+def _plain(made: Made, seconds: float) -> Made:
+    """Return what a stage made in a form that can be kept, and how long it took.
+
+    Raises
+    ------
+    InputError
+        If an array holds objects.
+    """
+    for name, array in made.arrays.items():
+        if array.dtype.hasobject:
+            raise InputError(f"{name} holds objects; only numbers and text can be kept")
+    facts = msgspec.json.encode(made.facts | {"seconds": seconds}, enc_hook=lambda x: x.item())
+    return Made(made.arrays, msgspec.json.decode(facts))
+
+
+class Queue:
+    """The stages of a plan, each to be taken once what it needs is there."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self.plan, self._store = plan, store
+        self._waiting = dict(plan.stages)
+        self._done: set[str] = set()
+        self._ended_badly: dict[str, Outcome] = {}
+        self._taken: set[str] = set()
+        self._died: set[str] = set()
+
+    def __bool__(self) -> bool:
+        """Return whether a stage is waiting or taken."""
+        return bool(self._waiting or self._taken)
+
+    def take(self) -> Planned | None:
+        """Return a stage that can run now; None if there is none, or not yet."""
+        for key, planned in self._waiting.items():
+            needs = planned.needs.values()
+            if all(needed in self._done or needed not in self.plan.stages for needed in needs):
+                self._taken.add(key)
+                return self._waiting.pop(key)
+        return None
+
+    def inputs(self, planned: Planned) -> Inputs:
+        """Return what a stage takes.
+
+        Raises
+        ------
+        InputError
+            If it has been removed meanwhile.
+        """
+        inputs = {}
+        for name, key in planned.needs.items():
+            made = self._store.load_stage(key)
+            if made is None:
+                raise InputError(f"{self._store.folder}/stages/{key}.npz has gone; run again")
+            inputs[name] = made
+        return inputs
+
+    def end(self, outcome: Outcome) -> list[Outcome]:
+        """Keep what a stage made; return how it ended, and with it those that wait for it in vain.
+
+        A stage whose process died goes back for a second try.
+        """
+        self._taken.discard(outcome.key)
+        if outcome.status == "ok":
+            self._keep(outcome)
+            self._done.add(outcome.key)
+            return [outcome]
+        if outcome.status == "died":
+            if outcome.key not in self._died:
+                self._died.add(outcome.key)
+                self._waiting = {outcome.key: self.plan.stages[outcome.key], **self._waiting}
+                return []
+            outcome = Outcome(outcome.key, "failed", f"{outcome.message}, twice ({AGAIN})")
+        self._ended_badly[outcome.key] = outcome
+        return [outcome, *self._blocked()]
+
+    def _keep(self, outcome: Outcome) -> None:
+        assert outcome.made is not None  # it is ok
+        if outcome.key in self.plan.cells:
+            row = msgspec.convert(outcome.made.facts["row"], Row)
+            self._store.save_row(row, outcome.made.arrays)
+        else:
+            self._store.save_stage(outcome.key, outcome.made)
+
+    def _blocked(self) -> list[Outcome]:
+        """Take out the stages that need one that ended badly, and return that they did as well."""
+        blocked = []
+        for key, planned in list(self._waiting.items()):  # each stands behind what it needs
+            why = next((b for n in planned.needs.values() if (b := self._ended_badly.get(n))), None)
+            if why is not None:
+                del self._waiting[key]
+                self._ended_badly[key] = Outcome(key, why.status, why.message)
+                blocked.append(self._ended_badly[key])
+        return blocked

@@ -1,0 +1,194 @@
+"""Stages in processes of their own, which can be stopped.
+
+They are started as programs, not by `multiprocessing`, which would run the caller's script in each
+of them once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from fastadv import threads
+from fastadv.datasets import open_shared, share
+from fastadv.errors import warnings_in_a_line
+from fastadv.grid.cell import Grid
+from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
+from fastadv.grid.plan import Planned
+from fastadv.grid.stages import Context, Inputs
+
+BEGUN = "begun"  # what a worker says when it has imported and read all that a stage needs
+
+Start = tuple[Grid, str, int]  # the grid, the folder of its data, threads
+
+# -P and the caller's own path: a file of the working folder is not imported in place of a library.
+_PROGRAM = """\
+import sys
+sys.path[:] = {path!r}
+from fastadv.grid.executors.processes import serve
+serve({descriptor})
+"""
+
+
+class Worker:
+    """A process that runs one stage at a time."""
+
+    def __init__(self, start: Start) -> None:
+        self.connection, there = multiprocessing.Pipe()
+        descriptor = there.fileno()
+        program = _PROGRAM.format(path=sys.path, descriptor=descriptor)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", program],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+            )
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            there.close()
+        self.planned: Planned | None = None
+        self.deadline = float("inf")
+        self._send(start)
+
+    def give(self, planned: Planned, inputs: Inputs) -> None:
+        """Let it run a stage; it says BEGUN when it begins."""
+        self.planned, self.deadline = planned, float("inf")
+        self._send((planned, inputs))
+
+    def _send(self, what: Any) -> None:
+        with contextlib.suppress(OSError):  # it has died, which shows where it should answer
+            self.connection.send(what)
+
+    def answer(self) -> Any:
+        """Return what it says; None if it has died."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            return None
+
+    def begins(self, timeout: float | None) -> None:
+        """Count the time of its stage from now on."""
+        if timeout is not None:
+            self.deadline = time.monotonic() + timeout
+
+    def ending(self) -> str:
+        """Return how it ended, which it has or is about to."""
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "stopped answering"
+        if code < 0 and -code in {number.value for number in signal.Signals}:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with code {code}"
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+
+
+def serve(descriptor: int) -> None:
+    """Run the stages that come through a connection, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    with warnings_in_a_line():
+        _serve(Connection(descriptor))
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    grid, data, n_threads = connection.recv()
+    threads.set_threads(n_threads)
+    context = Context(grid, open_shared(Path(data)))
+    while True:
+        try:
+            planned, inputs = connection.recv()
+        except EOFError:
+            return
+        connection.send(BEGUN)
+        connection.send(attempt(planned, inputs, context))
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Run stages side by side, each when what it needs is there; stop one that takes too long.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes, each with its share of the threads.
+    timeout : float or None
+        Seconds that a stage may take.
+    """
+
+    jobs: int
+    timeout: float | None = None
+
+    def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
+        """Run everything in the queue."""
+        workers: list[Worker] = []
+        with tempfile.TemporaryDirectory(prefix="fastadv-data-") as shared:
+            share(context.dataset, Path(shared))
+            start = (context.grid, shared, max(1, threads.thread_count() // self.jobs))
+            try:
+                while queue:
+                    self._give(queue, workers, start, begin)
+                    for outcome in self._wait(workers):
+                        yield from queue.end(outcome)
+            finally:
+                for worker in workers:
+                    worker.stop()
+
+    def _give(self, queue: Queue, workers: list[Worker], start: Start, begin: Begin) -> None:
+        """Give each idle process a stage, as long as there are any."""
+        while True:
+            worker = next((w for w in workers if w.planned is None), None)
+            if worker is None and len(workers) == self.jobs:
+                return
+            planned = queue.take()
+            if planned is None:
+                return
+            if worker is None:
+                worker = Worker(start)
+                workers.append(worker)
+            begin(planned.stage.label())
+            worker.give(planned, queue.inputs(planned))
+
+    def _wait(self, workers: list[Worker]) -> list[Outcome]:
+        """Wait until a stage ends, one way or another; a process that died or was stopped is gone."""
+        busy = {worker.connection: worker for worker in workers if worker.planned is not None}
+        patience = min((w.deadline for w in busy.values()), default=0.0) - time.monotonic()
+        answered = wait(list(busy), None if patience == float("inf") else max(0.0, patience))
+        outcomes = []
+        for connection, worker in busy.items():
+            assert worker.planned is not None  # it is busy
+            key, label = worker.planned.key, worker.planned.stage.label()
+            if connection in answered:
+                said = worker.answer()
+                if said == BEGUN:
+                    worker.begins(self.timeout)
+                    continue
+                if said is not None:
+                    outcomes.append(said)
+                    worker.planned = None
+                    continue
+                outcomes.append(Outcome(key, "died", f"{label}: its process {worker.ending()}"))
+            elif time.monotonic() >= worker.deadline:
+                said = f"{label}: stopped after {self.timeout:g} s"
+                outcomes.append(Outcome(key, "timeout", said))
+            else:
+                continue
+            worker.stop()
+            workers.remove(worker)
+        return outcomes

@@ -1,0 +1,127 @@
+"""What has to run for a grid: its stages, each behind those that it needs.
+
+A cell that cannot be planned is a row, skipped or failed, like one that fails later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from fastadv import capabilities
+from fastadv.grid.cell import Cell, digest
+from fastadv.grid.failures import message
+from fastadv.grid.measure import Measure, empty_row
+from fastadv.grid.stages import Context, Stage
+from fastadv.grid.store import Row, Store
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage with its key, and the keys of those that it needs by the names it has for them."""
+
+    key: str
+    stage: Stage
+    needs: dict[str, str]
+
+
+@dataclass
+class Plan:
+    """The stages that have to run, and the rows that are there without.
+
+    Attributes
+    ----------
+    stages : dict of Planned
+        By key, in an order in which each has what it needs.
+    rows : dict of Row
+        By id: kept from an earlier run, skipped, or not to be planned.
+    cells : dict of Cell
+        All of them, by id, in the grid's order.
+    kept : int
+        How many rows an earlier run has left.
+    """
+
+    stages: dict[str, Planned] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
+    cells: dict[str, Cell] = field(default_factory=dict)
+    kept: int = 0
+
+
+def make_plan(context: Context, store: Store, fresh: bool, tell: Callable[[str], None]) -> Plan:
+    """Return what has to run; ``fresh``: whatever is kept."""
+    plan = Plan()
+    for cell in context.grid.cells():
+        row = empty_row(cell, context)
+        plan.cells[row.id] = cell
+        reason = reason_to_skip(cell, context)
+        kept = None
+        if reason is not None:
+            row.status, row.reason = "skipped", reason
+        elif not fresh:
+            kept = _kept(row.id, store, tell)
+        if kept is not None:
+            plan.rows[row.id] = kept
+            plan.kept += 1
+        elif reason is None:
+            try:
+                stages = _stages(Measure(cell), row.id, context)
+            except Exception as error:  # a failing cell is a row; the grid goes on
+                row.status = "failed"
+                row.reason = f"{cell.attack.text} against {cell.defense.text}: {message(error)}"
+            else:
+                plan.stages |= {key: s for key, s in stages.items() if key not in plan.stages}
+        if row.status != "ok":
+            store.save_row(row)
+            plan.rows[row.id] = row
+    plan.stages = _to_run(plan, store)
+    return plan
+
+
+def _kept(cell_id: str, store: Store, tell: Callable[[str], None]) -> Row | None:
+    """Return the row of an earlier run, if it is whole and not of a failure."""
+    row = store.load_row(cell_id)
+    if row is None and store.has_row(cell_id):
+        tell(f"cells/{cell_id}.json or its .npz cannot be read; the cell runs again")
+    return row if row is not None and row.status in ("ok", "skipped") else None
+
+
+def reason_to_skip(cell: Cell, context: Context) -> str | None:
+    """Return why the attack or the defense of a cell cannot run; None if they can."""
+    model, task = context.grid.make_model(cell.seed), context.dataset.task
+    attack, defense = cell.attack.made, cell.defense.made
+    return (
+        capabilities.supports(attack, model, task)
+        or capabilities.supports(defense, model, task)
+        or capabilities.refuses(defense, attack)
+    )
+
+
+def _stages(measure: Measure, cell_id: str, context: Context) -> dict[str, Planned]:
+    """Return the stages of a cell by key, each behind those that it needs."""
+    planned: dict[str, Planned] = {}
+
+    def add(stage: Stage, key: str | None = None) -> str:
+        needs = {name: add(needed) for name, needed in stage.needs(context).items()}
+        key = key or digest(type(stage).__name__, *stage.identity(context), *needs.values())
+        planned.setdefault(key, Planned(key, stage, needs))
+        return key
+
+    add(measure, cell_id)
+    return planned
+
+
+def _to_run(plan: Plan, store: Store) -> dict[str, Planned]:
+    """Return the stages without those whose result is kept, and what only those need."""
+    wanted: set[str] = set()
+
+    def want(key: str) -> None:
+        stage = plan.stages[key]
+        if key not in wanted and (key in plan.cells or not store.has_stage(key)):
+            wanted.add(key)
+            for needed in stage.needs.values():
+                want(needed)
+
+    for key in plan.stages:
+        if key in plan.cells:
+            want(key)
+    return {key: stage for key, stage in plan.stages.items() if key in wanted}

@@ -1,0 +1,225 @@
+"""The result of a cell, as it is kept, printed as JSON and handed to every table.
+
+Schema 2. A folder of schema 1 still reads: `upgraded` makes of its rows what they would be now.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fastadv.arrays import Mask
+from fastadv.metrics import wilson_interval
+from fastadv.threat import Threat
+
+SCHEMA = 2
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A share in [0, 1] and its 95 % interval.
+
+    Attributes
+    ----------
+    value : float
+    low, high : float or None
+        None where the number of images is not known.
+    n_images, n_runs : int
+        Different test images, and trainings, that it stands on.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n_images: int
+    n_runs: int = 1
+
+    def __float__(self) -> float:
+        return self.value
+
+    @classmethod
+    def of(cls, right: Mask) -> Figure | None:
+        """Return the share of True, with Wilson's interval; None of nothing."""
+        return cls.of_count(int(right.sum()), len(right))
+
+    @classmethod
+    def of_count(cls, count: int, n: int) -> Figure | None:
+        """Return the share of ``count`` in ``n`` images, with Wilson's interval; None of none."""
+        return cls(count / n, *wilson_interval(count, n), n) if n else None
+
+
+class Certified(msgspec.Struct, frozen=True):
+    """The share of images that are proven right within a threat model."""
+
+    threat: Threat
+    accuracy: Figure
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """Something to know before a figure is used: its name, what it is, and what to do about it."""
+
+    name: str
+    message: str
+    remedy: str = ""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One of several runs (trainings) behind the figures of a cell."""
+
+    seed: int
+    clean_accuracy: float | None = None
+    attacked_accuracy: float | None = None
+    oblivious_accuracy: float | None = None
+    baseline_accuracy: float | None = None
+    weights: str | None = None
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """The result of one cell; every time in seconds.
+
+    Attributes
+    ----------
+    threat : Threat or None
+        What ``attacked_accuracy`` is conditional on.
+    n : int
+        Test samples behind ``attacked_accuracy``.
+    clean_accuracy : Figure
+        Of this cell's defended model, on clean test images, without poison in its training set.
+    benign_accuracy : Figure or None
+        Backdoors: of the poisoned model, on test images without the trigger.
+    attacked_accuracy : Figure
+        The figure to quote. Evasion: images still right under an attack that knows the defense.
+        Poisoning: test accuracy after training on the poisoned set; of a backdoor, an image counts
+        if it is right and, unless it is of the target class, does not get the target label with
+        the trigger on.
+    oblivious_accuracy : Figure or None
+        Under an attack that does not know the defense: of a wrapped model, or after training on
+        poison that was not kept inside what a sanitizer accepts.
+    baseline_accuracy : Figure or None
+        Poisoning: ``attacked_accuracy`` with the attack's control in place of the poison: as many
+        randomly relabelled copies.
+    success_rate : Figure or None
+        Evasion: adversarial images found at any distance, also beyond the budget, among the images
+        that were right before (`EvasionResult.success_rate` counts within it). Backdoors: the share
+        of triggered images of other classes that get the target label.
+    certified : Certified or None
+        What the defense proves at the budget of the row, over the images of evasion attacks.
+    distances : dict
+        Medians over the adversarial images, at any distance.
+    poison : dict or None
+        ``points``, and their ``fraction`` of the clean training set.
+    found : dict
+        What else the attack has to tell.
+    sanitized : dict or None
+        What a sanitizer did to the set that ``attacked_accuracy`` was trained on: ``lost``, the
+        share of clean images that it dropped or gave another label; ``relabelled``, the share of
+        what it kept that got another label; ``caught``, the share of the poison that it dropped or
+        gave back the label of the image that it started as (absent without poison);
+        ``caught_oblivious``, that share of the poison behind ``oblivious_accuracy``. Null for other
+        defenses and for evasion.
+    weights : str or None
+        The hash of the trained model behind ``attacked_accuracy``, without a wrapper: figures of
+        one hash are of one training.
+    flags : list of Flag
+        Why the figure is not to be trusted; a gate fails on them.
+    notes : list of Flag
+        What else to know of the figure, which stands as it is; no gate fails on them.
+    runs : list of Run
+        The runs behind the figures where there are several; a single one is the row itself.
+    parameters : dict of dict
+        Of the attack, the defense and the model, every one.
+    """
+
+    schema: int = SCHEMA
+    id: str
+    dataset: str
+    model: str
+    attack: str
+    defense: str
+    seed: int
+    kind: str
+    threat: Threat | None = None
+    status: str = "ok"
+    reason: str | None = None
+    n: int = 0
+    clean_accuracy: Figure | None = None
+    benign_accuracy: Figure | None = None
+    attacked_accuracy: Figure | None = None
+    success_rate: Figure | None = None
+    oblivious_accuracy: Figure | None = None
+    baseline_accuracy: Figure | None = None
+    certified: Certified | None = None
+    distances: dict[str, float] = {}
+    poison: dict[str, float] | None = None
+    found: dict[str, Any] = {}
+    sanitized: dict[str, float] | None = None
+    queries: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    weights: str | None = None
+    flags: list[Flag] = []
+    notes: list[Flag] = []
+    runs: list[Run] = []
+    parameters: dict[str, dict[str, Any]] = {}
+
+
+def decode_row(text: bytes) -> Row:
+    """Read a row of this schema, or of the one before.
+
+    Raises
+    ------
+    msgspec.MsgspecError
+        If it is neither.
+    """
+    document = msgspec.json.decode(text)
+    if isinstance(document, dict) and document.get("schema") == 1:
+        document = upgraded(document)
+    return msgspec.convert(document, Row)
+
+
+_DISTANCES = {
+    "linf": "linf", "l2": "l2", "flow": "flow_loss", "shift": "shift",
+    "rotation_translation": "spatial",
+}  # fmt: skip
+_SHARES = ("clean", "benign", "attacked", "oblivious", "baseline")
+
+
+def upgraded(old: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of schema 1 as one of schema 2.
+
+    Schema 1 says for ``attacked_accuracy`` alone on how many images it stands; the other figures
+    have no interval then.
+    """
+    row = {**old, "schema": SCHEMA}
+    interval, n = row.pop("attacked_accuracy_ci95", None), old.get("n", 0)
+    for name in [f"{share}_accuracy" for share in _SHARES] + ["success_rate"]:
+        value = old.get(name)
+        if value is not None:
+            low, high = interval if name == "attacked_accuracy" and interval else (None, None)
+            row[name] = _figure(value, low, high, n if name == "attacked_accuracy" else 0)
+    if old.get("threat") is not None:
+        row["threat"] = _threat(old["threat"])
+    certified = old.get("certified")
+    if certified is not None:
+        low, high = certified["ci95"]
+        figure = _figure(certified["accuracy"], low, high, certified["n"])
+        row["certified"] = {"threat": _threat(certified["threat"]), "accuracy": figure}
+    sanitized = dict(old.get("sanitized") or {})
+    if "caught_unaware" in sanitized:
+        sanitized["caught_oblivious"] = sanitized.pop("caught_unaware")
+        row["sanitized"] = sanitized
+    parameters = dict(old.get("parameters", {}))
+    row["found"] = parameters.pop("found", {})
+    row["parameters"] = parameters
+    return row
+
+
+def _figure(value: float, low: float | None, high: float | None, n: int) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high, "n_images": n}
+
+
+def _threat(text: str) -> dict[str, Any]:
+    """Read what schema 1 printed: ``linf(0.1)``, ``rotation_translation(30,3)``."""
+    kind, _, rest = text.partition("(")
+    limits = [float(limit) for limit in rest.rstrip(")").split(",")]
+    found = {"kind": kind, "budget": limits[0], "distance": _DISTANCES.get(kind)}
+    return found if len(limits) == 1 else found | {"budget": 1.0, "limits": limits}

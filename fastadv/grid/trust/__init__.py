@@ -1,0 +1,1 @@
+"""Whether a figure is to be trusted."""

@@ -1,0 +1,145 @@
+"""What says of one cell that its figure is not to be taken as it stands: flags, and notes.
+
+Most of them are the checks of Carlini et al., On Evaluating Adversarial Robustness (2019): what
+holds for every model under an attack that works, and fails where gradients mislead. Each flag has
+its remedy. What cells say about one another is in `fastadv.grid.trust.rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastadv import capabilities
+from fastadv.arrays import Floats, Labels, Mask
+from fastadv.attacks.evasion.probe import Probe, faults
+from fastadv.defenses.none import NoDefense
+from fastadv.grid.cell import Choice
+from fastadv.grid.row import Flag
+from fastadv.metrics import wilson_interval
+from fastadv.protocols import Model
+from fastadv.task import Task
+
+CONTROLS = {"noise", "train_noise"}  # attacks that show what chance does
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A cell as its flags see it.
+
+    Attributes
+    ----------
+    model : Model
+        As it was attacked.
+    beyond : ndarray of bool, shape (n,)
+        Where an adversarial image lies outside the budget.
+    x_adv : ndarray of shape (n, d)
+    """
+
+    attack: Choice
+    defense: Choice
+    model: Model
+    task: Task
+    beyond: Mask
+    x_adv: Floats
+    probe: Probe
+
+
+def cell_flags(cell: Attacked) -> list[Flag]:
+    """Return what is to be said of one cell alone."""
+    gradients = faults(cell.probe, cell.defense.text) if _climbs(cell) else []
+    found = [_identity(cell), *(Flag(*f) for f in gradients), _randomised(cell), _outside(cell)]
+    return [flag for flag in found if flag is not None]
+
+
+def _climbs(cell: Attacked) -> bool:
+    return "gradient" in cell.attack.made.needs
+
+
+def _identity(cell: Attacked) -> Flag | None:
+    if capabilities.gradient_kind(cell.model) != "identity" or not _climbs(cell):
+        return None
+    return Flag(
+        "identity_gradient",
+        f"{cell.defense.text} has no useful gradient: attacked through the identity in its place",
+        "a black-box attack may find more",
+    )
+
+
+def _randomised(cell: Attacked) -> Flag | None:
+    if not cell.probe.randomised:
+        return None
+    return Flag(
+        "randomised",
+        f"{cell.defense.text} answers at random: the attack met some draws, its users meet others",
+        "average the gradient over more draws, and count an image only if it survives several",
+    )
+
+
+def _outside(cell: Attacked) -> Flag | None:
+    low, high = cell.task.bounds
+    outside = bool(len(cell.x_adv)) and (cell.x_adv.min() < low or cell.x_adv.max() > high)
+    allowed = capabilities.minimum_norm(cell.attack.made)
+    if not outside and (allowed or not cell.beyond.any()):
+        return None
+    return Flag(
+        "outside_budget",
+        f"{cell.attack.text} returned images outside its budget or the pixel range; they do not "
+        "count",
+        "the attack has a fault to be reported",
+    )
+
+
+def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | None:
+    """Return what is to be said where ``count`` images that were certified have been changed."""
+    if not count:
+        return None
+    return Flag(
+        "broken_certificate",
+        f"{attack.text} changed {count:,} images that {defense.text} had certified",
+        "the proof or the distance has a fault to be reported; of a certificate by votes each may "
+        "be wrong with its alpha",
+    )
+
+
+def not_adaptive(attack: Choice, defense: Choice) -> list[Flag]:
+    """Return the note on a poisoning attack that does not know the defense; none needs none."""
+    if isinstance(defense.made, NoDefense) or attack.text.partition("[")[0] in CONTROLS:
+        return []
+    return [
+        Flag(
+            "not_adaptive",
+            "the poison was chosen without knowing the defense",
+            "an attacker who knows it may leave less: read the figure as an upper bound",
+        )
+    ]
+
+
+def few_images(defense: Choice, n_train: int, task: Task) -> Flag | None:
+    """Return what a defense says of a training set that is too small for it."""
+    found = capabilities.warns(defense.made, n_train, task)
+    return None if found is None else Flag("few_images", *found)
+
+
+def no_better_than_chance(defense: Choice, right: Mask, y: Labels) -> Flag | None:
+    """Return what is to be said if one label for all clean images would be right as often."""
+    chance = float(np.bincount(y).max() / len(y))
+    if wilson_interval(int(right.sum()), len(y))[0] > chance:
+        return None
+    return Flag(
+        "no_better_than_chance",
+        f"with {defense.text} the model gets {100 * float(right.mean()):.1f} % of {len(y):,} clean "
+        f"images right, one label for all {100 * chance:.1f} %: not to be told from a model that "
+        "has learnt nothing, of which no attack shows anything",
+        "more training images or epochs, a milder defense, or more test images",
+    )
+
+
+def not_settled(defense: Choice, unsettled: Sequence[str] | None) -> list[Flag]:
+    """Return the note on a model whose training has not settled: why, and what helps."""
+    if unsettled is None:
+        return []
+    reason, remedy = unsettled
+    return [Flag("not_settled", f"{defense.text}: when training ended, {reason}", remedy)]
