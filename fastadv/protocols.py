@@ -153,7 +153,11 @@ class EvasionAttack(Protocol):
 
 @runtime_checkable
 class PoisoningAttack(Protocol):
-    """An attack on the training set: a frozen dataclass whose fields are its hyper-parameters."""
+    """An attack on the training set: a frozen dataclass whose fields are its hyper-parameters.
+
+    One that changes rows in place, in place of adding some, has an attribute ``replaces`` that is
+    true.
+    """
 
     name: ClassVar[str]
     reference: ClassVar[str]
@@ -180,6 +184,24 @@ class PoisoningAttack(Protocol):
         project: Projection | None = None,
     ) -> PoisonResult:
         """Return the poisoned training set; the inputs are left alone."""
+        ...
+
+    def n_points(self, n_clean: int) -> int:
+        """Return how many points the budget is on a training set of ``n_clean`` rows.
+
+        Raises
+        ------
+        InputError
+            If that is less than one.
+        """
+        ...
+
+    def baseline(self, n_clean: int) -> PoisoningAttack | None:
+        """Return the control to compare with on such a set: as many random label flips.
+
+        None if the attack is that control itself, or if there is nothing to compare with. Raises
+        what `n_points` does.
+        """
         ...
 
     def evaluate(

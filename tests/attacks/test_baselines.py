@@ -13,6 +13,7 @@ from helpers import TASK, blobs, small_mlp, write_npz
 from fastadv import MLPClassifier, make_attack, run_grid
 from fastadv.attacks.poisoning import backdoor, label_flip
 from fastadv.attacks.poisoning.biggio import Biggio
+from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.errors import InputError
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import wilson_interval
@@ -174,6 +175,43 @@ def test_a_backdoor_that_cannot_be(text: str, message: str) -> None:
     assert message in reason
     with pytest.raises(InputError, match=message):
         attack(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "biggio", "backdoor", "train_noise", "train_noise[replace=true]",
+        "label_flip[strategy=coherent]", "label_flip[strategy=worst,replace=true]",
+    ],
+)  # fmt: skip
+def test_an_attack_is_compared_with_as_many_random_flips(text: str) -> None:
+    attack = make_attack(text)
+    n = attack.n_points(1000)
+    assert n == (10 if text == "backdoor" else 30)
+    assert attack.baseline(1000) == LabelFlip(points=n)
+    assert replace(attack, fraction=type(attack).fraction, points=7).n_points(1000) == 7
+
+
+def test_random_flips_have_no_baseline() -> None:
+    assert LabelFlip().baseline(1000) is None
+    assert LabelFlip(replace=True, points=5).baseline(1000) is None
+
+
+@pytest.mark.parametrize("text", ["biggio", "backdoor", "train_noise", "label_flip"])
+def test_a_budget_of_less_than_one_point_is_refused(text: str) -> None:
+    attack = make_attack(text)
+    with pytest.raises(InputError, match="of 15 images is less than one point"):
+        attack.n_points(15)
+    if text != "label_flip":
+        with pytest.raises(InputError, match="of 15 images is less than one point"):
+            attack.baseline(15)
+
+
+def test_an_attack_says_whether_it_changes_rows_in_place() -> None:
+    in_place = ["label_flip[replace=true]", "train_noise[replace=true]"]
+    assert all(make_attack(text).replaces for text in in_place)
+    adding = ["label_flip", "train_noise", "biggio", "backdoor"]
+    assert not any(make_attack(text).replaces for text in adding)
 
 
 @pytest.mark.parametrize("name", ["biggio", "label_flip", "backdoor"])

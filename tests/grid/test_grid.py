@@ -342,7 +342,9 @@ class Half:
 
 def test_an_attack_that_lacks_a_method_is_not_taken_for_none() -> None:
     """It would stand in the table with the clean accuracy."""
-    with pytest.raises(InputError, match="Half is no PoisoningAttack: it lacks evaluate"):
+    with pytest.raises(
+        InputError, match="Half is no PoisoningAttack: it lacks baseline, evaluate, n_points"
+    ):
         kind_of(Half())
     with pytest.raises(InputError, match=r"is no EvasionAttack: it lacks craft, needs, perturb"):
         kind_of(DPA())

@@ -11,6 +11,7 @@ from fastadv import seeds, threat
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base
+from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.errors import InputError, at_least
 from fastadv.protocols import Model, Projection
 from fastadv.results import PoisonEvaluation, PoisonResult
@@ -52,6 +53,10 @@ class Backdoor(base.Poisoning):
         """Return the share of added points, or their number; the trigger goes on any test image."""
         return threat.trigger(self.fraction, self.points)
 
+    def baseline(self, n_clean: int) -> LabelFlip:
+        """Return as many random label flips."""
+        return LabelFlip(points=self.n_points(n_clean))
+
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the attack cannot run: the patch and the target have to exist."""
         if self.patch > min(task.image_shape[:2]):
@@ -83,7 +88,7 @@ class Backdoor(base.Poisoning):
             raise InputError(reason)
         X, y = problem.X, problem.y
         target = 0 if self.target is None else problem.task.label_of(self.target)
-        n_points = base.amount(self.fraction, self.points, len(X))
+        n_points = self.n_points(len(X))
         others = seeds.generator(seed, "backdoor").permutation(np.flatnonzero(y != target))
         rows, trigger = np.resize(others, n_points), self.trigger(task)
         labels = np.full(n_points, target, dtype=np.int64)

@@ -32,6 +32,21 @@ class Poisoning(Checked):
         if self.points is not None:
             self.no_part("points is their number", "fraction")
 
+    @property
+    def replaces(self) -> bool:
+        """Whether rows are changed in place; otherwise some are added."""
+        return False
+
+    def n_points(self, n_clean: int) -> int:
+        """Return the number of points for ``n_clean`` clean rows: ``points``, or the fraction.
+
+        Raises
+        ------
+        InputError
+            If that is less than one.
+        """
+        return amount(self.fraction, self.points, n_clean)
+
     def evaluate(
         self,
         model: Model,

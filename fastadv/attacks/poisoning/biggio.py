@@ -34,7 +34,7 @@ from fastadv.attacks import checks
 from fastadv.attacks.poisoning import base, full_scale
 from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
-from fastadv.attacks.poisoning.label_flip import random_flips
+from fastadv.attacks.poisoning.label_flip import LabelFlip, random_flips
 from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import Model, PoisonObjective, Projection
 from fastadv.results import PoisonResult
@@ -133,6 +133,10 @@ class Biggio(base.Poisoning):
         """Return the share of added points, or their number."""
         return threat.poison(self.fraction, self.points)
 
+    def baseline(self, n_clean: int) -> LabelFlip:
+        """Return as many random label flips."""
+        return LabelFlip(points=self.n_points(n_clean))
+
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the attack cannot run: training has to be differentiable."""
         if not hasattr(model, "poison_objective"):
@@ -156,7 +160,7 @@ class Biggio(base.Poisoning):
     ) -> PoisonResult:
         """Add the points that do most harm to ``model``, which is left untrained."""
         problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
-        n_points = base.amount(self.fraction, self.points, len(problem.X))
+        n_points = self.n_points(len(problem.X))
         goal = Goal.parse(self.objective, problem.task)
         goal.check(problem.y_val, problem.task)
         label = problem.task.label_of(self.labels) if isinstance(self.labels, int) else None

@@ -69,6 +69,16 @@ class LabelFlip(base.Poisoning):
         """Return the share of added points, or their number."""
         return threat.poison(self.fraction, self.points)
 
+    @property
+    def replaces(self) -> bool:
+        """Whether rows are relabelled in place."""
+        return self.replace
+
+    def baseline(self, n_clean: int) -> LabelFlip | None:
+        """Return as many random flips, added; None for random flips themselves."""
+        random = self.strategy == "random"
+        return None if random else LabelFlip(points=self.n_points(n_clean))
+
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None: labels can be flipped for any model."""
         return None
@@ -88,7 +98,7 @@ class LabelFlip(base.Poisoning):
         """Return the poisoned set: the flips added, or made in place with ``replace``."""
         problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
         X, y, classes = problem.X, problem.y, problem.classes
-        n_points = base.amount(self.fraction, self.points, len(X))
+        n_points = self.n_points(len(X))
         trial = Trial(model, X, y, problem.X_val, problem.y_val, Goal(), seed)
         details: dict[str, Any] = {}
         if self.strategy == "random":

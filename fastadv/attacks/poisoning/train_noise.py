@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastadv import seeds, threat
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning import base
-from fastadv.attacks.poisoning.label_flip import random_flips
+from fastadv.attacks.poisoning.label_flip import LabelFlip, random_flips
 from fastadv.errors import at_least
 from fastadv.protocols import Model, Projection
 from fastadv.results import PoisonResult
@@ -61,6 +61,15 @@ class TrainNoise(base.Poisoning):
         """Return the share of added points, or their number."""
         return threat.poison(self.fraction, self.points)
 
+    @property
+    def replaces(self) -> bool:
+        """Whether rows are made noisy in place."""
+        return self.replace
+
+    def baseline(self, n_clean: int) -> LabelFlip:
+        """Return as many random label flips."""
+        return LabelFlip(points=self.n_points(n_clean))
+
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None: there is noise for any model."""
         return None
@@ -80,7 +89,7 @@ class TrainNoise(base.Poisoning):
         """Return the poisoned set: the noisy copies added, or rows made noisy with ``replace``."""
         problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
         X, y = problem.X, problem.y
-        n_points = base.amount(self.fraction, self.points, len(X))
+        n_points = self.n_points(len(X))
         rows, labels = random_flips(y, n_points, len(problem.classes), seed)
         if self.labels == "kept":
             labels = y[rows]
