@@ -1,18 +1,20 @@
 """What the parts of fastadv ask of one another: models, attacks and defenses.
 
 Attacks and defenses are written against these protocols alone, so that a model, an attack or a
-defense from outside fits in without inheriting from anything here.
+defense from outside fits in without inheriting from anything here. What of them an object keeps to
+is asked in `fastadv.capabilities`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.arrays import Float64, Floats, Ids, Labels, Mask
+from fastadv.arrays import Float32, Float64, Floats, Ids, Labels, Mask
 from fastadv.results import Certificate, EvasionResult, PoisonEvaluation, PoisonResult
 from fastadv.seeds import Stream
 from fastadv.task import Task
@@ -22,8 +24,8 @@ Pullback = Callable[[Floats], Floats]
 
 
 @runtime_checkable
-class Model(Protocol):
-    """A classifier whose logits can be computed and differentiated with respect to its input.
+class Classifier(Protocol):
+    """A trained model whose logits can be asked for.
 
     ``classes_`` holds the labels in the order of the columns of the logits.
     """
@@ -38,17 +40,99 @@ class Model(Protocol):
         """Return the logits, shape (n, n_classes)."""
         ...
 
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A model whose logits can be differentiated with respect to its input."""
+
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits and the pullback: d(loss)/d(logits) (n, k) to d(loss)/dX (n, d)."""
         ...
 
 
-class Nearby(Protocol):
-    """Images that change in a few pixels at a time, and the logits that go with them.
+@runtime_checkable
+class Model(Classifier, Differentiable, Protocol):
+    """A classifier that can be differentiated."""
 
-    A model has a method ``nearby(X)`` that returns one, beginning with the images X (n, d), if it
-    can tell the logits after such a change in less time than anew.
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A model that learns from rows, and that `sklearn.base.clone` copies untrained.
+
+    It may have ``bind(task) -> model``, which returns it knowing the shape of the images, and
+    ``resolve(X) -> model``, a copy whose parameters are what the clean training set makes of them.
     """
+
+    def fit(self, X: Floats, y: npt.NDArray[Any]) -> Any:
+        """Train on X (n, d) and labels y (n,), and return itself."""
+        ...
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's parameters."""
+        ...
+
+    def set_params(self, **parameters: Any) -> Any:
+        """Set some of them, and return itself."""
+        ...
+
+
+# (model as it stands, rows of the batch, their row numbers in X, their class columns) -> rows to
+# train on
+Perturb = Callable[[Any, Float32, Labels, Labels], Float32]
+
+# (model as it stands, rows of the batch, their row numbers in X, their class columns, gradient of
+# all parameters to fill) -> the batch's loss; both summed over its rows
+BatchGradient = Callable[[Any, Float32, Labels, Labels, Float32], float]
+
+
+@runtime_checkable
+class BatchTrainable(Trainable, Protocol):
+    """A model that learns in batches, each of which can be changed just before its step."""
+
+    def fit_perturbed(self, X: Floats, y: npt.NDArray[Any], perturb: Perturb | None) -> Any:
+        """Train as ``fit`` does, on what ``perturb`` makes of each batch, and return itself."""
+        ...
+
+
+@runtime_checkable
+class LossTrainable(Trainable, Protocol):
+    """A model that learns in batches by any loss whose gradient it is given."""
+
+    def fit_gradient(self, X: Floats, y: npt.NDArray[Any], gradient: BatchGradient) -> Any:
+        """Train as ``fit`` does, by the gradient of each batch, and return itself."""
+        ...
+
+    def parameter_vjp(self, X: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
+        """Return the logits and the pullback to all parameters: (n, k) to (P,), summed over rows.
+
+        In the calling thread.
+        """
+        ...
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A model that is a `fastadv.models.network.Network` of dense layers from input to logits."""
+
+    def network(self) -> Any:
+        """Return the parameters as they stand and the shape of the network; a view."""
+        ...
+
+
+@runtime_checkable
+class Features(Protocol):
+    """A model that tells how it represents images inside."""
+
+    def features(self, X: Floats, *, activated: bool = True) -> Floats:
+        """Return what the last hidden layer makes of X, (n, width); without one, X itself.
+
+        Not ``activated``: what that layer sums up, before its activation.
+        """
+        ...
+
+
+class Nearby(Protocol):
+    """Images that change in a few pixels at a time, and the logits that go with them."""
 
     def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
         """Return the logits of X, where image i is near the kept image ``rows[i]``, (n, k)."""
@@ -56,6 +140,38 @@ class Nearby(Protocol):
 
     def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
         """Keep X in place of the images ``rows``."""
+        ...
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """A model that tells the logits after a change of few pixels in less time than anew."""
+
+    def nearby(self, X: Floats) -> Nearby:
+        """Return what follows images from X (n, d) on."""
+        ...
+
+
+@runtime_checkable
+class Persistent(Protocol):
+    """A trained model that is a few plain arrays, and can be kept in a file."""
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all that the trained model is, the constructor's parameters as JSON among it."""
+        ...
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, npt.NDArray[Any]]) -> Any:
+        """Return the model of which `state` gave these arrays."""
+        ...
+
+    def save(self, path: str | Path) -> None:
+        """Write the state to a file of plain arrays, without code."""
+        ...
+
+    @classmethod
+    def load(cls, path: str | Path) -> Any:
+        """Read what `save` has written."""
         ...
 
 
@@ -71,7 +187,8 @@ class PoisonObjective(Protocol):
         ...
 
 
-class PoisonableModel(Model, Protocol):
+@runtime_checkable
+class PoisonableModel(Protocol):
     """A model whose training can be differentiated with respect to its training rows."""
 
     def poison_objective(
@@ -87,17 +204,6 @@ class PoisonableModel(Model, Protocol):
         It keeps what does not change from one call to the next, and leaves its argument
         alone. It may be called from one thread at a time.
         """
-        ...
-
-    def poison_gradient(
-        self,
-        X_train: Floats,
-        y_train: Labels,
-        index: npt.NDArray[np.intp],
-        X_val: Floats,
-        y_val: Labels,
-    ) -> tuple[float, Float64]:
-        """Return the objective at ``X_train[index]``: the loss and its gradient."""
         ...
 
 
@@ -219,8 +325,10 @@ class Defense(Protocol):
     """A frozen dataclass with one or more of ``sanitize``, ``fit``, ``wrap`` and ``certify``.
 
     A sanitizer that asks a model has ``screen`` in place of ``sanitize``. It may also have
-    ``refuses(attack) -> str | None``, why an attack cannot run against it, and
-    ``warns(n_train, task) -> (message, remedy) | None``, why so many images are too few for it.
+    ``supports(model, task) -> str | None``, why it cannot defend a model;
+    ``refuses(attack) -> str | None``, why an attack cannot run against it;
+    ``warns(n_train, task) -> (message, remedy) | None``, why so many images are too few for it; and
+    ``trains``, the class of what its ``fit`` returns where that is not the class of the model.
     """
 
     name: ClassVar[str]

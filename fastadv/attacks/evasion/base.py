@@ -10,15 +10,15 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import seeds
+from fastadv import capabilities, seeds
 from fastadv.arrays import Float32, Float64, Floats, Ids, Labels, Mask
 from fastadv.attacks import checks
 from fastadv.attacks.evasion import probe
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.errors import InputError
 from fastadv.kernels.images import project
+from fastadv.models.adapters.counting import Counted
 from fastadv.models.base import class_columns
-from fastadv.models.counted import Counted, with_classes
 from fastadv.protocols import Model
 from fastadv.results import EvasionResult
 from fastadv.seeds import Stream
@@ -83,10 +83,9 @@ class Evasion(Checked, ABC):
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or the reason why the attack cannot run on ``model``."""
-        differentiable = hasattr(model, "vjp") or hasattr(model, "input_gradient")
-        if "gradient" in self.needs and not differentiable:
+        if "gradient" in self.needs and not capabilities.differentiable(model):
             return f"{self.name} needs the model's input gradient (vjp or input_gradient)"
-        if not hasattr(model, "vjp") and not hasattr(model, "logits"):
+        if not capabilities.has_logits(model):
             return f"{self.name} needs the model's logits (vjp or logits)"
         return None
 
@@ -142,7 +141,7 @@ class Evasion(Checked, ABC):
         reason = self.supports(model, task)
         if reason:
             raise InputError(reason)
-        model = with_classes(model, task.n_classes)
+        model = capabilities.adapted(model, task)
         X = checks.images(X, task).astype(np.float32, copy=False)
         columns = class_columns(model, checks.labels(y, len(X)))
         wanted = None
@@ -176,14 +175,18 @@ class Evasion(Checked, ABC):
         stream: Stream,
     ) -> _Chunk:
         uncounted = Counted(model.model)
-        clean = uncounted.vjp(x)
-        if clean[0].shape != (len(x), len(model.classes_)):
+        if "gradient" in self.needs:
+            clean = uncounted.vjp(x)
+            model.remember(x, clean)
+            logits = clean[0]
+        else:
+            logits = uncounted.logits(x)
+        if logits.shape != (len(x), len(model.classes_)):
             raise InputError(
-                f"the model's logits have shape {clean[0].shape}; {len(x)} images of "
+                f"the model's logits have shape {logits.shape}; {len(x)} images of "
                 f"{len(model.classes_)} classes have ({len(x)}, {len(model.classes_)})"
             )
-        model.remember(x, clean)
-        wrong = succeeds(clean[0], y, None)
+        wrong = succeeds(logits, y, None)
         if target is None:
             target = self.choose_targets(uncounted, x, y, task, stream)
         x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)

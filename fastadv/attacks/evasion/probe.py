@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from fastadv import capabilities
 from fastadv.arrays import Float32, Labels, Mask
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
 from fastadv.errors import GradientWarning
 from fastadv.kernels.images import project
 from fastadv.metrics import wilson_interval
-from fastadv.models.counted import Counted, made_here
+from fastadv.models.adapters.counting import Counted
 from fastadv.task import Task
 from fastadv.threads import map_chunks
 
@@ -74,6 +75,7 @@ def probe(model: Any, x: Float32, columns: Labels, task: Task, floor_n: int) -> 
     floor_n : int
         Of how many of the images the floor is sought.
     """
+    model = capabilities.adapted(model, task)
     slopes = map_chunks(
         lambda a, b: _slopes(Counted(model), x[a:b], columns[a:b], task), len(x), _CHUNK
     )
@@ -164,11 +166,11 @@ def warn_of(model: Any, x: Float32, columns: Labels, task: Task) -> None:
 
     Those of fastadv's own models are tested.
     """
-    if not len(x) or made_here(model):
+    if not len(x) or capabilities.made_here(model):
         return
     few = np.unique(np.linspace(0, len(x) - 1, _FEW).astype(np.intp))
     found = probe(model, np.ascontiguousarray(x[few]), columns[few], task, len(few))
-    wrong = faults(found, type(getattr(model, "_model", model)).__name__)
+    wrong = faults(found, capabilities.class_of(model))
     if wrong:
         said = "; ".join(fault.message for fault in wrong)
         warnings.warn(f"{said} ({wrong[-1].remedy})", GradientWarning, stacklevel=3)

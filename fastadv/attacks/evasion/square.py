@@ -15,7 +15,7 @@ from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.loss import margins
 from fastadv.errors import at_least, require
 from fastadv.kernels.images import square as kernels
-from fastadv.models.counted import nearby
+from fastadv.models.adapters.nearby import nearby
 from fastadv.protocols import Model
 from fastadv.seeds import Stream
 from fastadv.task import Task

@@ -146,7 +146,7 @@ class StAdv(Evasion):
             shift = stream.uniform(1, 1, 1.0, float(n_classes))[:, 0].astype(np.int64)
             drawn: Labels = (y + np.minimum(shift, n_classes - 1)) % n_classes
             return drawn
-        logits = model.vjp(x)[0].astype(np.float64)
+        logits = model.logits(x).astype(np.float64)
         logits[np.arange(len(y)), y] = -np.inf
         runner_up: Labels = logits.argmax(axis=1).astype(np.int64)
         if self.target == "runner_up":

@@ -1,0 +1,254 @@
+"""What an object from outside can do: the one place that asks.
+
+Models, attacks and defenses are objects that keep to protocols, and need not inherit from anything.
+Whoever wants to know what one of them has asks here, and then uses that and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from fastadv.arrays import Floats
+from fastadv.errors import InputError
+from fastadv.protocols import (
+    BatchTrainable,
+    Classifier,
+    EvasionAttack,
+    Features,
+    Layered,
+    LossTrainable,
+    PoisoningAttack,
+    Pullback,
+    Trainable,
+)
+from fastadv.task import Task
+
+_WORDS = {
+    Classifier: "that tells its logits",
+    Trainable: "that can be trained",
+    BatchTrainable: "that learns in batches",
+    LossTrainable: "that learns by any loss",
+    Layered: "of dense layers (mlp)",
+    Features: "that tells its features",
+}
+
+
+def lacks(thing: Any, protocol: Any) -> list[str]:
+    """Return which members of a protocol an object does not have, sorted."""
+    found: set[str] = set()
+    for base in protocol.__mro__:
+        if base.__module__ == protocol.__module__:
+            found |= {name for name in {**vars(base), **base.__annotations__} if name[0] != "_"}
+    return sorted(name for name in found if not hasattr(thing, name))
+
+
+def able(thing: Any, protocol: Any) -> bool:
+    """Return whether an object has all members of a protocol."""
+    return not lacks(thing, protocol)
+
+
+def missing(model: Any, *protocols: Any, parameters: tuple[str, ...] = ()) -> str | None:
+    """Return None, or what kind of model is asked for and what of it this one does not have.
+
+    Parameters
+    ----------
+    protocols : types
+        What it has to be able to do, trained or not: names with a ``_`` at their end are set by
+        training, and not asked for.
+    parameters : tuple of str
+        Of its constructor, that will be set.
+    """
+    for protocol in protocols:
+        names = [name for name in lacks(model, protocol) if name[-1] != "_"]
+        if names:
+            return f"a model {_WORDS[protocol]}; {type(model).__name__} has no {', '.join(names)}"
+    absent = [name for name in parameters if not takes(model, name)]
+    if absent:
+        return f"to set {' and '.join(absent)}, which {type(model).__name__} does not have"
+    return None
+
+
+def takes(model: Any, parameter: str) -> bool:
+    """Return whether the model's constructor has a parameter of this name."""
+    return hasattr(model, "get_params") and parameter in model.get_params()
+
+
+# -- models -----------------------------------------------------------------------------------
+
+
+def differentiable(model: Any) -> bool:
+    """Return whether the model's logits can be differentiated with respect to its input."""
+    return hasattr(model, "vjp") or hasattr(model, "input_gradient")
+
+
+def has_logits(model: Any) -> bool:
+    """Return whether the model tells its logits."""
+    return hasattr(model, "vjp") or hasattr(model, "logits")
+
+
+def bound(model: Any, task: Task, X: Floats) -> Any:
+    """Return an untrained model that knows the images' shape, and what it takes from clean rows X.
+
+    Where it asks for neither, it is returned as it is.
+    """
+    model = model.bind(task) if hasattr(model, "bind") else model
+    return model.resolve(X) if hasattr(model, "resolve") else model
+
+
+def learns(model: Any, task: Task) -> str | None:
+    """Return None, or why the model cannot learn the data."""
+    return _reason(model, "supports", task)
+
+
+def unsettled(model: Any) -> tuple[str, str] | None:
+    """Return None, or why the training of the model has not settled, and what helps."""
+    found: tuple[str, str] | None = getattr(model, "unsettled_", None)
+    return found
+
+
+def gradient_kind(model: Any) -> str:
+    """Return ``exact``, or ``identity`` where the gradient is that of an identity in between."""
+    return str(getattr(model, "gradient", "exact"))
+
+
+def randomised(model: Any) -> bool:
+    """Return whether the draws that attacks meet are not those that the model's users will."""
+    return bool(getattr(model, "randomised", False))
+
+
+def made_here(model: Any) -> bool:
+    """Return whether a model, and what it stands before, are fastadv's own, and as they were made.
+
+    Their gradients are tested; those of others have to be looked at.
+    """
+    own = getattr(model, "__dict__", {})
+    ours = type(model).__module__.partition(".")[0] == "fastadv" and not isinstance(model, _Given)
+    patched = any(name in own for name in ("vjp", "input_gradient", "logits"))
+    return ours and not patched and ("model" not in own or made_here(own["model"]))
+
+
+def class_of(model: Any) -> str:
+    """Return the name of the model's class, for a message."""
+    return type(model.model if isinstance(model, _Given) else model).__name__
+
+
+def adapted(model: Any, task: Task) -> Any:
+    """Return a model that has all of `Classifier`, and all of `Model` if it is differentiable.
+
+    One that has it is returned as it is. What is missing is filled in: ``classes_`` are the columns
+    of the logits, ``logits`` come from ``vjp`` and ``vjp`` from ``logits`` and ``input_gradient``.
+
+    Raises
+    ------
+    InputError
+        If it is not trained, or does not tell its logits.
+    """
+    if able(model, Classifier) and hasattr(model, "vjp") == differentiable(model):
+        return model
+    if not hasattr(model, "classes_") and hasattr(model, "get_params"):
+        # Of scikit-learn's kind: it would know its classes, were it trained.
+        raise InputError(f"{type(model).__name__} is not trained: call its fit first")
+    if not has_logits(model):
+        raise InputError(f"{type(model).__name__} has no logits (vjp or logits)")
+    return (_GivenDifferentiable if differentiable(model) else _Given)(model, task)
+
+
+class _Given:
+    """A model with what it lacks of `Classifier`."""
+
+    def __init__(self, model: Any, task: Task) -> None:
+        self.model = model
+        self.classes_ = np.asarray(getattr(model, "classes_", np.arange(task.n_classes)))
+        if hasattr(model, "nearby"):
+            self.nearby = model.nearby
+
+    def predict(self, X: Floats) -> Any:
+        return self.classes_[np.argmax(self.logits(X), axis=1)]
+
+    def logits(self, X: Floats) -> Floats:
+        logits: Floats = self.model.logits(X)
+        return logits
+
+
+class _GivenDifferentiable(_Given):
+    """A model with what it lacks of `Model`."""
+
+    def logits(self, X: Floats) -> Floats:
+        return self.vjp(X)[0]
+
+    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
+        if hasattr(self.model, "vjp"):
+            passed: tuple[Floats, Pullback] = self.model.vjp(X)
+            return passed
+        return self.model.logits(X), lambda dlogits: self.model.input_gradient(X, dlogits)
+
+
+# -- attacks and defenses ---------------------------------------------------------------------
+
+
+def kind_of(attack: Any) -> Literal["none", "evasion", "poisoning"]:
+    """Return what an attack works on; ``none`` is the control of that name, which does nothing.
+
+    Raises
+    ------
+    InputError
+        If it is an attack that lacks something: its row would show the clean accuracy.
+    """
+    poisons = hasattr(attack, "poison")
+    crafts = hasattr(attack, "craft") or hasattr(attack, "perturb")
+    if getattr(attack, "name", None) == "none" and not (poisons or crafts):
+        return "none"
+    protocol = PoisoningAttack if poisons else EvasionAttack
+    names = lacks(attack, protocol)
+    if names:
+        raise InputError(
+            f"{type(attack).__name__} is no {protocol.__name__}: it lacks {', '.join(names)}"
+        )
+    return "poisoning" if poisons else "evasion"
+
+
+def supports(thing: Any, model: Any, task: Task) -> str | None:
+    """Return None, or why an attack or a defense cannot work with the model."""
+    return _reason(thing, "supports", model, task)
+
+
+def needs_gradient(attack: Any) -> bool:
+    """Return whether the attack needs the model's input gradient."""
+    return "gradient" in getattr(attack, "needs", ())
+
+
+def minimum_norm(attack: Any) -> bool:
+    """Return whether the attack searches for the least change and may pass its budget."""
+    return bool(getattr(attack, "minimum_norm", False))
+
+
+def replaces(attack: Any) -> bool:
+    """Return whether a poisoning attack changes rows in place, and adds none."""
+    return bool(getattr(attack, "replace", False))
+
+
+def refuses(defense: Any, attack: Any) -> str | None:
+    """Return None, or why the attack cannot run against the defense."""
+    return _reason(defense, "refuses", attack)
+
+
+def warns(defense: Any, n_train: int, task: Task) -> tuple[str, str] | None:
+    """Return None, or why so many images are too few for the defense, and what helps."""
+    asked = getattr(defense, "warns", None)
+    found: tuple[str, str] | None = asked(n_train, task) if asked else None
+    return found
+
+
+def trained_class(defense: Any) -> type | None:
+    """Return the class of what the defense trains, None where it is the model's own."""
+    found: type | None = getattr(defense, "trains", None)
+    return found
+
+
+def _reason(thing: Any, question: str, *about: Any) -> str | None:
+    """Return what an object answers, None if it has nothing to say."""
+    asked = getattr(thing, question, None)
+    answer: str | None = asked(*about) if asked else None
+    return answer or None

@@ -1,0 +1,1 @@
+"""What stands between a model and the attacks that meet it."""

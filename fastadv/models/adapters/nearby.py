@@ -1,0 +1,38 @@
+"""The logits of images near known ones: the model's own short cut to them, or anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv import capabilities
+from fastadv.arrays import Floats
+from fastadv.protocols import Differentiable, Incremental, Nearby
+
+
+def logits_of(model: Any, X: Floats) -> Floats:
+    """Return the logits (n, k), in the calling thread where the model has ``vjp``."""
+    logits: Floats
+    logits = model.vjp(X)[0] if capabilities.able(model, Differentiable) else model.logits(X)
+    return logits
+
+
+def nearby(model: Any, X: Floats) -> Nearby:
+    """Return what follows images from ``X`` on, the model's own if it has one."""
+    found: Nearby = model.nearby(X) if capabilities.able(model, Incremental) else _Anew(model)
+    return found
+
+
+class _Anew:
+    """The logits of images near known ones, for a model that knows no short cut to them."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
+        return logits_of(self._model, X)
+
+    def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
+        """Keep nothing."""
