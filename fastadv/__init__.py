@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fastadv.errors import DivergenceError as DivergenceError
     from fastadv.errors import GradientWarning as GradientWarning
     from fastadv.errors import InputError as InputError
+    from fastadv.grid.row import Row as Row
     from fastadv.grid.run import run_grid as run_grid
-    from fastadv.grid.store import Row as Row
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
     from fastadv.models.svm import SVC as SVC
     from fastadv.protocols import EvasionAttack as EvasionAttack
@@ -40,7 +40,7 @@ _HOMES = {
     "MLPClassifier": "fastadv.models.mlp",
     "PoisonResult": "fastadv.results",
     "PoisoningAttack": "fastadv.protocols",
-    "Row": "fastadv.grid.store",
+    "Row": "fastadv.grid.row",
     "SVC": "fastadv.models.svm",
     "Task": "fastadv.task",
     "load_dataset": "fastadv.datasets",

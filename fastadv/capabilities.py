@@ -226,7 +226,7 @@ def minimum_norm(attack: Any) -> bool:
 
 def replaces(attack: Any) -> bool:
     """Return whether a poisoning attack changes rows in place, and adds none."""
-    return bool(getattr(attack, "replace", False))
+    return bool(getattr(attack, "replaces", False))
 
 
 def refuses(defense: Any, attack: Any) -> str | None:

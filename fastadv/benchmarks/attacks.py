@@ -10,7 +10,7 @@ from fastadv.arrays import Float32, Labels
 from fastadv.benchmarks import limits
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.grid.trust import CONTROLS
+from fastadv.grid.trust.cells import CONTROLS
 from fastadv.models.mlp import MLPClassifier
 from fastadv.registry import ATTACKS, make
 from fastadv.results import EvasionResult

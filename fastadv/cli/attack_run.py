@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rich.console import RenderableType
 from rich.text import Text
 
+from fastadv import capabilities
 from fastadv.arrays import Floats, Labels
 from fastadv.cli import console
 from fastadv.cli.progress import first_run
@@ -164,7 +165,7 @@ class EvasionOutcome(Outcome):
                 queries=result.queries,
                 seconds=self.seconds,
                 threads=thread_count(),
-                minimum_norm=(capabilities.minimum_norm(self.attack)),
+                minimum_norm=capabilities.minimum_norm(self.attack),
             )
         )
 

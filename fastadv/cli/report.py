@@ -15,12 +15,7 @@ from fastadv.cli.outputs import check_output
 from fastadv.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fastadv.grid.several import Mean
-    from fastadv.grid.store import Row
-    from fastadv.grid.worst import Worst
-    from fastadv.report.folder import GridFolder
+    from fastadv.grid.result import GridResult
 
 
 class Format(StrEnum):

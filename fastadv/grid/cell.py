@@ -10,7 +10,7 @@ from typing import Any
 import fastadv
 from fastadv import registry
 from fastadv.errors import InputError, at_least
-from fastadv.grid.store import SCHEMA
+from fastadv.grid.row import SCHEMA
 from fastadv.specs import Spec, format_spec
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -195,9 +194,7 @@ class Measure:
             samples["triggered"] = found.triggered
         if "oblivious" in inputs:
             oblivious = inputs["oblivious"]
-            row.oblivious_accuracy = Figure.of(
-                self._evaluate(oblivious, poison, context).survives
-            )
+            row.oblivious_accuracy = Figure.of(self._evaluate(oblivious, poison, context).survives)
             caught = oblivious.facts["sanitized"]["caught"]
             row.sanitized = {**(row.sanitized or {}), "caught_oblivious": caught}
         else:
@@ -235,7 +232,9 @@ class Measure:
         robust = ~misclassified & ~success
         _quote(row, robust)
         row.success_rate = Figure.of(is_adv[~misclassified])
-        row.distances = {k: float(np.median(v[is_adv])) for k, v in distances.items() if is_adv.any()}
+        row.distances = {
+            k: float(np.median(v[is_adv])) for k, v in distances.items() if is_adv.any()
+        }
         row.queries, row.seconds["perturb"] = perturb.facts["queries"], perturb.facts["seconds"]
         row.flags = trust.cell_flags(
             trust.Attacked(

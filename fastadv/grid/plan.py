@@ -5,15 +5,16 @@ A cell that cannot be planned is a row, skipped or failed, like one that fails l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastadv import capabilities
 from fastadv.grid.cell import Cell, digest
 from fastadv.grid.failures import message
 from fastadv.grid.measure import Measure, empty_row
+from fastadv.grid.row import Row
 from fastadv.grid.stages import Context, Stage
-from fastadv.grid.store import Row, Store
+from fastadv.grid.store import Store
 
 
 @dataclass(frozen=True)

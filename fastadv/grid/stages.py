@@ -77,7 +77,7 @@ class Context:
 def new_model(spec: str, seed: int, data: Dataset) -> Any:
     """Return an untrained model; what it would take from its data it has from the clean set."""
     model = registry.make("model", spec, random_state=seed)
-    return capabilities.resolved(capabilities.bound(model, data.task), data.x_train)
+    return capabilities.bound(model, data.task, data.x_train)
 
 
 def test_rows(data: Dataset, n: int) -> npt.NDArray[np.intp]:
@@ -213,9 +213,8 @@ class Fit:
 
     def model(self, made: Made, context: Context) -> Model:
         """Return the trained model, not wrapped."""
-        kind = capabilities.trained_class(self.defense.made) or type(
-            context.grid.make_model(self.seed)
-        )
+        kind: Any = capabilities.trained_class(self.defense.made)
+        kind = kind or type(context.grid.make_model(self.seed))
         trained: Model = kind.from_state(made.arrays)
         return trained
 
@@ -225,9 +224,7 @@ class Fit:
         return defense.wrap(model, task=context.dataset.task) if _wraps(defense) else model
 
 
-def _poisoned(
-    poison: Made | None, y_train: Labels
-) -> tuple[npt.NDArray[np.intp], Labels | None]:
+def _poisoned(poison: Made | None, y_train: Labels) -> tuple[npt.NDArray[np.intp], Labels | None]:
     """Return which rows are poison, and the labels of the images that they started as."""
     if poison is None:
         return _NO_ROWS, None

@@ -90,10 +90,17 @@ class Store:
     def load_stage(self, key: str) -> Made | None:
         """Return what a stage made; None if it is not there or not readable."""
         arrays = _load_arrays(self.folder / "stages" / f"{key}.npz")
+        if arrays is None:
+            return None
         try:
-            return None if arrays is None else Made(arrays, msgspec.json.decode(str(arrays.pop(_FACTS))))
+            facts = msgspec.json.decode(str(arrays.pop(_FACTS)), type=dict[str, Any])
         except (KeyError, msgspec.MsgspecError):
             return None
+        return Made(arrays, facts)
+
+    def has_stage(self, key: str) -> bool:
+        """Return whether what a stage made is there and readable."""
+        return self.load_stage(key) is not None
 
     def _save_arrays(self, path: Path, arrays: Arrays) -> None:
         with atomic_write(path) as stream:

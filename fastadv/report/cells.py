@@ -156,9 +156,7 @@ def _figures(done: Sequence[Row], figure: Figure | None, context: _Context) -> l
     return [Line(quoted), *others, *beneath]
 
 
-def _accuracy_lines(
-    figure: Figure | None, each: Sequence[Figure], n_seeds: int
-) -> list[Line]:
+def _accuracy_lines(figure: Figure | None, each: Sequence[Figure], n_seeds: int) -> list[Line]:
     """Return the accuracy and its interval, and of a grid of several seeds the spread."""
     if figure is None:
         return [Line("nan")]

@@ -67,7 +67,12 @@ def plots(result: GridResult) -> list[Plot]:
     for (attack, kind), by_defense in cells.items():
         varied = _varied({limits for cell in by_defense.values() for limits in cell})
         curves = [
-            _curve(defenses.index(d), d, {limits[varied]: rows for limits, rows in cell.items()}, figures)
+            _curve(
+                defenses.index(d),
+                d,
+                {limits[varied]: rows for limits, rows in cell.items()},
+                figures,
+            )
             for d, cell in by_defense.items()
             if varied is not None and len(cell) > 1
         ]
@@ -82,9 +87,7 @@ def _varied(budgets: Collection[tuple[float, ...]]) -> int | None:
     return varied[0] if len(varied) == 1 else None
 
 
-def _curve(
-    number: int, defense: str, by_budget: dict[float, list[Row]], figures: Figures
-) -> Curve:
+def _curve(number: int, defense: str, by_budget: dict[float, list[Row]], figures: Figures) -> Curve:
     points = [(budget, figures.cell(by_budget[budget])) for budget in sorted(by_budget)]
     known = [(budget, figure) for budget, figure in points if figure is not None]
     return Curve(number, defense, tuple(b for b, _ in known), tuple(f for _, f in known))
@@ -135,13 +138,18 @@ def _ticks(budgets: Sequence[float], x: Scale) -> list[float]:
 def _line(curve: Curve, x: Scale, y: Scale) -> str:
     """Draw one curve: its band, its line, and points that say their figures when pointed at."""
     xs = [x(budget) for budget in curve.budgets]
-    shares = [(f.low if f.low is not None else math.nan, f.value, f.high if f.high is not None else math.nan) for f in curve.figures]
+    shares = [
+        (f.value, f.value, f.value) if f.low is None or f.high is None else (f.low, f.value, f.high)
+        for f in curve.figures
+    ]
     lower, line, upper = (
         [(at, y(share[k])) for at, share in zip(xs, shares, strict=True)] for k in range(3)
     )
     points = []
     for (at, height), budget, (low, share, high) in zip(line, curve.budgets, shares, strict=True):
-        text = f"{curve.defense} at {budget:g}: {100 * share:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+        text = (
+            f"{curve.defense} at {budget:g}: {100 * share:.1f} ({100 * low:.1f}-{100 * high:.1f})"
+        )
         points.append(
             f'<circle cx="{at:.1f}" cy="{height:.1f}" r="3.5"><title>{html.escape(text)}</title>'
             "</circle>"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastadv.report.folder import read_folder
 from helpers import TASK, blobs, small_mlp, write_npz
 
 from fastadv import MLPClassifier, make_attack, run_grid
@@ -18,7 +19,6 @@ from fastadv.errors import InputError
 from fastadv.grid.store import Row, read_samples
 from fastadv.metrics import wilson_interval
 from fastadv.report.cells import make_sheets
-from fastadv.report.folder import read_folder
 from fastadv.report.html import grid_html
 from fastadv.results import PoisonResult
 

@@ -172,7 +172,7 @@ def test_what_a_user_names_is_typed_and_importable() -> None:
     import typing
 
     import fastadv
-    from fastadv.grid.store import Row
+    from fastadv.grid.row import Row
     from fastadv.protocols import EvasionAttack, PoisoningAttack
     from fastadv.results import EvasionResult, PoisonResult
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from fastadv.cli.app import main
-from fastadv.grid.store import Row
+from fastadv.grid.row import Row
 
 
 class Outcome(NamedTuple):

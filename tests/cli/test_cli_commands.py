@@ -316,7 +316,7 @@ def test_a_real_grid_and_its_report(program):
 
 @pytest.mark.compiled
 def test_report_names_a_corrupt_cell_and_shows_the_others(program, tmp_path):
-    from fastadv.grid.store import Row
+    from fastadv.grid.row import Row
 
     cells = tmp_path / "kept" / "cells"
     cells.mkdir(parents=True)
@@ -331,7 +331,7 @@ def test_report_names_a_corrupt_cell_and_shows_the_others(program, tmp_path):
 
 
 def test_report_as_a_page(program, tmp_path):
-    from fastadv.grid.store import Row
+    from fastadv.grid.row import Row
 
     cells = tmp_path / "kept" / "cells"
     cells.mkdir(parents=True)

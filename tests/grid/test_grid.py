@@ -21,8 +21,8 @@ from fastadv.datasets import load_dataset, share
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import DivergenceError, InputError
 from fastadv.grid import measure, stages, workers
+from fastadv.grid.cell import Grid
 from fastadv.grid.run import run_grid
-from fastadv.grid.spec import Grid
 from fastadv.grid.stages import Fit, kind_of
 from fastadv.grid.store import Row, Store
 from fastadv.grid.worst import worst_rows

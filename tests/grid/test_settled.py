@@ -8,8 +8,8 @@ import pytest
 from helpers import write_npz
 
 from fastadv.cli.app import main
+from fastadv.grid.row import Row
 from fastadv.grid.run import run_grid
-from fastadv.grid.store import Row
 
 LONG = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=60]"
 SHORT = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=1]"

@@ -12,16 +12,16 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 import pytest
+from fastadv.grid.probe import look_at
 from helpers import SMALL_MLP, TASK, blobs, small_mlp, write_npz
 
 from fastadv import MLPClassifier, make_attack, make_defense, registry
 from fastadv.arrays import Floats
 from fastadv.attacks.evasion.probe import Probe
 from fastadv.cli.app import main
-from fastadv.grid.probe import look_at
+from fastadv.grid.cell import Choice
+from fastadv.grid.row import Row
 from fastadv.grid.run import run_grid
-from fastadv.grid.spec import Choice
-from fastadv.grid.store import Row
 from fastadv.grid.trust import (
     Attacked,
     cell_flags,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastadv.grid.store import Row
+from fastadv.grid.row import Row
 
 DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
 

@@ -1,7 +1,7 @@
 """What every executor keeps to: it takes stages from a queue, runs them, and hands back outcomes.
 
-The queue knows what is ready, keeps what was made, and decides what becomes of a failure, so that an
-executor only says where a stage runs. It may run `attempt` in any process, on any machine: it
+The queue knows what is ready, keeps what was made, and decides what becomes of a failure, so that
+an executor only says where a stage runs. It may run `attempt` in any process, on any machine: it
 needs what the stage takes, not the folder. Only the queue's own process writes.
 """
 

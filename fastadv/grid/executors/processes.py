@@ -166,7 +166,7 @@ class Processes:
             worker.give(planned, queue.inputs(planned))
 
     def _wait(self, workers: list[Worker]) -> list[Outcome]:
-        """Wait until a stage ends, one way or another; a process that died or was stopped is gone."""
+        """Wait until a stage ends; a process that died or was stopped is gone."""
         busy = {worker.connection: worker for worker in workers if worker.planned is not None}
         patience = min((w.deadline for w in busy.values()), default=0.0) - time.monotonic()
         answered = wait(list(busy), None if patience == float("inf") else max(0.0, patience))
