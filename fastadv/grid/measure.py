@@ -23,9 +23,11 @@ from fastadv.grid.stages import (
     Perturb,
     Poison,
     Stage,
+    bears_on_training,
+    wraps,
 )
 from fastadv.grid.trust import cells as trust
-from fastadv.protocols import Certifier, Model, RegionSanitizer, Wrapper
+from fastadv.protocols import Certifier, Model, RegionSanitizer
 from fastadv.results import PoisonEvaluation
 from fastadv.threat import Threat
 
@@ -71,17 +73,13 @@ class Measure:
         """Return what a user reads while it runs."""
         return f"{self.cell.attack.text} against {self.cell.defense.text}: measuring"
 
-    def identity(self, context: Context) -> tuple[object, ...]:
-        """Return what tells the cell from others."""
-        return (cell_id(self.cell, context),)
-
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return the stages whose results make the row."""
         attack, kind = self.cell.attack, capabilities.kind_of(self.cell.attack.made)
         needed: dict[str, Stage] = {"fit": self._fit()}
         if kind == "evasion":
             needed |= {"perturb": Perturb(attack, self._fit()), "inspect": Inspect(self._fit())}
-            if isinstance(self.cell.defense.made, Wrapper):
+            if wraps(self.cell.defense.made):
                 needed["oblivious"] = Perturb(attack, self._fit(), adaptive=False)
         elif kind == "poisoning":
             adaptive, oblivious = self._poison(adaptive=True), self._poison(adaptive=False)
@@ -94,6 +92,22 @@ class Measure:
         if self._certified_threat(context) is not None:
             needed["certify"] = Certify(self._fit())
         return needed
+
+    def alone(self) -> list[str]:
+        """Return which of its needs no other cell can have: once the row is there, none reads them.
+
+        Defenses that do not change training share their poisoned models, and what is crafted
+        against the bare model, with all others of that kind. Models without poison, the poison and
+        the baselines serve other attacks and defenses.
+        """
+        kind, defense = capabilities.kind_of(self.cell.attack.made), self.cell.defense.made
+        trains = bears_on_training(defense)
+        if kind == "evasion":
+            names = ["perturb"] * (trains or wraps(defense))
+            return names + ["oblivious"] * (trains and wraps(defense))
+        if kind == "poisoning" and trains:
+            return ["poisoned"] + ["oblivious"] * self._knows_region()
+        return []
 
     def _fit(self, poison: Poison | None = None) -> Fit:
         """Return the training, without poison or on it."""

@@ -13,17 +13,26 @@ from fastadv.grid.cell import Cell, digest
 from fastadv.grid.failures import message
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.row import Row
-from fastadv.grid.stages import Context, Stage
+from fastadv.grid.stages import Context, Stage, Work
 from fastadv.grid.store import Store
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage with its key, and the keys of those that it needs by the names it has for them."""
+    """A stage, by its key.
+
+    Attributes
+    ----------
+    needs : dict of str
+        The keys of the stages that it needs, by the names it has for them.
+    frees : tuple of str
+        Those among them that nothing else can need.
+    """
 
     key: str
-    stage: Stage
+    stage: Work
     needs: dict[str, str]
+    frees: tuple[str, ...] = ()
 
 
 @dataclass
@@ -101,13 +110,15 @@ def _stages(measure: Measure, cell_id: str, context: Context) -> dict[str, Plann
     """Return the stages of a cell by key, each behind those that it needs."""
     planned: dict[str, Planned] = {}
 
-    def add(stage: Stage, key: str | None = None) -> str:
+    def add(stage: Stage) -> str:
         needs = {name: add(needed) for name, needed in stage.needs(context).items()}
-        key = key or digest(type(stage).__name__, *stage.identity(context), *needs.values())
+        key = digest(type(stage).__name__, *stage.identity(context), *needs.values())
         planned.setdefault(key, Planned(key, stage, needs))
         return key
 
-    add(measure, cell_id)
+    needs = {name: add(needed) for name, needed in measure.needs(context).items()}
+    frees = tuple(needs[name] for name in measure.alone())
+    planned[cell_id] = Planned(cell_id, measure, needs, frees)
     return planned
 
 

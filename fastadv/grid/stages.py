@@ -85,8 +85,8 @@ def test_rows(data: Dataset, n: int) -> npt.NDArray[np.intp]:
     return seeds.generator(0, "test samples").permutation(len(data.x_test))[:n]
 
 
-class Stage(Protocol):
-    """A piece of work whose result hangs on its identity and its needs alone."""
+class Work(Protocol):
+    """Something to compute from the results of stages."""
 
     @property
     def weight(self) -> float:
@@ -101,12 +101,16 @@ class Stage(Protocol):
         """Return the stages whose results it takes, each under the name that it has for it."""
         ...
 
-    def identity(self, context: Context) -> tuple[object, ...]:
-        """Return what else its result hangs on, in canonical text."""
-        ...
-
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Do the work."""
+        ...
+
+
+class Stage(Work, Protocol):
+    """A piece of work that cells share: its result hangs on its identity and its needs alone."""
+
+    def identity(self, context: Context) -> tuple[object, ...]:
+        """Return what its result hangs on beside its needs, in canonical text."""
         ...
 
 
@@ -186,9 +190,11 @@ class Fit:
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what training hangs on; a defense that only wraps trains like none."""
+        defense = self.defense.made if bears_on_training(self.defense.made) else NoDefense()
+        training = registry.canonical(defense)
         return (
             context.dataset.fingerprint, context.model_of(self.seed),
-            _training_part(self.defense.made), self.seed,
+            training, self.seed,
         )  # fmt: skip
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
@@ -221,7 +227,7 @@ class Fit:
     def defended(self, made: Made, context: Context) -> Model:
         """Return the trained model as its users meet it."""
         model, defense = self.model(made, context), self.defense.made
-        return defense.wrap(model, task=context.dataset.task) if _wraps(defense) else model
+        return defense.wrap(model, task=context.dataset.task) if wraps(defense) else model
 
 
 def _poisoned(poison: Made | None, y_train: Labels) -> tuple[npt.NDArray[np.intp], Labels | None]:
@@ -232,13 +238,13 @@ def _poisoned(poison: Made | None, y_train: Labels) -> tuple[npt.NDArray[np.intp
     return poison.arrays["index"], None if origin is None else y_train[origin]
 
 
-def _training_part(defense: Any) -> str:
-    """Return what of a defense bears on training, in canonical text."""
-    acts = cleaning.cleans(defense) or isinstance(defense, RobustTraining)
-    return registry.canonical(defense if acts else NoDefense())
+def bears_on_training(defense: Any) -> bool:
+    """Return whether a model is another one for the defense, and not only what stands before it."""
+    return cleaning.cleans(defense) or isinstance(defense, RobustTraining)
 
 
-def _wraps(defense: Any) -> bool:
+def wraps(defense: Any) -> bool:
+    """Return whether the defense stands before the model."""
     return isinstance(defense, Wrapper)
 
 
@@ -291,7 +297,7 @@ class Perturb:
 
 
 def _wrapper(defense: Choice) -> str:
-    return defense.canonical if _wraps(defense.made) else "none"
+    return defense.canonical if wraps(defense.made) else "none"
 
 
 @dataclass(frozen=True)

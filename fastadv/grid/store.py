@@ -3,7 +3,8 @@
 ``grid.json``       the spec and the environment
 ``cells/ID.npz``    per sample: ids, predictions, distances, examples; written first
 ``cells/ID.json``   the row; its presence says that the cell is done
-``stages/KEY.npz``  what a stage made, its facts among the arrays, as JSON
+``stages/KEY.npz``  what a stage made, its facts among the arrays, as JSON; kept as long as another
+                    cell, of this grid or of a later one, can need it
 ``table.md``        the table
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from fastadv.grid.row import Row, decode_row
 from fastadv.grid.stages import Made
 
 _FACTS = "facts"  # the name of a stage's facts among its arrays
+_SAMPLE = 1 << 16  # bytes that tell whether the rest can be compressed
 
 
 class Store:
@@ -98,13 +101,25 @@ class Store:
             return None
         return Made(arrays, facts)
 
+    def forget_stage(self, key: str) -> None:
+        """Remove what a stage made."""
+        (self.folder / "stages" / f"{key}.npz").unlink(missing_ok=True)
+
     def has_stage(self, key: str) -> bool:
         """Return whether what a stage made is there and readable."""
         return self.load_stage(key) is not None
 
     def _save_arrays(self, path: Path, arrays: Arrays) -> None:
+        save = np.savez_compressed if _shrinks(arrays) else np.savez
         with atomic_write(path) as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
+            save(stream, allow_pickle=False, **arrays)
+
+
+def _shrinks(arrays: Arrays) -> bool:
+    """Return whether compression pays: of images, yes; of weights, hardly, and it is slow."""
+    largest = max(arrays.values(), key=lambda array: array.nbytes)
+    sample = np.ascontiguousarray(largest).tobytes()[:_SAMPLE]
+    return len(zlib.compress(sample, level=1)) < 0.8 * len(sample)
 
 
 def read_samples(folder: Path, cell_id: str) -> Arrays | None:

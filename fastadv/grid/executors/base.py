@@ -138,6 +138,8 @@ class Queue:
         if outcome.key in self.plan.cells:
             row = msgspec.convert(outcome.made.facts["row"], Row)
             self._store.save_row(row, outcome.made.arrays)
+            for key in self.plan.stages[outcome.key].frees:
+                self._store.forget_stage(key)
         else:
             self._store.save_stage(outcome.key, outcome.made)
 
