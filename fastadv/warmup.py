@@ -162,7 +162,7 @@ def _model() -> Any:
 def _training() -> None:
     X, y = _data()
     model = _untrained().fit(X, y)
-    model.predict_proba(X), model.hidden(X)
+    model.predict_proba(X), model.features(X)
     logits, pullback = model.vjp(X)
     pullback(logits)
     Stream(0, np.arange(2, dtype=np.uint64)).normal(0, 3)

@@ -23,15 +23,10 @@ from fastadv.models.network import Ints, Network, Packed
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.schedule import Schedule, step_rates
 from fastadv.models.stopping import Patience, why_unsettled
+from fastadv.protocols import BatchGradient, Perturb
 from fastadv.specs import format_value
+from fastadv.task import Task
 from fastadv.threads import numba_threads, one_blas_thread
-
-# (model, rows of the batch, their row numbers in X, their class columns) -> rows to train on
-Perturb = Callable[[Any, Float32, Ints, Labels], Float32]
-
-# (model, rows of the batch, their row numbers in X, their class columns, gradient to fill) ->
-# the batch's loss; both summed over its rows
-BatchGradient = Callable[[Any, Float32, Ints, Labels, Float32], float]
 
 # (order of the rows, rate of each step) -> the sum of the rows' losses, each before its step
 Epoch = Callable[[Ints, Float32], float]
@@ -81,6 +76,10 @@ class Descent(ABC):
     @abstractmethod
     def _initial_parameters(self, rng: np.random.RandomState, sizes: Ints) -> Float64:
         """Draw the weights that training begins with."""
+
+    def bind(self, task: Task) -> Self:
+        """Return the model itself: the shape of the images is nothing to it."""
+        return self
 
     def fit(self, X: Floats, y: npt.NDArray[Any]) -> Self:
         """Train on X (n, d) and labels y (n,).
@@ -156,6 +155,15 @@ class Descent(ABC):
             return total
 
         return self._run(epoch, X, columns, rng)
+
+    def parameter_vjp(self, X: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
+        """Return the logits (n, k) and the pullback to all parameters, (n, k) to (P,), summed.
+
+        In the calling thread, of rows in C order.
+        """
+        network = self.network()
+        logits, hidden = network.forward(X)
+        return logits, lambda dlogits: network.backward(X, hidden, dlogits)
 
     def _start(
         self, X: Floats, y: npt.NDArray[Any]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from numbers import Integral
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +15,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import InputError, at_least, require
-from fastadv.files import atomic_write
 from fastadv.kernels.network import dense, loss
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
 from fastadv.models.descent import Descent
 from fastadv.models.network import Ints, Network, layers_of, n_params
-from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
+from fastadv.models.saved import Saved, State, as_text, from_text, plain_classes
 from fastadv.models.schedule import Schedule
 from fastadv.protocols import PoisonObjective, Pullback
 from fastadv.specs import check_arguments
@@ -38,6 +35,7 @@ class MLPClassifier(
     Descent,
     TrainingDifferentiable,
     DifferentiableModel,
+    Saved,
     BaseEstimator,  # type: ignore[misc]
 ):
     """Multi-layer perceptron: softmax cross-entropy, SGD with heavy-ball momentum, float32.
@@ -252,21 +250,19 @@ class MLPClassifier(
         check_is_fitted(self, "_params")
         return Network(self._params, self._sizes, ACTIVATIONS[self.activation])
 
-    def hidden(self, X: Floats) -> Float32:
-        """Return the activations of the last hidden layer (n, width); without one, X itself."""
-        network, out = self.network(), self.hidden_sums(X)
-        if network.n_layers > 1:
-            dense.activate(out, network.activation)
-        return out
+    def features(self, X: Floats, *, activated: bool = True) -> Float32:
+        """Return the last hidden layer's activations (n, width), or without one X itself.
 
-    def hidden_sums(self, X: Floats) -> Float32:
-        """Return what the last hidden layer sums up, before its activation; without one, X."""
+        Not ``activated``: what the layer sums up, before its activation.
+        """
         network, out = self.network(), np.ascontiguousarray(X, dtype=np.float32)
         for layer in range(network.n_layers - 1):
             if layer > 0:
                 dense.activate(out, network.activation)
             with one_blas_thread():
                 out = out @ network.matrix(layer) + network.bias(layer)
+        if activated and network.n_layers > 1:
+            dense.activate(out, network.activation)
         return out
 
     def decision_function(self, X: Floats) -> Float32:
@@ -344,46 +340,34 @@ class MLPClassifier(
         model.validation_scores_ = model.unsettled_ = None
         return model
 
-    def save(self, path: str | Path) -> None:
-        """Write the trained model to ``path``: a NumPy archive of plain arrays, without code."""
+    # -- as plain arrays ----------------------------------------------------------------------
+
+    def state(self) -> State:
+        """Return all that the trained model is, as plain arrays."""
         check_is_fitted(self, "_params")
-        if self.classes_.dtype.hasobject:
-            raise InputError(OBJECT_CLASSES)
         parameters = self.get_params()
         if not isinstance(self.random_state, Integral | None):
             parameters["random_state"] = None
-        with atomic_write(Path(path)) as stream:
-            np.savez(
-                stream, model=np.array("MLPClassifier"),
-                parameters=parameters_text(parameters),
-                classes=self.classes_, sizes=self._sizes, weights=self._params,
-                loss_curve=np.array(self.loss_curve_),
-                validation_scores=np.array(self.validation_scores_ or []),
-            )  # fmt: skip
+        return {
+            "parameters": as_text(parameters), "classes": plain_classes(self.classes_),
+            "sizes": self._sizes, "weights": self._params,
+            "loss_curve": np.array(self.loss_curve_),
+            "validation_scores": np.array(self.validation_scores_ or []),
+        }  # fmt: skip
 
     @classmethod
-    def load(cls, path: str | Path) -> MLPClassifier:
-        """Read what `save` has written.
-
-        Raises
-        ------
-        InputError
-            If the file is absent or is not a saved MLPClassifier.
-        """
-        with opened(path, "an MLPClassifier") as file:
-            parameters = json.loads(str(file["parameters"]))
-            parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
-            model = cls(**parameters)
-            model.classes_, model._sizes = file["classes"], file["sizes"]
-            model._take(file["weights"])
-            model.loss_curve_ = file["loss_curve"].tolist()
-            scores = file["validation_scores"].tolist()
-        expected = n_params(model._sizes)
-        if model._params.shape != (expected,) or model._params.dtype != np.float32:
-            raise InputError(
-                f"{path}: {model._params.size} weights, expected {expected} of float32"
-            )
+    def from_state(cls, arrays: State) -> Self:
+        """Return the model of which `state` gave these arrays."""
+        parameters = from_text(arrays["parameters"])
+        parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
+        model = cls(**parameters)
+        model.classes_, model._sizes = arrays["classes"], arrays["sizes"]
+        weights, expected = arrays["weights"], n_params(model._sizes)
+        if weights.shape != (expected,) or weights.dtype != np.float32:
+            raise InputError(f"{weights.size} weights, expected {expected} of float32")
+        model._take(weights)
+        model.loss_curve_ = arrays["loss_curve"].tolist()
         model.n_iter_, model.n_features_in_ = len(model.loss_curve_), int(model._sizes[0])
-        model.validation_scores_ = scores or None
+        model.validation_scores_ = arrays["validation_scores"].tolist() or None
         model.unsettled_ = model._why_unsettled()
         return model

@@ -1,46 +1,89 @@
-"""Reading what a model has saved: plain arrays in a NumPy archive, never code."""
+"""A trained model as plain arrays, and these in a file: a NumPy archive, never code."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE
+from fastadv.files import UNREADABLE, atomic_write
 
-OBJECT_CLASSES = "classes of type object cannot be saved; train on numbers or plain text"
+State = dict[str, npt.NDArray[Any]]
 
 
-def parameters_text(parameters: dict[str, Any]) -> npt.NDArray[np.str_]:
+class Saved(ABC):
+    """A model that is kept in a file by what `state` gives of it."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return all that the trained model is, as plain arrays.
+
+        Raises
+        ------
+        InputError
+            If its classes are objects, which no plain array holds.
+        """
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, arrays: State) -> Self:
+        """Return the model of which `state` gave these arrays.
+
+        Raises
+        ------
+        InputError
+            If they do not fit together.
+        """
+
+    def save(self, path: str | Path) -> None:
+        """Write the trained model to ``path``."""
+        state: dict[str, Any] = self.state()
+        with atomic_write(Path(path)) as stream:
+            np.savez(stream, model=np.array(type(self).__name__), **state)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` has written.
+
+        Raises
+        ------
+        InputError
+            If the file is absent, is another model's, or of another form.
+        """
+        try:
+            # Opened here: given a path, NumPy leaves a damaged file open.
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            found = str(arrays.pop("model"))
+            if found != cls.__name__:
+                raise InputError(f"it holds a model of class {found}, expected {cls.__name__}")
+            return cls.from_state(arrays)
+        except FileNotFoundError:
+            raise InputError(f"there is no file {path}") from None
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except (*UNREADABLE, TypeError) as error:
+            raise InputError(f"{path} is not a saved {cls.__name__} ({error})") from None
+
+
+def plain_classes(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the classes of a model; raise InputError if they are objects."""
+    if classes.dtype.hasobject:
+        raise InputError("classes of type object cannot be saved; train on numbers or plain text")
+    return classes
+
+
+def as_text(parameters: dict[str, Any]) -> npt.NDArray[np.str_]:
     """Return a constructor's parameters as JSON, the numbers of NumPy as Python's."""
     return np.array(json.dumps(parameters, default=lambda value: value.tolist()))
 
 
-@contextmanager
-def opened(path: str | Path, expected: str) -> Iterator[Any]:
-    """Open the archive of a saved model, such as ``an SVC``, to read its arrays in the block.
-
-    Raises
-    ------
-    InputError
-        If the file is absent, is another model's, or the block finds it to be of another form.
-    """
-    name = expected.rpartition(" ")[2]
-    try:
-        # Opened here: given a path, NumPy leaves a damaged file open.
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if str(archive["model"]) != name:
-                raise InputError(f"{path} holds a {archive['model']}, expected {expected}")
-            yield archive
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
-    except InputError:
-        raise
-    except (*UNREADABLE, TypeError) as error:
-        raise InputError(f"{path} is not a saved {name} ({error})") from None
+def from_text(parameters: npt.NDArray[np.str_]) -> dict[str, Any]:
+    """Return the parameters of which `as_text` made this, tuples as lists."""
+    read: dict[str, Any] = json.loads(str(parameters))
+    return read

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,10 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv.arrays import Float64, Floats
 from fastadv.errors import DivergenceError, InputError, require
-from fastadv.files import atomic_write
 from fastadv.kernels.svm import dual
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
-from fastadv.models.saved import OBJECT_CLASSES, opened, parameters_text
+from fastadv.models.saved import Saved, State, as_text, from_text, plain_classes
 from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Pullback
 from fastadv.specs import check_arguments
@@ -31,7 +28,7 @@ _CHUNK = 1024  # rows a thread takes at once when it predicts
 _MOST_ROWS = 16_384  # to train on: their kernel matrix takes 2 GiB
 
 
-class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEstimator):  # type: ignore[misc]
+class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, BaseEstimator):  # type: ignore[misc]
     """C-support vector classification of two classes, in float64.
 
     The dual is solved until no pair of multipliers violates its optimality conditions by more
@@ -165,6 +162,10 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
             isinstance(self.gamma, str) or self.gamma > 0, "gamma has to be above 0", self.gamma
         )
 
+    def bind(self, task: Task) -> Self:
+        """Return the model itself: the shape of the images is nothing to it."""
+        return self
+
     def without_effect(self) -> str | None:
         """Return None, or which parameter has no part in training, as `fit` does not mind."""
         if self.kernel == "linear" and self.gamma != "scale":
@@ -293,11 +294,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
 
         return np.stack([-f, f], axis=1).astype(kind), pullback
 
-    def hidden(self, X: Floats) -> Floats:
-        """Return X itself: there is no hidden layer."""
-        return np.asarray(X)
-
-    def hidden_sums(self, X: Floats) -> Floats:
+    def features(self, X: Floats, *, activated: bool = True) -> Floats:
         """Return X itself: there is no hidden layer."""
         return np.asarray(X)
 
@@ -309,44 +306,30 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, BaseEsti
             raise AttributeError("coef_ is there for the linear kernel only")
         return self._coef[np.newaxis]
 
-    # -- in a file -------------------------------------------------------------------------------
+    # -- as plain arrays -------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write the trained model to ``path``: a NumPy archive of plain arrays, without code."""
+    def state(self) -> State:
+        """Return all that the trained model is, as plain arrays."""
         check_is_fitted(self, "dual_coef_")
-        if self.classes_.dtype.hasobject:
-            raise InputError(OBJECT_CLASSES)
-        with atomic_write(Path(path)) as stream:
-            np.savez(
-                stream, model=np.array("SVC"), parameters=parameters_text(self.get_params()),
-                classes=self.classes_, support=self.support_, vectors=self.support_vectors_,
-                dual=self.dual_coef_[0], bias=self.intercept_, gamma=np.array(self.gamma_),
-                training=np.array([self.kkt_violation_, self.n_iter_]),
-            )  # fmt: skip
+        return {
+            "parameters": as_text(self.get_params()), "classes": plain_classes(self.classes_),
+            "support": self.support_, "vectors": self.support_vectors_,
+            "dual": self.dual_coef_[0], "bias": self.intercept_, "gamma": np.array(self.gamma_),
+            "training": np.array([self.kkt_violation_, self.n_iter_]),
+        }  # fmt: skip
 
     @classmethod
-    def load(cls, path: str | Path) -> SVC:
-        """Read what `save` has written.
-
-        Raises
-        ------
-        InputError
-            If the file is absent or is not a saved SVC.
-        """
-        with opened(path, "an SVC") as file:
-            model = cls(**json.loads(str(file["parameters"])))
-            model.check_parameters()
-            model.classes_, model.support_ = file["classes"], file["support"]
-            vectors, dual, bias = file["vectors"], file["dual"], file["bias"]
-            model.gamma_ = float(file["gamma"])
-            model.kkt_violation_, model.n_iter_ = (
-                float(file["training"][0]),
-                int(file["training"][1]),
-            )
+    def from_state(cls, arrays: State) -> Self:
+        """Return the model of which `state` gave these arrays."""
+        model = cls(**from_text(arrays["parameters"]))
+        model.check_parameters()
+        model.classes_, model.support_ = arrays["classes"], arrays["support"]
+        vectors, dual, bias = arrays["vectors"], arrays["dual"], arrays["bias"]
         if vectors.ndim != 2 or dual.shape != (len(vectors),) or bias.shape != (1,):
-            raise InputError(
-                f"{path}: support vectors {vectors.shape} and multipliers {dual.shape} do not fit"
-            )
+            raise InputError(f"vectors {vectors.shape} and multipliers {dual.shape} do not fit")
+        model.gamma_ = float(arrays["gamma"])
+        violation, rounds = arrays["training"]
+        model.kkt_violation_, model.n_iter_ = float(violation), int(rounds)
         model._set(vectors.astype(np.float64), dual.astype(np.float64), float(bias[0]))
         return model
 

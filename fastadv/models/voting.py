@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Float32, Floats, Labels, Mask
 from fastadv.errors import InputError
-from fastadv.files import atomic_write
 from fastadv.kernels.network import votes as kernels
 from fastadv.models.base import columns_of
-from fastadv.models.saved import OBJECT_CLASSES, opened
+from fastadv.models.saved import Saved, State, plain_classes
 from fastadv.models.times import Times
 from fastadv.threads import map_chunks
 
@@ -24,7 +22,7 @@ _ROWS = 64  # images that a thread counts votes on at once
 _NEAR = 1 / 16  # of the pixels: where more of them differ, a product of all is as fast
 
 
-class VotingModel:
+class VotingModel(Saved):
     """The plurality of linear classifiers without bias; of equal counts the lower class wins.
 
     Parameters
@@ -101,33 +99,20 @@ class VotingModel:
         labels: npt.NDArray[Any] = self.classes_[self.votes(X).argmax(axis=1)]
         return labels
 
-    def save(self, path: str | Path) -> None:
-        """Write the models to ``path``: a NumPy archive of plain arrays, without code."""
-        if self.classes_.dtype.hasobject:
-            raise InputError(OBJECT_CLASSES)
-        with atomic_write(Path(path)) as stream:
-            np.savez(
-                stream, model=np.array("VotingModel"), classes=self.classes_,
-                n_train=np.array(self.n_train),
-                weights=self.weights.reshape(len(self.weights), len(self.classes_), -1),
-            )  # fmt: skip
+    def state(self) -> State:
+        """Return all that the models are, as plain arrays; the weights (d, k, m)."""
+        return {
+            "classes": plain_classes(self.classes_), "n_train": np.array(self.n_train),
+            "weights": self.weights.reshape(len(self.weights), len(self.classes_), -1),
+        }  # fmt: skip
 
     @classmethod
-    def load(cls, path: str | Path) -> VotingModel:
-        """Read what `save` has written.
-
-        Raises
-        ------
-        InputError
-            If the file is absent or is not a saved VotingModel.
-        """
-        with opened(path, "a VotingModel") as file:
-            classes, weights, n_train = file["classes"], file["weights"], int(file["n_train"])
+    def from_state(cls, arrays: State) -> Self:
+        """Return the models of which `state` gave these arrays."""
+        classes, weights = arrays["classes"], arrays["weights"]
         if classes.ndim != 1 or weights.ndim != 3 or not 2 <= len(classes) == weights.shape[1]:
-            raise InputError(
-                f"{path}: weights {weights.shape} and classes {classes.shape} do not fit"
-            )
-        return cls(weights.reshape(len(weights), -1), classes, n_train)
+            raise InputError(f"weights {weights.shape} and classes {classes.shape} do not fit")
+        return cls(weights.reshape(len(weights), -1), classes, int(arrays["n_train"]))
 
 
 class NearbyVotes:

@@ -235,7 +235,7 @@ def test_numbers_of_numpy_are_saved_as_they_are(tmp_path: Path) -> None:
     assert {key: again.get_params()[key] for key in plain} == plain
 
 
-def test_hidden_sums_are_what_the_activation_is_taken_of() -> None:
+def test_features_are_the_activation_of_what_the_last_layer_sums_up() -> None:
     rng = np.random.default_rng(0)
     shapes = [(5, 4), (4, 3), (3, 2)]
     coefs = [rng.normal(size=shape) for shape in shapes]
@@ -243,7 +243,7 @@ def test_hidden_sums_are_what_the_activation_is_taken_of() -> None:
     model = MLPClassifier.from_weights(coefs, biases, activation="tanh")
     x = rng.random((7, 5)).astype(np.float32)
     sums = np.tanh(x @ coefs[0] + biases[0]) @ coefs[1] + biases[1]
-    np.testing.assert_allclose(model.hidden_sums(x), sums, atol=1e-5)
-    np.testing.assert_allclose(model.hidden(x), np.tanh(sums), atol=1e-5)
+    np.testing.assert_allclose(model.features(x, activated=False), sums, atol=1e-5)
+    np.testing.assert_allclose(model.features(x), np.tanh(sums), atol=1e-5)
     linear = MLPClassifier.from_weights([np.eye(5)], [np.zeros(5)])
-    np.testing.assert_array_equal(linear.hidden(x), x)
+    np.testing.assert_array_equal(linear.features(x), x)

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from fastadv import seeds
+from fastadv import capabilities, seeds
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.kernels.network.loss import softmax
 from fastadv.models.base import cross_entropies
+from fastadv.protocols import Features
 from fastadv.task import Task
 
 _SURROGATE_SIZE = 5000  # images that the representation is learnt from
@@ -50,7 +51,7 @@ def candidates(
     Parameters
     ----------
     model : fitted model
-        Its ``hidden(X)`` gives the representation; without one the pixels do.
+        Its ``features(X)`` give the representation; without one the pixels do.
     n_points : int
         The size of a region (a class with fewer images is used several times over).
     source : int or None
@@ -59,7 +60,7 @@ def candidates(
         The wrong label; without one it is the runner-up class of the region's images, by their
         mean logits.
     """
-    features = model.hidden(X) if hasattr(model, "hidden") else X
+    features = model.features(X) if capabilities.able(model, Features) else X
     logits = model.logits(X)
     regions = []
     for c in np.unique(y):

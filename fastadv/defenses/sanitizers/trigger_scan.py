@@ -7,10 +7,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from fastadv import capabilities
 from fastadv.arrays import Float64, Floats, Labels, Mask
 from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import class_columns
+from fastadv.protocols import Features, Trainable
 from fastadv.specs import Checked
 from fastadv.task import Task
 from fastadv.threads import one_blas_thread
@@ -68,8 +70,9 @@ class TriggerScan(Checked):
 
     def supports(self, model: Any, task: Task) -> str | None:
         """Return None, or why the model cannot be asked."""
-        if not hasattr(model, "hidden_sums"):
-            return "trigger_scan needs a model that tells what it sums up (hidden_sums)"
+        lacking = capabilities.missing(model, Trainable, Features)
+        if lacking:
+            return f"trigger_scan needs {lacking}"
         return None if learns_in_epochs(model) else self.unused("epochs", NO_EPOCHS)
 
     def screen(
@@ -82,7 +85,7 @@ class TriggerScan(Checked):
         short = fit_shortened(model, self.epochs, X, y)
         keep = np.ones(len(y), dtype=bool)
         with one_blas_thread():
-            features = np.asarray(short.hidden_sums(X), dtype=np.float64)
+            features = np.asarray(short.features(X, activated=False), dtype=np.float64)
             columns = class_columns(short, y)
             for column, Z in enumerate(whitened(features, columns)):
                 if len(Z) >= _LEAST:

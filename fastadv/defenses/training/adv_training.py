@@ -13,9 +13,8 @@ from fastadv.arrays import Float32, Floats, Labels
 from fastadv.errors import InputError, at_least
 from fastadv.kernels.network import loss as kernels
 from fastadv.models.base import DifferentiableModel
-from fastadv.models.descent import BatchGradient
 from fastadv.models.network import add_up
-from fastadv.protocols import EvasionAttack, Model, Pullback
+from fastadv.protocols import BatchGradient, EvasionAttack, Model, Pullback
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
 from fastadv.task import Task
