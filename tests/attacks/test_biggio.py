@@ -10,7 +10,7 @@ from helpers import TASK, blobs
 
 from fastadv import MLPClassifier, load_dataset, make_attack
 from fastadv.arrays import Float64
-from fastadv.attacks.poisoning.biggio import ascend
+from fastadv.attacks.poisoning.ascent import ascend
 from fastadv.attacks.poisoning.feasible import Feasible
 from fastadv.errors import InputError
 from fastadv.results import PoisonResult
@@ -183,6 +183,14 @@ def test_bad_parameters(parameters: str, message: str) -> None:
 def test_classes_that_are_not_there(parameters: str) -> None:
     with pytest.raises(InputError, match="no"):
         attack(f"biggio[points=1,{parameters}]")
+
+
+def test_a_model_without_a_derivative_of_training_is_refused() -> None:
+    class Counts:
+        """Nothing that training could be differentiated through."""
+
+    with pytest.raises(InputError, match="biggio needs a model with poison_objective"):
+        make_attack("biggio[points=1]").poison(Counts(), X, Y, X_VAL, Y_VAL, task=TASK)
 
 
 @pytest.mark.compiled

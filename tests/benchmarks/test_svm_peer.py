@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastadv import SVC, load_dataset, make_attack
-from fastadv.attacks.poisoning import biggio
+from fastadv.attacks.poisoning import ascent, biggio
 from fastadv.benchmarks.peers import svm_poisoning
 
 
@@ -28,7 +28,7 @@ def test_peer_does_the_same_work(name: str) -> None:
         theirs = objective(point)
         assert theirs[0] == pytest.approx(loss, rel=1e-4)
         np.testing.assert_allclose(theirs[1], gradient[0], atol=1e-3 * np.abs(gradient).max())
-    _, loss = svm_poisoning.attack(objective, start, 30, biggio._STEP_SIZE, biggio._MOMENTUM)
+    _, loss = svm_poisoning.attack(objective, start, 30, biggio._STEP_SIZE, ascent.MOMENTUM)
     assert loss == pytest.approx(ours.history[-1], rel=0.02)
 
 

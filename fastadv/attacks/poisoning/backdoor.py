@@ -10,17 +10,18 @@ import numpy as np
 from fastadv import seeds, threat
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks import checks
-from fastadv.attacks.poisoning import base
+from fastadv.attacks.poisoning.base import Poisoning
 from fastadv.attacks.poisoning.label_flip import LabelFlip
+from fastadv.attacks.poisoning.problem import Crafted, Problem
 from fastadv.errors import InputError, at_least
-from fastadv.protocols import Model, Projection
-from fastadv.results import PoisonEvaluation, PoisonResult
+from fastadv.protocols import Model
+from fastadv.results import PoisonEvaluation
 from fastadv.task import Task
 from fastadv.threat import Threat
 
 
 @dataclass(frozen=True)
-class Backdoor(base.Poisoning):
+class Backdoor(Poisoning):
     """Add copies of images of other classes, with a bright square, under the target label.
 
     Parameters
@@ -43,7 +44,6 @@ class Backdoor(base.Poisoning):
 
     name: ClassVar[str] = "backdoor"
     reference: ClassVar[str] = "Gu, Dolan-Gavitt and Garg, 2017 (BadNets), arXiv 1708.06733"
-    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,34 +69,16 @@ class Backdoor(base.Poisoning):
         image[-self.patch :, -self.patch :] = task.bounds[1]
         return image.ravel()
 
-    def poison(
-        self,
-        model: Any,
-        X_train: Floats,
-        y_train: Labels,
-        X_val: Floats,
-        y_val: Labels,
-        *,
-        task: Task,
-        seed: int = 0,
-        project: Projection | None = None,
-    ) -> PoisonResult:
-        """Return the poisoned set and the trigger."""
-        problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
-        reason = self.supports(model, problem.task)
-        if reason:
-            raise InputError(reason)
-        X, y = problem.X, problem.y
+    def craft(self, problem: Problem) -> Crafted:
+        """Return stamped images of other classes, and the trigger."""
         target = 0 if self.target is None else problem.task.label_of(self.target)
-        n_points = self.n_points(len(X))
-        others = seeds.generator(seed, "backdoor").permutation(np.flatnonzero(y != target))
-        rows, trigger = np.resize(others, n_points), self.trigger(task)
-        labels = np.full(n_points, target, dtype=np.int64)
-        points = stamp(X[rows], trigger)
-        if problem.project is not None:
-            points = problem.project(points, labels)
+        others = np.flatnonzero(problem.y != target)
+        others = seeds.generator(problem.seed, "backdoor").permutation(others)
+        rows, trigger = np.resize(others, problem.n_points), self.trigger(problem.task)
+        labels = np.full(len(rows), target, dtype=np.int64)
+        points = problem.inside(stamp(problem.X[rows], trigger), labels)
         details = {"target": problem.classes[target].item()}
-        return problem.with_points(points, labels, (), details, trigger, rows)
+        return Crafted(points, labels, rows, details=details, trigger=trigger)
 
     def evaluate(
         self,

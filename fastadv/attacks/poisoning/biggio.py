@@ -1,19 +1,10 @@
 """Poisoning points found by the exact gradient through training (Biggio et al., ICML 2012).
 
 The attacker adds points with wrong labels and moves them to raise the validation loss of the model
-that is trained on them:
-
-    x  <-  box( x + t u ),   u the unit gradient of the validation loss after training
-
-The model gives that loss and its gradient (`poison_objective`): an SVM from the conditions that its
-solution obeys, a perceptron by differentiating every step of its training (Munoz-Gonzalez et al.,
-AISec 2017). The points start as training images under a wrong label.
-
-The loss of an SVM is smooth in pieces only, and a line search stops at the first edge between two
-of them that it meets: no length along the gradient gains there. So every step is taken, along a
-running mean of unit gradients, of a length that falls to nothing; the best points are kept, not the
-last. With as many gradients this raises the error of one point against a linear SVM (7 against 1,
-100 images) to 18 % where a backtracking search ends at 14 %.
+that is trained on them (see `ascent`). The model gives that loss and its gradient
+(`poison_objective`): an SVM from the conditions that its solution obeys, a perceptron by
+differentiating every step of its training (Munoz-Gonzalez et al., AISec 2017). The points start as
+training images under a wrong label.
 
 Beyond ``subset_size`` images the points start as a coherent region and are moved on subsets, by
 surrogates: see `full_scale`.
@@ -21,35 +12,30 @@ surrogates: see `full_scale`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from fastadv import seeds, threat
-from fastadv.arrays import Float64, Floats, Labels
+from fastadv import seeds
 from fastadv.attacks import checks
-from fastadv.attacks.poisoning import base, full_scale
-from fastadv.attacks.poisoning.feasible import Feasible, away_from
+from fastadv.attacks.poisoning import full_scale
+from fastadv.attacks.poisoning.ascent import Ascent
+from fastadv.attacks.poisoning.base import Poisoning
 from fastadv.attacks.poisoning.goal import Goal
-from fastadv.attacks.poisoning.label_flip import LabelFlip, random_flips
+from fastadv.attacks.poisoning.label_flip import Flips, LabelFlip, random_flips
+from fastadv.attacks.poisoning.problem import Crafted, Problem
 from fastadv.errors import InputError, at_least, require
-from fastadv.protocols import Model, PoisonObjective, Projection
-from fastadv.results import PoisonResult
+from fastadv.protocols import Model
 from fastadv.task import Task
-from fastadv.threads import go_on
-from fastadv.threat import Threat
 
-_STEPS, _STEP_SIZE, _RESTARTS = 50, 1.0, 2  # unless told
-_MOMENTUM = 0.7  # the weight of the earlier directions
+_STEPS, _STEP_SIZE, _RESTARTS = 50, 1.0, 2  # unless given
 
 Way = int | Literal["random"]  # to label the points: all alike, or each at random
 
 
 @dataclass(frozen=True)
-class Biggio(base.Poisoning):
+class Biggio(Poisoning):
     """Projected gradient ascent on the validation loss, through the training of the model.
 
     Parameters
@@ -129,10 +115,6 @@ class Biggio(base.Poisoning):
             self.no_part("it is that of eps", "norm")
         Goal.classes(self.objective)
 
-    def threat(self) -> Threat:
-        """Return the share of added points, or their number."""
-        return threat.poison(self.fraction, self.points)
-
     def baseline(self, n_clean: int) -> LabelFlip:
         """Return as many random label flips."""
         return LabelFlip(points=self.n_points(n_clean))
@@ -146,209 +128,74 @@ class Biggio(base.Poisoning):
         named = [self.labels] if isinstance(self.labels, int) else []
         return reason or checks.no_such_class(task, *named, *Goal.classes(self.objective))
 
-    def poison(
-        self,
-        model: Any,
-        X_train: Floats,
-        y_train: Labels,
-        X_val: Floats,
-        y_val: Labels,
-        *,
-        task: Task,
-        seed: int = 0,
-        project: Projection | None = None,
-    ) -> PoisonResult:
-        """Add the points that do most harm to ``model``, which is left untrained."""
-        problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
-        n_points = self.n_points(len(problem.X))
-        goal = Goal.parse(self.objective, problem.task)
-        goal.check(problem.y_val, problem.task)
-        label = problem.task.label_of(self.labels) if isinstance(self.labels, int) else None
-
-        def room(start: Float64, labels: Labels) -> Feasible:
-            away = away_from(problem.X, problem.y, labels)
-            return Feasible(
-                task.bounds, start, labels, away, self.norm, self.eps, problem.project
-            )  # fmt: skip
-
+    def craft(self, problem: Problem) -> Crafted:
+        """Return the points that do most harm to the model."""
+        task = problem.task
+        goal = Goal.parse(self.objective, task)
+        goal.check(problem.y_val, task)
+        problem = replace(problem, goal=goal, norm=self.norm, eps=self.eps)
+        label = task.label_of(self.labels) if isinstance(self.labels, int) else None
         if len(problem.X) <= self.subset_size:
             self.no_part(f"it is for more than subset_size={self.subset_size} images", "regions")
-            points, labels, history, details, origin = self._best_of_starts(
-                model, problem, n_points, goal, label, room, seed
+            return self._best_of_starts(problem, label)
+        if self.labels == "random":
+            raise InputError(
+                f"labels=random is for up to subset_size={self.subset_size} images: beyond, "
+                "the points are a region under one label"
             )
-        else:
-            if self.labels == "random":
-                raise InputError(
-                    f"labels=random is for up to subset_size={self.subset_size} images: beyond, "
-                    "the points are a region under one label"
-                )
-            points, labels, history, details, origin = full_scale.craft(
-                self._move, model, problem, n_points, goal, label, room,
-                subset_size=self.subset_size, steps=self.steps or full_scale.STEPS,
-                step_size=self.step_size or full_scale.STEP_SIZE, tried=self.regions,
-                restarts=self.restarts or 1, seed=seed,
-            )  # fmt: skip
-        return problem.with_points(points, labels, history, details, origin=origin)
+        return full_scale.craft(
+            problem, self._ascent(full_scale.STEPS, full_scale.STEP_SIZE), label,
+            subset_size=self.subset_size, tried=self.regions, restarts=self.restarts or 1,
+        )  # fmt: skip
 
-    def _best_of_starts(
-        self,
-        model: Any,
-        problem: base.Problem,
-        n_points: int,
-        goal: Goal,
-        label: int | None,
-        room: Callable[[Float64, Labels], Feasible],
-        seed: int,
-    ) -> tuple[Float64, Labels, Float64, dict[str, Any], npt.NDArray[np.intp]]:
-        """Ascend from several starts; return what `full_scale.craft` does, of the best."""
-        X, y, X_val, y_val = problem.X, problem.y, problem.X_val, problem.y_val
-        ways = self._ways_to_label(np.unique(y), goal, label)
-        restarts = self.restarts or _RESTARTS
+    def _ascent(self, steps: int, step_size: float) -> Ascent:
+        """Return the ascent, with these where the attack leaves them open."""
+        return Ascent(self.steps or steps, self.step_size or step_size, self.passes)
+
+    def _best_of_starts(self, problem: Problem, label: int | None) -> Crafted:
+        """Ascend from the likeliest starts and return the points that do most harm."""
+        sign, task, ascent = problem.goal.sign, problem.task, self._ascent(_STEPS, _STEP_SIZE)
+        ways, restarts = self._ways_to_label(problem, label), self.restarts or _RESTARTS
         starts = [
-            (turn, way, *_flips(y, n_points, way, goal, seeds.derive(seed, "start", turn)))
+            (turn, way, _flips(problem, way, seeds.derive(problem.seed, "start", turn)))
             for turn in range(-(-restarts // len(ways)))
             for way in ways
         ]
 
-        def rank(start: tuple[int, Way, npt.NDArray[np.intp], Labels]) -> tuple[int, bool, float]:
-            turn, way, rows, labels = start
-            objective = _objective(model, X, y, X_val, y_val, goal, X[rows], labels)
-            return turn, way != "random", -goal.sign * objective.loss(X[rows].astype(np.float64))
+        def rank(start: tuple[int, Way, Flips]) -> tuple[int, bool, float]:
+            turn, way, flips = start
+            points = problem.X[flips.rows]
+            loss = problem.objective(points, flips.labels).loss(points.astype(np.float64))
+            return turn, way != "random", -sign * loss
+
+        def ascended(flips: Flips) -> tuple[float, Crafted]:
+            rows, labels = flips
+            feasible = problem.feasible(rows, labels)
+            points, history = ascent.move(problem, feasible.start, feasible)
+            name = task.name_of(labels[0]) if np.all(labels == labels[0]) else "mixed"
+            crafted = Crafted(points, labels, rows, history, {"labels": name})
+            return sign * history[-1], crafted
 
         if len(starts) > restarts:
             starts = sorted(starts, key=rank)[:restarts]
-        best: tuple[float, Float64, Labels, Float64, npt.NDArray[np.intp]] | None = None
-        for _, _, rows, labels in starts:
-            feasible = room(X[rows].astype(np.float64), labels)
-            points, history = self._move(
-                model, X, y, X_val, y_val, goal, feasible.start, feasible,
-                self.steps or _STEPS, self.step_size or _STEP_SIZE,
-            )  # fmt: skip
-            if best is None or goal.sign * history[-1] > best[0]:
-                best = (goal.sign * history[-1], points, labels, history, rows)
-        assert best is not None  # there is at least one restart
-        _, points, labels, history, origin = best
-        found = np.unique(labels)
-        details = {"labels": problem.task.name_of(found[0]) if len(found) == 1 else "mixed"}
-        return points, labels, history, details, origin
+        return max((ascended(flips) for _, _, flips in starts), key=lambda pair: pair[0])[1]
 
-    def _ways_to_label(self, classes: Labels, goal: Goal, label: int | None) -> list[Way]:
+    def _ways_to_label(self, problem: Problem, label: int | None) -> list[Way]:
         if label is not None:
             return [label]
-        if goal.target is not None:
-            return [goal.target]
+        if problem.goal.target is not None:
+            return [problem.goal.target]
         if self.labels == "random":
             return ["random"]
-        each: list[Way] = [int(c) for c in classes]
-        return each if len(classes) == 2 else ["random", *each]
-
-    def _move(
-        self,
-        model: Any,
-        X: Floats,
-        y: Labels,
-        X_val: Floats,
-        y_val: Labels,
-        goal: Goal,
-        points: Float64,
-        feasible: Feasible,
-        steps: int,
-        step_size: float,
-    ) -> tuple[Float64, Float64]:
-        """Move the points, added to X, y, all together or in turn; return them and the history."""
-        points = feasible(points)
-        labels, everyone = feasible.labels, np.arange(len(points))
-        if self.passes == 0:
-            objective = _objective(model, X, y, X_val, y_val, goal, points, labels)
-            return ascend(objective, points, feasible, goal.sign, steps, step_size)
-        history: list[Float64] = []
-        for k in np.tile(everyone, self.passes):
-            moving = everyone[k : k + 1]
-            objective = _objective(model, X, y, X_val, y_val, goal, points, labels, moving)
-            points[moving], losses = ascend(
-                objective, points[moving], feasible.part(moving), goal.sign, steps, step_size
-            )
-            history.append(losses[1:] if history else losses)
-        return points, np.concatenate(history)
+        each: list[Way] = list(range(len(problem.classes)))
+        return each if len(each) == 2 else ["random", *each]
 
 
-def ascend(
-    objective: PoisonObjective,
-    start: Float64,
-    feasible: Feasible,
-    sign: float,
-    steps: int,
-    step_size: float,
-) -> tuple[Float64, Float64]:
-    """Climb from ``start`` (p, d) and return the best points on the way, and the history.
-
-    Parameters
-    ----------
-    objective : callable
-        The validation loss and its gradient.
-    sign : float
-        1 to raise the loss, -1 to lower it.
-    steps : int
-        Calls of the objective, after the first. Each step is a little shorter than the one before.
-    step_size : float
-        Length of the first one.
-
-    Returns
-    -------
-    points : ndarray of shape (p, d)
-    history : ndarray of shape (steps + 1,)
-        The loss at the best points so far, the start's first.
-    """
-    points = best = start
-    best_loss, gradient = objective(start)
-    history = np.full(steps + 1, best_loss)
-    heading = np.zeros_like(start)
-    lengths = np.outer(step_size * (1.0 - np.arange(steps) / steps), np.ones(len(start)))
-    for step in range(steps):
-        go_on()
-        points = feasible.step(points, sign * gradient, _MOMENTUM, lengths[step], heading)
-        if step < steps - 1:
-            loss, gradient = objective(points)
-        else:
-            loss = objective.loss(points)
-        if sign * (loss - best_loss) > 0:
-            best, best_loss = points, loss
-        history[step + 1] = best_loss
-    return best, history
-
-
-def _objective(
-    model: Any,
-    X: Floats,
-    y: Labels,
-    X_val: Floats,
-    y_val: Labels,
-    goal: Goal,
-    points: Floats,
-    labels: Labels,
-    moving: npt.NDArray[np.intp] | None = None,
-) -> PoisonObjective:
-    """Return the loss that the attacker looks at, as a function of the points (or those moving).
-
-    The points are whole numbers of the type of X (see `Feasible`).
-    """
-    index = np.arange(len(points)) if moving is None else moving
-    objective: PoisonObjective = model.poison_objective(
-        np.concatenate([X, points.astype(X.dtype)]), np.concatenate([y, labels]),
-        len(X) + index, X_val, goal.wanted(y_val),
-    )  # fmt: skip
-    return objective
-
-
-def _flips(
-    y: Labels, n_points: int, way: Way, goal: Goal, seed: int
-) -> tuple[npt.NDArray[np.intp], Labels]:
-    """Draw training images and their wrong labels, (n_points,) each."""
+def _flips(problem: Problem, way: Way, seed: int) -> Flips:
+    """Draw training images and their wrong labels."""
     if way == "random":
-        classes = np.unique(y)
-        rows, columns = random_flips(np.searchsorted(classes, y), n_points, len(classes), seed)
-        return rows, classes[columns]
-    source = goal.source if goal.source not in (None, way) else None
-    wrong = np.flatnonzero(y != way if source is None else y == source)
-    rows = np.resize(seeds.generator(seed, "flips").permutation(wrong), n_points)
-    return rows, np.full(n_points, way, dtype=np.int64)
+        return random_flips(problem, seed)
+    y, source = problem.y, problem.goal.source
+    wrong = np.flatnonzero(y != way if source in (None, way) else y == source)
+    rows = np.resize(seeds.generator(seed, "flips").permutation(wrong), problem.n_points)
+    return Flips(rows, np.full(len(rows), way, dtype=np.int64))

@@ -2,117 +2,107 @@
 
 The points start as a coherent region (see `regions`) and are moved on subsets: the images of the
 two classes concerned, among them the originals of the points, dealt into parts with their share of
-the points. Then the moved set meets the set that it started from on the whole training set, and
-what does more harm on the attacker's validation images is added. A gradient through training is
-exact for the run that it follows, other batches and other first weights move it, and points that
-move together become something that a network can tell apart from clean images: so the start can
-win, and the result says which did.
+the points. A surrogate is then trained on the whole set with the moved points, and one with the
+points at their start; what does more harm on the attacker's validation images is added. The
+gradient is exact only for the training on a subset, so the start may well win.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from fastadv import seeds
-from fastadv.arrays import Float64, Floats, Labels
-from fastadv.attacks.poisoning import regions
-from fastadv.attacks.poisoning.base import Problem
+from fastadv.arrays import Float64
+from fastadv.attacks.poisoning import regions, surrogates
+from fastadv.attacks.poisoning.ascent import Ascent
 from fastadv.attacks.poisoning.feasible import Feasible
-from fastadv.attacks.poisoning.goal import Goal
+from fastadv.attacks.poisoning.problem import Crafted, Problem
 from fastadv.threads import map_chunks
 
-STEPS, STEP_SIZE = 2, 0.15  # on each subset, unless told
-
-# (model, X, y, X_val, y_val, goal, points, where they may go, steps, length) -> points, history
-Move = Callable[
-    [Any, Floats, Labels, Floats, Labels, Goal, Float64, Feasible, int, float],
-    tuple[Float64, Float64],
-]
+STEPS, STEP_SIZE = 2, 0.15  # on each subset, unless given
 
 
 def craft(
-    move: Move,
-    model: Any,
     problem: Problem,
-    n_points: int,
-    goal: Goal,
+    ascent: Ascent,
     label: int | None,
-    room: Callable[[Float64, Labels], Feasible],
     *,
     subset_size: int,
-    steps: int,
-    step_size: float,
     tried: int,
     restarts: int,
-    seed: int,
-) -> tuple[Float64, Labels, Float64, dict[str, Any], npt.NDArray[np.intp]]:
-    """Return the points, their labels, the mean history over the subsets, details and origins.
+) -> Crafted:
+    """Return the points, with the mean history over the subsets.
 
-    The details name the region and say what harm the points did to a surrogate trained on the whole
-    set where they started and where they were moved to (see `Goal.harm`), and which were kept. Of
-    several restarts each moves a region of its own, the most harmful ones, and the best is kept.
+    The details name the region and give the harm that the points did to a surrogate where they
+    started and where they were moved to (see `Goal.harm`), and which were kept. Of several restarts
+    each moves a region of its own, the most harmful ones, and the best is kept.
+
+    Parameters
+    ----------
+    label : int or None
+        Of the points; None leaves it to the choice of the region.
+    subset_size : int
+        Images of a subset.
+    tried : int
+        Regions to choose from.
+    restarts : int
     """
-    trial = regions.Trial(model, problem.X, problem.y, problem.X_val, problem.y_val, goal, seed)
-    best: tuple[float, regions.Region, Float64, Float64, dict[str, Any]] | None = None
-    for region, start_harm in trial.choose(n_points, max(tried, restarts), label)[:restarts]:
-        feasible = room(
-            problem.X[region.rows].astype(np.float64), np.full(n_points, region.target)
-        )  # fmt: skip
+
+    def from_region(region: regions.Region, start_harm: float) -> Crafted:
+        labels = region.labels
+        feasible = problem.feasible(region.rows, labels)
         start = feasible(feasible.start)
         if not np.array_equal(start, feasible.start):  # what was tried is not inside
-            start_harm = trial.harm(start.astype(np.float32), region.target)
-        moved, history = _on_subsets(
-            move, trial, start, feasible, region, subset_size, steps, step_size
-        )
-        harm = trial.harm(moved.astype(np.float32), region.target)
+            start_harm = surrogates.harm(problem, start.astype(np.float32), labels)
+        points, history = _move_on_subsets(problem, ascent, region, feasible, start, subset_size)
+        harm = surrogates.harm(problem, points.astype(np.float32), labels)
+        better = harm > start_harm
         details = {
             "region": region.described(problem.task), "harm_start": start_harm, "harm_moved": harm,
-            "kept": "moved" if harm > start_harm else "start",
+            "kept": "moved" if better else "start",
         }  # fmt: skip
-        points, done = (moved, harm) if harm > start_harm else (start, start_harm)
-        if best is None or done > best[0]:
-            best = done, region, points, history, details
-    assert best is not None  # there are two regions a class
-    _, region, points, history, details = best
-    return points, np.full(n_points, region.target), history, details, region.rows
+        return Crafted(points if better else start, labels, region.rows, history, details)
+
+    chosen = regions.choose(problem, max(tried, restarts), label)[:restarts]
+    return max(
+        (from_region(*pair) for pair in chosen),
+        key=lambda crafted: max(crafted.details["harm_start"], crafted.details["harm_moved"]),
+    )
 
 
-def _on_subsets(
-    move: Move,
-    trial: regions.Trial,
-    start: Float64,
-    feasible: Feasible,
+def _move_on_subsets(
+    problem: Problem,
+    ascent: Ascent,
     region: regions.Region,
+    feasible: Feasible,
+    start: Float64,
     subset_size: int,
-    steps: int,
-    step_size: float,
 ) -> tuple[Float64, Float64]:
     """Move each part of the points on its own subset; return them all and the mean history."""
-    X, y, X_val, y_val = trial.X, trial.y, trial.X_val, trial.y_val
-    rng = seeds.generator(trial.seed, "subsets")
-    local = np.flatnonzero((y == region.source) | (y == region.target))
+    y, y_val, concerned = problem.y, problem.y_val, (region.source, region.target)
+    rng = seeds.generator(problem.seed, "subsets")
+    local = np.flatnonzero(np.isin(y, concerned))
     others = rng.permutation(np.setdiff1d(local, region.rows))
     n_parts = -(-len(local) // subset_size)
     parts = np.array_split(rng.permutation(len(start)), n_parts)
-    judged = np.flatnonzero((y_val == region.source) | (y_val == region.target))
+    judged = np.flatnonzero(np.isin(y_val, concerned))
 
-    def craft(k: int, _: int) -> tuple[Float64, Float64]:
+    def move(k: int, _: int) -> tuple[Float64, Float64]:
         part = parts[k]
         rows = np.concatenate([np.unique(region.rows[part]), others[k::n_parts]])
-        return move(
-            regions.surrogate_of(trial.model, seeds.derive(trial.seed, "subset", k)),
-            X[rows], y[rows], X_val[judged], y_val[judged], trial.goal, start[part],
-            feasible.part(part), steps, step_size,
+        subset = replace(
+            problem, X=problem.X[rows], y=y[rows], X_val=problem.X_val[judged],
+            y_val=y_val[judged], n_points=len(part),
+            model=surrogates.untrained(problem.model, seeds.derive(problem.seed, "subset", k)),
         )  # fmt: skip
+        return ascent.move(subset, start[part], feasible.part(part))
 
-    moved = start.copy()
-    results = map_chunks(craft, n_parts, 1)
-    for part, (points, _) in zip(parts, results, strict=True):
-        moved[part] = points
+    points = start.copy()
+    results = map_chunks(move, n_parts, 1)
+    for part, (moved, _) in zip(parts, results, strict=True):
+        points[part] = moved
     histories = [history for _, history in results]
     longest = max(map(len, histories))  # with passes they are as long as their part has points
-    return moved, np.mean([np.pad(h, (0, longest - len(h)), "edge") for h in histories], axis=0)
+    return points, np.mean([np.pad(h, (0, longest - len(h)), "edge") for h in histories], axis=0)

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from fastadv import seeds, threat
+from fastadv import seeds
 from fastadv.arrays import Floats, Labels
-from fastadv.attacks.poisoning import base
-from fastadv.attacks.poisoning.goal import Goal
-from fastadv.attacks.poisoning.regions import Trial
+from fastadv.attacks.poisoning import regions, surrogates
+from fastadv.attacks.poisoning.base import Poisoning
+from fastadv.attacks.poisoning.problem import Crafted, Index, Problem
 from fastadv.errors import at_least
 from fastadv.models.base import class_columns
-from fastadv.protocols import Model, Projection
-from fastadv.results import PoisonResult
-from fastadv.task import Task
-from fastadv.threat import Threat
+from fastadv.protocols import Model
 
 _DRAWS = 5  # of random flips that ``worst`` tries
 
-# rows, wrong labels, details
-Flips = tuple[npt.NDArray[np.intp], Labels, dict[str, Any]]
+
+class Flips(NamedTuple):
+    """Training rows and a wrong label for each, (p,)."""
+
+    rows: Index
+    labels: Labels
 
 
 @dataclass(frozen=True)
-class LabelFlip(base.Poisoning):
+class LabelFlip(Poisoning):
     """Add relabelled copies of training images, or relabel in place.
 
     Parameters
@@ -57,17 +57,12 @@ class LabelFlip(base.Poisoning):
 
     name: ClassVar[str] = "label_flip"
     reference: ClassVar[str] = "Biggio, Nelson and Laskov, ACML 2011, section 4"
-    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, regions=self.regions)
         if self.strategy == "random":
             self.no_part("it is for strategy=coherent and worst", "regions")
-
-    def threat(self) -> Threat:
-        """Return the share of added points, or their number."""
-        return threat.poison(self.fraction, self.points)
 
     @property
     def replaces(self) -> bool:
@@ -79,62 +74,44 @@ class LabelFlip(base.Poisoning):
         random = self.strategy == "random"
         return None if random else LabelFlip(points=self.n_points(n_clean))
 
-    def supports(self, model: Model, task: Task) -> str | None:
-        """Return None: labels can be flipped for any model."""
-        return None
-
-    def poison(
-        self,
-        model: Any,
-        X_train: Floats,
-        y_train: Labels,
-        X_val: Floats,
-        y_val: Labels,
-        *,
-        task: Task,
-        seed: int = 0,
-        project: Projection | None = None,
-    ) -> PoisonResult:
-        """Return the poisoned set: the flips added, or made in place with ``replace``."""
-        problem = base.Problem.of(X_train, y_train, X_val, y_val, task, project)
-        X, y, classes = problem.X, problem.y, problem.classes
-        n_points = self.n_points(len(X))
-        trial = Trial(model, X, y, problem.X_val, problem.y_val, Goal(), seed)
+    def craft(self, problem: Problem) -> Crafted:
+        """Return relabelled images, inside a sanitizer's region where they are added."""
         details: dict[str, Any] = {}
         if self.strategy == "random":
-            rows, labels = random_flips(y, n_points, len(classes), seed)
+            flips = random_flips(problem, problem.seed)
         elif self.strategy == "coherent":
-            rows, labels, details = self._coherent(trial, n_points, problem.task)
+            flips, details = self._coherent(problem)
         else:
-            rows, labels, details = self._worst(trial, n_points, problem.task)
-        if self.replace:
-            return problem.in_place(rows, X[rows], labels, details)
-        inside = problem.project
-        copies = X[rows] if inside is None else inside(X[rows], labels)
-        return problem.with_points(copies, labels, details=details, origin=rows)
+            flips, details = self._worst(problem)
+        rows, labels = flips
+        points = problem.X[rows]
+        points = points if self.replace else problem.inside(points, labels)
+        return Crafted(points, labels, rows, details=details)
 
-    def _coherent(self, trial: Trial, n_points: int, task: Task) -> Flips:
-        region, harm = trial.choose(n_points, self.regions)[0]
-        labels = np.full(n_points, region.target, dtype=np.int64)
-        return region.rows, labels, {"region": region.described(task), "harm": harm}
+    def _coherent(self, problem: Problem) -> tuple[Flips, dict[str, Any]]:
+        region, harm = regions.choose(problem, self.regions)[0]
+        details = {"region": region.described(problem.task), "harm": harm}
+        return Flips(region.rows, region.labels), details
 
-    def _worst(self, trial: Trial, n_points: int, task: Task) -> Flips:
-        X, y = trial.X, trial.y
-        rows, labels, _ = self._coherent(trial, n_points, task)
+    def _worst(self, problem: Problem) -> tuple[Flips, dict[str, Any]]:
+        X, y = problem.X, problem.y
+        clean = surrogates.untrained(problem.model, problem.seed).fit(X, y)
         candidates = {
-            "coherent": (rows, labels), **_by_margin(trial.surrogate().fit(X, y), X, y, n_points)
+            "coherent": self._coherent(problem)[0], **_by_margin(clean, X, y, problem.n_points)
         }  # fmt: skip
         for draw in range(_DRAWS):
-            drawn_by = seeds.derive(trial.seed, "draw", draw)
-            candidates[f"random {draw}"] = random_flips(y, n_points, task.n_classes, drawn_by)
-        losses = {name: trial.loss(X[rows], labels) for name, (rows, labels) in candidates.items()}
+            seed = seeds.derive(problem.seed, "draw", draw)
+            candidates[f"random {draw}"] = random_flips(problem, seed)
+        losses = {
+            name: surrogates.validation_loss(problem, X[flips.rows], flips.labels)
+            for name, flips in candidates.items()
+        }
         name = max(losses, key=lambda name: losses[name])
-        return *candidates[name], {"kind": name.partition(" ")[0], "validation_loss": losses[name]}
+        details = {"kind": name.partition(" ")[0], "validation_loss": losses[name]}
+        return candidates[name], details
 
 
-def _by_margin(
-    fitted: Model, X: Floats, y: Labels, n_points: int
-) -> dict[str, tuple[npt.NDArray[np.intp], Labels]]:
+def _by_margin(fitted: Model, X: Floats, y: Labels, n_points: int) -> dict[str, Flips]:
     """Return the flips of the images farthest from and nearest to another class."""
     logits, everyone = fitted.logits(X).astype(np.float64), np.arange(len(y))
     own = class_columns(fitted, y)
@@ -148,17 +125,15 @@ def _by_margin(
     flips = {}
     for name, rows, columns in (("surest", rows_far, farthest), ("nearest", rows_near, nearest)):
         chosen = np.resize(rows, n_points)
-        flips[name] = chosen, fitted.classes_[columns[chosen]].astype(np.int64)
+        labels = fitted.classes_[columns[chosen]].astype(np.int64)
+        flips[name] = Flips(chosen, labels)
     return flips
 
 
-def random_flips(
-    y: Labels, n_points: int, n_classes: int, seed: int
-) -> tuple[npt.NDArray[np.intp], Labels]:
+def random_flips(problem: Problem, seed: int) -> Flips:
     """Draw rows without replacement (as long as they last) and a wrong label for each."""
+    n, n_points, n_classes = len(problem.y), problem.n_points, len(problem.classes)
     rng = seeds.generator(seed, "random flips")
-    rows = np.concatenate([rng.permutation(len(y)) for _ in range(-(-n_points // len(y)))])[
-        :n_points
-    ]
-    labels = (y[rows] + rng.integers(1, n_classes, n_points)) % n_classes
-    return rows, labels.astype(np.int64)
+    rows = np.concatenate([rng.permutation(n) for _ in range(-(-n_points // n))])[:n_points]
+    labels = (problem.y[rows] + rng.integers(1, n_classes, n_points)) % n_classes
+    return Flips(rows, labels.astype(np.int64))

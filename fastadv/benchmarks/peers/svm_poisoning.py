@@ -1,7 +1,7 @@
 """Poisoning a linear SVM with one point, as one would write it with scikit-learn and NumPy.
 
 The same loss, the same exact gradient (for the formula see kernels/svm/poison.py) and the same
-steps as `fastadv.attacks.poisoning.biggio.ascend`. Labels are 1.0 and -1.0, C is 1.
+steps as `fastadv.attacks.poisoning.ascent.ascend`. Labels are 1.0 and -1.0, C is 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.svm import SVC
 
 from fastadv.arrays import Float64
-from fastadv.attacks.poisoning import biggio
+from fastadv.attacks.poisoning import ascent, biggio
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.models import svm
@@ -140,7 +140,7 @@ def _peer(name: str, data: Dataset) -> Work:
 
     def work() -> dict[str, float]:
         objective = PEERS[name](X, y, 1.0, X_val, y_val)
-        _, loss = attack(objective, start, steps, biggio._STEP_SIZE, biggio._MOMENTUM)
+        _, loss = attack(objective, start, steps, biggio._STEP_SIZE, ascent.MOMENTUM)
         return {"hinge loss": loss}
 
     return work
