@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from helpers import SMALL_MLP, TASK, write_npz
+from helpers import SMALL_MLP, TASK, blobs, write_npz
 
-from fastadv import registry
+from fastadv import capabilities, registry
 from fastadv.attacks.none import NoAttack
-from fastadv.datasets import load_dataset, share
+from fastadv.datasets import Dataset, load_dataset, share
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import DivergenceError, InputError
-from fastadv.grid import measure, stages, workers
+from fastadv.grid import measure, stages
 from fastadv.grid.cell import Grid
+from fastadv.grid.executors import processes
+from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
+from fastadv.grid.executors.inline import Inline
+from fastadv.grid.failures import AGAIN, message
+from fastadv.grid.plan import make_plan
+from fastadv.grid.result import GridResult
+from fastadv.grid.row import Figure, Row
 from fastadv.grid.run import run_grid
-from fastadv.grid.stages import Fit, kind_of
-from fastadv.grid.store import Row, Store
+from fastadv.grid.stages import Context, Made
+from fastadv.grid.store import Store, read_samples
 from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval
 from fastadv.registry import Entry
@@ -42,12 +51,12 @@ def dataset(tmp_path: Path) -> str:
     return write_npz(tmp_path / "small.npz")
 
 
-def small_grid(dataset: str, **changes: Any) -> list[Row]:
+def small_grid(dataset: str, **changes: Any) -> GridResult:
     settings = {"attacks": ATTACKS, "defenses": DEFENSES, "model": SMALL_MLP, "samples": 20}
     return run_grid(dataset=dataset, **{**settings, **changes})
 
 
-def numbers(rows: list[Row]) -> list[object]:
+def numbers(rows: Sequence[Row]) -> list[object]:
     """Everything of the rows that must not move: all but the times."""
     return [
         (r.id, r.status, r.clean_accuracy, r.attacked_accuracy, r.success_rate, r.oblivious_accuracy,
@@ -63,15 +72,18 @@ def test_rows_of_the_documented_form(dataset: str, tmp_path: Path) -> None:
     for row in rows:
         assert row.clean_accuracy is not None
         assert row.attacked_accuracy is not None
-        right = round(row.attacked_accuracy * row.n)
-        assert row.attacked_accuracy_ci95 == wilson_interval(right, row.n)
-        assert row.n == (20 if row.kind == "evasion" else 45)
+        figure, n = row.attacked_accuracy, 20 if row.kind == "evasion" else 45
+        assert row.n == figure.n_images == n
+        assert (figure.low, figure.high) == wilson_interval(round(figure.value * n), n)
+        assert row.clean_accuracy.n_images == 45
         assert (row.oblivious_accuracy is not None) == (
             row.kind == "evasion" and row.defense == "median"
         )
         if row.attack == "none":
             assert row.attacked_accuracy == row.clean_accuracy
-    assert {row.threat for row in rows} == {None, "linf(0.1)", "flow(30)", "points(6)"}
+    assert {row.threat for row in rows} == {
+        None, linf(0.1), Threat("flow", 30, "flow_loss"), Threat("points", 6)
+    }  # fmt: skip
 
 
 def test_same_numbers_again_and_in_two_processes(dataset: str, tmp_path: Path) -> None:
@@ -102,16 +114,23 @@ def test_fewer_samples_are_a_prefix(dataset: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(robust[0][:9], robust[1])
 
 
+def watched(monkeypatch: pytest.MonkeyPatch, *kinds: Any) -> list[str]:
+    """Return a list that fills with the names of the stages that run."""
+    ran: list[str] = []
+    for kind in kinds:
+        original = kind.compute
+
+        def compute(self: Any, inputs: Any, context: Context, original: Any = original) -> Made:
+            ran.append(type(self).__name__)
+            return original(self, inputs, context)
+
+        monkeypatch.setattr(kind, "compute", compute)
+    return ran
+
+
 def test_a_defended_model_is_trained_once(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = []
-    original = stages.Fit.run
-    monkeypatch.setattr(
-        stages.Fit,
-        "run",
-        lambda self, context: (trained.append(self.key(context)), original(self, context)),
-    )
+    trained = watched(monkeypatch, stages.Fit)
     small_grid(dataset)
-    assert len(trained) == len(set(trained))
     # clean and flipped, each for none (which median shares), adv_training and knn_relabel
     assert len(trained) == 6
 
@@ -120,18 +139,18 @@ def test_resume_runs_only_what_is_missing(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = small_grid(dataset, output=tmp_path / "out")
-    ran: list[str] = []
-    for stage in (stages.Poison, stages.Fit, stages.Perturb, measure.Measure):
-        original = stage.run
-        monkeypatch.setattr(
-            stage, "run", lambda self, c, o=original: (ran.append(type(self).__name__), o(self, c))
-        )
+    ran = watched(monkeypatch, stages.Poison, stages.Fit, stages.Perturb, measure.Measure)
     assert numbers(small_grid(dataset, output=tmp_path / "out")) == numbers(first)
     assert ran == []
     (tmp_path / "out" / "cells" / f"{first[5].id}.json").write_text('{"id": 3')
     (tmp_path / "out" / "cells" / f"{first[9].id}.npz").write_bytes(b"cut off")
     assert numbers(small_grid(dataset, output=tmp_path / "out")) == numbers(first)
-    assert ran == ["Measure", "Measure"]
+    # What one cell alone needs of it is not kept: the attack of the first, on adv_training.
+    assert [f"{rows.attack} / {rows.defense}" for rows in (first[5], first[9])] == [
+        "pgd[steps=4] / adv_training[epochs=2,attack=fgsm]",
+        "fgsm / adv_training[epochs=2,attack=fgsm]",
+    ]
+    assert ran == ["Perturb", "Measure", "Perturb", "Measure"]
 
 
 @pytest.mark.compiled
@@ -156,11 +175,12 @@ def test_kill_and_resume(dataset: str, tmp_path: Path) -> None:
 
 def test_worst_is_per_threat_and_per_sample(dataset: str, tmp_path: Path) -> None:
     rows = small_grid(dataset, output=tmp_path / "out")
-    worst = {(w.threat, w.defense): w for w in worst_rows(rows, tmp_path / "out")}
+    worst = {(str(w.threat), w.defense): w for w in rows.worst}
     assert {threat for threat, _ in worst} == {"linf(0.1)", "flow(30)"}
     for row in rows:
         if row.kind == "evasion":
-            assert worst[row.threat, row.defense].accuracy <= row.attacked_accuracy
+            case = worst[str(row.threat), row.defense].accuracy
+            assert case.value <= row.attacked_accuracy.value
 
 
 def test_the_worst_case_of_one_image_at_a_time(tmp_path: Path) -> None:
@@ -169,27 +189,30 @@ def test_the_worst_case_of_one_image_at_a_time(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def cell(attack: str, right: str, status: str = "ok", **changes: Any) -> Row:
-        values = {"kind": "evasion", "threat": "linf(0.1)", "defense": "none", "seed": 0, **changes}
+        values = {"kind": "evasion", "threat": linf(0.1), "defense": "none", "seed": 0, **changes}
         row = Row(id=attack, dataset="d", model="m", attack=attack, status=status, **values)
         robust = np.array([letter == "1" for letter in right])
-        store.save_cell(row, {"sample_ids": ids, "y": labels, "robust": robust})
+        store.save_row(row, {"sample_ids": ids, "y": labels, "robust": robust})
         return row
+
+    def samples(row: Row) -> Any:
+        return read_samples(tmp_path, row.id)
 
     rows = [
         cell("pgd", "11110000"), cell("square", "00111110"), cell("cw", "", "failed"),
-        cell("apgd", "", "skipped"), cell("other", "10000000", threat="linf(0.2)"),
+        cell("apgd", "", "skipped"), cell("other", "10000000", threat=linf(0.2)),
         cell("median", "11000000", defense="median"), cell("seed", "11100000", seed=1),
     ]  # fmt: skip
-    found = worst_rows(rows, tmp_path)
-    assert [(w.threat, w.defense, w.seed, w.accuracy) for w in found] == [
+    found = worst_rows(rows, samples)
+    assert [(str(w.threat), w.defense, w.seed, w.accuracy.value) for w in found] == [
         ("linf(0.1)", "none", 0, 0.25), ("linf(0.2)", "none", 0, 0.125),
         ("linf(0.1)", "median", 0, 0.25), ("linf(0.1)", "none", 1, 0.375),
     ]  # fmt: skip
     assert found[0].attacks == ("pgd", "square")
     assert found[0].missing == ("cw",)
-    assert found[0].ci95 == wilson_interval(2, 8)
-    store.save_cell(rows[1], {"sample_ids": ids + 1, "y": labels, "robust": labels == 0})
-    assert "none" not in [w.defense for w in worst_rows(rows[:2], tmp_path)]
+    assert (found[0].accuracy.low, found[0].accuracy.high) == wilson_interval(2, 8)
+    store.save_row(rows[1], {"sample_ids": ids + 1, "y": labels, "robust": labels == 0})
+    assert "none" not in [w.defense for w in worst_rows(rows[:2], samples)]
 
 
 def test_attacks_of_one_budget_share_their_worst_case(dataset: str, tmp_path: Path) -> None:
@@ -197,14 +220,14 @@ def test_attacks_of_one_budget_share_their_worst_case(dataset: str, tmp_path: Pa
     least = ["deepfool[budget=0.3]", "cw[budget=0.3,steps=20]", "pgd[norm=l2,eps=0.3,steps=4]"]
     out = tmp_path / "out"
     rows = small_grid(dataset, attacks=balls + least, defenses=["none"], output=out)
-    assert [row.threat for row in rows[1:]] == ["linf(0.1)"] * 4 + ["l2(0.3)"] * 3
+    assert [str(row.threat) for row in rows[1:]] == ["linf(0.1)"] * 4 + ["l2(0.3)"] * 3
     robust = []
     for row in rows[1:]:
         with np.load(out / "cells" / f"{row.id}.npz") as file:
             robust.append(file["robust"])
-    found = {w.threat: w for w in worst_rows(rows, out)}
+    found = {str(w.threat): w for w in rows.worst}
     assert found["linf(0.1)"].attacks == tuple(balls)
-    worst = {threat: w.accuracy for threat, w in found.items()}
+    worst = {threat: w.accuracy.value for threat, w in found.items()}
     assert worst == {
         "linf(0.1)": np.mean(np.all(robust[:4], axis=0)),
         "l2(0.3)": np.mean(np.all(robust[4:], axis=0)),
@@ -244,9 +267,7 @@ def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
         Entry, "load", lambda self, o=Entry.load: Prover if self.name == "prover" else o(self)
     )
     monkeypatch.setitem(registry.REGISTRY, "defense", [*registry.DEFENSES, entry])
-    ran: list[int] = []
-    original = stages.Certify.run
-    monkeypatch.setattr(stages.Certify, "run", lambda self, c: (ran.append(1), original(self, c)))
+    ran = watched(monkeypatch, stages.Certify)
     attacks = ["fgsm", "fgsm[eps=0.05]", "fgsm[eps=0.2]", "noise[norm=l2]", "label_flip[points=6]"]
     rows = small_grid(
         dataset, attacks=attacks, defenses=["prover"], output=tmp_path / "o", samples=30
@@ -257,14 +278,16 @@ def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
         expected = (file["y"] == file["clean"]) & (np.arange(30) % 3 == 0) & (np.arange(30) % 5 > 0)
         np.testing.assert_array_equal(file["certified"], expected)
     assert expected.any()
-    found = [row.certified and (row.certified["threat"], row.certified["accuracy"]) for row in rows]
+    found = [
+        row.certified and (str(row.certified.threat), row.certified.accuracy.value) for row in rows
+    ]
     share = expected.mean()
     assert found == [
         ("linf(0.1)", share), ("linf(0.1)", share), ("linf(0.05)", share), ("linf(0.2)", 0.0),
         None, None,
     ]  # fmt: skip
-    intervals = [list(wilson_interval(right, 30)) for right in (expected.sum(), 0)]
-    assert [row.certified["ci95"] for row in rows[2:4] if row.certified] == intervals
+    intervals = [Figure.of_count(int(right), 30) for right in (expected.sum(), 0)]
+    assert [row.certified.accuracy for row in rows[2:4] if row.certified] == intervals
     flagged = set()  # what it says is not true, and an attack shows it
     for row in rows[1:4]:
         with np.load(tmp_path / "o" / "cells" / f"{row.id}.npz") as file:
@@ -273,8 +296,8 @@ def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
         flagged.add(broken)
     assert flagged == {False, True}
     sheet = make_sheets(rows)[0]
-    assert f"proven {100 * share:.1f}" in [line.text for line in sheet.rows[0].cells[0]]
-    assert "proven in the clean row within linf(0.1) for prover" in sheet.caption
+    assert f"certified {100 * share:.1f}" in [line.text for line in sheet.rows[0].cells[0].lines]
+    assert "certified in the clean row within linf(0.1) for prover" in sheet.caption
 
 
 def test_what_votes_prove_is_of_added_points_and_held_to_its_word(
@@ -284,8 +307,9 @@ def test_what_votes_prove_is_of_added_points_and_held_to_its_word(
     votes = "dpa[partitions=12,blur=0]"
     added, replaced = small_grid(dataset, attacks=attacks, defenses=[votes])[1:]
     assert added.certified is not None
-    assert added.certified["threat"] == "points(2)"
-    assert 0 < added.certified["accuracy"] <= added.attacked_accuracy  # all images, or the first
+    assert str(added.certified.threat) == "points(2)"
+    certified = added.certified.accuracy.value
+    assert 0 < certified <= added.attacked_accuracy.value  # all images, or the first
     assert added.flags == []
     assert replaced.status == "ok"
     assert replaced.certified is None
@@ -296,7 +320,7 @@ def test_what_votes_prove_is_of_added_points_and_held_to_its_word(
     monkeypatch.setattr(DPA, "certify", boast)
     strong = "label_flip[fraction=0.5,strategy=coherent]"
     (_, row) = small_grid(dataset, attacks=[strong], defenses=[votes], output=tmp_path / "o")
-    assert row.attacked_accuracy < row.clean_accuracy
+    assert row.attacked_accuracy.value < row.clean_accuracy.value
     assert [flag.name for flag in row.flags] == ["broken_certificate"]
 
 
@@ -345,10 +369,10 @@ def test_an_attack_that_lacks_a_method_is_not_taken_for_none() -> None:
     with pytest.raises(
         InputError, match="Half is no PoisoningAttack: it lacks baseline, evaluate, n_points"
     ):
-        kind_of(Half())
+        capabilities.kind_of(Half())
     with pytest.raises(InputError, match=r"is no EvasionAttack: it lacks craft, needs, perturb"):
-        kind_of(DPA())
-    assert kind_of(NoAttack()) == "none"
+        capabilities.kind_of(DPA())
+    assert capabilities.kind_of(NoAttack()) == "none"
 
 
 def test_failed_and_skipped_cells_are_rows(
@@ -368,6 +392,34 @@ def test_failed_and_skipped_cells_are_rows(
     assert [row.status for row in rows] == ["ok", "failed", "skipped", "ok"]
     assert "RuntimeError: broke in two" in (rows[1].reason or "")
     assert rows[2].reason == "it is not in the mood"
+
+
+def test_a_cell_that_cannot_be_planned_fails_alone() -> None:
+    """Three per cent of 15 images are no point; how many there are is asked before any work."""
+    x, y = blobs(15)
+    dataset = Dataset("few", x, y, x, y, x, y, task=TASK)
+    rows = run_grid(attacks=["biggio", "fgsm"], defenses=["none"], dataset=dataset, model=SMALL_MLP)
+    assert [row.status for row in rows] == ["ok", "failed", "ok"]
+    assert rows[1].reason == (
+        "biggio against none: a fraction of 0.03 of 15 images is less than one point"
+    )
+
+
+@pytest.mark.parametrize("what", ["save_stage", "save_row"])
+def test_a_disk_that_is_full_stops_the_run_and_is_no_result(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, what, full)
+        with pytest.raises(InputError, match=f"cannot write to {tmp_path}: No space left") as error:
+            small_grid(dataset, attacks=["fgsm"], defenses=["none"], output=tmp_path)
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "cells").glob("*.json"))
+    rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], output=tmp_path)
+    assert [row.status for row in rows] == ["ok", "ok"]
 
 
 def test_an_attack_is_one_class_and_one_line(
@@ -393,10 +445,17 @@ def test_an_attack_is_one_class_and_one_line(
 
         assert "twice" in test_contracts.names("attack", "evasion")
         rows = small_grid(dataset, attacks=["twice", "fgsm"], defenses=["none"])
-        assert [row.threat for row in rows] == [None, "linf(0.2)", "linf(0.1)"]
-        assert rows[1].attacked_accuracy <= rows[2].attacked_accuracy
+        assert [row.threat for row in rows] == [None, linf(0.2), linf(0.1)]
+        assert rows[1].attacked_accuracy.value <= rows[2].attacked_accuracy.value
     finally:
         registry.ATTACKS.remove(entry)
+
+
+def queued(dataset: str, folder: Path) -> tuple[Context, Queue]:
+    """A small grid, planned."""
+    grid = Grid.parse(["fgsm"], ["none"], dataset, SMALL_MLP, 20, 1, 0)
+    context, store = Context(grid, load_dataset(dataset)), Store(folder)
+    return context, Queue(make_plan(context, store, False, print), store)
 
 
 @pytest.mark.slow
@@ -411,16 +470,47 @@ def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
 
 @pytest.mark.compiled
 def test_the_time_of_a_stage_begins_when_its_process_is_ready(dataset: str, tmp_path: Path) -> None:
-    grid = Grid.parse(["fgsm"], ["none"], dataset, SMALL_MLP, 20, 1, 0)
     share(load_dataset(dataset), tmp_path)
-    worker = workers.Worker((grid, str(tmp_path), str(tmp_path / "out"), 1))
+    context, queue = queued(dataset, tmp_path / "out")
+    worker, planned = processes.Worker((context.grid, str(tmp_path), 1)), queue.take()
     try:
-        worker.give("key", Fit(grid.defenses[0], None, 0))
+        worker.give(planned, {})
         assert worker.deadline == float("inf")
-        assert worker.connection.recv() == workers.BEGUN
-        assert worker.connection.recv() == workers.Finished("key", "ok")
+        assert worker.connection.recv() == processes.BEGUN
+        outcome = worker.connection.recv()
+        assert (outcome.key, outcome.status) == (planned.key, "ok")
     finally:
         worker.stop()
+
+
+class Scattered:
+    """Every stage in a process of its own, in no order but that of what each needs."""
+
+    def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
+        rng = np.random.default_rng(0)
+        spawn = multiprocessing.get_context("spawn")
+        while queue:
+            ready = list(iter(queue.take, None))
+            rng.shuffle(ready)
+            for planned in ready:
+                begin(planned.stage.label())
+                with spawn.Pool(1) as pool:
+                    outcome = pool.apply(attempt, (planned, queue.inputs(planned), context))
+                yield from queue.end(outcome)
+
+
+@pytest.mark.slow
+@pytest.mark.compiled
+def test_any_executor_gives_the_same_rows(dataset: str) -> None:
+    changes = {
+        "attacks": ["fgsm", "label_flip[points=6]", "pgd[steps=2]"],
+        "defenses": ["none", "median"],
+    }
+    inline, scattered = (
+        small_grid(dataset, **changes, executor=executor) for executor in (Inline(), Scattered())
+    )
+    assert numbers(inline) == numbers(scattered)
+    assert {row.status for row in inline} == {"ok"}
 
 
 SCRIPT = """
@@ -450,11 +540,12 @@ def test_attacked_images_are_kept_compressed(tmp_path: Path) -> None:
     x_adv = np.zeros((100, 784), np.float32)
     x_adv[:, ::5] = 0.5
     store = Store(tmp_path)
-    store.save_stage("key", {"x_adv": x_adv})
-    assert store.stage_path("key").stat().st_size < x_adv.nbytes / 10
+    store.save_stage("key", Made({"x_adv": x_adv}, {"seconds": 1.5}))
+    assert (tmp_path / "stages" / "key.npz").stat().st_size < x_adv.nbytes / 10
     kept = store.load_stage("key")
     assert kept is not None
-    np.testing.assert_array_equal(kept["x_adv"], x_adv)
+    np.testing.assert_array_equal(kept.arrays["x_adv"], x_adv)
+    assert kept.facts == {"seconds": 1.5}
 
 
 DIES = {
@@ -467,12 +558,10 @@ DIES = {
 def test_a_process_that_dies_early_fails_its_stage_after_a_second_try(
     dataset: str, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    monkeypatch.setattr(workers, "_PROGRAM", DIES[when])
+    monkeypatch.setattr(processes, "_PROGRAM", DIES[when])
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
     assert [row.status for row in rows] == ["failed", "failed"]
-    assert (
-        rows[0].reason == f"none: training: its process ended with code 3, twice ({workers._AGAIN})"
-    )
+    assert rows[0].reason == f"none: training: its process ended with code 3, twice ({AGAIN})"
 
 
 def test_a_stage_whose_process_is_killed_once_is_tried_again(
@@ -481,18 +570,18 @@ def test_a_stage_whose_process_is_killed_once_is_tried_again(
     first = tmp_path / "died"
     dies = f"import os\nif not os.path.exists({str(first)!r}):\n"
     dies += f" open({str(first)!r}, 'w').close(); os.kill(os.getpid(), 9)\n"
-    monkeypatch.setattr(workers, "_PROGRAM", dies + workers._PROGRAM)
+    monkeypatch.setattr(processes, "_PROGRAM", dies + processes._PROGRAM)
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
     assert first.exists()
     assert [row.status for row in rows] == ["ok", "ok"]
 
 
 def test_how_a_process_ended(tmp_path: Path, dataset: str) -> None:
-    grid = Grid.parse(["fgsm"], ["none"], dataset, SMALL_MLP, 20, 1, 0)
-    worker = workers.Worker((grid, str(tmp_path), str(tmp_path / "out"), 1))
+    context, queue = queued(dataset, tmp_path / "out")
+    worker = processes.Worker((context.grid, str(tmp_path), 1))
     try:
         worker.process.kill()
-        worker.give("key", Fit(grid.defenses[0], None, 0))
+        worker.give(queue.take(), {})
         assert worker.answer() is None
         assert worker.ending() == "was ended by SIGKILL"
     finally:
@@ -553,6 +642,6 @@ def test_seeds_are_rows_of_their_own(dataset: str) -> None:
 def test_only_what_hangs_on_the_machine_is_said_to_be_tried_again() -> None:
     again = "the same command tries it again"
     for error in (OSError(28, "No space left"), MemoryError()):
-        assert workers._message(error).endswith(f"({again})")
+        assert message(error).endswith(f"({again})")
     for fault in (InputError("no such class"), DivergenceError("diverged"), TypeError("x")):
-        assert again not in workers._message(fault)
+        assert again not in message(fault)

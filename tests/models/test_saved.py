@@ -64,7 +64,7 @@ def test_a_file_of_another_model_or_shape_is_refused(tmp_path: Path) -> None:
         (voting, {"classes": np.arange(2)}),
     ):  # fmt: skip
         state = {**make().state(), **changed}
-        with pytest.raises(InputError, match="do not fit|expected .* of float32"):
+        with pytest.raises(InputError, match=r"do not fit|expected .* of float32"):
             type(make()).from_state(state)
     objects = SVC().fit(X[:8], LETTERS.astype(object))
     with pytest.raises(InputError, match="classes of type object cannot be saved"):

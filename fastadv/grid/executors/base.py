@@ -134,6 +134,15 @@ class Queue:
         return [outcome, *self._blocked()]
 
     def _keep(self, outcome: Outcome) -> None:
+        try:
+            self._write(outcome)
+        except OSError as error:  # of the place, and no result: what is done stays
+            raise InputError(
+                f"cannot write to {self._store.folder}: {error.strerror}; what is done is kept, "
+                "and the same command goes on when it can"
+            ) from None
+
+    def _write(self, outcome: Outcome) -> None:
         assert outcome.made is not None  # it is ok
         if outcome.key in self.plan.cells:
             row = msgspec.convert(outcome.made.facts["row"], Row)
