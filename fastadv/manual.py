@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from fastadv.registry import Entry, parameter_kinds
+from fastadv.entry import Entry
+from fastadv.registry import parameter_kinds
 from fastadv.specs import describe, format_value
 
 
@@ -38,6 +39,8 @@ def parameters_of(entry: Entry) -> list[Parameter]:
     kinds, texts = parameter_kinds(cls), _documented(cls)
     found = []
     for name, given in inspect.signature(cls).parameters.items():
+        if name not in kinds and name not in entry.nested:
+            continue  # a spec cannot give it
         default = entry.nested.get(name) or format_value(given.default)
         takes = "an attack" if name in entry.nested else describe(kinds[name])
         found.append(Parameter(name, default, takes, texts.get(name, "")))

@@ -1,58 +1,25 @@
-"""Every attack, defense and model by name: one line each, and nothing imported until it is made.
+"""Every attack, defense, model and data set by name: one line each, nothing imported until used.
 
-To add one: write its file, add its line here. It then appears in ``fastadv list``, in grids and in
-the contract tests.
+To add one here: write its file, add its line. It then appears in ``fastadv list``, in grids and in
+the contract tests. What other packages bring (`fastadv.plugins`) comes behind ours.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import sys
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
+from fastadv import plugins
+from fastadv.entry import Entry
 from fastadv.errors import InputError
-from fastadv.specs import Spec, closest, format_spec, resolve
+from fastadv.specs import Spec, closest, format_spec, is_written, resolve
 
 if TYPE_CHECKING:
     from fastadv.protocols import EvasionAttack, PoisoningAttack
-
-Kind = Literal[
-    "evasion", "poisoning", "sanitizer", "training", "preprocessor", "certified", "none", "model"
-]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of a name without importing its class.
-
-    Attributes
-    ----------
-    name, summary : str
-        As printed by ``fastadv list``.
-    kind : str
-        An attack's ``evasion`` or ``poisoning``; a defense's ``certified`` if it proves something,
-        else what it works on (``sanitizer``, ``training``, ``preprocessor``); ``model``; ``none``
-        for the controls.
-    target : str
-        ``module:Class``.
-    nested : dict of str to str
-        Parameters that are themselves attacks, with their default specs.
-    """
-
-    name: str
-    kind: Kind
-    summary: str
-    target: str
-    nested: dict[str, str] = field(default_factory=dict)
-
-    def load(self) -> Any:
-        """Import and return the class."""
-        module, _, name = self.target.partition(":")
-        return getattr(importlib.import_module(module), name)
-
 
 _EVASION = "fastadv.attacks.evasion"
 _POISONING = "fastadv.attacks.poisoning"
@@ -97,22 +64,63 @@ MODELS: list[Entry] = [
     Entry("svm", "model", "support vector machine for two classes, linear or RBF", "fastadv.models.svm:SVC"),
 ]  # fmt: skip
 
-REGISTRY: dict[str, list[Entry]] = {"attack": ATTACKS, "defense": DEFENSES, "model": MODELS}
+DATASETS: list[Entry] = [
+    Entry("mnist", "dataset", "28 x 28 grey digits; 55,000 to train, 5,000 held out, 10,000 to test", "fastadv.datasets.shipped:read_mnist"),
+    Entry("FOLDER", "path", "four IDX files, named as MNIST's, EMNIST's or QMNIST's are (plain or .gz)", "fastadv.datasets.idx:read_idx_folder", reads="fastadv.datasets.idx:reads"),
+    Entry("FILE.npz", "path", "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]", "fastadv.datasets.npz:read_npz", reads="fastadv.datasets.npz:reads"),
+]  # fmt: skip
+
+# What narrows any data set, in brackets, in the order of its canonical text.
+NARROWING: dict[str, Any] = {
+    "classes": tuple[int, ...], "train": int, "val": int, "test": int, "split": int,
+}  # fmt: skip
+
+# Ours alone: `entries` has the plug-ins', too.
+REGISTRY: dict[str, list[Entry]] = {
+    "attack": ATTACKS, "defense": DEFENSES, "model": MODELS, "dataset": DATASETS,
+}  # fmt: skip
+
+
+def entries(what: str) -> list[Entry]:
+    """Return every entry of ``what``, ours and then those of plug-ins, which are imported.
+
+    What of a plug-in cannot be used is left out, with a warning that says why.
+    """
+    return REGISTRY[what] + plugins.usable(what, _ours(what))
+
+
+def names(what: str) -> list[str]:
+    """Return every name of ``what``; of plug-ins those that they announce: nothing is imported."""
+    ours = [entry.name for entry in REGISTRY[what] if not entry.reads]
+    return ours + list(plugins.entry_points_of(what, _ours(what)))
+
+
+def knows(what: str, name: str) -> bool:
+    """Return whether ``name`` is one of `names`; plug-ins are asked only if it is not ours."""
+    ours = any(entry.name == name and not entry.reads for entry in REGISTRY[what])
+    return ours or name in plugins.entry_points_of(what, _ours(what))
 
 
 def find(what: str, name: str) -> Entry:
-    """Return the entry of ``name`` among the ``attack``, ``defense`` or ``model`` entries.
+    """Return the entry of ``name`` among those of ``what``: attack, defense, model or dataset.
 
     Raises
     ------
     InputError
-        With the nearest known name.
+        With the nearest known name; or if a plug-in has it, and cannot be imported.
     """
     for entry in REGISTRY[what]:
-        if entry.name == name:
+        if entry.name == name and not entry.reads:
             return entry
-    known = [entry.name for entry in REGISTRY[what]]
+    point = plugins.entry_points_of(what, _ours(what)).get(name)
+    if point is not None:
+        return plugins.entry_of(what, point)
+    known = names(what)
     raise InputError(f"no {what} {name!r}{closest(name, known)} (known: {', '.join(known)})")
+
+
+def _ours(what: str) -> frozenset[str]:
+    return frozenset(entry.name for entry in REGISTRY[what])
 
 
 def make(what: str, text: str, **defaults: Any) -> Any:
@@ -148,14 +156,18 @@ def make(what: str, text: str, **defaults: Any) -> Any:
         ) from None
 
 
-def parameter_kinds(cls: Any, nested: Sequence[str] | set[str] = ()) -> dict[str, Any]:
-    """Return the type of each parameter of ``cls`` that can be written in a spec."""
-    if is_dataclass(cls):
-        hints = typing.get_type_hints(cls)
-        return {f.name: hints[f.name] for f in fields(cls) if f.name not in nested}
-    hints = typing.get_type_hints(cls.__init__)
-    names = [name for name in inspect.signature(cls).parameters if name in hints]
-    return {name: _WRITTEN.get(name, hints[name]) for name in names}
+def parameter_kinds(owner: Any, nested: Sequence[str] | set[str] = ()) -> dict[str, Any]:
+    """Return the type of each parameter of a class, or a function, that a spec can give."""
+    if is_dataclass(owner):
+        hints = typing.get_type_hints(owner)
+        given = [f.name for f in fields(owner)]
+    else:
+        made_by = owner.__init__ if isinstance(owner, type) else owner  # type: ignore[misc]
+        hints = typing.get_type_hints(made_by)
+        hints |= {name: kind for name, kind in _WRITTEN.items() if name in hints}
+        given = list(inspect.signature(owner).parameters)
+    kinds = {name: hints[name] for name in given if name in hints and name not in nested}
+    return {name: kind for name, kind in kinds.items() if is_written(kind)}
 
 
 # How a model's parameter is written, where its Python type allows more.
@@ -180,9 +192,13 @@ def _name_of(thing: Any) -> str:
     name = getattr(thing, "name", None)
     if isinstance(name, str):
         return name
-    for entry in MODELS:
-        if entry.target.endswith(f":{type(thing).__name__}"):
-            return entry.name
+    targets = {entry.name: entry.target for entry in REGISTRY["model"]}
+    points = plugins.entry_points_of("model", _ours("model"))
+    targets |= {name: f"{point.module}:{point.attr}" for name, point in points.items()}
+    for name, target in targets.items():
+        module, _, attribute = target.partition(":")
+        if getattr(sys.modules.get(module), attribute, None) is type(thing):
+            return name
     return type(thing).__name__
 
 

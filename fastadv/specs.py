@@ -269,12 +269,13 @@ def _words(kind: Any) -> list[str]:
 @functools.cache
 def written_kinds(owner: Any) -> dict[str, Any]:
     """Return the types of the parameters, of a dataclass or function, that a spec can give."""
-    return {name: kind for name, kind in get_type_hints(owner).items() if _is_written(kind)}
+    return {name: kind for name, kind in get_type_hints(owner).items() if is_written(kind)}
 
 
-def _is_written(kind: Any) -> bool:
+def is_written(kind: Any) -> bool:
+    """Return whether a spec can give a parameter of this type."""
     if get_origin(kind) in (Union, UnionType):
-        return all(map(_is_written, get_args(kind)))
+        return all(map(is_written, get_args(kind)))
     plain = (int, float, bool, str, type(None), tuple[int, ...])
     return kind in plain or get_origin(kind) is Literal
 

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from fastadv.datasets import mnist_folder
-from fastadv.datasets.idx import MNIST_SHA256
+from fastadv.datasets.shipped import MNIST_SHA256
 
 ROOT = Path(__file__).parent.parent
 

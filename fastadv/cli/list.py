@@ -12,28 +12,12 @@ from fastadv.specs import closest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fastadv.registry import Entry
+    from fastadv.entry import Entry
 
 
 SECTIONS = ("attacks", "defenses", "models", "datasets")
 
-_DATASETS = [
-    ("mnist", "shipped", "28 x 28 grey digits; 55,000 to train, 5,000 held out, 10,000 to test"),
-    (
-        "FOLDER",
-        "yours",
-        "four IDX files, named as MNIST's, EMNIST's or QMNIST's are (plain or .gz); of several "
-        "sets in one folder: FOLDER[prefix=emnist-letters]",
-    ),
-    (
-        "FILE.npz",
-        "yours",
-        "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W), (n, H, W, C) or "
-        "(n, C, H, W), of uint8 or of floats in [0, 1]; if that is not clear: "
-        "FILE.npz[channels=first,range=255]",
-    ),
-]
-_DATASETS_NOTE = "Narrowed in brackets: mnist[classes=7-1,train=1000,val=500,test=500,split=0]"
+_NARROWED = "Narrowed in brackets: mnist[classes=7-1,train=1000,val=500,test=500,split=0]"
 
 
 def list_(
@@ -50,14 +34,14 @@ def list_(
     from rich.text import Text
 
     from fastadv.cli import console
-    from fastadv.registry import REGISTRY
+    from fastadv.registry import REGISTRY, entries
 
     out = console.output()
     if what is not None and what not in SECTIONS:
-        found = [(k, e) for k, known in REGISTRY.items() for e in known if e.name == what]
+        known = [(role, entry) for role in REGISTRY for entry in entries(role)]
+        found = [(role, entry) for role, entry in known if entry.name == what]
         if not found:
-            names = [entry.name for known in REGISTRY.values() for entry in known]
-            hint = closest(what, [*SECTIONS, *names])
+            hint = closest(what, [*SECTIONS, *(entry.name for _, entry in known)])
             raise InputError(
                 f"there is no {what!r} to list{hint} (known: {', '.join(SECTIONS)}, "
                 "and every name in them)"
@@ -66,14 +50,10 @@ def list_(
             _print_parameters(out, role, entry)
         return
     for chosen in SECTIONS if what is None else (what,):
+        _print(out, chosen, entries(chosen.removesuffix("s")))
         if chosen == "datasets":
-            _print(out, chosen, _DATASETS)
-            out.print(Text(f" {_DATASETS_NOTE}\n"))
-        else:
-            known = REGISTRY[chosen.removesuffix("s")]
-            _print(out, chosen, [(entry.name, entry.kind, entry.summary) for entry in known])
-    if what in (None, "attacks", "defenses", "models"):
-        out.print(Text(" The parameters of one, and its paper: fastadv list pgd"))
+            out.print(Text(f" {_NARROWED}\n"))
+    out.print(Text(" The parameters of one, and its paper: fastadv list pgd"))
 
 
 def _print_parameters(out: Console, role: str, entry: Entry) -> None:
@@ -81,11 +61,13 @@ def _print_parameters(out: Console, role: str, entry: Entry) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from fastadv.entry import OURS
     from fastadv.manual import parameters_of, reference_of
 
     parameters, reference = parameters_of(entry), reference_of(entry)
     kind = "" if entry.kind in ("none", role) else f", {entry.kind}"
-    title = Text.assemble((entry.name, "bold"), f" ({role}{kind}): {entry.summary}")
+    origin = "" if entry.origin == OURS else f", from {entry.origin}"
+    title = Text.assemble((entry.name, "bold"), f" ({role}{kind}{origin}): {entry.summary}")
     out.print(title)
     if reference:
         out.print(Text(reference))
@@ -102,17 +84,23 @@ def _print_parameters(out: Console, role: str, entry: Entry) -> None:
         out.print(Text(f" Written in brackets: {entry.name}[{first.name}={first.default}]"))
 
 
-def _print(out: Console, title: str, entries: list[tuple[str, str, str]]) -> None:
+def _print(out: Console, title: str, entries: list[Entry]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    from fastadv.entry import OURS
+
     table = Table(box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left")
     table.add_column("name", style="bold", no_wrap=True)
-    kinds = len({kind for _, kind, _ in entries}) > 1
+    kinds = len({entry.kind for entry in entries}) > 1
+    origins = any(entry.origin != OURS for entry in entries)
     if kinds:
         table.add_column("kind", style="dim", no_wrap=True)
     table.add_column("what it is")
-    for name, kind, summary in entries:
-        table.add_row(Text(name), *[Text(kind)] * kinds, Text(summary))
+    if origins:
+        table.add_column("from", style="dim")
+    for entry in entries:
+        kind, origin = [Text(entry.kind)] * kinds, [Text(entry.origin)] * origins
+        table.add_row(Text(entry.name), *kind, Text(entry.summary), *origin)
     out.print(table)

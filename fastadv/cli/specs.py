@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastadv import registry
 from fastadv.errors import InputError
-from fastadv.registry import REGISTRY, find
 from fastadv.specs import Spec, split_top_level
 
 
@@ -17,7 +17,7 @@ def check_spec(what: str, text: str) -> None:
     what : {"attack", "defense", "model"}
     """
     spec = Spec.parse(text)
-    entry = find(what, spec.name)
+    entry = registry.find(what, spec.name)
     for key in entry.nested:
         if key in spec.parameters:
             check_spec("attack", spec.parameters[key])
@@ -37,15 +37,21 @@ def spec_list(what: str, given: str | Sequence[str]) -> list[str]:
         raise InputError(f"the list of {what}s is empty (known: {known})")
     specs: list[str] = []
     for text in texts:
-        specs += names(what) if text == "all" else [text]
+        specs += _usable(what) if text == "all" else [text]
     for text in specs:
         check_spec(what, text)
     return list(dict.fromkeys(specs))
 
 
 def names(what: str) -> list[str]:
-    """Return every registered name; of attacks all but ``none``, which every grid has."""
-    return [entry.name for entry in REGISTRY[what] if (what, entry.name) != ("attack", "none")]
+    """Return every known name; of attacks all but ``none``, which every grid has."""
+    return [name for name in registry.names(what) if (what, name) != ("attack", "none")]
+
+
+def _usable(what: str) -> list[str]:
+    """Return the `names` without those of plug-ins that cannot be imported."""
+    usable = {entry.name for entry in registry.entries(what)}
+    return [name for name in names(what) if name in usable]
 
 
 def complete_list(what: str, incomplete: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 from fastadv.datasets.catalog import load_dataset
 from fastadv.datasets.dataset import Dataset
-from fastadv.datasets.idx import FileCheck, mnist_folder, read_idx, verify_mnist
+from fastadv.datasets.idx import read_idx
 from fastadv.datasets.shared import open_shared, share
+from fastadv.datasets.shipped import FileCheck, mnist_folder, verify_mnist
 
 __all__ = [
     "Dataset",

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastadv import registry
 from fastadv.arrays import Float32
 from fastadv.datasets.dataset import PARTS, Dataset
-from fastadv.datasets.layout import Channels
-from fastadv.datasets.sources import Part, Reading, read_source, stratified
+from fastadv.datasets.sources import KEYS, Part, Source, stratified
+from fastadv.entry import Entry, load
 from fastadv.errors import InputError
+from fastadv.registry import NARROWING
 from fastadv.seeds import generator
-from fastadv.specs import Spec, format_spec, resolve
+from fastadv.specs import Spec, closest, format_spec, resolve
 from fastadv.task import Task, listed
-
-# In the order of a dataset's canonical text: how its files are read, and what is kept of them.
-_READING = {"channels": Channels, "range": float, "prefix": str}
-_NARROWING = {"classes": tuple[int, ...], "train": int, "val": int, "test": int, "split": int}
 
 
 def load_dataset(spec: str | Path) -> Dataset:
@@ -28,15 +27,16 @@ def load_dataset(spec: str | Path) -> Dataset:
     Parameters
     ----------
     spec : str or Path
-        ``mnist``; or a folder of four IDX files, named as MNIST's are; or a ``.npz`` file with
+        A name, ``mnist`` or one that a plug-in brings; or the path of what one of the readers
+        reads: a folder of four IDX files, named as MNIST's are; or a ``.npz`` file with
         ``x_train, y_train, x_test, y_test`` and, if it likes, ``x_val, y_val``, where images are
         (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]. Where there are no
         ``x_val``, one training image in twelve is held out, stratified, always the same ones.
 
-        Parameters in brackets say how it is read, where it does not say so itself: ``channels``
-        (``first`` or ``last``), ``range`` (the value of white; 255 of bytes, 1 of floats), and
-        ``prefix`` of the IDX files, where a folder holds those of several datasets
-        (``FOLDER[prefix=emnist-letters]``).
+        Parameters in brackets go to the loader that has them (``fastadv list FOLDER``):
+        ``channels`` (``first`` or ``last``) and ``range`` (the value of white; 255 of bytes, 1 of
+        floats) of files that do not say so themselves, and ``prefix`` of IDX files, where a folder
+        holds those of several datasets (``FOLDER[prefix=emnist-letters]``).
 
         Others narrow it. ``classes=7-1`` keeps two classes, 7 as label 0 and 1 as
         label 1. ``train``, ``val`` and ``test`` are numbers of images, drawn in the proportions
@@ -59,17 +59,22 @@ def load_dataset(spec: str | Path) -> Dataset:
     (100, 784)
     """
     parsed = Spec.of_data(str(spec))
-    given = resolve(parsed.parameters, _READING | _NARROWING, parsed.name)
-    reading = {key: given[key] for key in _READING if key in given}
-    narrowing = {key: given[key] for key in _NARROWING if key in given}
-    source = read_source(parsed.name, Reading(**reading))
+    entry, arguments = _entry_of(parsed.name)
+    loader = entry.load()
+    kinds = registry.parameter_kinds(loader)
+    for key in kinds.keys() & NARROWING.keys():
+        raise InputError(f"{parsed.name}: its loader takes {key}, by which any data are narrowed")
+    given = resolve(parsed.parameters, kinds | NARROWING, parsed.name)
+    reading = {key: given[key] for key in kinds if key in given}
+    narrowing = {key: given[key] for key in NARROWING if key in given}
+    source = _as_source(loader(*arguments, **reading), entry)
     parts, owner = source.parts, format_spec(parsed.name, reading)
-    class_names: tuple[str, ...] = ()
+    class_names = source.class_names
     if "classes" in narrowing:
         classes = narrowing["classes"]
         owner = format_spec(parsed.name, reading | {"classes": classes})
         parts = _keep_classes(parts, classes, owner)
-        class_names = tuple(map(str, classes))
+        class_names = tuple(class_names[c] if class_names else str(c) for c in classes)
     parts = _draw_subsets(parts, narrowing, owner)
 
     canonical = format_spec("", reading | narrowing)
@@ -77,13 +82,58 @@ def load_dataset(spec: str | Path) -> Dataset:
     arrays: dict[str, Any] = {}
     for name, part in parts.items():
         arrays[f"x_{name}"], arrays[f"y_{name}"] = _as_rows(part), part.labels
+    shape = parts["train"].images.shape[1:]
     return Dataset(
         name=parsed.name + canonical,
         **arrays,
-        task=Task(parts["train"].images.shape[1:], n_classes=2),  # it counts the classes itself
+        task=Task(shape, n_classes=2, bounds=source.bounds),  # it counts the classes itself
         class_names=class_names,
         notes=source.notes,
         known_hash=known_hash,
+    )
+
+
+def _entry_of(name: str) -> tuple[Entry, list[Path]]:
+    """Return what loads a dataset, and the path if it wants one. A name comes before a path."""
+    if registry.knows("dataset", name):
+        return registry.find("dataset", name), []
+    path = Path(name).expanduser()
+    readers = [entry for entry in registry.REGISTRY["dataset"] if entry.reads]
+    paths = ", ".join(entry.name for entry in readers)
+    if path.exists():
+        for entry in readers:
+            if load(entry.reads)(path):
+                return entry, [path]
+        raise InputError(f"{path}: found a file of another kind, expected one of: {paths}")
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"there is no file or folder {name}")
+    known = registry.names("dataset")
+    hint = closest(name, known) or f"; there is {', '.join(known)}."
+    raise InputError(f"no dataset {name!r}{hint} Otherwise give a path: {paths}")
+
+
+def _as_source(made: Any, entry: Entry) -> Source:
+    """Return what a loader returned as checked parts."""
+    if isinstance(made, Source):
+        return made
+    if isinstance(made, Dataset):
+        parts = {}
+        for part in PARTS:
+            x, y = getattr(made, f"x_{part}"), getattr(made, f"y_{part}")
+            parts[part] = Part(x.reshape(len(x), *made.task.image_shape), y, white=1.0)
+        bounds, names = made.task.bounds, made.class_names
+        return Source(parts, made.fingerprint, made.notes, bounds, names)
+    if isinstance(made, Mapping):
+        keys = [*KEYS, *(("x_val", "y_val") if "x_val" in made or "y_val" in made else ())]
+        missing = [key for key in keys if key not in made]
+        if not missing:
+            return Source.of({key: np.asarray(made[key]) for key in keys}, entry.name)
+        found = f"without {', '.join(missing)}"
+    else:
+        found = f"{type(made).__name__}"
+    raise InputError(
+        f"{entry.name}: the loader of {entry.origin} returned {found}, expected a fastadv.Dataset "
+        f"or a dict of arrays: {', '.join(KEYS)}"
     )
 
 

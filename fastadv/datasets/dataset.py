@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
@@ -31,7 +32,9 @@ class Dataset:
         The canonical spec: `load_dataset` reads the same dataset from it.
     x_train, x_val, x_test : ndarray of float32, shape (n, d)
         An image a row, C-contiguous, within the task's bounds; n differs between the parts. Floats
-        of other precision are converted.
+        of other precision are converted. An array that is mapped from a file and may be written to
+        (``np.load(..., mmap_mode="c")``) stays mapped; one that may not is copied. That a row is an
+        image is known to the task alone: d columns of another kind are an image of (1, d, 1).
     y_train, y_val, y_test : ndarray, shape (n,)
         Labels; kept as int64 from 0 to ``task.n_classes - 1``.
     task : Task
@@ -148,7 +151,7 @@ class Dataset:
         return numbers
 
 
-def hash_arrays(arrays: dict[str, npt.NDArray[Any]]) -> str:
+def hash_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     """Return a hash of names, types, shapes and bytes."""
     digest = hashlib.blake2b(digest_size=16)
     for key, array in arrays.items():

@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST, and the MNIST files that ship with the package.
+"""IDX, the file format of MNIST.
 
 An IDX file is a big-endian header and then the bytes of one array in C order. The header
 is two zero bytes, a code for the dtype, the number of dimensions, and each dimension as an
@@ -8,33 +8,22 @@ unsigned 32-bit integer.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import math
 import re
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.datasets.layout import Channels
+from fastadv.datasets.sources import Source
 from fastadv.errors import InputError
 from fastadv.specs import closest
 
 Ints = npt.NDArray[Any]  # uint8, or int32
-
-# Of the files as they are shipped, gzipped.
-MNIST_SHA256 = {
-    "train-images-idx3-ubyte.gz": (
-        "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971"
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203"
-    ),
-    "t10k-images-idx3-ubyte.gz": "1a1a05eab793c14bb050b398624a11b0ffd1a2953baed553b1b9bd079e2a20be",
-    "t10k-labels-idx1-ubyte.gz": "b91679a0acfe4ba0e50a2437a903084cba1f5f92592b016a25a7dfd00455798b",
-}
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE, _INTEGER = 0x08, 0x0C
@@ -229,20 +218,42 @@ def _one_each(
     return {role: paths[0] for role, paths in found.items()}
 
 
-def read_idx_folder(folder: Path, prefix: str | None = None) -> dict[str, Ints]:
+def reads(path: Path) -> bool:
+    """Return whether the path is a folder."""
+    return path.is_dir()
+
+
+def read_idx_folder(
+    path: Path,
+    /,
+    *,
+    channels: Channels | None = None,
+    range: float | None = None,
+    prefix: str = "",
+) -> Source:
     """Read the four files that `find_idx_files` finds, in the folder or its subfolder ``raw``.
 
-    Returns
-    -------
-    dict of ndarray
-        ``x_train``, ``y_train``, ``x_test`` and ``y_test``, as they are in the files; of QMNIST's
-        labels the class alone.
+    Parameters
+    ----------
+    channels : {"first", "last"} or None
+        Where the channels of an image are, if its shape does not say so.
+    range : float or None
+        The value of white, if it is not 255.
+    prefix : str
+        Of the files, where a folder holds those of several data sets (emnist-letters); none for
+        files without one.
 
     Raises
     ------
     InputError
-        If a file that is there plain and gzipped holds something else in either.
+        If a file is missing or damaged, or one that is there plain and gzipped holds something else
+        in either.
     """
+    return Source.of(_read_folder(path, prefix or None), str(path), channels=channels, white=range)
+
+
+def _read_folder(folder: Path, prefix: str | None) -> dict[str, Ints]:
+    """Return the arrays as they are in the files; of QMNIST's labels the class alone."""
     raw = folder / "raw"  # where torchvision keeps the files that it has fetched
     if raw.is_dir() and not any(_FILE_NAME.fullmatch(path.name) for path in folder.iterdir()):
         folder = raw
@@ -259,50 +270,4 @@ def read_idx_folder(folder: Path, prefix: str | None = None) -> dict[str, Ints]:
                 )
             array = np.ascontiguousarray(array[:, 0])
         arrays[f"{'x' if kind == 'images' else 'y'}_{part}"] = array
-    return arrays
-
-
-class FileCheck(NamedTuple):
-    """Whether a shipped file is what it has to be; ``found`` is None where there is no file."""
-
-    path: Path
-    ok: bool
-    found: str | None
-    expected: str
-
-
-def mnist_folder() -> Path:
-    """Return the folder of the MNIST files that ship with the package."""
-    return Path(__file__).parent / "mnist"
-
-
-def verify_mnist() -> list[FileCheck]:
-    """Compare the SHA-256 of each shipped MNIST file with the one that it has to have."""
-    checks = []
-    for name, expected in MNIST_SHA256.items():
-        path = mnist_folder() / name
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-        checks.append(FileCheck(path, found == expected, found, expected))
-    return checks
-
-
-def read_mnist() -> dict[str, Ints]:
-    """Read the shipped MNIST files; see `read_idx_folder`.
-
-    Raises
-    ------
-    InputError
-        If a file is absent or its SHA-256 is not the one that it has to have.
-    """
-    arrays = {}
-    keys = ("x_train", "y_train", "x_test", "y_test")
-    for key, (name, expected) in zip(keys, MNIST_SHA256.items(), strict=True):
-        path = mnist_folder() / name
-        data = read_bytes(path)
-        found = hashlib.sha256(data).hexdigest()
-        if found != expected:
-            raise InputError(
-                f"{path}: found SHA-256 {found}, expected {expected}; install fastadv again"
-            )
-        arrays[key] = parse_idx(data, path)
     return arrays

@@ -125,7 +125,7 @@ def _choices(what: str, texts: Sequence[str]) -> tuple[Choice, ...]:
     """Build each choice once: ``all`` stands for every registered one, repeats are dropped."""
     expanded: list[str] = []
     for text in texts:
-        expanded += [e.name for e in registry.REGISTRY[what]] if text == "all" else [text]
+        expanded += [e.name for e in registry.entries(what)] if text == "all" else [text]
     chosen: dict[str, Choice] = {}
     for text in expanded:
         choice = Choice(_tidy(text), registry.make(what, text))

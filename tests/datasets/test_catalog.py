@@ -201,7 +201,7 @@ def test_a_class_without_training_images_cannot_be_chosen(npz):
 
 
 def test_unknown_names():
-    hint = "Otherwise give a folder of four IDX files or a .npz file"
+    hint = "Otherwise give a path: FOLDER, FILE.npz"
     assert fault_of("mnits") == f"no dataset 'mnits'; did you mean mnist? {hint}"
     assert fault_of("digits") == f"no dataset 'digits'; there is mnist. {hint}"
     assert fault_of("no/such") == "there is no file or folder no/such"

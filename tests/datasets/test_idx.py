@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastadv.datasets import idx, load_dataset
-from fastadv.datasets.idx import find_idx_files, mnist_folder, read_idx, verify_mnist
+from fastadv.datasets import load_dataset, mnist_folder, shipped, verify_mnist
+from fastadv.datasets.idx import find_idx_files, read_idx
 from fastadv.errors import InputError
 
 ROLES = {("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels")}
@@ -171,9 +171,9 @@ def test_the_shipped_files_are_sound():
 
 
 def test_verify_and_load_notice_damage(tmp_path, monkeypatch):
-    for name in idx.MNIST_SHA256:
+    for name in shipped.MNIST_SHA256:
         (tmp_path / name).write_bytes((mnist_folder() / name).read_bytes())
-    monkeypatch.setattr(idx, "mnist_folder", lambda: tmp_path)
+    monkeypatch.setattr(shipped, "mnist_folder", lambda: tmp_path)
     labels = tmp_path / "t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(labels.read_bytes()[:-1])
     (tmp_path / "t10k-images-idx3-ubyte.gz").unlink()
@@ -184,10 +184,10 @@ def test_verify_and_load_notice_damage(tmp_path, monkeypatch):
     ]
     assert checks["t10k-images-idx3-ubyte.gz"].found is None
     with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz: found no such file"):
-        idx.read_mnist()
+        shipped.read_mnist()
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(b"")
     with pytest.raises(InputError, match=r"t10k-images.*: found SHA-256 e3b0c4\w+, expected 1a1a"):
-        idx.read_mnist()
+        shipped.read_mnist()
 
 
 # Folders as others leave them

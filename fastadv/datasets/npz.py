@@ -1,0 +1,70 @@
+"""NumPy's archives, ``.npz``: an array by its name."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.datasets.layout import Channels
+from fastadv.datasets.sources import KEYS, Source
+from fastadv.errors import InputError
+from fastadv.files import UNREADABLE
+
+
+def reads(path: Path) -> bool:
+    """Return whether the path is a file that is such an archive, or is called one."""
+    return path.is_file() and (path.suffix.lower() == ".npz" or zipfile.is_zipfile(path))
+
+
+def read_npz(
+    path: Path, /, *, channels: Channels | None = None, range: float | None = None
+) -> Source:
+    """Read x_train, y_train, x_test, y_test and, if they are there, x_val and y_val.
+
+    Parameters
+    ----------
+    channels : {"first", "last"} or None
+        Where the channels of an image are, if its shape does not say so.
+    range : float or None
+        The value of white, if it is not 255 of bytes or 1 of floats.
+
+    Raises
+    ------
+    InputError
+        If it is no such file, or an array is missing, damaged or not what it has to be.
+    """
+    return Source.of(_read(path), str(path), channels=channels, white=range)
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    keys = list(KEYS)
+    expected = f"expected a .npz file with {', '.join(keys)}"
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    key = "the file"  # what is being read, for the errors
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise InputError(f"{path}: found a file of another kind, {expected}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                if "x_val" in archive or "y_val" in archive:
+                    keys += ["x_val", "y_val"]
+                missing = [key for key in keys if key not in archive]
+                if missing:
+                    found = ", ".join(archive.files) or "no array"
+                    raise InputError(f"{path}: found {found}, expected {', '.join(missing)} too")
+                for key in keys:
+                    arrays[key] = np.asarray(archive[key])
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        if "Object arrays" in str(error):
+            found = f"a pickled object array as {key}"
+            raise InputError(f"{path}: found {found}, expected plain numbers") from None
+        reason = " ".join(str(error).split())  # numpy's texts may have several lines
+        raise InputError(f"{path}: {key} cannot be read ({reason}), {expected}") from None
+    return arrays
