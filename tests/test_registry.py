@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastadv.grid.spec import Grid
 from helpers import blobs
 
 from fastadv import load_dataset, make_attack, plugins, registry
@@ -17,7 +18,6 @@ from fastadv.cli.app import main
 from fastadv.cli.specs import complete_list, spec_list
 from fastadv.datasets.dataset import ARRAYS
 from fastadv.errors import InputError
-from fastadv.grid.spec import Grid
 from fastadv.specs import Spec
 
 MODULE = '''
