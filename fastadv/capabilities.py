@@ -18,6 +18,7 @@ from fastadv.protocols import (
     EvasionAttack,
     Features,
     Layered,
+    Logits,
     LossTrainable,
     PoisoningAttack,
     Pullback,
@@ -26,7 +27,7 @@ from fastadv.protocols import (
 from fastadv.task import Task
 
 _WORDS = {
-    Classifier: "that tells its logits",
+    Logits: "that tells its logits",
     Trainable: "that can be trained",
     BatchTrainable: "that learns in batches",
     LossTrainable: "that learns by any loss",
@@ -71,8 +72,8 @@ def missing(model: Any, *protocols: Any, parameters: tuple[str, ...] = ()) -> st
 
 
 def takes(model: Any, parameter: str) -> bool:
-    """Return whether the model's constructor has a parameter of this name."""
-    return hasattr(model, "get_params") and parameter in model.get_params()
+    """Return whether the model's constructor has a parameter of this name, and it can be set."""
+    return hasattr(model, "set_params") and parameter in model.get_params()
 
 
 # -- models -----------------------------------------------------------------------------------

@@ -24,8 +24,17 @@ Pullback = Callable[[Floats], Floats]
 
 
 @runtime_checkable
-class Classifier(Protocol):
-    """A trained model whose logits can be asked for.
+class Logits(Protocol):
+    """A model that tells its logits."""
+
+    def logits(self, X: Floats) -> Floats:
+        """Return the logits, shape (n, n_classes)."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Logits, Protocol):
+    """A trained model of which labels and logits can be asked.
 
     ``classes_`` holds the labels in the order of the columns of the logits.
     """
@@ -34,10 +43,6 @@ class Classifier(Protocol):
 
     def predict(self, X: Floats) -> npt.NDArray[Any]:
         """Return the label of each row of X, shape (n,)."""
-        ...
-
-    def logits(self, X: Floats) -> Floats:
-        """Return the logits, shape (n, n_classes)."""
         ...
 
 
@@ -59,8 +64,9 @@ class Model(Classifier, Differentiable, Protocol):
 class Trainable(Protocol):
     """A model that learns from rows, and that `sklearn.base.clone` copies untrained.
 
-    It may have ``bind(task) -> model``, which returns it knowing the shape of the images, and
-    ``resolve(X) -> model``, a copy whose parameters are what the clean training set makes of them.
+    It may have ``set_params(**parameters)``, to be trained with others; ``bind(task) -> model``,
+    which returns it knowing the shape of the images; and ``resolve(X) -> model``, a copy whose
+    parameters are what the clean training set makes of them.
     """
 
     def fit(self, X: Floats, y: npt.NDArray[Any]) -> Any:
@@ -69,10 +75,6 @@ class Trainable(Protocol):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's parameters."""
-        ...
-
-    def set_params(self, **parameters: Any) -> Any:
-        """Set some of them, and return itself."""
         ...
 
 

@@ -11,7 +11,15 @@ from helpers import TASK, blobs, small_mlp
 from test_layers import house
 
 from fastadv import InputError, MLPClassifier, capabilities
-from fastadv.protocols import Classifier, EvasionAttack, Features, Layered, LossTrainable, Model
+from fastadv.protocols import (
+    Classifier,
+    EvasionAttack,
+    Features,
+    Layered,
+    Logits,
+    LossTrainable,
+    Model,
+)
 
 X, Y = blobs()
 
@@ -21,7 +29,7 @@ NO_CAPABILITY = {
     "specs": {"kind", "raw", "self", "estimator"}, "benchmarks.peers.evasion": {"attack"},
 }  # fmt: skip
 # Those that have still to ask there.
-FOLLOW = ("defenses.", "grid.", "cli.attack_run", "attacks.poisoning.", "registry", "manual")
+FOLLOW = ("grid.", "cli.attack_run", "attacks.poisoning.", "registry", "manual")
 
 
 def questions(source: str) -> list[str]:
@@ -50,7 +58,7 @@ def test_a_planted_question_is_found() -> None:
     assert questions("getattr(self, name)") == []
 
 
-class Logits:
+class OnlyLogits:
     """A model of someone's own that tells its logits, and nothing else."""
 
     def __init__(self, inside: MLPClassifier) -> None:
@@ -60,7 +68,7 @@ class Logits:
         return self._inside.vjp(x)[0]
 
 
-class LogitsAndGradient(Logits):
+class LogitsAndGradient(OnlyLogits):
     def input_gradient(self, x: np.ndarray, dlogits: np.ndarray) -> np.ndarray:
         return self._inside.vjp(x)[1](dlogits)
 
@@ -77,7 +85,7 @@ def model() -> MLPClassifier:
 
 def test_what_a_model_lacks_is_filled_in(model: MLPClassifier) -> None:
     logits, pullback = model.vjp(X)
-    for own in (Logits(model), LogitsAndGradient(model), Pulls(model)):
+    for own in (OnlyLogits(model), LogitsAndGradient(model), Pulls(model)):
         made = capabilities.adapted(own, TASK)
         assert capabilities.able(made, Classifier)
         assert capabilities.able(made, Model) == capabilities.differentiable(own)
@@ -97,9 +105,9 @@ def test_what_a_model_lacks_is_filled_in(model: MLPClassifier) -> None:
 
 
 def test_what_is_missing_is_said(model: MLPClassifier) -> None:
-    assert capabilities.missing(small_mlp(), Classifier, Layered, LossTrainable, Features) is None
-    said = capabilities.missing(Logits(model), Classifier)
-    assert said == "a model that tells its logits; Logits has no predict"
+    assert capabilities.missing(small_mlp(), Logits, Layered, LossTrainable, Features) is None
+    said = capabilities.missing(OnlyLogits(model), Features)
+    assert said == "a model that tells its features; OnlyLogits has no features"
     said = capabilities.missing(small_mlp(), Layered, parameters=("max_iter", "depth"))
     assert said == "to set depth, which MLPClassifier does not have"
 

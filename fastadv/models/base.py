@@ -8,22 +8,37 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fastadv import capabilities
 from fastadv.arrays import Float64, Floats, Labels
 from fastadv.errors import InputError
 from fastadv.kernels.network.loss import cross_entropy
-from fastadv.protocols import Model, PoisonObjective, Pullback
+from fastadv.protocols import Classifier, Differentiable, PoisonObjective, Pullback
 from fastadv.task import listed
 from fastadv.threads import map_chunks
 
 _NUMBERS = "iufb"  # kinds of dtypes
 
 
-class DifferentiableModel(ABC):
+class LogitsModel(ABC):
+    """A classifier that is given by its logits."""
+
+    classes_: npt.NDArray[Any]
+
+    @abstractmethod
+    def logits(self, X: Floats) -> Floats:
+        """Return the logits, shape (n, k)."""
+
+    def predict(self, X: Floats) -> npt.NDArray[Any]:
+        """Return the label of each row of X, shape (n,)."""
+        columns = np.argmax(self.logits(X), axis=1)  # first: it says so if there was no training
+        labels: npt.NDArray[Any] = self.classes_[columns]
+        return labels
+
+
+class DifferentiableModel(LogitsModel):
     """A classifier that is given by its logits and their pullback."""
 
     CHUNK: ClassVar[int] = 1024  # rows that a thread takes at once
-
-    classes_: npt.NDArray[Any]
 
     @abstractmethod
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
@@ -40,12 +55,6 @@ class DifferentiableModel(ABC):
     def input_gradient(self, X: Floats, dlogits: Floats) -> Floats:
         """Return d(loss)/dX (n, d) for the given d(loss)/d(logits) (n, k)."""
         return self.vjp(X)[1](dlogits)
-
-    def predict(self, X: Floats) -> npt.NDArray[Any]:
-        """Return the label of each row of X, shape (n,)."""
-        columns = np.argmax(self.logits(X), axis=1)  # first: it says so if there was no training
-        labels: npt.NDArray[Any] = self.classes_[columns]
-        return labels
 
 
 class TrainingDifferentiable(ABC):
@@ -96,7 +105,14 @@ class TrainingDifferentiable(ABC):
         return objective(np.asarray(X_train[index], dtype=np.float64))
 
 
-def class_columns(model: Model, y: npt.NDArray[Any]) -> Labels:
+def logits_of(model: Any, X: Floats) -> Floats:
+    """Return the logits (n, k), in the calling thread where the model has ``vjp``."""
+    logits: Floats
+    logits = model.vjp(X)[0] if capabilities.able(model, Differentiable) else model.logits(X)
+    return logits
+
+
+def class_columns(model: Classifier, y: npt.NDArray[Any]) -> Labels:
     """Return the column of the logits of ``model`` that stands for each label, shape (n,), int64.
 
     Raises
@@ -152,7 +168,7 @@ def certified_labels(classes: npt.NDArray[Any], columns: npt.NDArray[Any]) -> La
     return labels
 
 
-def cross_entropies(model: Model, X: Floats, y: npt.NDArray[Any]) -> Float64:
+def cross_entropies(model: Classifier, X: Floats, y: npt.NDArray[Any]) -> Float64:
     """Return the cross-entropy of the model's logits on each row of X, shape (n,).
 
     Raises

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import TASK, blobs
 from scipy import stats
 
+from fastadv.capabilities import adapted
 from fastadv.defenses.certified.interval import Interval
+from fastadv.defenses.certified.smoothed import SmoothedLogits, _noise, counter, smoothed
 from fastadv.defenses.certified.smoothing import Smoothing, _radii
 from fastadv.errors import InputError
 from fastadv.models.mlp import MLPClassifier
+from fastadv.seeds import derive
 
 X, Y = blobs(40)
 
@@ -93,6 +98,79 @@ def test_the_vote_is_that_of_noise_on_the_pixels() -> None:
         shares = model.predict_proba(x + noise)
         error = shares.std(axis=0) * np.sqrt(2 / 4000)
         assert np.all(np.abs(np.exp(logits) - shares.mean(axis=0)) < 5 * error + 1e-6)
+
+
+class Opaque:
+    """The logits of a perceptron and their gradient, and no way into its layers."""
+
+    def __init__(self, model: MLPClassifier) -> None:
+        self.vjp = model.vjp
+
+
+def test_votes_are_the_same_by_layers_and_by_images() -> None:
+    model = MLPClassifier((7,), batch_size=10, max_iter=3).fit(X, Y)
+    n, sample = 20_000, np.uint64(7)
+    for x in X[:4]:
+        by_layers, by_images = (
+            counter(any_model, 0.8, 3, TASK)(x, sample, 5, n) / n
+            for any_model in (model, Opaque(model))
+        )
+        spread = np.sqrt(2 * by_layers * (1 - by_layers) / n) + 1e-9
+        assert by_layers.max() < 0.99
+        assert by_images.sum() == 1
+        assert np.all(np.abs(by_layers - by_images) < 4.5 * spread)
+    found = counter(Opaque(model), 0.4, 3, TASK)
+    parts = found(X[0], sample, 0, 700) + found(X[0], sample, 700, 900)
+    np.testing.assert_array_equal(parts, found(X[0], sample, 0, 1600))
+
+
+def test_the_vote_is_the_same_by_layers_and_by_images() -> None:
+    model = MLPClassifier((7,), batch_size=10, max_iter=3).fit(X, Y)
+    by_layers, by_images = (
+        smoothed(any_model, 0.3, 6000, TASK) for any_model in (model, Opaque(model))
+    )
+    some, slopes = X[:6], np.eye(3, dtype=np.float32)[Y[:6]]
+    (a, pull_a), (b, pull_b) = by_layers.vjp(some), by_images.vjp(some)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(np.exp(a), np.exp(b), atol=0.02)
+    np.testing.assert_array_equal(by_layers.predict(some), by_images.predict(some))
+    np.testing.assert_array_equal(by_images.logits(some), b)
+    gradients = pull_a(slopes), pull_b(slopes)
+    np.testing.assert_allclose(*gradients, atol=0.08 * np.abs(gradients[0]).max())
+
+
+def test_the_gradient_of_a_vote_by_images_is_central_differences() -> None:
+    model = MLPClassifier((7,), batch_size=10, max_iter=3).fit(X, Y)
+    vote = smoothed(Opaque(model), 0.3, 50, TASK)
+    logits, pullback = vote.vjp(X[:3])  # type: ignore[attr-defined]
+    slopes = np.random.default_rng(0).normal(size=logits.shape).astype(np.float32)
+    gradient = pullback(slopes)
+    for pixel in range(0, 20, 3):
+        moved = np.zeros(20, np.float32)
+        moved[pixel] = 0.02
+        numeric = (mean_log(model, X[:3] + moved, 0.3) - mean_log(model, X[:3] - moved, 0.3)) / 0.04
+        np.testing.assert_allclose(gradient[:, pixel], (slopes * numeric).sum(axis=1), atol=2e-3)
+
+
+def mean_log(model: MLPClassifier, x: np.ndarray, sigma: float) -> np.ndarray:
+    """The logarithm of the mean softmax over the draws of the vote."""
+    noise = _noise(derive(0, "smoothing", "vote"), 0, 50, sigma, 20)
+    return np.log([model.predict_proba(image + noise).mean(axis=0) for image in x])
+
+
+def test_of_equal_votes_the_larger_mean_wins() -> None:
+    class Two:
+        """One class by much where a pixel is above 0, the other by little."""
+
+        def logits(self, x: np.ndarray) -> np.ndarray:
+            return np.where(x[:, :1] > 0, [[9.0, 0.0]], [[0.0, 0.1]]).astype(np.float32)
+
+    noise = np.array([[1.0] * 20, [-1.0] * 20], np.float32)
+    vote = SmoothedLogits(adapted(Two(), replace(TASK, n_classes=2)), noise)
+    assert vote.predict(np.zeros((1, 20), np.float32))[0] == 0
+    noise = np.array([[1.0] * 20, [-1.0] * 20, [-2.0] * 20], np.float32)
+    vote = SmoothedLogits(adapted(Two(), replace(TASK, n_classes=2)), noise)
+    assert vote.predict(np.zeros((1, 20), np.float32))[0] == 1  # by its votes
+    assert vote.logits(np.zeros((0, 20), np.float32)).shape == (0, 2)
 
 
 def test_smoothing_of_more_units_than_pixels_and_of_none() -> None:

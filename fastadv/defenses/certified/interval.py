@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import clone
 
-from fastadv import threat
+from fastadv import capabilities, threat
 from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import at_least, require
 from fastadv.kernels.network import interval as kernels
 from fastadv.kernels.network import loss
-from fastadv.models.base import certified_labels
+from fastadv.models.base import certified_labels, logits_of
 from fastadv.models.network import Network, add_up
-from fastadv.protocols import Model
+from fastadv.protocols import Layered, Logits, LossTrainable, Model
 from fastadv.results import Certificate
 from fastadv.specs import Checked
 from fastadv.task import Task
@@ -67,9 +67,11 @@ class Interval(Checked):
         require(0 <= self.ramp <= 1, "ramp has to be from 0 to 1", self.ramp)
         at_least(1, epochs=self.epochs, batch_size=self.batch_size)
 
-    def supports(self, model: Model, task: Task) -> str | None:
+    def supports(self, model: Any, task: Task) -> str | None:
         """Return None, or why the defense cannot train and bound the model."""
-        return None if hasattr(model, "network") else "interval bounds need a perceptron (mlp)"
+        settings = ("max_iter", "batch_size")
+        lacking = capabilities.missing(model, Layered, LossTrainable, Logits, parameters=settings)
+        return f"interval bounds need {lacking}" if lacking else None
 
     def threat(self) -> Threat:
         """Return the ball that the certified accuracy is stated for."""
@@ -90,11 +92,11 @@ class Interval(Checked):
             def block(start: int, stop: int) -> tuple[Float32, float]:
                 n, part, labels = stop - start, x[start:stop], columns[start:stop]
                 losses, worst = np.empty(n), np.empty(n)
-                logits, hidden = network.forward(part)
+                logits, pullback = model.parameter_vjp(part)
                 dlogits = np.empty_like(logits)
                 loss.cross_entropy(logits, labels, losses, dlogits)
                 dlogits *= np.float32(clean)
-                slope = network.backward(part, hidden, dlogits)
+                slope = pullback(dlogits)
                 kernels.worst_case(
                     part, labels, np.full(n, self.eps * grown), *task.bounds, network.params,
                     absolute, network.sizes, network.activation, 1.0 - clean, slope, worst,
@@ -127,7 +129,7 @@ class Interval(Checked):
             # A whole tile, padded: a smaller product may round otherwise.
             n, x = stop - start, np.zeros((_TILE, X.shape[1]), dtype=np.float32)
             x[:n] = X[start:stop]
-            found = model.vjp(x)[0].argmax(axis=1)
+            found = logits_of(model, x).argmax(axis=1)
             columns[start:stop] = found[:n]
             radius[start:stop] = bounds.radii(x, found, self.eps * _MARGIN)[:n]
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.arrays import Floats
-from fastadv.defenses.preprocessors.base import PreprocessedModel
+from fastadv.defenses.preprocessors.base import behind
 from fastadv.errors import require
-from fastadv.protocols import Model, Pullback
+from fastadv.protocols import Classifier, Pullback
 from fastadv.specs import Checked
 from fastadv.task import Task
 
@@ -34,7 +34,7 @@ class BitDepth(Checked):
         super().__post_init__()
         require(1 <= self.bits <= 16, "bits has to be from 1 to 16", self.bits)
 
-    def wrap(self, model: Model, *, task: Task) -> Model:
+    def wrap(self, model: Classifier, *, task: Task) -> Classifier:
         """Return ``model`` behind the rounding."""
         low, high = task.bounds
         levels = np.float32(2**self.bits - 1)
@@ -46,4 +46,4 @@ class BitDepth(Checked):
             out = np.floor(unit * levels + np.float32(0.5)) / levels * span + np.float32(low)
             return out.astype(np.float32), lambda dout: dout
 
-        return PreprocessedModel(model, transform, "identity")
+        return behind(model, task, transform, "identity")

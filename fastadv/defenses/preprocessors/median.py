@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.arrays import Floats
-from fastadv.defenses.preprocessors.base import PreprocessedModel
+from fastadv.defenses.preprocessors.base import behind
 from fastadv.errors import at_least
 from fastadv.kernels.images import filters
-from fastadv.protocols import Model, Pullback
+from fastadv.protocols import Classifier, Pullback
 from fastadv.specs import Checked
 from fastadv.task import Task
 
@@ -36,7 +36,7 @@ class Median(Checked):
         super().__post_init__()
         at_least(2, size=self.size)
 
-    def wrap(self, model: Model, *, task: Task) -> Model:
+    def wrap(self, model: Classifier, *, task: Task) -> Classifier:
         """Return ``model`` behind the filter."""
         height, width, channels = task.image_shape
 
@@ -51,4 +51,4 @@ class Median(Checked):
 
             return out, pullback
 
-        return PreprocessedModel(model, transform, "exact")
+        return behind(model, task, transform, "exact")

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastadv import seeds
+from fastadv import capabilities, seeds
 from fastadv.arrays import Floats, Labels, Mask
 from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import InputError, at_least, require
 from fastadv.models.base import cross_entropies
-from fastadv.protocols import Model
+from fastadv.protocols import Classifier, Logits, Trainable
 from fastadv.specs import Checked
 from fastadv.task import Task
 
@@ -58,7 +58,10 @@ class LossTrim(Checked):
         require(0 <= self.tolerance < 1, "tolerance has to be in [0, 1)", self.tolerance)
 
     def supports(self, model: Any, task: Task) -> str | None:
-        """Return None, or which parameter has no part in cleaning for the model."""
+        """Return None, or why the model cannot be asked, or a parameter has no part for it."""
+        lacking = capabilities.missing(model, Trainable, Logits)
+        if lacking:
+            return f"loss_trim needs {lacking}"
         return None if learns_in_epochs(model) else self.unused("epochs", NO_EPOCHS)
 
     def screen(
@@ -81,7 +84,7 @@ class LossTrim(Checked):
         return keep, y.copy()
 
 
-def _of_least_loss(fitted: Model, X: Floats, y: Labels, n: int) -> Mask:
+def _of_least_loss(fitted: Classifier, X: Floats, y: Labels, n: int) -> Mask:
     """Return the mask of the n rows of least cross-entropy; of equal ones, the first."""
     known = np.isin(y, fitted.classes_)  # a class of which no row was drawn is wrong for sure
     losses = np.full(len(y), np.inf)

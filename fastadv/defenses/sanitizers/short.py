@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from fastadv import capabilities
 from fastadv.arrays import Floats, Labels
 
 NO_EPOCHS = "the model does not learn in epochs"
@@ -15,7 +16,7 @@ NO_EPOCHS = "the model does not learn in epochs"
 
 def learns_in_epochs(model: Any) -> bool:
     """Return whether the model has a number of epochs to be shortened."""
-    return "max_iter" in model.get_params()
+    return capabilities.takes(model, "max_iter")
 
 
 def fit_shortened(model: Any, epochs: int, X: Floats, y: Labels) -> Any:
@@ -24,9 +25,8 @@ def fit_shortened(model: Any, epochs: int, X: Floats, y: Labels) -> Any:
     If it learns in epochs, it gets so many at most; that they are few is meant, and not warned of.
     """
     copy = clone(model)
-    own = copy.get_params().get("max_iter")
-    if own is not None:
-        copy.set_params(max_iter=min(own, epochs))
+    if learns_in_epochs(copy):
+        copy.set_params(max_iter=min(copy.get_params()["max_iter"], epochs))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return copy.fit(X, y)

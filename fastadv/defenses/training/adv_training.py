@@ -8,13 +8,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.base import clone
 
-from fastadv import seeds
+from fastadv import capabilities, seeds
 from fastadv.arrays import Float32, Floats, Labels
 from fastadv.errors import InputError, at_least
 from fastadv.kernels.network import loss as kernels
 from fastadv.models.base import DifferentiableModel
 from fastadv.models.network import add_up
-from fastadv.protocols import BatchGradient, EvasionAttack, Model, Pullback
+from fastadv.protocols import (
+    BatchGradient,
+    BatchTrainable,
+    EvasionAttack,
+    LossTrainable,
+    Model,
+    Pullback,
+)
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
 from fastadv.task import Task
@@ -71,11 +78,13 @@ class AdversarialTraining(Checked):
         if self.loss == "trades" and self.attack.name != "pgd":
             raise InputError(f"loss=trades steps by pgd, got attack={self.attack.name}")
 
-    def supports(self, model: Model, task: Task) -> str | None:
-        """Return None, or why the defense cannot train the model: it has to learn in batches."""
-        if not hasattr(model, "fit_perturbed"):
-            return "adv_training needs a model that learns in batches (fit_perturbed)"
-        return None
+    def supports(self, model: Any, task: Task) -> str | None:
+        """Return None, or why the defense cannot train the model, or attack it meanwhile."""
+        way = BatchTrainable if self.loss == "ce" else LossTrainable
+        lacking = capabilities.missing(model, way, parameters=("max_iter", "batch_size"))
+        if lacking:
+            return f"adv_training needs {lacking}"
+        return capabilities.supports(self.attack, model, task)
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
         """Return a clone of ``model``, trained on attacked batches."""
@@ -112,11 +121,10 @@ class AdversarialTraining(Checked):
             nonlocal step
             step += 1
             key, ids = seeds.derive(seed, "adv_training", step), rows.astype(np.uint64)
-            network = model.network()
 
             def block(start: int, stop: int) -> tuple[Float32, float]:
                 part, labels = x[start:stop], columns[start:stop]
-                logits, hidden = network.forward(part)
+                logits, pullback = model.parameter_vjp(part)
                 losses, dlogits = np.empty(len(part)), np.empty_like(logits)
                 kernels.cross_entropy(logits, labels, losses, dlogits)
                 p = np.empty_like(logits)
@@ -126,15 +134,15 @@ class AdversarialTraining(Checked):
                     task=task, stream=Stream(key, ids[start:stop]),
                 )  # fmt: skip
                 x_adv = np.ascontiguousarray(x_adv, dtype=np.float32)
-                logits_adv, hidden_adv = network.forward(x_adv)
+                logits_adv, pullback_adv = model.parameter_vjp(x_adv)
                 q = np.empty_like(p)
                 kernels.softmax(logits_adv, q)
                 ratio = np.log(np.maximum(p, _LEAST)) - np.log(np.maximum(q, _LEAST))
                 divergence = (p * ratio).sum(axis=1, keepdims=True)
                 beta = np.float32(self.beta)
                 dlogits += beta * p * (ratio - divergence)
-                slope = network.backward(part, hidden, dlogits)
-                slope += network.backward(x_adv, hidden_adv, beta * (q - p))
+                slope = pullback(dlogits)
+                slope += pullback_adv(beta * (q - p))
                 return slope, float(losses.sum() + self.beta * divergence.sum())
 
             return add_up(block, len(x), _CHUNK, out)

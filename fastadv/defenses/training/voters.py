@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from fastadv import threat
+from fastadv import capabilities, threat
 from fastadv.arrays import Float32
 from fastadv.errors import at_least, require
 from fastadv.models.voting import VotingModel
@@ -39,7 +39,7 @@ class Voters(Checked):
 
     def refuses(self, attack: Any) -> str | None:
         """Return None, or why the attack cannot run against the defense: it needs a gradient."""
-        if "gradient" in getattr(attack, "needs", ()):
+        if capabilities.needs_gradient(attack):
             return (
                 f"{self.name} counts votes, and a count has no gradient: attack it with what needs "
                 "none (square, spatial, noise, poisoning)"

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from fastadv import capabilities
 from fastadv.arrays import Floats
 from fastadv.errors import InputError
-from fastadv.models.adapters.nearby import logits_of, nearby
+from fastadv.models.adapters.nearby import nearby
+from fastadv.models.base import logits_of
 from fastadv.protocols import Nearby, Pullback
 from fastadv.threads import go_on
 

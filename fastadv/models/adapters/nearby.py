@@ -9,14 +9,8 @@ import numpy.typing as npt
 
 from fastadv import capabilities
 from fastadv.arrays import Floats
-from fastadv.protocols import Differentiable, Incremental, Nearby
-
-
-def logits_of(model: Any, X: Floats) -> Floats:
-    """Return the logits (n, k), in the calling thread where the model has ``vjp``."""
-    logits: Floats
-    logits = model.vjp(X)[0] if capabilities.able(model, Differentiable) else model.logits(X)
-    return logits
+from fastadv.models.base import logits_of
+from fastadv.protocols import Incremental, Nearby
 
 
 def nearby(model: Any, X: Floats) -> Nearby:
