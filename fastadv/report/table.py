@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
 
 _STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "bad": "red"}
-_HEADER_WIDTH = 22  # of the column of attacks; a longer spec goes on in the next line
+_HEADER_WIDTH = 20  # of the column of attacks; a longer spec goes on in the next line
 _COLUMN_WIDTH = 14  # of a defense's name
 _AROUND = 3  # what a column takes beside its text
 _EDGE = 1

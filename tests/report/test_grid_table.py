@@ -6,12 +6,23 @@ import re
 from dataclasses import replace
 
 import pytest
-from made_rows import DEFENSES, clean, evasion, full_grid, poisoning, stadv, undone
+from made_rows import (
+    DEFENSES,
+    LINF,
+    clean,
+    evasion,
+    full_grid,
+    poisoning,
+    result,
+    stadv,
+    undone,
+    worst_case,
+)
 from rich.console import Console
 
+from fastadv import threat
+from fastadv.grid.row import Figure, Flag
 from fastadv.grid.several import Mean
-from fastadv.grid.store import Flag
-from fastadv.grid.worst import Worst
 from fastadv.report.cells import make_sheets
 from fastadv.report.markdown import grid_markdown
 from fastadv.report.table import grid_table
@@ -20,20 +31,24 @@ from fastadv.runs import Runs
 
 def render(rows, worst=(), width=100, **options):
     stream = io.StringIO()
-    Console(file=stream, width=width, **options).print(grid_table(rows, worst))
+    Console(file=stream, width=width, **options).print(grid_table(result(rows, worst)))
     return stream.getvalue()
+
+
+def sheet_of(rows, worst=(), means=()):
+    (sheet,) = make_sheets(result(rows, worst, means))
+    return sheet
 
 
 def cell(rows, attack, defense, worst=(), means=()):
     """Return the lines of one cell."""
-    (sheet,) = make_sheets(rows, worst, means)
+    sheet = sheet_of(rows, worst, means)
     (row,) = [row for row in sheet.rows if row.attack == attack]
-    return [line.text for line in row.cells[sheet.defenses.index(defense)]]
+    return [line.text for line in row.cells[sheet.defenses.index(defense)].lines]
 
 
 def notes(rows):
-    (sheet,) = make_sheets(rows)
-    return [(note.mark, note.text) for note in sheet.notes]
+    return [(note.mark, note.text) for note in sheet_of(rows).notes]
 
 
 # -- single cells ---------------------------------------------------------------------------
@@ -54,7 +69,7 @@ def test_a_median_that_does_not_exist_is_left_out():
 
 def test_a_wrapped_model_has_the_oblivious_accuracy():
     row = evasion(defense="median", oblivious_accuracy=0.61)
-    assert cell([row], "pgd", "median") == ["42.1", "39.1-45.2", "unaware 61.0"]
+    assert cell([row], "pgd", "median") == ["42.1", "39.1-45.2", "oblivious 61.0"]
 
 
 def test_a_poisoning_cell_has_the_random_flips():
@@ -62,7 +77,7 @@ def test_a_poisoning_cell_has_the_random_flips():
 
 
 def test_a_sanitizer_has_what_it_caught_of_either_attack_and_what_it_lost():
-    shares = {"caught": 0.0, "caught_unaware": 0.83, "lost": 0.05, "relabelled": 0.0}
+    shares = {"caught": 0.0, "caught_oblivious": 0.83, "lost": 0.05, "relabelled": 0.0}
     row = poisoning(defense="outlier", sanitized=shares, oblivious_accuracy=0.97)
     assert cell([row], "biggio", "outlier")[-3:] == ["flips 97.6", "caught 0.0 / 83.0", "lost 5.0"]
     row = poisoning(defense="loss_trim", sanitized={"caught": 0.9, "lost": 0.02})
@@ -76,14 +91,13 @@ def test_an_evasion_success_rate_is_not_taken_for_a_backdoors():
     assert "benign 95.0" in cell([row], "backdoor", "none")
 
 
-def test_a_row_without_an_interval_gets_wilsons():
-    row = evasion(n=100, attacked_accuracy=0.98, attacked_accuracy_ci95=None)
-    assert cell([row], "pgd", "none") == ["98.0", "93.0-99.4"]
+def test_a_figure_of_unknown_images_has_no_interval():
+    row = evasion(attacked_accuracy=Figure(0.98, None, None, 0))
+    assert cell([row], "pgd", "none") == ["98.0"]
 
 
-def test_a_clean_row_falls_back_on_the_clean_accuracy():
-    row = clean(attacked_accuracy=None, clean_accuracy=0.9, attacked_accuracy_ci95=(0.89, 0.91))
-    assert cell([row], "none", "none") == ["90.0", "89.0-91.0"]
+def test_a_row_without_a_figure_has_no_other_in_its_place():
+    assert cell([clean(attacked_accuracy=None)], "none", "none") == ["nan"]
 
 
 def test_a_pair_without_a_row_was_not_run():
@@ -155,7 +169,7 @@ def test_a_note_has_a_mark_of_its_own_and_stands_behind_the_flags():
         ("!", "masked: look away (label_flip / none)"),
         ("†", "not_adaptive: chosen unseeing; adapt it (biggio / none, label_flip / none)"),
     ]
-    assert "- † not\\_adaptive: chosen unseeing" in grid_markdown(rows)
+    assert "- † not\\_adaptive: chosen unseeing" in grid_markdown(result(rows))
     assert "95.0 ! †" in render(rows)
 
 
@@ -168,10 +182,10 @@ def test_several_seeds_give_mean_interval_and_sample_deviation():
     low, high = Runs.of_accuracies(accuracies, 1000).interval()
     # over n - 1; over n the deviation would be 1.6
     assert cell(rows, "pgd", "none") == ["42.0", f"{100 * low:.1f}-{100 * high:.1f}", "± 2.0"]
-    narrower = Mean("mnist", "mlp", "pgd", "none", "linf(0.1)", 0.42, 0.381, 0.459, 1000, 3)
+    narrower = Mean("mnist", "mlp", "pgd", "none", LINF, Figure(0.42, 0.381, 0.459, 1000, 3))
     assert cell(rows, "pgd", "none", means=[narrower]) == ["42.0", "38.1-45.9", "± 2.0"]
     assert cell(rows[:2], "pgd", "none", means=[narrower])[1] != "38.1-45.9"  # of other seeds
-    (sheet,) = make_sheets(rows)
+    sheet = sheet_of(rows)
     assert (
         "mean over 3 seeds, beneath it its 95 % interval over trainings and test" in sheet.caption
     )
@@ -188,62 +202,56 @@ def test_seeds_that_failed_are_counted_beside_the_mean_of_the_others():
 # -- the worst case -------------------------------------------------------------------------
 
 
-def worst(defense="none", threat="linf(0.1)", seed=0, accuracy=0.31):
-    return Worst(
-        threat, defense, seed, 1000, accuracy, (accuracy - 0.03, accuracy + 0.03), ("pgd", "fgsm")
-    )
-
-
 def test_the_worst_row_stands_last_and_only_where_it_adds_something():
     rows = [clean(), evasion("pgd"), evasion("fgsm"), stadv()]
-    (sheet,) = make_sheets(rows, [worst(), worst(threat="flow(30)")])
+    sheet = sheet_of(rows, [worst_case(), worst_case(threat=threat.flow(30))])
     shown = [(row.attack, row.threat) for row in sheet.rows]
     assert shown[-1] == ("worst", "linf(0.1)")
     assert ("worst", "flow(30)") not in shown
-    assert cell(rows, "worst", "none", [worst()]) == ["31.0", "28.0-34.0"]
+    assert cell(rows, "worst", "none", [worst_case()]) == ["31.0", "28.2-33.9"]
     assert "survives every attack" in sheet.caption
 
 
 @pytest.mark.parametrize(
-    "second", [undone(evasion("fgsm"), "failed", "x"), evasion("fgsm", threat="linf(0.2)")]
+    "second", [undone(evasion("fgsm"), "failed", "x"), evasion("fgsm", threat=threat.linf(0.2))]
 )
 def test_a_threat_with_one_attack_has_no_worst_row(second):
-    (sheet,) = make_sheets([evasion("pgd"), second], [worst()])
+    sheet = sheet_of([evasion("pgd"), second], [worst_case()])
     assert [row.attack for row in sheet.rows] == ["pgd", "fgsm"]
     assert "survives" not in sheet.caption
 
 
 def test_controls_alone_have_no_worst_row():
     rows = [evasion("noise[eps=0.1]"), evasion("noise[eps=0.1,draws=9]")]
-    (sheet,) = make_sheets(rows, [worst()])
+    sheet = sheet_of(rows, [worst_case()])
     assert all(row.attack != "worst" for row in sheet.rows)
-    (sheet,) = make_sheets([*rows, evasion("pgd")], [worst()])
+    sheet = sheet_of([*rows, evasion("pgd")], [worst_case()])
     assert sheet.rows[-1].attack == "worst"
 
 
 def test_the_worst_row_has_a_dash_where_there_is_no_figure():
     rows = [evasion("pgd"), evasion("fgsm"), clean("median")]
-    assert cell(rows, "worst", "median", [worst()]) == ["-"]
+    assert cell(rows, "worst", "median", [worst_case()]) == ["-"]
 
 
 def test_a_worst_case_without_an_attack_of_its_row_says_so():
     rows = [evasion(a, d) for a in ("pgd", "fgsm", "square") for d in ("none", "median")]
     undone(rows[-1], "failed", "x")
-    full = replace(worst(), attacks=("pgd", "fgsm", "square"))
-    cases = [full, worst("median")]
-    assert cell(rows, "worst", "none", cases) == ["31.0", "28.0-34.0"]
-    assert cell(rows, "worst", "median", cases) == ["31.0", "28.0-34.0", "partial [2]"]
-    (sheet,) = make_sheets(rows, cases)
+    full = replace(worst_case(), attacks=("pgd", "fgsm", "square"))
+    cases = [full, worst_case(defense="median")]
+    assert cell(rows, "worst", "none", cases) == ["31.0", "28.2-33.9"]
+    assert cell(rows, "worst", "median", cases) == ["31.0", "28.2-33.9", "partial [2]"]
+    sheet = sheet_of(rows, cases)
     assert sheet.notes[1].text == "a worst case without square, with which it could only be lower"
 
 
 def test_the_worst_row_of_several_seeds():
     rows = [evasion(a, seed=s) for a in ("pgd", "fgsm") for s in (0, 1)]
-    cases = [worst(seed=0, accuracy=0.3), worst(seed=1, accuracy=0.4)]
+    cases = [worst_case(0.3, seed=0), worst_case(0.4, seed=1)]
     low, high = Runs.of_accuracies((0.3, 0.4), 1000).interval()
     interval = f"{100 * low:.1f}-{100 * high:.1f}"
     assert cell(rows, "worst", "none", cases) == ["35.0", interval, "± 7.1"]
-    mean = Mean("mnist", "mlp", "worst", "none", "linf(0.1)", 0.35, 0.25, 0.45, 1000, 2)
+    mean = Mean("mnist", "mlp", "worst", "none", LINF, Figure(0.35, 0.25, 0.45, 1000, 2))
     assert cell(rows, "worst", "none", cases, [mean])[1] == "25.0-45.0"
 
 
@@ -252,7 +260,7 @@ def test_the_worst_row_of_several_seeds():
 
 def test_attacks_are_rows_clean_first_and_defenses_columns_in_their_order():
     rows = [evasion("pgd", "median"), clean("median"), evasion("pgd", "none"), clean("none")]
-    (sheet,) = make_sheets(rows)
+    sheet = sheet_of(rows)
     assert sheet.defenses == ("median", "none")
     assert [(row.attack, row.threat) for row in sheet.rows] == [
         ("none", "clean"), ("pgd", "linf(0.1)")
@@ -260,7 +268,7 @@ def test_attacks_are_rows_clean_first_and_defenses_columns_in_their_order():
 
 
 def test_five_defenses_fit_in_one_table_of_100_columns():
-    text = render(full_grid(), [worst(d) for d in DEFENSES])
+    text = render(full_grid(), [worst_case(defense=d) for d in DEFENSES])
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
     header = next(line for line in lines if "attack" in line)
@@ -278,7 +286,7 @@ def test_more_defenses_than_fit_break_into_tables(width):
     assert len(tables) > 1
     for i in range(1, 10):
         assert text.count(f"eps=0.{i}]]") == 1
-    assert text.count("unaware 61.2") == 27  # every cell whole, on one line
+    assert text.count("oblivious 61.2") == 27  # every cell whole, on one line
     assert text.count("A row for each attack") == 1
 
 
@@ -301,24 +309,27 @@ def test_a_long_spec_goes_on_in_the_next_line_whole():
 
 
 def test_the_caption_says_how_many_images():
-    (sheet,) = make_sheets([clean(), evasion(), poisoning()])
+    sheet = sheet_of([clean(), evasion(), poisoning()])
     assert "95 % Wilson interval over test images, for one training" in sheet.caption
     assert "1,000 images for evasion rows" in sheet.caption
     assert "10,000 images for clean and poisoning rows" in sheet.caption
 
 
 def test_the_caption_explains_what_occurs_and_no_more():
-    (sheet,) = make_sheets([clean(), poisoning()])
+    sheet = sheet_of([clean(), poisoning()])
     assert "flips:" in sheet.caption
     assert "needs:" not in sheet.caption
-    assert "unaware:" not in sheet.caption
+    assert "oblivious:" not in sheet.caption
     assert "10,000 images" in sheet.caption
     assert "evasion" not in sheet.caption
 
 
 def test_two_datasets_are_two_tables():
     rows = [clean(), clean(dataset="mnist[train=100]")]
-    assert [sheet.title for sheet in make_sheets(rows)] == ["mnist, mlp", "mnist[train=100], mlp"]
+    assert [sheet.title for sheet in make_sheets(result(rows))] == [
+        "mnist, mlp",
+        "mnist[train=100], mlp",
+    ]
 
 
 # -- Markdown -------------------------------------------------------------------------------
@@ -329,7 +340,7 @@ def test_markdown_has_the_same_cells_and_notes():
         clean(), clean("median"), stadv(flags=[Flag("masked_x", "look *there*")]),
         undone(stadv("median"), "skipped", "a|b <c>"),
     ]  # fmt: skip
-    text = grid_markdown(rows)
+    text = grid_markdown(result(rows))
     lines = text.splitlines()
     assert "| attack | `none` | `median` |" in lines
     assert "| --- | ---: | ---: |" in lines
@@ -341,6 +352,6 @@ def test_markdown_has_the_same_cells_and_notes():
 
 
 def test_markdown_rows_have_as_many_cells_as_the_header():
-    table = [li for li in grid_markdown(full_grid()).splitlines() if li.startswith("|")]
+    table = [li for li in grid_markdown(result(full_grid())).splitlines() if li.startswith("|")]
     assert len(table) == 2 + 5
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {7}
