@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastadv.errors import DivergenceError as DivergenceError
     from fastadv.errors import GradientWarning as GradientWarning
     from fastadv.errors import InputError as InputError
+    from fastadv.grid.result import GridResult as GridResult
+    from fastadv.grid.row import Figure as Figure
     from fastadv.grid.row import Row as Row
     from fastadv.grid.run import run_grid as run_grid
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
@@ -41,6 +43,8 @@ _HOMES = {
     "PoisonResult": "fastadv.results",
     "PoisoningAttack": "fastadv.protocols",
     "Row": "fastadv.grid.row",
+    "Figure": "fastadv.grid.row",
+    "GridResult": "fastadv.grid.result",
     "SVC": "fastadv.models.svm",
     "Task": "fastadv.task",
     "load_dataset": "fastadv.datasets",

@@ -42,6 +42,18 @@ class EvasionResult:
     details: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     queries: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def robust(self) -> Mask:
+        """Which images are right and stay so within the budget, (n,)."""
+        robust: Mask = ~self.misclassified & ~self.success
+        return robust
+
+    def median_distances(self) -> dict[str, float]:
+        """Return the medians over the adversarial images, at any distance; nothing of none."""
+        found = self.is_adv
+        known = self.distances.items() if found.any() else ()
+        return {name: float(np.median(values[found])) for name, values in known}
+
     def success_rate(self) -> float:
         """Return the share of successes within the budget among the images that were right before.
 
@@ -55,8 +67,7 @@ class EvasionResult:
 
         NaN if there is no image.
         """
-        robust = ~self.misclassified & ~self.success
-        return float(robust.mean()) if len(robust) else float("nan")
+        return float(self.robust.mean()) if len(self.robust) else float("nan")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ LAYERS = [
     ("files", 1), ("entry", 1), ("plugins", 1), ("registry", 1),
     ("models", 2), ("datasets", 2),
     ("attacks", 3), ("defenses", 3),
-    ("grid", 4), ("warmup", 4), ("manual", 4),
-    ("report", 5), ("reproduce", 5), ("benchmarks", 5),
-    ("cli", 6), ("__main__", 6),
+    ("grid", 4), ("experiment", 4), ("warmup", 4), ("manual", 4),
+    ("report", 5),
+    ("reproduce", 6), ("benchmarks", 6),
+    ("cli", 7), ("__main__", 7),
 ]  # fmt: skip
 
 

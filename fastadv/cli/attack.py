@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -79,23 +80,41 @@ def attack(
 
     messages = console.messages()
     with waiting(messages, "loading"):
-        from fastadv.cli import attack_run
+        from fastadv import experiment
+        from fastadv.cli.attack_view import EvasionView, view
+        from fastadv.cli.progress import first_run
+        from fastadv.datasets import load_dataset
+        from fastadv.warmup import is_warm, warm_up
 
-    job = attack_run.Job(name, dataset, model, n_samples, first_seed)
+    asked = experiment.Asked(name, dataset, model, n_samples, first_seed)
+
+    def wait(text: str) -> AbstractContextManager[None]:
+        return waiting(messages, text)
+
+    def compile_first() -> None:
+        names = {Spec.parse(name).name, Spec.parse(model).name}
+        if not is_warm(names):
+            with wait(first_run()):
+                warm_up(names=names)
+
+    with wait(f"reading {dataset}"):
+        data = load_dataset(dataset)
+    for note in data.notes:
+        console.say(f"{data.name}: {note}")
     told: dict[str, None] = {}  # each warning once, when nothing moves on the screen any more
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: told.setdefault(str(message))
-        outcome = attack_run.run(job, lambda text: waiting(messages, text))
+        shown = view(experiment.run(asked, data, wait, compile_first))
     for text in told:
         console.say(f"note: {text}")
     out = console.output()
-    out.print(outcome.table)
+    out.print(shown.table)
     if n_shown:
-        out.print(outcome.draw(n_shown, color=console.shows_colors(out), width=out.width))
+        out.print(shown.draw(n_shown, color=console.shows_colors(out), width=out.width))
     if plot is not None:
-        assert isinstance(outcome, attack_run.EvasionOutcome)  # others were refused above
-        outcome.plot(plot, n_shown or 4)
+        assert isinstance(shown, EvasionView)  # others were refused above
+        shown.plot(plot, n_shown or 4)
         console.say(f"picture in {plot}")
     if output is not None:
-        outcome.save(output)
+        shown.save(output)
         console.say(f"arrays in {output}")

@@ -76,8 +76,8 @@ def bench(
                 f"no suite {suite!r}{closest(suite, known)} (known: {', '.join(known)})"
             )
         races = _only(only, suites.SUITES[suite](), suite)
+    from fastadv.benchmarks.bench_table import bench_table
     from fastadv.grid.run import environment
-    from fastadv.report.bench_table import bench_table
 
     laps: list[race.Lap] = []
     machine = environment()
@@ -106,8 +106,8 @@ def _compare_strength(only: str, json: Path | None) -> None:
 
     with waiting(console.messages(), "loading"):
         from fastadv.benchmarks import strength
+        from fastadv.benchmarks.strength_table import strength_table
         from fastadv.grid.run import environment
-        from fastadv.report.strength_table import strength_table
     matches: list[strength.Match] = []
     coming = strength.matches(only=only)
     try:
@@ -129,8 +129,8 @@ def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None
 
     with waiting(console.messages(), "loading"):
         from fastadv.benchmarks import scaling
+        from fastadv.benchmarks.scaling_table import scaling_table
         from fastadv.grid.run import environment
-        from fastadv.report.scaling_table import scaling_table
 
         curves = _only(only, scaling.curves(), SCALING)
     points: list[scaling.Point] = []
@@ -145,9 +145,9 @@ def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None
             console.output().print(scaling_table(points, rounds, text))
     _keep(json, {"schema": 1, "rounds": rounds, "environment": machine, "points": points})
     if plot is not None:
-        from fastadv.report.plots import scaling as draw
+        from fastadv.benchmarks.scaling_plot import scaling_plot
 
-        draw(plot, points)
+        scaling_plot(plot, points)
         console.say(f"picture in {plot}")
 
 

@@ -78,7 +78,7 @@ def _compare_grids(
 def _compare_bench(
     before: str, after: str, gate: Gate | None, regress: bool, json: bool
 ) -> list[str]:
-    from fastadv.report import compare_bench, compare_table
+    from fastadv.benchmarks import compare_bench, compare_table
 
     if gate is not None:
         raise InputError("--fail-under is for grids: a bench file has no accuracy under attack")
@@ -86,7 +86,7 @@ def _compare_bench(
     comparison = compare_bench.compare_bench(*files, before, after)
     failures = compare_bench.slower(comparison) if regress else []
     if json:
-        console.print_text(compare_table.compare_json(comparison, failures))
+        console.print_text(compare_table.bench_compare_json(comparison, failures))
     else:
         console.output().print(compare_table.bench_compare_table(comparison))
     return failures

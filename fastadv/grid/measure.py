@@ -24,6 +24,7 @@ from fastadv.grid.stages import (
     Poison,
     Stage,
     bears_on_training,
+    evasion_result,
     wraps,
 )
 from fastadv.grid.trust import cells as trust
@@ -235,21 +236,13 @@ class Measure:
         """Fill the row of an evasion attack, over the test images that it got."""
         data, rows, perturb = context.dataset, context.test_rows, inputs["perturb"]
         x, y = data.x_test[rows], data.y_test[rows]
-        x_adv, is_adv, success, misclassified = (
-            perturb.arrays[name] for name in ("x_adv", "is_adv", "success", "misclassified")
-        )
-        distances = {
-            name.removeprefix("distance_"): values
-            for name, values in perturb.arrays.items()
-            if name.startswith("distance_")
-        }
-        robust = ~misclassified & ~success
+        found = evasion_result(perturb)
+        x_adv, is_adv, success = found.x_adv, found.is_adv, found.success
+        robust = found.robust
         _quote(row, robust)
-        row.success_rate = Figure.of(is_adv[~misclassified])
-        row.distances = {
-            k: float(np.median(v[is_adv])) for k, v in distances.items() if is_adv.any()
-        }
-        row.queries, row.seconds["perturb"] = perturb.facts["queries"], perturb.facts["seconds"]
+        row.success_rate = Figure.of(is_adv[~found.misclassified])
+        row.distances = found.median_distances()
+        row.queries, row.seconds["perturb"] = found.queries, perturb.facts["seconds"]
         row.flags = trust.cell_flags(
             trust.Attacked(
                 self.cell.attack, self.cell.defense, model, data.task, is_adv & ~success, x_adv,
@@ -263,7 +256,7 @@ class Measure:
         return {
             "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
             "attacked": model.predict(x_adv), "robust": robust, "is_adv": is_adv,
-            "success": success, **distances, "examples": x[:N_EXAMPLES],
+            "success": success, **found.distances, "examples": x[:N_EXAMPLES],
             "examples_adv": x_adv[:N_EXAMPLES], "image_shape": np.array(data.task.image_shape),
         }  # fmt: skip
 

@@ -7,14 +7,14 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 import fastadv
-from fastadv import capabilities
+from fastadv import capabilities, experiment
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid import defaults
@@ -137,11 +137,8 @@ def run_grid(
     data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
     if samples is None:
         grid = replace(grid, samples=min(n, len(data.x_test)))
-    elif samples > len(data.x_test):
-        raise InputError(
-            f"samples is {samples}, but {data.name} has {len(data.x_test)} test images"
-        )
-    check_model(grid.make_model(seed), model, data)
+    experiment.test_rows(data, grid.samples)
+    experiment.new_model(model, seed, data)
     told = progress or _Silent()
     with tempfile.TemporaryDirectory(prefix="fastadv-") as scratch:
         store, context = Store(Path(scratch if output is None else output)), Context(grid, data)
@@ -209,17 +206,10 @@ def _compiled(grid: Grid) -> set[str]:
     """Return the names of all that runs, the attacks that defenses train with among them."""
     things = [choice.made for choice in (*grid.attacks, *grid.defenses)]
     nested = [getattr(thing, f.name) for thing in things for f in fields(thing)]
-    names = {thing.name for thing in (*things, *nested) if hasattr(thing, "name")}
+    names = {thing.name for thing in (*things, *filter(is_dataclass, nested))}
     if any(capabilities.kind_of(choice.made) == "evasion" for choice in grid.attacks):
         names.add("pgd")  # that looks at each defended model
     return names | {Spec.parse(grid.model).name}
-
-
-def check_model(model: Any, spec: str, data: Dataset) -> None:
-    """Raise InputError if the model says that it cannot learn the data."""
-    reason = capabilities.learns(model, data.task)
-    if reason is not None:
-        raise InputError(f"{spec} cannot be trained on {data.name}: {reason}")
 
 
 def environment() -> dict[str, object]:

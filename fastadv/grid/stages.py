@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import capabilities, registry, seeds
+from fastadv import capabilities, experiment, registry
 from fastadv.arrays import Arrays, Floats, Labels
 from fastadv.datasets import Dataset
 from fastadv.defenses.none import NoDefense
@@ -30,6 +30,7 @@ from fastadv.grid import cleaning
 from fastadv.grid.cell import Choice, Grid
 from fastadv.grid.trust.inspection import inspect
 from fastadv.protocols import Model, RobustTraining, Wrapper
+from fastadv.results import EvasionResult
 
 _NO_ROWS = np.empty(0, dtype=np.intp)
 
@@ -65,24 +66,13 @@ class Context:
         return registry.canonical(self.grid.make_model(seed))
 
     def new_model(self, seed: int) -> Any:
-        """Return an untrained model, see `new_model`."""
-        return new_model(self.grid.model, seed, self.dataset)
+        """Return an untrained model."""
+        return experiment.new_model(self.grid.model, seed, self.dataset)
 
     @functools.cached_property
     def test_rows(self) -> npt.NDArray[np.intp]:
         """The test images for evasion attacks."""
-        return test_rows(self.dataset, self.grid.samples)
-
-
-def new_model(spec: str, seed: int, data: Dataset) -> Any:
-    """Return an untrained model; what it would take from its data it has from the clean set."""
-    model = registry.make("model", spec, random_state=seed)
-    return capabilities.bound(model, data.task, data.x_train)
-
-
-def test_rows(data: Dataset, n: int) -> npt.NDArray[np.intp]:
-    """Return which ``n`` test images evasion attacks get: a prefix of any larger number of them."""
-    return seeds.generator(0, "test samples").permutation(len(data.x_test))[:n]
+        return experiment.test_rows(self.dataset, self.grid.samples)
 
 
 class Work(Protocol):
@@ -294,6 +284,20 @@ class Perturb:
             "misclassified": result.misclassified,
         }  # fmt: skip
         return Made(arrays, {"queries": result.queries})
+
+
+def evasion_result(perturb: Made) -> EvasionResult:
+    """Return what the attack of a `Perturb` found."""
+    arrays = perturb.arrays
+    distances = {
+        name.removeprefix("distance_"): values
+        for name, values in arrays.items()
+        if name.startswith("distance_")
+    }
+    return EvasionResult(
+        arrays["x_adv"], arrays["is_adv"], arrays["success"], arrays["misclassified"], distances,
+        queries=perturb.facts["queries"],
+    )  # fmt: skip
 
 
 def _wrapper(defense: Choice) -> str:

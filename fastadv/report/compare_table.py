@@ -1,9 +1,9 @@
-"""Two grids, or two benchmarks, beside each other: as a table, and as JSON."""
+"""Two grids beside each other: as a table, and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from rich import box
@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from fastadv.report.compare import Comparison, untold
-from fastadv.report.compare_bench import ALLOWED, BenchComparison, RatioPair
 from fastadv.report.pairs import LEVEL, Pair
 from fastadv.report.table import wrap
 
@@ -22,7 +21,7 @@ _WIDTH = 20  # of the columns of specs; a longer one goes on in the next line
 
 def compare_table(comparison: Comparison) -> RenderableType:
     """Return a line for each cell, and what else is not the same."""
-    table = Table(box=box.SIMPLE_HEAD, title=_title(comparison), title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=title(comparison), title_justify="left")
     several = any(pair.runs > 1 for pair in comparison.pairs)
     table.add_column("attack", overflow="fold")
     table.add_column("defense", overflow="fold")
@@ -38,7 +37,7 @@ def compare_table(comparison: Comparison) -> RenderableType:
         table.add_row(*map(Text, names), *runs, *_figures(pair), _verdict(pair, problems))
     reasons = [Text(f"[{number}] {text}") for number, text in enumerate(problems, start=1)]
     legend = Text(_legend(comparison.pairs), style="dim")
-    return Group(table, legend, *reasons, *_notes([*comparison.notes, *untold(comparison)]))
+    return Group(table, legend, *reasons, *listed_notes([*comparison.notes, *untold(comparison)]))
 
 
 def _legend(pairs: Sequence[Pair]) -> str:
@@ -69,7 +68,27 @@ def _legend(pairs: Sequence[Pair]) -> str:
     return ". ".join(sentences) + "."
 
 
-def _title(comparison: Comparison | BenchComparison) -> Text:
+class Sides(Protocol):
+    """A comparison of any kind."""
+
+    @property
+    def before(self) -> str:
+        """As the user wrote it."""
+        ...
+
+    @property
+    def after(self) -> str:
+        """As the user wrote it."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What else is not the same."""
+        ...
+
+
+def title(comparison: Sides) -> Text:
+    """Return what is compared."""
     return Text(f"{comparison.before} -> {comparison.after}", style="bold")
 
 
@@ -104,55 +123,26 @@ def _verdict(pair: Pair, problems: Sequence[str]) -> Text:
     return Text(word + only, style=style)
 
 
-def bench_compare_table(comparison: BenchComparison) -> RenderableType:
-    """Return a line for each ratio, and what else is not the same."""
-    table = Table(box=box.SIMPLE_HEAD, title=_title(comparison), title_justify="left")
-    table.add_column("work", overflow="fold")
-    table.add_column("against", overflow="fold")
-    for name in ("before", "after", "change"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("our quality", overflow="fold")
-    for pair in comparison.pairs:
-        change = "" if pair.change is None else f"{100 * pair.change:+.0f} %"
-        table.add_row(
-            Text(pair.race),
-            Text(pair.runner),
-            _times(pair.before),
-            _times(pair.after),
-            Text(change, style="red" if pair.worse else ""),
-            Text(pair.quality),
-        )
-    legend = (
-        "How many times faster than the other, the median over rounds. Worse by more than "
-        f"{100 * ALLOWED:g} % is a regression."
-    )
-    return Group(table, Text(legend, style="dim"), *_notes(comparison.notes))
-
-
-def _times(ratio: float | None) -> str:
-    return "-" if ratio is None else f"{ratio:.3g}x"
-
-
-def _notes(notes: Sequence[str]) -> list[RenderableType]:
+def listed_notes(notes: Sequence[str]) -> list[RenderableType]:
+    """Return a line for each note."""
     return [Text(f"- {note}") for note in notes]
 
 
-def compare_json(comparison: Comparison | BenchComparison, failures: Sequence[str]) -> str:
+def compare_json(comparison: Comparison, failures: Sequence[str]) -> str:
     """Return one document: the sides, each pair with its verdict, the notes, what fails."""
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
-        "kind": "grid" if isinstance(comparison, Comparison) else "bench",
-        "before": comparison.before,
-        "after": comparison.after,
-        "pairs": [_record(pair) for pair in comparison.pairs],
-        "notes": comparison.notes,
-        "failures": failures,
-    }
+    pairs = [
+        msgspec.to_builtins(pair) | {"difference": pair.difference, "significant": pair.significant}
+        for pair in comparison.pairs
+    ]
+    return comparison_json("grid", comparison, pairs, failures)
+
+
+def comparison_json(
+    kind: str, comparison: Sides, pairs: Sequence[dict[str, Any]], failures: Sequence[str]
+) -> str:
+    """Return the document of a comparison of any kind."""
+    document = {
+        "schema": SCHEMA, "kind": kind, "before": comparison.before, "after": comparison.after,
+        "pairs": pairs, "notes": comparison.notes, "failures": failures,
+    }  # fmt: skip
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
-
-
-def _record(pair: Pair | RatioPair) -> dict[str, Any]:
-    record: dict[str, Any] = msgspec.to_builtins(pair)
-    if isinstance(pair, Pair):
-        return record | {"difference": pair.difference, "significant": pair.significant}
-    return record | {"change": pair.change, "regression": pair.worse}

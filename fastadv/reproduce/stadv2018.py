@@ -15,7 +15,7 @@ import numpy as np
 
 from fastadv.arrays import Float64, Floats, Labels
 from fastadv.datasets import load_dataset
-from fastadv.grid.stages import test_rows
+from fastadv.experiment import test_rows
 from fastadv.kernels.images import flow as kernels
 from fastadv.kernels.network import loss
 from fastadv.models.mlp import MLPClassifier

@@ -12,8 +12,8 @@ from helpers import TASK, Clock, blobs, small_mlp
 from rich.console import Console
 
 from fastadv.benchmarks import scaling
-from fastadv.report import plots
-from fastadv.report.scaling_table import scaling_table
+from fastadv.benchmarks.scaling_table import scaling_table
+from fastadv.benchmarks.scaling_plot import scaling_plot
 
 
 def test_an_exponent_and_the_memory_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,5 +55,5 @@ def test_the_table_fits_and_the_picture_is_drawn(tmp_path: Path) -> None:
     assert max(map(len, stream.getvalue().splitlines())) <= 100
     assert stream.getvalue().count("worse than linear") == len(points)
     pytest.importorskip("matplotlib")
-    plots.scaling(tmp_path / "a.png", points)
+    scaling_plot(tmp_path / "a.png", points)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -15,8 +15,8 @@ from rich.console import Console
 from fastadv import make_attack
 from fastadv.benchmarks import strength
 from fastadv.benchmarks.peers import NEEDS, evasion
+from fastadv.benchmarks.strength_table import strength_table
 from fastadv.cli.app import main
-from fastadv.report.strength_table import strength_table
 
 X, Y = blobs(120)
 SQUARE = "square[eps=0.15,queries=6]"

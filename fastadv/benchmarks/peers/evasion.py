@@ -19,10 +19,11 @@ from fastadv.arrays import Floats, Labels, Mask
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.kernels.images import project
+from fastadv.experiment import judged
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import RobustTraining
 from fastadv.registry import make, make_defense
+from fastadv.results import EvasionResult
 from fastadv.task import Task
 from fastadv.threads import thread_count
 from fastadv.threat import Threat
@@ -54,29 +55,19 @@ class Problem:
 
         The lower, the stronger the attack.
         """
-        success, distance = self._judge(x_adv)
-        out = {"accuracy": float(np.mean(self.survives(x_adv)))}
-        if success.any():
-            out[f"median {self.threat.kind}"] = float(np.median(distance[success]))
+        result = self.judged(x_adv)
+        out, medians = {"accuracy": result.robust_accuracy()}, result.median_distances()
+        if medians:
+            out[f"median {self.threat.kind}"] = medians[self.threat.kind]
         return out
 
     def survives(self, x_adv: Floats) -> Mask:
         """Return which images are right and stay so, within the budget, shape (n,)."""
-        success, distance = self._judge(x_adv)
-        broken = success & (distance <= self.threat.reach)
-        right: Mask = (self.model.predict(self.X) == self.y) & ~broken
-        return right
+        return self.judged(x_adv).robust
 
-    def _judge(self, x_adv: Floats) -> tuple[Mask, Floats]:
-        """Return which images were right and are not, within the box, and how far they are."""
-        low, high = self.task.bounds
-        x_adv = np.ascontiguousarray(x_adv, dtype=np.float32)
-        right = self.model.predict(self.X) == self.y
-        inside = (x_adv.min(axis=1) >= low) & (x_adv.max(axis=1) <= high)
-        success: Mask = right & inside & (self.model.predict(x_adv) != self.y)
-        linf, l2 = np.empty(len(x_adv)), np.empty(len(x_adv))
-        project.distances(self.X, x_adv, linf, l2)
-        return success, linf if self.threat.kind == "linf" else l2
+    def judged(self, x_adv: Floats) -> EvasionResult:
+        """Return what came of the images, (n, d)."""
+        return judged(self.model, self.X, self.y, x_adv, threat=self.threat, task=self.task)
 
 
 def fastadv(problem: Problem) -> Attacked:

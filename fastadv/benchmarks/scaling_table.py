@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastadv.benchmarks.bench_table import duration
 from fastadv.benchmarks.scaling import Point
-from fastadv.report.bench_table import duration
 
 _LINEAR = 1.15  # an exponent above it is called worse than linear
 

@@ -1,0 +1,226 @@
+"""What one attack did, for ``fastadv attack``: a table, drawings, and arrays to keep."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import RenderableType
+from rich.text import Text
+
+from fastadv import capabilities
+from fastadv.arrays import Floats
+from fastadv.experiment import Evasion, Poisoning
+from fastadv.files import atomic_write
+from fastadv.protocols import Model
+from fastadv.report import plots
+from fastadv.report.attack_table import (
+    EvasionSummary,
+    PoisoningSummary,
+    evasion_table,
+    poisoning_table,
+)
+from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
+from fastadv.threads import thread_count
+
+
+class View(ABC):
+    """What an attack did: a table, drawings, and arrays to keep."""
+
+    @property
+    @abstractmethod
+    def table(self) -> RenderableType:
+        """The figures."""
+
+    @abstractmethod
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
+        """Return drawings of the first ``count`` images, for ``width`` columns."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what is to be kept."""
+
+    def save(self, path: Path) -> None:
+        """Write the arrays to an .npz file, whole or not at all."""
+        with atomic_write(path) as stream:
+            np.savez_compressed(stream, allow_pickle=False, **self.arrays())
+
+
+def view(found: Evasion | Poisoning) -> View:
+    """Return how to show what an attack did."""
+    return EvasionView(found) if isinstance(found, Evasion) else PoisoningView(found)
+
+
+# -- evasion --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EvasionView(View):
+    """Of test images before and after an attack."""
+
+    found: Evasion
+
+    @property
+    def table(self) -> RenderableType:
+        """Accuracy before and after, distances, queries and speed."""
+        found, result = self.found, self.found.result
+        return evasion_table(
+            EvasionSummary(
+                attack=found.asked.attack,
+                model=f"{found.asked.model}, {found.data.name}",
+                threat=str(found.attack.threat()),
+                n=len(found.X),
+                right=int((~result.misclassified).sum()),
+                survive=int(result.robust.sum()),
+                succeed=int(result.is_adv.sum()),
+                distances=result.median_distances(),
+                queries=result.queries,
+                seconds=found.seconds,
+                threads=thread_count(),
+                minimum_norm=capabilities.minimum_norm(found.attack),
+            )
+        )
+
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
+        """Draw the first images that were right before: clean, their flow if any, attacked."""
+        rows = np.flatnonzero(~self.found.result.misclassified)[:count]
+        return Text("\n").join(self._pair(row, color, width) for row in rows)
+
+    def _pair(self, row: int, color: bool, width: int) -> Text:
+        task = self.found.data.task
+        drawings: list[Text] = []
+        for caption, image in zip(self._captions(row), self._images(row), strict=True):
+            drawings.append(captioned(image_text(image, color=color, bounds=task.bounds), caption))
+        flow = self._flow(row)
+        if flow is not None:
+            longest = np.hypot(*flow).max()
+            drawing = captioned(flow_text(flow, color=color), f"flow: {longest:.1f} px at most")
+            drawings.insert(1, drawing)
+        return Text.assemble(in_rows(drawings, width), "\n")
+
+    def _images(self, row: int) -> tuple[Floats, Floats]:
+        """Return the image before and after, (H, W, C)."""
+        shape = self.found.data.task.image_shape
+        return self.found.X[row].reshape(shape), self.found.result.x_adv[row].reshape(shape)
+
+    def _captions(self, row: int) -> tuple[str, str]:
+        """Return the predicted label and its confidence before and after."""
+        texts = []
+        for word, image in (
+            ("clean", self.found.X[row]),
+            ("attacked", self.found.result.x_adv[row]),
+        ):
+            label, confidence = _label(self.found.model, image)
+            texts.append(f"{word}: {self.found.data.class_names[label]} ({confidence:.1%})")
+        return texts[0], texts[1]
+
+    def _flow(self, row: int) -> Floats | None:
+        """Return the flow (2, H, W) that made the image what it is, if there is one."""
+        flow = self.found.result.details.get("flow")
+        return flow[row] if flow is not None and self.found.result.is_adv[row] else None
+
+    def plot(self, path: Path, count: int) -> None:
+        """Write a picture of the first images that were right before."""
+        rows = np.flatnonzero(~self.found.result.misclassified)[:count]
+        plots.attacked_images(
+            path,
+            images=[self._images(row) for row in rows],
+            captions=[self._captions(row) for row in rows],
+            flows=[self._flow(row) for row in rows],
+            bounds=self.found.data.task.bounds,
+        )
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return images, labels, predictions, distances and details."""
+        result = self.found.result
+        return {
+            "row": self.found.rows,
+            "x": self.found.X,
+            "x_adv": result.x_adv,
+            "y": self.found.y,
+            "prediction": self.found.model.predict(self.found.X),
+            "prediction_adv": self.found.model.predict(result.x_adv),
+            "is_adv": result.is_adv,
+            "success": result.success,
+            **{f"distance_{name}": values for name, values in result.distances.items()},
+            **{f"detail_{name}": values for name, values in result.details.items()},
+        }
+
+
+def _label(model: Model, image: Floats) -> tuple[int, float]:
+    """Return the predicted class and its softmax probability."""
+    logits = np.asarray(model.logits(image[np.newaxis])[0], dtype=np.float64)
+    shares = np.exp(logits - logits.max())
+    best = int(logits.argmax())
+    return int(model.classes_[best]), float(shares[best] / shares.sum())
+
+
+# -- poisoning ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PoisoningView(View):
+    """Of a poisoned training set and what it does."""
+
+    found: Poisoning
+
+    @property
+    def table(self) -> RenderableType:
+        """Accuracy before and after, the points and the attacker's loss."""
+        found = self.found
+        plain, details = int | float | str, dict(found.result.details)
+        if "target" in details:
+            details["target"] = found.data.task.name_of(details["target"])
+        return poisoning_table(
+            PoisoningSummary(
+                attack=found.asked.attack,
+                model=f"{found.asked.model}, {found.data.name}",
+                threat=str(found.attack.threat()),
+                n=len(found.y),
+                right_before=int(found.right_before.sum()),
+                right_after=int((found.evaluation.predicted == found.y).sum()),
+                n_clean=len(found.data.x_train),
+                points=len(found.result.index),
+                seconds=found.seconds,
+                survive=int(found.evaluation.survives.sum()),
+                triggered=self._triggered(),
+                history=[float(loss) for loss in found.result.history],
+                details={k: v for k, v in details.items() if isinstance(v, plain)},
+            )
+        )
+
+    def _triggered(self) -> tuple[int, int] | None:
+        """Return how many images get the label that the trigger calls, of how many others."""
+        rate, found = self.found.evaluation.success_rate, self.found
+        if rate is None:
+            return None
+        others = int((found.y != found.result.details["target"]).sum())
+        return round(others * rate), others
+
+    def draw(self, count: int, *, color: bool, width: int) -> Text:
+        """Draw the first poison points with their labels."""
+        task = self.found.data.task
+        drawings = []
+        for row in self.found.result.index[:count]:
+            image = self.found.result.X[row].reshape(task.image_shape)
+            label = self.found.data.class_names[int(self.found.result.y[row])]
+            drawing = image_text(image, color=color, bounds=task.bounds)
+            drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
+        return in_rows(drawings, width)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the poison points, their labels and rows, and the attacker's loss."""
+        result = self.found.result
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "x": result.X[result.index],
+            "y": result.y[result.index],
+            "index": result.index,
+            "history": result.history,
+        }
+        if result.trigger is not None:
+            arrays["trigger"] = result.trigger
+        return arrays
