@@ -5,6 +5,7 @@ Schema 2. A folder of schema 1 still reads: `upgraded` makes of its rows what th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -171,8 +172,14 @@ def decode_row(text: bytes) -> Row:
         If it is neither.
     """
     document = msgspec.json.decode(text)
-    if isinstance(document, dict) and document.get("schema") == 1:
-        document = upgraded(document)
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema not in (1, SCHEMA):
+        raise msgspec.ValidationError(f"it is of schema {schema}, not {SCHEMA} or 1")
+    if schema == 1:
+        try:
+            document = upgraded(document)
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise msgspec.ValidationError(f"it is no row of schema 1: {error!r}") from None
     return msgspec.convert(document, Row)
 
 
@@ -191,18 +198,22 @@ def upgraded(old: dict[str, Any]) -> dict[str, Any]:
     """
     row = {**old, "schema": SCHEMA}
     interval, n = row.pop("attacked_accuracy_ci95", None), old.get("n", 0)
+    attacked = old.get("attacked_accuracy")
+    if interval is None and attacked is not None and n:
+        interval = wilson_interval(attacked * n, n)
     for name in [f"{share}_accuracy" for share in _SHARES] + ["success_rate"]:
         value = old.get(name)
         if value is not None:
             low, high = interval if name == "attacked_accuracy" and interval else (None, None)
             row[name] = _figure(value, low, high, n if name == "attacked_accuracy" else 0)
+    known = [v for part in old.get("parameters", {}).values() for v in part.values()]
     if old.get("threat") is not None:
-        row["threat"] = _threat(old["threat"])
+        row["threat"] = _threat(old["threat"], known)
     certified = old.get("certified")
     if certified is not None:
         low, high = certified["ci95"]
         figure = _figure(certified["accuracy"], low, high, certified["n"])
-        row["certified"] = {"threat": _threat(certified["threat"]), "accuracy": figure}
+        row["certified"] = {"threat": _threat(certified["threat"], known), "accuracy": figure}
     sanitized = dict(old.get("sanitized") or {})
     if "caught_unaware" in sanitized:
         sanitized["caught_oblivious"] = sanitized.pop("caught_unaware")
@@ -217,9 +228,13 @@ def _figure(value: float, low: float | None, high: float | None, n: int) -> dict
     return {"value": value, "low": low, "high": high, "n_images": n}
 
 
-def _threat(text: str) -> dict[str, Any]:
-    """Read what schema 1 printed: ``linf(0.1)``, ``rotation_translation(30,3)``."""
+def _threat(text: str, known: Sequence[Any]) -> dict[str, Any]:
+    """Read what schema 1 printed, to six digits: ``linf(0.1)``, ``rotation_translation(30,3)``.
+
+    All digits of a limit are those of the parameter among the ``known`` that prints the same.
+    """
     kind, _, rest = text.partition("(")
-    limits = [float(limit) for limit in rest.rstrip(")").split(",")]
+    all_digits = {f"{value:g}": float(value) for value in known if isinstance(value, (int, float))}
+    limits = [all_digits.get(limit, float(limit)) for limit in rest.rstrip(")").split(",")]
     found = {"kind": kind, "budget": limits[0], "distance": _DISTANCES.get(kind)}
     return found if len(limits) == 1 else found | {"budget": 1.0, "limits": limits}

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fastadv.grid.row import SCHEMA
+from fastadv.grid.row import SCHEMA, Row
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
-    from fastadv.grid.row import Row
 
 
 def rows_json(result: GridResult) -> str:
@@ -28,13 +27,20 @@ def rows_json(result: GridResult) -> str:
 def rows_csv(rows: Sequence[Row]) -> str:
     """Return a header and a line for each row; what a row does not have is empty.
 
-    Nested values are columns by themselves (``distances.l2``, ``attacked_accuracy.low``); flags and
-    notes are their names; parameters and runs are left out.
+    Nested values are columns by themselves (``distances.l2``, ``attacked_accuracy.low``), in the
+    order of the row's fields; lists are separated by spaces; flags and notes are their names;
+    parameters and runs are left out.
     """
     records = [_flat(row) for row in rows]
-    columns = list(dict.fromkeys(key for record in records for key in record))
+    found = dict.fromkeys(key for record in records for key in record)
+    nested = {key.partition(".")[0] for key in found if "." in key}  # None where a row has none
+    fields = Row.__struct_fields__
+    columns = sorted(
+        [key for key in found if key not in nested],
+        key=lambda key: fields.index(key.partition(".")[0]),
+    )
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(stream, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return stream.getvalue()
@@ -54,6 +60,8 @@ def _flat(row: Row) -> dict[str, Any]:
 
 def _columns(name: str, value: Any) -> dict[str, Any]:
     """Return the columns of a value; a nested one has one for each of its own."""
+    if isinstance(value, (list, tuple)):
+        return {name: " ".join(map(str, value))}
     if not isinstance(value, dict):
         return {name: value}
     columns: dict[str, Any] = {}

@@ -7,14 +7,16 @@ import os
 
 import msgspec
 import pytest
-from made_rows import clean, evasion, poisoning, undone
+from made_rows import LINF, clean, evasion, figure, poisoning, result, undone, worst_case
 
 from fastadv.cli.app import main
 from fastadv.errors import InputError
-from fastadv.grid.store import Flag
-from fastadv.grid.worst import Worst
+from fastadv.grid.result import read_result
+from fastadv.grid.row import Certified, Figure, Flag, Run, decode_row
+from fastadv.grid.several import Mean
 from fastadv.report.export import rows_csv, rows_json
-from fastadv.report.folder import read_folder, write_table
+from fastadv.report.markdown import write_table
+from fastadv.threat import poison, rotation_translation
 
 GRID = {
     "dataset": "mnist", "model": "mlp", "attacks": ["none", "pgd", "fgsm"],
@@ -40,12 +42,12 @@ def test_rows_come_in_the_order_of_the_grid(folder):
     keep(
         folder, evasion("fgsm"), evasion("pgd", "median"), evasion("pgd"), clean(), clean("median")
     )
-    found = read_folder(folder)
+    found = read_result(folder)
     assert [(row.attack, row.defense) for row in found.rows] == [
         ("none", "median"), ("none", "none"), ("pgd", "median"), ("pgd", "none"), ("fgsm", "none")
     ]  # fmt: skip
     assert found.grid == GRID
-    assert found.problems == []
+    assert found.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_rows_come_in_the_order_of_the_grid(folder):
 def test_cells_of_another_grid_are_left_out(folder, stranger):
     stranger.id = "stranger"
     keep(folder, clean(), stranger)
-    found = read_folder(folder)
+    found = read_result(folder)
     assert ([row.attack for row in found.rows], found.others) == (["none"], 1)
 
 
@@ -66,25 +68,25 @@ def test_a_dataset_written_in_another_order_is_the_same(folder):
     grid = GRID | {"dataset": "mnist[val=5,train=10]"}
     (folder / "grid.json").write_text(json.dumps({"grid": grid}))
     keep(folder, clean(dataset="mnist[train=10,val=5]"))
-    assert len(read_folder(folder).rows) == 1
+    assert len(read_result(folder).rows) == 1
 
 
 def test_a_failed_cell_belongs_although_it_measured_no_image(folder):
     keep(folder, undone(evasion(), "failed", "x"))
-    assert [row.status for row in read_folder(folder).rows] == ["failed"]
+    assert [row.status for row in read_result(folder).rows] == ["failed"]
 
 
 def test_of_the_same_cell_twice_the_later_is_shown(folder):
     keep(folder, evasion(id="old", attacked_accuracy=0.1), age=100)
     keep(folder, evasion(id="new", attacked_accuracy=0.2))
-    assert [row.id for row in read_folder(folder).rows] == ["new"]
+    assert [row.id for row in read_result(folder).rows] == ["new"]
 
 
 def test_what_cannot_be_read_is_named_and_left_out(folder):
     keep(folder, clean(), evasion("pgd", schema=99))
     (folder / "cells" / "broken.json").write_text('{"schema": 1')
     (folder / "cells" / "wrong.json").write_bytes(msgspec.json.encode(clean()))
-    found = read_folder(folder)
+    found = read_result(folder)
     assert len(found.rows) == 1
     assert len(found.problems) == 3
     assert all("\n" not in problem for problem in found.problems)
@@ -98,36 +100,71 @@ def test_without_grid_json_every_cell_is_shown(folder, text):
     if text is not None:
         (folder / "grid.json").write_text(text)
     keep(folder, clean(), evasion("deepfool"))
-    found = read_folder(folder)
+    found = read_result(folder)
     assert len(found.rows) == 2
     assert len(found.problems) == 1
 
 
 def test_a_folder_that_holds_no_grid(tmp_path):
     with pytest.raises(InputError, match="holds no finished cell"):
-        read_folder(tmp_path)
+        read_result(tmp_path)
     with pytest.raises(InputError, match="there is no folder"):
-        read_folder(tmp_path / "absent")
+        read_result(tmp_path / "absent")
 
 
 def test_table_md(tmp_path):
-    write_table(tmp_path, [clean()], [])
+    write_table(result([clean()]), tmp_path)
     assert "**98.1**" in (tmp_path / "table.md").read_text()
 
 
 def test_json_is_one_document_of_the_schema():
     row = evasion(flags=[Flag("a", "b", "c")], notes=[Flag("d", "e", "f")])
-    worst = Worst("linf(0.1)", "none", 0, 1000, 0.4, (0.37, 0.43), ("pgd", "fgsm"), ("cw",))
-    document = json.loads(rows_json({"dataset": "mnist"}, [row], [worst]))
-    assert document["schema"] == 1
+    worst = worst_case(0.4, missing=("cw",))
+    mean = Mean("mnist", "mlp", "pgd", "none", LINF, Figure(0.4, 0.25, 0.5, 2000, 3))
+    text = rows_json(result([row], [worst], [mean], {"dataset": "mnist"}))
+    document = json.loads(text)
+    assert list(document) == ["schema", "grid", "rows", "worst", "means"]
+    assert document["schema"] == document["rows"][0]["schema"] == 2
     assert document["grid"] == {"dataset": "mnist"}
-    assert document["rows"][0]["attacked_accuracy_ci95"] == [0.391, 0.452]
+    assert document["rows"][0]["attacked_accuracy"] == {
+        "value": 0.421, "low": row.attacked_accuracy.low, "high": row.attacked_accuracy.high,
+        "n_images": 1000, "n_runs": 1,
+    }  # fmt: skip
+    threat = {"kind": "linf", "budget": 0.1, "distance": "linf", "limits": []}
+    assert document["rows"][0]["threat"] == threat
+    assert document["rows"][0]["oblivious_accuracy"] is None
     assert document["rows"][0]["flags"] == [{"name": "a", "message": "b", "remedy": "c"}]
     assert document["rows"][0]["notes"] == [{"name": "d", "message": "e", "remedy": "f"}]
+    of_worst = {"value": 0.4, "low": worst.accuracy.low, "high": worst.accuracy.high,
+                "n_images": 1000, "n_runs": 1}  # fmt: skip
     assert document["worst"] == [
-        {"threat": "linf(0.1)", "defense": "none", "seed": 0, "n": 1000, "accuracy": 0.4,
-         "ci95": [0.37, 0.43], "attacks": ["pgd", "fgsm"], "missing": ["cw"]}
+        {"threat": threat, "defense": "none", "seed": 0, "accuracy": of_worst,
+         "attacks": ["pgd", "fgsm"], "missing": ["cw"]}
     ]  # fmt: skip
+    of_mean = {"value": 0.4, "low": 0.25, "high": 0.5, "n_images": 2000, "n_runs": 3}
+    assert document["means"] == [
+        {"dataset": "mnist", "model": "mlp", "attack": "pgd", "defense": "none", "threat": threat,
+         "accuracy": of_mean}
+    ]  # fmt: skip
+
+
+def full_row():
+    """A row that has everything."""
+    return poisoning(
+        threat=rotation_translation(30, 3), benign_accuracy=0.9, success_rate=0.8,
+        oblivious_accuracy=0.96, certified=Certified(poison(0.01), figure(0.5)),
+        distances={"linf": 0.1}, poison={"points": 30.0, "fraction": 0.03},
+        found={"region": "3 as 5", "target": 0}, sanitized={"lost": 0.1, "caught": 0.5},
+        queries={"forward": 3.0}, seconds={"fit": 1.5}, weights="w", flags=[Flag("a", "b", "c")],
+        notes=[Flag("d", "e")], runs=[Run(3, 0.98, 0.95, 0.96, 0.97, "w"), Run(4)],
+        parameters={"attack": {"points": None, "kind": "x"}, "model": {"layers": [8, 8]}},
+    )  # fmt: skip
+
+
+def test_what_was_printed_decodes_to_equal_rows():
+    rows = [full_row(), evasion(), clean(), undone(evasion("fgsm"), "failed", "it broke")]
+    printed = json.loads(rows_json(result(rows)))["rows"]
+    assert [decode_row(json.dumps(row).encode()) for row in printed] == rows
 
 
 def test_csv_has_a_column_for_every_figure():
@@ -137,17 +174,33 @@ def test_csv_has_a_column_for_every_figure():
         undone(clean(), "failed", "x,\ny"),
     ]
     first, second, third = csv.DictReader(io.StringIO(rows_csv(rows)))
-    assert first["attacked_accuracy_low"] == "0.391"
-    assert first["attacked_accuracy_high"] == "0.452"
+    expected = rows[0].attacked_accuracy
+    assert first["attacked_accuracy.value"] == "0.421"
+    assert first["attacked_accuracy.low"] == str(expected.low)
+    assert first["attacked_accuracy.high"] == str(expected.high)
+    assert (first["attacked_accuracy.n_images"], first["attacked_accuracy.n_runs"]) == ("1000", "1")
+    assert (first["threat.kind"], first["threat.budget"]) == ("linf", "0.1")
     assert first["distances.l2"] == "2.0"
     assert second["distances.l2"] == ""
-    assert second["baseline_accuracy"] == "0.976"
+    assert second["baseline_accuracy.value"] == "0.976"
+    assert first["baseline_accuracy.value"] == ""
     assert (second["sanitized.caught"], second["sanitized.lost"]) == ("0.75", "0.05")
     assert first["flags"] == "a c"
     assert (first["notes"], second["notes"]) == ("", "e")
     assert third["reason"] == "x,\ny"
-    assert third["attacked_accuracy_low"] == ""
-    assert "parameters" not in first
+    assert third["attacked_accuracy.low"] == ""
+    assert not {"parameters", "runs"} & {key.partition(".")[0] for key in first}
+
+
+def test_csv_has_no_column_of_a_whole_record():
+    """What a row has and another lacks is one set of columns, not one more for its absence."""
+    columns = rows_csv([full_row(), evasion(), undone(clean(), "failed", "x")]).splitlines()[0]
+    assert {"certified.threat.kind", "certified.accuracy.value", "poison.points"} <= set(
+        columns.split(",")
+    )
+    assert not {"certified", "poison", "threat", "attacked_accuracy", "success_rate"} & set(
+        columns.split(",")
+    )
 
 
 def test_report_says_that_cells_of_other_grids_are_kept(folder, capsys):

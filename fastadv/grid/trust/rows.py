@@ -16,7 +16,8 @@ _MARGIN = 0.002  # by how much an accuracy has to be off before it is told
 
 # The parameters of an attack that are its budget, by the kind of its threat.
 _BUDGETS = {
-    "linf": ("eps",), "l2": ("eps",), "flow": ("budget",), "shift": ("max_shift",),
+    "linf": ("eps", "budget"), "l2": ("eps", "budget"), "flow": ("budget",),
+    "shift": ("max_shift",),
     "rotation_translation": ("rotation", "translation"),
     **dict.fromkeys(("poison", "points", "trigger", "trigger_points"), ("fraction", "points")),
 }  # fmt: skip
