@@ -15,7 +15,7 @@ from fastadv.report.compare import Comparison, untold
 from fastadv.report.pairs import LEVEL, Pair
 from fastadv.report.table import wrap
 
-SCHEMA = 1
+SCHEMA = 2
 _WIDTH = 20  # of the columns of specs; a longer one goes on in the next line
 
 

@@ -8,9 +8,10 @@ import json
 import msgspec
 import numpy as np
 import pytest
-from made_rows import clean, evasion, poisoning, undone
+from made_rows import clean, evasion, figure, poisoning, undone
 from rich.console import Console
 
+from fastadv import threat
 from fastadv.benchmarks.race import Lap
 from fastadv.cli.app import main
 from fastadv.errors import InputError
@@ -30,7 +31,7 @@ def keep(folder, *cells):
             ids, right = np.asarray(samples[0], np.uint64), np.asarray(samples[-1], bool)
             y = np.asarray(samples[1]) if len(samples) == 3 else ids.astype(np.int64) % 10
             np.savez(folder / "cells" / f"{row.id}.npz", sample_ids=ids, y=y, robust=right)
-            row.n, row.attacked_accuracy = len(ids), float(right.mean())
+            row.n, row.attacked_accuracy = len(ids), figure(float(right.mean()), len(ids))
         (folder / "cells" / f"{row.id}.json").write_bytes(msgspec.json.encode(row))
     axes = [cell[0] if isinstance(cell, tuple) else cell for cell in cells]
     grid = {
@@ -117,7 +118,11 @@ def test_many_cells_do_not_make_chance_significant(folders):
 @pytest.mark.parametrize(
     ("changes", "samples", "problem"),
     [
-        ({"threat": "linf(0.2)"}, (range(9), right(9, 1)), "threat linf(0.1) before, linf(0.2)"),
+        (
+            {"threat": threat.linf(0.2)},
+            (range(9), right(9, 1)),
+            "threat linf(0.1) before, linf(0.2)",
+        ),
         ({}, (range(10, 19), right(9, 1)), "not one test image in common"),
         ({}, (range(9), [3] * 9, right(9, 1)), "the same images have other labels"),
         ({}, None, "the samples of after cannot be read"),
@@ -355,9 +360,11 @@ def test_json_has_the_verdicts(folders, capsys):
     keep(folders[1], (evasion(), (range(50), right(50, 30))))
     assert main(["compare", "a", "b", "--json", "--fail-on-regression"]) == 1
     document = json.loads(capsys.readouterr().out)
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["kind"] == "grid"
     (pair,) = document["pairs"]
+    limit = {"kind": "linf", "budget": 0.1, "distance": "linf", "limits": []}
+    assert pair["threat"] == limit
     assert (pair["before"], pair["after"], pair["significant"]) == (0.9, 0.4, True)
     assert pair["difference"] == pytest.approx(-0.5)
     assert len(document["failures"]) == 1

@@ -7,12 +7,11 @@ from statistics import fmean
 
 import msgspec
 import pytest
-from made_rows import clean, evasion, poisoning, undone
+from made_rows import clean, evasion, poisoning, result, undone, worst_case
 
 from fastadv.cli.app import main
 from fastadv.errors import InputError
-from fastadv.grid.store import Flag
-from fastadv.grid.worst import Worst
+from fastadv.grid.row import Flag
 from fastadv.report.gates import Gate, parse_share
 
 IDENTITY = Flag("identity_gradient", "no useful gradient", "a black-box attack may find more")
@@ -41,7 +40,7 @@ def said(capsys, *options, command=("report", "kept"), code=1):
 
 
 def failing(rows, text, allowed=(), grid=None, worst=()):
-    return Gate.parse(text, allowed).failures(grid or {}, rows, worst)
+    return Gate.parse(text, allowed).failures(result(rows, worst, grid=grid))
 
 
 # -- the findings ---------------------------------------------------------------------------
@@ -130,12 +129,12 @@ def test_the_clean_row_is_judged_only_by_its_name():
 
 def test_a_worst_case_is_a_cell():
     rows = [evasion("pgd"), evasion("fgsm"), undone(evasion("cw"), "failed", "x")]
-    case = Worst("linf(0.1)", "none", 0, 100, 0.2, (0.1, 0.3), ("pgd", "fgsm"))
+    case = worst_case(0.2)
     assert failing(rows[:2], "30%", worst=[case]) == [
         "worst of linf(0.1) / none: 20 % is below 30 %"
     ]
     assert failing(rows[:2], "pgd/none=30%", worst=[case]) == []
-    lacking = Worst("linf(0.1)", "none", 0, 100, 0.4, (0.3, 0.5), ("pgd",), ("cw",))
+    lacking = worst_case(0.4, attacks=("pgd",), missing=("cw",))
     assert failing(rows, "worst/none=30%", worst=[lacking]) == [
         "worst of linf(0.1) / none: without cw, with which it could only be lower"
     ]

@@ -12,11 +12,13 @@ from html.parser import HTMLParser
 import msgspec
 import numpy as np
 import pytest
-from made_rows import clean, evasion, poisoning, undone
+from made_rows import clean, evasion, poisoning, result, undone
 
-from fastadv.grid.store import Flag
+from fastadv import threat
+from fastadv.grid.result import read_result
+from fastadv.grid.row import Flag
+from fastadv.metrics import wilson_interval
 from fastadv.report.curves import plots, series_class, svg
-from fastadv.report.folder import read_folder
 from fastadv.report.gallery import galleries
 from fastadv.report.html import grid_html
 from fastadv.report.png import data_uri, png
@@ -60,7 +62,7 @@ def at(eps, accuracy, defense="none", **changes):
     """A cell of pgd at a budget."""
     parameters = {"attack": {"eps": eps, "norm": "linf", "steps": 40}}
     return evasion(
-        f"pgd[eps={eps}]", defense, threat=f"linf({eps})", attacked_accuracy=accuracy,
+        f"pgd[eps={eps}]", defense, threat=threat.linf(eps), attacked_accuracy=accuracy,
         parameters=parameters, **changes,
     )  # fmt: skip
 
@@ -79,7 +81,7 @@ def keep(folder, rows, grid=None, environment=None, **arrays):
         (folder / "cells" / f"{row.id}.json").write_bytes(msgspec.json.encode(row))
         if row.kind != "none" and arrays:
             np.savez(folder / "cells" / f"{row.id}.npz", **arrays)
-    return grid_html(read_folder(folder), folder)
+    return grid_html(read_result(folder))
 
 
 def attacked_images(n=9, shape=(4, 5, 1)):
@@ -152,7 +154,7 @@ def test_the_page_has_every_figure_and_stands_alone(folder):
 def test_text_from_files_is_only_text(folder):
     bad = '"><script>alert(1)</script>&'
     rows = [
-        evasion(bad, bad, threat=bad, dataset=bad, model=bad, flags=[Flag(bad, bad, bad)]),
+        evasion(bad, bad, threat=threat.Threat(bad, 0.1), dataset=bad, model=bad, flags=[Flag(bad, bad, bad)]),
         undone(evasion("pgd", bad, dataset=bad, model=bad), "failed", bad),
         at(0.1, 0.5, bad, dataset=bad, model=bad), at(0.2, 0.4, bad, dataset=bad, model=bad),
     ]  # fmt: skip
@@ -176,14 +178,14 @@ def test_a_file_of_samples_that_is_broken_leaves_the_rest_of_the_page(folder):
         assert "42.1" in page
         assert "<img" not in page
     (folder / "cells" / "cell1.npz").write_bytes(b"no")
-    assert "42.1" in grid_html(read_folder(folder), folder)
+    assert "42.1" in grid_html(read_result(folder))
 
 
 def test_pictures_are_the_images_and_what_the_model_says(folder):
     arrays = attacked_images(n=9, shape=(4, 5, 1))
     rows = [evasion("pgd", "none"), evasion("pgd", "median"), evasion("fgsm", "median")]
     page = keep(folder, rows, **arrays)
-    shown = galleries(rows, folder)
+    shown = galleries(read_result(folder))
     assert [(g.attack, g.defense) for g in shown] == [("pgd", "none"), ("fgsm", "median")]
     assert len(shown[0].pictures) == 8
     np.testing.assert_array_equal(shown[0].pictures[3].after.ravel(), arrays["examples_adv"][3])
@@ -219,13 +221,15 @@ def test_a_curve_is_one_attack_at_several_budgets():
         at(0.2, 0.5), at(0.1, 0.7), at(0.1, 0.9, seed=1), at(0.2, 0.6, "median"), other,
         evasion("noise"), undone(at(0.4, 0.0), "failed", "x"), clean(),
     ]  # fmt: skip
-    (plot,) = plots(rows)
+    (plot,) = plots(result(rows))
     assert (plot.title, plot.unit) == ("pgd", "linf")
     (curve,) = plot.curves  # one budget of median makes no curve
     assert curve.budgets == (0.1, 0.2)
-    np.testing.assert_allclose(curve.accuracies, [0.8, 0.5])
+    assert [point.value for point in curve.figures] == pytest.approx([0.8, 0.5])
     expected = Runs.of_accuracies([0.7, 0.9], 1000).interval()
-    np.testing.assert_allclose(curve.intervals, [expected, (0.391, 0.452)])
+    np.testing.assert_allclose(
+        [(point.low, point.high) for point in curve.figures], [expected, wilson_interval(500, 1000)]
+    )
     (line,) = re.findall('polyline points="(.*?)"', svg(plot))
     (x0, y0), (x1, y1) = (map(float, point.split(",")) for point in line.split())
     assert x0 < x1
@@ -236,21 +240,25 @@ def test_a_curve_is_one_attack_at_several_budgets():
 def test_a_defense_has_one_colour_in_all_plots():
     rows = [
         at(0.1, 0.7), at(0.2, 0.5), at(0.1, 0.9, "median"), at(0.2, 0.6, "median"),
-        evasion("fgsm", "median", parameters={"attack": {"eps": 0.1}}),
-        evasion("fgsm", "median", parameters={"attack": {"eps": 0.2}}),
+        *(
+            evasion("fgsm", "median", threat=threat.linf(eps), parameters={"attack": {"eps": eps}})
+            for eps in (0.1, 0.2)
+        ),
     ]  # fmt: skip
-    pgd, fgsm = plots(rows)
+    pgd, fgsm = plots(result(rows))
     assert [series_class(curve) for curve in pgd.curves] == ["s0", "s1"]
     assert [series_class(curve) for curve in fgsm.curves] == ["s1"]
 
 
 def test_poisoning_curves_go_over_the_points_where_they_are_given():
     def row(accuracy, **amount):
-        changes = {"attack": {"fraction": 0.03, "points": None, "eps": None, **amount}}
-        threat = "points(4)" if "points" in amount else "poison(0.03)"
-        return poisoning(attacked_accuracy=accuracy, parameters=changes, threat=threat)
+        given = {"fraction": 0.03, "points": None, **amount}
+        changes = {"attack": {**given, "eps": None}}
+        return poisoning(
+            attacked_accuracy=accuracy, parameters=changes, threat=threat.poison(**given)
+        )
 
-    (plot,) = plots([row(0.9, points=4), row(0.8, points=8)])
+    (plot,) = plots(result([row(0.9, points=4), row(0.8, points=8)]))
     assert plot.curves[0].budgets == (4, 8)
-    (plot,) = plots([row(0.9, fraction=0.01), row(0.8, fraction=0.05), row(0.7, points=8)])
+    (plot,) = plots(result([row(0.9, fraction=0.01), row(0.8, fraction=0.05), row(0.7, points=8)]))
     assert plot.curves[0].budgets == (0.01, 0.05)
