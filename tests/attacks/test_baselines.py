@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastadv.report.folder import read_folder
 from helpers import TASK, blobs, small_mlp, write_npz
 
-from fastadv import MLPClassifier, make_attack, run_grid
+from fastadv import MLPClassifier, make_attack, run_grid, threat
 from fastadv.attacks.poisoning import backdoor, label_flip
 from fastadv.attacks.poisoning.biggio import Biggio
 from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.errors import InputError
-from fastadv.grid.store import Row, read_samples
+from fastadv.grid.result import GridResult, read_result
+from fastadv.grid.row import Row
+from fastadv.grid.store import read_samples
 from fastadv.metrics import wilson_interval
 from fastadv.report.cells import make_sheets
 from fastadv.report.html import grid_html
@@ -137,31 +138,40 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
 
 def test_the_figure_of_a_backdoor_counts_the_images_that_obey(opened: tuple[Path, Row]) -> None:
     folder, row = opened
-    assert row.threat == "trigger_points(20)"
-    assert row.benign_accuracy >= 0.8
-    assert row.success_rate >= 0.9
-    assert row.attacked_accuracy < 0.5 < row.baseline_accuracy
+    assert row.threat == threat.trigger(0.01, 20)
+    assert str(row.threat) == "trigger_points(20)"
+    assert row.benign_accuracy.value >= 0.8
+    assert row.success_rate.value >= 0.9
+    assert row.attacked_accuracy.value < 0.5 < row.baseline_accuracy.value
     samples = read_samples(folder, row.id)
     assert samples is not None
     right, others = samples["attacked"] == samples["y"], samples["y"] != 0
     obeys = others & (samples["triggered"] == 0)
     np.testing.assert_array_equal(samples["robust"], right & ~obeys)
-    assert row.attacked_accuracy == samples["robust"].mean()
-    assert row.attacked_accuracy_ci95 == wilson_interval(int((right & ~obeys).sum()), len(right))
-    assert row.benign_accuracy == right.mean()
-    assert row.success_rate == obeys.sum() / others.sum()
+    for figure, count, n in (
+        (row.attacked_accuracy, (right & ~obeys).sum(), len(right)),
+        (row.benign_accuracy, right.sum(), len(right)),
+        (row.success_rate, obeys.sum(), others.sum()),
+    ):
+        assert figure.value == count / n
+        assert (figure.low, figure.high) == wilson_interval(int(count), int(n))
+        assert (figure.n_images, figure.n_runs) == (n, 1)
 
 
 def test_a_backdoor_that_works_stands_in_the_table_and_has_the_colour_of_harm(
     opened: tuple[Path, Row],
 ) -> None:
     folder, row = opened
-    (sheet,) = make_sheets([row])
-    lines = [line.text for line in sheet.rows[0].cells[0]]
-    assert lines[0] == f"{100 * row.attacked_accuracy:.1f} obey {100 * row.success_rate:.1f}"
-    assert f"benign {100 * row.benign_accuracy:.1f}" in lines
+    (sheet,) = make_sheets(GridResult((row,)))
+    lines = [line.text for line in sheet.rows[0].cells[0].lines]
+    under, obey, benign = (
+        f"{100 * figure.value:.1f}"
+        for figure in (row.attacked_accuracy, row.success_rate, row.benign_accuracy)
+    )
+    assert lines[0] == f"{under} obey {obey}"
+    assert f"benign {benign}" in lines
     assert "obey: share of triggered images" in sheet.caption
-    shades = re.findall(r'"--share:(\d+)"', grid_html(read_folder(folder), folder))
+    shades = re.findall(r'"--share:(\d+)"', grid_html(read_result(folder)))
     assert int(shades[2]) > 30 > int(shades[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ LONG = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=60]"
 SHORT = "mlp[hidden_layer_sizes=6,batch_size=16,max_iter=1]"
 
 
-def remarks(rows: list[Row]) -> dict[str, list[str]]:
+def remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
     """By attack and defense, the notes of a row, but for one of another kind."""
     return {
         f"{row.attack} / {row.defense}": [
@@ -27,7 +28,7 @@ def remarks(rows: list[Row]) -> dict[str, list[str]]:
 
 @pytest.mark.filterwarnings("error")  # the note is all that a grid says of it
 def test_rows_of_a_model_that_has_not_settled_have_a_note(tmp_path: Path) -> None:
-    def rows(model: str, *defenses: str) -> list[Row]:
+    def rows(model: str, *defenses: str) -> Sequence[Row]:
         return run_grid(
             attacks=["fgsm", "label_flip[points=6]"], defenses=defenses, model=model,
             dataset=write_npz(tmp_path / "d.npz"), samples=20, output=tmp_path / "out",

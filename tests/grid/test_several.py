@@ -12,11 +12,15 @@ import pytest
 from helpers import SMALL_MLP, write_npz
 
 from fastadv.cli.app import main
+from fastadv.grid.result import read_result
+from fastadv.grid.row import Figure, Row
 from fastadv.grid.run import run_grid
-from fastadv.grid.several import Intervals, over_seeds
-from fastadv.grid.store import Row, Store
+from fastadv.grid.several import Figures, over_seeds
+from fastadv.grid.store import Store, read_samples
+from fastadv.grid.worst import Samples
 from fastadv.report.compare import compare_grids, read_side
 from fastadv.runs import Runs
+from fastadv.threat import linf
 
 RNG = np.random.default_rng(0)
 
@@ -24,15 +28,19 @@ RNG = np.random.default_rng(0)
 def cell(store: Store, seed: int, ids: np.ndarray, right: np.ndarray, **changes: Any) -> Row:
     values = {
         "kind": "evasion",
-        "threat": "linf(0.1)",
+        "threat": linf(0.1),
         "attack": "pgd",
         "defense": "none",
     } | changes
     name = f"{values['attack']}-{values['defense']}-{seed}"
     row = Row(id=name, dataset="d", model="m", seed=seed, n=len(ids), **values)
-    row.attacked_accuracy = float(right.mean())
-    store.save_cell(row, {"sample_ids": ids.astype(np.uint64), "robust": right})
+    row.attacked_accuracy = Figure.of(right)
+    store.save_row(row, {"sample_ids": ids.astype(np.uint64), "robust": right})
     return row
+
+
+def kept_in(folder: Path) -> Samples:
+    return lambda row: read_samples(folder, row.id)
 
 
 def test_runs_on_the_same_images_on_their_own_and_without_samples(tmp_path: Path) -> None:
@@ -46,8 +54,8 @@ def test_runs_on_the_same_images_on_their_own_and_without_samples(tmp_path: Path
     rows += [cell(store, s, ids, right[s], defense="short") for s in range(3)]
     np.savez(tmp_path / "cells" / "pgd-short-0.npz", sample_ids=ids, robust=right[0, :9])
     rows += [cell(store, 0, ids, right[0], defense="once")]
-    found = over_seeds(rows, tmp_path)
-    assert [(mean.defense, mean.n_images, mean.n_runs) for mean in found] == [
+    found = over_seeds(rows, kept_in(tmp_path))
+    assert [(mean.defense, mean.accuracy.n_images, mean.accuracy.n_runs) for mean in found] == [
         ("none", 300, 3), ("own", 900, 3), ("some", 300, 3), ("gone", 300, 3), ("short", 300, 3)
     ]  # fmt: skip
     expected = [
@@ -56,11 +64,12 @@ def test_runs_on_the_same_images_on_their_own_and_without_samples(tmp_path: Path
         *[Runs.of_accuracies(right.mean(axis=1), 300)] * 2,
     ]  # fmt: skip
     for mean, runs in zip(found, expected, strict=True):
-        assert mean.value == pytest.approx(right.mean())
-        assert (mean.low, mean.high) == runs.interval()
+        assert mean.accuracy.value == pytest.approx(right.mean())
+        assert (mean.accuracy.low, mean.accuracy.high) == runs.interval()
         of_cell = [row for row in rows if row.defense == mean.defense]
-        assert Intervals(found).cell(of_cell) == (mean.low, mean.high)
-    assert found[1].high - found[1].low < found[2].high - found[2].low
+        assert Figures(found).cell(of_cell) == mean.accuracy
+    own, some = (mean.accuracy for mean in found[1:3])
+    assert own.high - own.low < some.high - some.low
 
 
 def test_a_worst_case_over_several_seeds(tmp_path: Path) -> None:
@@ -68,29 +77,31 @@ def test_a_worst_case_over_several_seeds(tmp_path: Path) -> None:
     first, second = RNG.random((2, 2, 200)) < 0.8
     rows = [cell(store, seed, ids, first[seed]) for seed in (0, 1)]
     rows += [cell(store, seed, ids, second[seed], attack="fgsm") for seed in (0, 1)]
-    worst = over_seeds(rows, tmp_path)[-1]
+    worst = over_seeds(rows, kept_in(tmp_path))[-1]
     both = first & second
-    assert (worst.attack, worst.threat, worst.value) == ("worst", "linf(0.1)", both.mean())
-    assert (worst.low, worst.high) == Runs.on_shared_images(both).interval()
+    assert (worst.attack, worst.threat) == ("worst", linf(0.1))
+    assert worst.accuracy.value == both.mean()
+    assert (worst.accuracy.low, worst.accuracy.high) == Runs.on_shared_images(both).interval()
 
 
 def test_a_grid_of_several_seeds_prints_and_exports_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = run_grid(
+    found = run_grid(
         attacks=["fgsm", "label_flip[points=6]"], defenses=["none"], seeds=3, samples=20,
         dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP, output=tmp_path / "out",
     )  # fmt: skip
-    means = over_seeds(rows, tmp_path / "out")
+    means = found.means
     assert main(["report", str(tmp_path / "out"), "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert [(mean["attack"], mean["n_runs"]) for mean in document["means"]] == [
+    assert [(mean["attack"], mean["accuracy"]["n_runs"]) for mean in document["means"]] == [
         ("none", 3), ("fgsm", 3), ("label_flip[points=6]", 3)
     ]  # fmt: skip
-    assert document["means"][1]["low"] == means[1].low
+    assert document["means"][1]["accuracy"]["low"] == means[1].accuracy.low
+    assert read_result(tmp_path / "out").means == means
     assert main(["report", str(tmp_path / "out"), "--format", "markdown"]) == 0
     shown = capsys.readouterr().out
-    for mean in means[:3]:
+    for mean in (mean.accuracy for mean in means[:3]):
         figure = rf"\*\*{100 * mean.value:.1f}( !)?\*\*"
         assert re.search(rf"{figure}<br>{100 * mean.low:.1f}-{100 * mean.high:.1f}<br>± ", shown)
 

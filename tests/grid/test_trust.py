@@ -12,23 +12,18 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 import pytest
-from fastadv.grid.probe import look_at
 from helpers import SMALL_MLP, TASK, blobs, small_mlp, write_npz
 
-from fastadv import MLPClassifier, make_attack, make_defense, registry
+from fastadv import MLPClassifier, make_attack, make_defense, registry, threat
 from fastadv.arrays import Floats
 from fastadv.attacks.evasion.probe import Probe
 from fastadv.cli.app import main
 from fastadv.grid.cell import Choice
 from fastadv.grid.row import Row
 from fastadv.grid.run import run_grid
-from fastadv.grid.trust import (
-    Attacked,
-    cell_flags,
-    few_images,
-    flagged,
-    no_better_than_chance,
-)
+from fastadv.grid.trust.cells import Attacked, cell_flags, few_images, no_better_than_chance
+from fastadv.grid.trust.inspection import inspect
+from fastadv.grid.trust.rows import flagged
 from fastadv.protocols import Model, Pullback
 from fastadv.registry import Entry
 from fastadv.task import Task
@@ -68,7 +63,7 @@ def model() -> MLPClassifier:
 def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any) -> list[str]:
     """The flags of one cell, all of whose results are within the box."""
     made = Choice(attack, make_attack(attack))
-    known = {"beyond": np.zeros(len(X), bool), "x_adv": X, "probe": look_at(model, X, Y, TASK)}
+    known = {"beyond": np.zeros(len(X), bool), "x_adv": X, "probe": inspect(model, X, Y, TASK)}
     cell = Attacked(
         attack=made,
         defense=Choice(defense, make_defense(defense)),
@@ -84,7 +79,7 @@ def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any
 def test_an_honest_model_has_no_flag(model: MLPClassifier) -> None:
     for attack in ("pgd", "apgd[loss=dlr]", "deepfool", "square"):
         assert names(model, attack) == []
-    found = look_at(model, X, Y, TASK)
+    found = inspect(model, X, Y, TASK)
     assert found.floor_accuracy is not None
     assert found.floor_accuracy <= found.chance
 
@@ -92,7 +87,7 @@ def test_an_honest_model_has_no_flag(model: MLPClassifier) -> None:
 def test_gradients_that_are_zero(model: MLPClassifier) -> None:
     masked = Behind(model, gradient=0)
     right = int((model.predict(X) == Y).sum())
-    found = look_at(masked, X, Y, TASK)
+    found = inspect(masked, X, Y, TASK)
     assert found.zero_gradients == right
     assert "zero_gradient" in names(masked, "pgd")
     assert "zero_gradient" in names(masked, "deepfool")
@@ -107,12 +102,12 @@ def test_logits_of_any_size_have_a_gradient(model: MLPClassifier) -> None:
 
 
 def test_a_gradient_that_is_not_a_number_is_none(model: MLPClassifier) -> None:
-    assert look_at(Behind(model, gradient=np.nan), X, Y, TASK).zero_gradients > 0
+    assert inspect(Behind(model, gradient=np.nan), X, Y, TASK).zero_gradients > 0
 
 
 def test_a_budget_that_pgd_does_not_use(model: MLPClassifier) -> None:
     misleading = Behind(model, gradient=-1)
-    found = look_at(misleading, X, Y, TASK)
+    found = inspect(misleading, X, Y, TASK)
     assert found.floor_accuracy is not None
     assert found.floor_accuracy > found.chance + 0.2
     assert names(misleading, "pgd") == ["unreachable_floor"]
@@ -125,12 +120,12 @@ def test_an_answer_at_random(model: MLPClassifier) -> None:
     assert names(noisy, "square") == ["randomised"]
     declared = Behind(model)
     declared.randomised = True  # type: ignore[attr-defined]
-    assert look_at(declared, X, Y, TASK).randomised
+    assert inspect(declared, X, Y, TASK).randomised
 
 
 def test_a_model_without_gradients_is_probed_all_the_same(model: MLPClassifier) -> None:
     votes = SimpleNamespace(logits=model.logits, predict=model.predict, classes_=model.classes_)
-    assert look_at(votes, X, Y, TASK) == Probe(len(X))
+    assert inspect(votes, X, Y, TASK) == Probe(len(X))
     assert names(votes, "square") == []
 
 
@@ -204,7 +199,7 @@ def test_a_black_box_that_beats_the_strongest_white_box() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"defense": "median"}, {"threat": "linf(0.2)"}, {"seed": 1}, {"model": "svm"}]
+    "changes", [{"defense": "median"}, {"threat": threat.linf(0.2)}, {"seed": 1}, {"model": "svm"}]
 )
 def test_only_cells_of_one_model_and_threat_are_compared(changes: dict[str, Any]) -> None:
     assert found(white("pgd", 0.4), black("square", 0.1, **changes)) == []
@@ -223,7 +218,7 @@ def test_noise_is_no_black_box_attack_but_a_control() -> None:
 def budgets(name: str, parameter: str, *accuracies: float, **others: Any) -> list[Row]:
     return [
         white(
-            f"{name}[{parameter}={k}]", accuracy, threat=f"linf({k})",
+            f"{name}[{parameter}={k}]", accuracy, threat=threat.linf(float(k)),
             parameters={"attack": {parameter: float(k), **others}},
         )
         for k, accuracy in enumerate(accuracies, start=1)
@@ -350,7 +345,7 @@ def test_flags_of_a_grid_are_shown_and_leave_what_is_kept_alone(
     pgd = next(row for row in rows if row.defense == "masked" and row.attack.startswith("pgd"))
     kept = json.loads((out / "cells" / f"{pgd.id}.json").read_text())
     assert [flag["name"] for flag in kept["flags"]] == ["zero_gradient", "unreachable_floor"]
-    assert kept["attacked_accuracy"] == pgd.attacked_accuracy
+    assert kept["attacked_accuracy"] == msgspec.to_builtins(pgd.attacked_accuracy)
     for form in ("table", "markdown", "json", "csv"):
         assert main(["report", str(out), "--format", form]) == 0
         shown = capsys.readouterr().out.replace("\\_", "_")
