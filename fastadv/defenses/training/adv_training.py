@@ -98,13 +98,13 @@ class AdversarialTraining(Checked):
             nonlocal step
             step += 1
             key, ids = seeds.derive(seed, "adv_training", step), rows.astype(np.uint64)
-            out = np.empty_like(x)
+            out, met = np.empty_like(x), capabilities.adapted(model, task)
 
             def attack(start: int, stop: int) -> None:
                 part = slice(start, stop)
                 stream = Stream(key, ids[part])
                 out[part], _ = self.attack.craft(
-                    model, x[part], columns[part], None, task=task, stream=stream
+                    met, x[part], columns[part], None, task=task, stream=stream
                 )
 
             map_chunks(attack, len(x), _CHUNK)
@@ -121,6 +121,7 @@ class AdversarialTraining(Checked):
             nonlocal step
             step += 1
             key, ids = seeds.derive(seed, "adv_training", step), rows.astype(np.uint64)
+            met = capabilities.adapted(model, task)
 
             def block(start: int, stop: int) -> tuple[Float32, float]:
                 part, labels = x[start:stop], columns[start:stop]
@@ -130,7 +131,7 @@ class AdversarialTraining(Checked):
                 p = np.empty_like(logits)
                 kernels.softmax(logits, p)
                 x_adv, _ = self.attack.craft(
-                    _Divergent(model, p), part, labels, None,
+                    _Divergent(met, p), part, labels, None,
                     task=task, stream=Stream(key, ids[start:stop]),
                 )  # fmt: skip
                 x_adv = np.ascontiguousarray(x_adv, dtype=np.float32)
