@@ -159,12 +159,24 @@ class Persistent(Protocol):
     """A trained model that is a few plain arrays, and can be kept in a file."""
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all that the trained model is, the constructor's parameters as JSON among it."""
+        """Return all that the trained model is, the constructor's parameters as JSON among it.
+
+        Raises
+        ------
+        InputError
+            If its classes are objects, which no plain array holds.
+        """
         ...
 
     @classmethod
     def from_state(cls, arrays: dict[str, npt.NDArray[Any]]) -> Any:
-        """Return the model of which `state` gave these arrays."""
+        """Return the model of which `state` gave these arrays.
+
+        Raises
+        ------
+        InputError
+            If they do not fit together.
+        """
         ...
 
     def save(self, path: str | Path) -> None:
@@ -201,10 +213,25 @@ class PoisonableModel(Protocol):
         X_val: Floats,
         y_val: Labels,
     ) -> PoisonObjective:
-        """Return the validation loss after training as a function of ``X_train[index]``.
+        """Return the validation loss after training as a function of the rows ``index``.
 
-        It keeps what does not change from one call to the next, and leaves its argument
-        alone. It may be called from one thread at a time.
+        Parameters
+        ----------
+        X_train, y_train : ndarray of shape (n, d) and (n,)
+            The training set, poison included.
+        index : ndarray of int, shape (p,)
+            The rows of X_train that the attacker moves.
+        X_val, y_val : ndarray of shape (m, d) and (m,)
+            The labels have to occur in y_train.
+
+        Returns
+        -------
+        objective : callable
+            ``objective(points)`` trains with ``points`` (p, d), float64, in place of
+            X_train[index] and returns the validation loss and its exact gradient with respect to
+            them, (p, d), float64; ``objective.loss(points)`` the loss alone. What does not change
+            between calls is computed once, and the arguments are left alone. It may be called from
+            one thread at a time.
         """
         ...
 

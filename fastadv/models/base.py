@@ -12,7 +12,7 @@ from fastadv import capabilities
 from fastadv.arrays import Float64, Floats, Labels
 from fastadv.errors import InputError
 from fastadv.kernels.network.loss import cross_entropy
-from fastadv.protocols import Classifier, Differentiable, PoisonObjective, Pullback
+from fastadv.protocols import Classifier, Differentiable, PoisonableModel, Pullback
 from fastadv.task import listed
 from fastadv.threads import map_chunks
 
@@ -57,37 +57,8 @@ class DifferentiableModel(LogitsModel):
         return self.vjp(X)[1](dlogits)
 
 
-class TrainingDifferentiable(ABC):
+class TrainingDifferentiable(PoisonableModel):
     """A classifier whose validation loss can be differentiated through its training."""
-
-    @abstractmethod
-    def poison_objective(
-        self,
-        X_train: Floats,
-        y_train: Labels,
-        index: npt.NDArray[np.intp],
-        X_val: Floats,
-        y_val: Labels,
-    ) -> PoisonObjective:
-        """Return the validation loss after training as a function of the rows ``index``.
-
-        Parameters
-        ----------
-        X_train, y_train : ndarray of shape (n, d) and (n,)
-            The training set, poison included.
-        index : ndarray of int, shape (p,)
-            The rows of X_train that the attacker moves.
-        X_val, y_val : ndarray of shape (m, d) and (m,)
-            The labels have to occur in y_train.
-
-        Returns
-        -------
-        objective : callable
-            ``objective(points)`` trains with ``points`` (p, d), float64, in place of
-            X_train[index] and returns the validation loss and its exact gradient with respect to
-            them, (p, d), float64; ``objective.loss(points)`` the loss alone. What does not change
-            between calls is computed once.
-        """
 
     def poison_gradient(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,33 +11,13 @@ import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE, atomic_write
+from fastadv.protocols import Persistent
 
 State = dict[str, npt.NDArray[Any]]
 
 
-class Saved(ABC):
+class Saved(Persistent):
     """A model that is kept in a file by what `state` gives of it."""
-
-    @abstractmethod
-    def state(self) -> State:
-        """Return all that the trained model is, as plain arrays.
-
-        Raises
-        ------
-        InputError
-            If its classes are objects, which no plain array holds.
-        """
-
-    @classmethod
-    @abstractmethod
-    def from_state(cls, arrays: State) -> Self:
-        """Return the model of which `state` gave these arrays.
-
-        Raises
-        ------
-        InputError
-            If they do not fit together.
-        """
 
     def save(self, path: str | Path) -> None:
         """Write the trained model to ``path``."""
@@ -62,7 +41,8 @@ class Saved(ABC):
             found = str(arrays.pop("model"))
             if found != cls.__name__:
                 raise InputError(f"it holds a model of class {found}, expected {cls.__name__}")
-            return cls.from_state(arrays)
+            model: Self = cls.from_state(arrays)
+            return model
         except FileNotFoundError:
             raise InputError(f"there is no file {path}") from None
         except InputError as error:

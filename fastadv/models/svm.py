@@ -198,27 +198,11 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
         X_val: Floats,
         y_val: npt.NDArray[Any],
     ) -> Objective:
-        """Return the validation loss after training as a function of the training rows ``index``.
+        """Return the mean hinge loss max(0, 1 - y f(x)) on X_val as a function of rows of X_train.
 
-        Parameters
-        ----------
-        X_train, y_train : ndarray of shape (n, d) and (n,)
-            The training set, poison included.
-        index : ndarray of int, shape (p,)
-            The rows that will move.
-        X_val, y_val : ndarray of shape (m, d) and (m,)
-            The labels have to occur in y_train.
-
-        Returns
-        -------
-        callable
-            ``objective(points)``, with points (p, d), returns the mean hinge loss
-            max(0, 1 - y f(x)) over the validation set after training with them in place of
-            X_train[index], and its derivative with respect to them (p, d), float64. What does not
-            change is kept from call to call, and training starts from the last solution.
-
-            Where a margin vector appears or goes, the loss has a kink, and the derivative is that
-            of one side; at a point that is no support vector it is 0.
+        See `fastadv.protocols.PoisonableModel`. Training starts from the last solution. Where a
+        margin vector appears or goes, the loss has a kink, and the derivative is that of one side;
+        at a point that is no support vector it is 0.
 
         References
         ----------
