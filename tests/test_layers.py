@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,28 @@ def layer(module: str) -> int:
     raise AssertionError(f"fastadv.{module} has no layer; give it one in LAYERS")
 
 
-def imported(source: str) -> list[str]:
-    """Every fastadv module that the source imports, also inside functions."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
+def imported(source: str, *, for_types: bool = True) -> list[str]:
+    """Every fastadv module, or name in one, that the source imports, also inside functions.
+
+    Those under ``if TYPE_CHECKING`` only if ``for_types``.
+    """
+    found: list[str] = []
+
+    def visit(node: ast.AST) -> None:
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [f"{node.module}.{alias.name}" for alias in node.names]
+            found.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "an import relative to the package is not read here"
+            found.extend(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found.extend(word.value for word in node.args if isinstance(word, ast.Constant))
+        types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        skipped = node.body if types_only and not for_types else []
+        for child in ast.iter_child_nodes(node):
+            if child not in skipped:
+                visit(child)
+
+    visit(ast.parse(source))
     return [name.removeprefix("fastadv.") for name in found if name.startswith("fastadv.")]
 
 
@@ -60,6 +75,21 @@ def violations(sources: dict[str, str]) -> list[str]:
     return bad
 
 
+def circle(sources: dict[str, str]) -> list[str]:
+    """The modules of a circle of imports, at the top of a file or inside a function, or nothing."""
+    graph = {}
+    for module, source in sources.items():
+        names = imported(source, for_types=False)
+        modules = [name if name in sources else name.rpartition(".")[0] for name in names]
+        graph[module] = {name for name in modules if name in sources and name != module}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
 def house() -> dict[str, str]:
     sources = {}
     for path in ROOT.rglob("*.py"):
@@ -69,10 +99,11 @@ def house() -> dict[str, str]:
     return sources
 
 
-def test_imports_run_downward() -> None:
+def test_imports_run_downward_and_in_no_circle() -> None:
     sources = house()
     assert len(sources) > 40
     assert violations(sources) == []
+    assert circle(sources) == []
 
 
 @pytest.mark.parametrize(
@@ -81,6 +112,8 @@ def test_imports_run_downward() -> None:
         ("models.mlp", "from fastadv.attacks.evasion.pgd import PGD"),
         ("kernels.network.dense", "from fastadv.threads import map_chunks"),
         ("defenses.training.adv_training", "def f():\n    from fastadv.attacks.evasion import pgd"),
+        ("registry", "def f():\n    from fastadv import warmup"),
+        ("registry", "def f():\n    importlib.import_module('fastadv.models.mlp')"),
         ("grid.run", "import fastadv.report.table"),
         ("attacks.evasion.pgd", "from fastadv.reference import project"),
     ],
@@ -89,6 +122,29 @@ def test_a_planted_import_is_found(module: str, line: str) -> None:
     sources = house()
     sources[module] += "\n" + line
     assert len(violations(sources)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "members"),
+    [
+        ("specs", "from fastadv.registry import find", {"specs", "registry"}),
+        ("specs", "def f():\n    from fastadv import registry", {"specs", "registry"}),
+        ("task", "class A:\n    def f(self):\n        import fastadv.protocols", {"task", "protocols"}),
+        ("datasets.dataset", "from fastadv.datasets import load_dataset", {"datasets", "datasets.dataset"}),
+        ("warmup", "def f():\n    from fastadv.grid.run import run_grid", {"grid.run", "warmup"}),
+    ],
+)  # fmt: skip
+def test_a_planted_circle_is_found(module: str, line: str, members: set[str]) -> None:
+    sources = house()
+    sources[module] += "\n" + line
+    assert violations(sources) == []  # none of them runs up
+    assert members <= set(circle(sources))
+
+
+def test_what_is_imported_for_types_alone_makes_no_circle() -> None:
+    sources = house()
+    sources["specs"] += "\nif TYPE_CHECKING:\n    from fastadv import registry"
+    assert circle(sources) == []
 
 
 def test_kernels_and_twins_import_nothing_else() -> None:
