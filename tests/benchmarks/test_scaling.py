@@ -12,8 +12,8 @@ from helpers import TASK, Clock, blobs, small_mlp
 from rich.console import Console
 
 from fastadv.benchmarks import scaling
-from fastadv.benchmarks.scaling_table import scaling_table
 from fastadv.benchmarks.scaling_plot import scaling_plot
+from fastadv.benchmarks.scaling_table import scaling_table
 
 
 def test_an_exponent_and_the_memory_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
