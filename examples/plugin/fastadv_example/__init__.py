@@ -1,0 +1,1 @@
+"""An attack, a defense, a model and a data set for fastadv."""
