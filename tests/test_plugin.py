@@ -66,7 +66,14 @@ def test_it_is_listed_and_leaves_no_trace(run: Run, site: Path, tmp_path: Path) 
 def test_it_keeps_to_the_contracts(run: Run) -> None:
     chosen = " or ".join(BRINGS)
     done = run(
-        "pytest", "tests/test_contracts.py", "-k", chosen, "-p", "no:cacheprovider", cwd=ROOT
+        "pytest",
+        "tests/test_contracts.py",
+        "tests/test_contracts_models.py",
+        "-k",
+        chosen,
+        "-p",
+        "no:cacheprovider",
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout

@@ -1,0 +1,52 @@
+"""What every registered model and data set keeps to, whichever it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import blobs
+
+from fastadv import load_dataset, registry
+from fastadv.task import Task
+
+X, Y = blobs(task=Task((5, 4), 2))  # all that some models can tell apart
+MODELS = [entry.name for entry in registry.entries("model")]
+DATASETS = [entry.name for entry in registry.entries("dataset") if entry.kind == "dataset"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestModel:
+    @pytest.mark.filterwarnings("ignore::UserWarning")  # too few images to settle on
+    def test_labels_logits_and_gradient_belong_together(self, name: str) -> None:
+        x, labels = X.copy(), np.array(["yes", "no"])[Y]
+        model = registry.make("model", name, random_state=0).fit(x, labels)
+        np.testing.assert_array_equal(x, X)
+        assert model.classes_.tolist() == ["no", "yes"]
+        logits, pullback = model.vjp(X)
+        assert logits.shape == (len(X), 2)
+        np.testing.assert_array_equal(logits, model.logits(X))
+        np.testing.assert_array_equal(model.classes_[logits.argmax(axis=1)], model.predict(X))
+
+        rng = np.random.default_rng(0)
+        dlogits = rng.normal(size=logits.shape).astype(logits.dtype)
+        way = rng.normal(size=X.shape).astype(np.float32) * 0.01
+        difference = np.vdot(model.logits(X + way) - model.logits(X - way), dlogits) / 2
+        assert np.vdot(pullback(dlogits), way) == pytest.approx(difference, rel=0.02)
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_the_same_seed_gives_the_same_model(self, name: str) -> None:
+        trained = [registry.make("model", name, random_state=3).fit(X, Y) for _ in range(2)]
+        np.testing.assert_array_equal(*(model.logits(X) for model in trained))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset_is_the_same_again_and_can_be_narrowed(name: str) -> None:
+    data = load_dataset(f"{name}[classes=1-0,train=20,val=6,test=10]")
+    assert data.name == f"{name}[classes=1-0,train=20,val=6,test=10]"
+    assert data.fingerprint == load_dataset(data.name).fingerprint
+    assert (data.task.n_classes, len(data.class_names)) == (2, 2)
+    for part, n in (("train", 20), ("val", 6), ("test", 10)):
+        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        assert x.dtype == np.float32
+        assert x.shape == (n, data.task.n_features)
+        assert set(y.tolist()) == {0, 1}
