@@ -103,6 +103,13 @@ def learns(model: Any, task: Task) -> str | None:
     return _reason(model, "supports", task)
 
 
+def no_derivative(model: Any) -> str | None:
+    """Return None, or why the model's training cannot be differentiated."""
+    if not hasattr(model, "poison_objective"):
+        return "biggio needs a model with poison_objective"
+    return _reason(model, "no_derivative")
+
+
 def unsettled(model: Any) -> tuple[str, str] | None:
     """Return None, or why the training of the model has not settled, and what helps."""
     found: tuple[str, str] | None = getattr(model, "unsettled_", None)

@@ -121,10 +121,7 @@ class Biggio(Poisoning):
 
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or why the attack cannot run: training has to be differentiable."""
-        if not hasattr(model, "poison_objective"):
-            return "biggio needs a model with poison_objective"
-        asked = getattr(model, "no_derivative", None)
-        reason: str | None = asked() if asked else None
+        reason = capabilities.no_derivative(model)
         named = [self.labels] if isinstance(self.labels, int) else []
         return reason or checks.no_such_class(task, *named, *Goal.classes(self.objective))
 
