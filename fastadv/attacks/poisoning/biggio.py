@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fastadv import seeds
+from fastadv import capabilities, seeds
 from fastadv.attacks import checks
 from fastadv.attacks.poisoning import full_scale
 from fastadv.attacks.poisoning.ascent import Ascent
