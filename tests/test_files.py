@@ -12,14 +12,15 @@ from helpers import TASK, blobs
 
 from fastadv.datasets import load_dataset
 from fastadv.errors import InputError
-from fastadv.grid.store import Row, Store
+from fastadv.grid.row import Row
+from fastadv.grid.store import Store
 from fastadv.models.mlp import MLPClassifier
 
 
 def cell(folder: Path) -> tuple[Path, Callable[[], Any]]:
     store = Store(folder)
     row = Row(id="one", dataset="d", model="m", attack="a", defense="none", seed=0, kind="evasion")
-    store.save_cell(row, {"sample_ids": np.arange(30), "robust": np.arange(30) % 2 == 0})
+    store.save_row(row, {"sample_ids": np.arange(30), "robust": np.arange(30) % 2 == 0})
     return folder / "cells" / "one.npz", lambda: store.load_row("one")
 
 

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from fastadv.cli.app import main
-from fastadv.grid.row import Row
+from fastadv.grid.result import GridResult
+from fastadv.grid.row import Figure, Row
+from fastadv.threat import linf
 
 
 class Outcome(NamedTuple):
@@ -38,19 +40,21 @@ class FakeGrid:
         self.error: BaseException | None = None
         self.statuses = ["ok"]
 
-    def run_grid(self, **asked: Any) -> list[Row]:
+    def run_grid(self, **asked: Any) -> GridResult:
         self.asked = asked
         asked["progress"].start(1.0, 1, 0)
         if self.error is not None:
             raise self.error
-        return [
+        rows = [
             Row(
                 id=f"cell{i}", dataset="mnist", model="mlp", attack="pgd", defense=f"d{i}", seed=0,
-                kind="evasion", threat="linf(0.1)", n=10, attacked_accuracy=0.5,
+                kind="evasion", threat=linf(0.1), n=10,
+                attacked_accuracy=Figure.of_count(5, 10),
                 status=status, reason=None if status == "ok" else "because",
             )
             for i, status in enumerate(self.statuses)
         ]  # fmt: skip
+        return GridResult(tuple(rows))
 
 
 @pytest.fixture

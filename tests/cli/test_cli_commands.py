@@ -86,7 +86,8 @@ def test_durations(text, seconds):
 def test_json_is_alone_on_standard_output(program):
     done = program("grid", "--attacks", "pgd", "--json")
     document = json.loads(done.out)
-    assert set(document) == {"schema", "grid", "rows", "worst"}
+    assert set(document) == {"schema", "grid", "rows", "worst", "means"}
+    assert document["schema"] == 2
     assert document["rows"][0]["attack"] == "pgd"
     assert "results in" in done.err
 
@@ -316,12 +317,12 @@ def test_a_real_grid_and_its_report(program):
 
 @pytest.mark.compiled
 def test_report_names_a_corrupt_cell_and_shows_the_others(program, tmp_path):
-    from fastadv.grid.row import Row
+    from fastadv.grid.row import Figure, Row
 
     cells = tmp_path / "kept" / "cells"
     cells.mkdir(parents=True)
     row = Row(id="a", dataset="mnist", model="mlp", attack="none", defense="none", seed=0,
-              kind="none", n=10, attacked_accuracy=0.5)  # fmt: skip
+              kind="none", n=10, attacked_accuracy=Figure.of_count(5, 10))  # fmt: skip
     (cells / "a.json").write_bytes(msgspec.json.encode(row))
     (cells / "b.json").write_text("{")
     done = program("report", "kept")
@@ -331,12 +332,12 @@ def test_report_names_a_corrupt_cell_and_shows_the_others(program, tmp_path):
 
 
 def test_report_as_a_page(program, tmp_path):
-    from fastadv.grid.row import Row
+    from fastadv.grid.row import Figure, Row
 
     cells = tmp_path / "kept" / "cells"
     cells.mkdir(parents=True)
     row = Row(id="a", dataset="mnist", model="mlp", attack="none", defense="none", seed=0,
-              kind="none", n=10, attacked_accuracy=0.5)  # fmt: skip
+              kind="none", n=10, attacked_accuracy=Figure.of_count(5, 10))  # fmt: skip
     (cells / "a.json").write_bytes(msgspec.json.encode(row))
     done = program("report", "kept", "--html", "page.html")
     assert done.code == 0

@@ -102,7 +102,7 @@ def test_a_grid_on_it(
     found, said = figures(program, make(tmp_path / "there", images), "two")
     assert found == wanted
     assert says in said
-    assert wanted[0][4] > 0.6, "it has learnt something"
+    assert wanted[0][4]["value"] > 0.6, "it has learnt something"
 
 
 def test_without_a_prefix_one_line_says_how_to_choose(

@@ -192,7 +192,7 @@ def test_the_grid_says_what_was_caught_and_lost(tmp_path: Path) -> None:
     )  # fmt: skip
     found = {(row.kind, row.defense): row.sanitized for row in rows}
     oblivious = {row.defense for row in rows if row.oblivious_accuracy is not None}
-    assert oblivious == {"sphere_slab"}  # for evasion, no sanitizer has anything to be unaware of
+    assert oblivious == {"sphere_slab"}  # for evasion, no sanitizer has anything to be oblivious of
     assert found["poisoning", "none"] is None
     assert found["evasion", "sphere_slab"] is None
     assert set(found["none", "sphere_slab"] or {}) == {"lost", "relabelled"}
@@ -204,11 +204,11 @@ def test_the_grid_says_what_was_caught_and_lost(tmp_path: Path) -> None:
     assert relabelled is not None
     assert inside["caught"] == 0.0  # points that are kept inside what it accepts
     # flips between clusters that lie far apart
-    assert inside["caught_unaware"] == relabelled["caught"] == 1.0
+    assert inside["caught_oblivious"] == relabelled["caught"] == 1.0
     assert max(inside["lost"], relabelled["lost"]) < 0.3
 
 
-def test_an_unaware_attack_is_the_same_attack_as_against_no_defense(tmp_path: Path) -> None:
+def test_an_oblivious_attack_is_the_same_attack_as_against_no_defense(tmp_path: Path) -> None:
     """Its poison is chosen once, for every defense; the aware one's once for each region."""
     out = tmp_path / "out"
     rows = run_grid(

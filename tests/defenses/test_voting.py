@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import SMALL_MLP, TASK, blobs, write_npz
 
-from fastadv import make_attack, make_defense, run_grid
+from fastadv import make_attack, make_defense, run_grid, threat
 from fastadv.defenses.training.bagging import Bagging, insertions
 from fastadv.defenses.training.dpa import DPA, plurality
 from fastadv.errors import InputError
@@ -265,8 +265,8 @@ def test_in_a_grid_gradients_are_refused_and_the_rest_runs(tmp_path: Path) -> No
     assert [row.status for row in rows] == ["ok", "ok", "skipped", "skipped"] + ["ok"] * 6
     assert "dpa counts votes, and a count has no gradient" in (rows[2].reason or "")
     assert rows[0].clean_accuracy is not None
-    assert rows[0].clean_accuracy > 0.8
-    threats = [(row.certified or {}).get("threat") for row in rows]
+    assert rows[0].clean_accuracy.value > 0.8
+    threats = [None if row.certified is None else str(row.certified.threat) for row in rows]
     assert threats == ["points(270)"] * 2 + [None] * 6 + ["points(6)"] * 2
 
 
@@ -278,8 +278,9 @@ def test_a_share_of_poison_is_certified_as_its_number(tmp_path: Path) -> None:
     certified = rows[1].certified
     assert certified is not None
     assert rows[1].poison is not None
-    assert certified["threat"] == f"points({rows[1].poison['points']:g})"
-    assert 0 < certified["accuracy"] <= rows[1].clean_accuracy
+    assert certified.threat == threat.poison(0.04, int(rows[1].poison["points"]))
+    assert rows[1].clean_accuracy is not None
+    assert 0 < certified.accuracy.value <= rows[1].clean_accuracy.value
 
 
 @pytest.mark.parametrize(

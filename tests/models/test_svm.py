@@ -196,7 +196,7 @@ def test_works_in_grids(model: str, tmp_path: Path) -> None:
     clean, _, pgd, _ = (row.attacked_accuracy for row in by_defense["none"])
     assert clean is not None
     assert pgd is not None
-    assert pgd < clean
+    assert pgd.value < clean.value
 
 
 def test_gamma_is_resolved_once_on_the_clean_set() -> None:
