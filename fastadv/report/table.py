@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
 
 _STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "bad": "red"}
-_HEADER_WIDTH = 20  # of the column of attacks; a longer spec goes on in the next line
+# Of the column of attacks; a longer spec goes on in the next line. The second where that saves a
+# table.
+_HEADER_WIDTHS = (22, 17)
 _COLUMN_WIDTH = 14  # of a defense's name
 _AROUND = 3  # what a column takes beside its text
 _EDGE = 1
@@ -44,16 +46,19 @@ class _GridTable:
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         for sheet in self.sheets:
             yield Text(sheet.title, style="bold")
-            for columns in _split_columns(sheet, options.max_width):
-                yield _table(sheet, columns)
+            layouts = [(w, _split_columns(sheet, options.max_width, w)) for w in _HEADER_WIDTHS]
+            header_width, tables = min(layouts, key=lambda layout: len(layout[1]))
+            for columns in tables:
+                yield _table(sheet, columns, header_width)
             yield Padding(Text(sheet.caption, style="dim"), (0, 1))
             if sheet.notes:
                 yield Padding(_notes(sheet.notes), (1, 1, 0, 1))
 
 
-def _split_columns(sheet: Sheet, width: int) -> list[list[int]]:
+def _split_columns(sheet: Sheet, width: int, header_width: int) -> list[list[int]]:
     """Return the numbers of the defenses in each table, so that none is wider than ``width``."""
-    header = max(cell_len(line.plain) for row in sheet.rows for line in _header(row).split())
+    headers = [_header(row, header_width) for row in sheet.rows]
+    header = max(cell_len(line.plain) for text in headers for line in text.split())
     free = width - header - _AROUND - _EDGE
     tables: list[list[int]] = [[]]
     left = free
@@ -70,7 +75,7 @@ def _split_columns(sheet: Sheet, width: int) -> list[list[int]]:
     return tables
 
 
-def _table(sheet: Sheet, columns: list[int]) -> Table:
+def _table(sheet: Sheet, columns: list[int], header_width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_lines=False, pad_edge=True, header_style="bold")
     table.add_column("attack", overflow="fold")
     for column in columns:
@@ -79,7 +84,7 @@ def _table(sheet: Sheet, columns: list[int]) -> Table:
     for number, row in enumerate(sheet.rows):
         last = number + 1 == len(sheet.rows)
         cells = [_text(row.cells[column]) for column in columns]
-        table.add_row(_header(row), *cells, end_section=_closes(sheet.rows, number))
+        table.add_row(_header(row, header_width), *cells, end_section=_closes(sheet.rows, number))
         if not last and not _closes(sheet.rows, number):
             table.add_row()
     return table
@@ -91,8 +96,8 @@ def _closes(rows: Sequence[SheetRow], number: int) -> bool:
     return following is not None and (rows[number].kind == "none" or following.kind == "worst")
 
 
-def _header(row: SheetRow) -> Text:
-    text = Text("\n".join(wrap(row.attack, _HEADER_WIDTH)), style="bold")
+def _header(row: SheetRow, width: int) -> Text:
+    text = Text("\n".join(wrap(row.attack, width)), style="bold")
     if row.threat:
         text.append("\n" + row.threat, style="not bold dim")
     return text

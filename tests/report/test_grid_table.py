@@ -308,6 +308,16 @@ def test_a_long_spec_goes_on_in_the_next_line_whole():
     assert spec in "".join(words)
 
 
+def test_a_spec_is_broken_earlier_only_where_that_saves_a_table():
+    spec = "biggio[fraction=0.03]"
+    assert spec in render([poisoning(spec)])
+    columns = [poisoning(spec, f"defense_no_{i}") for i in range(5)]  # 75 and 4 columns beside it
+    assert spec in render(columns, width=100)
+    narrow = render(columns, width=99)
+    assert spec not in narrow
+    assert narrow.count("attack") == 2  # of the table, and of its caption
+
+
 def test_the_caption_says_how_many_images():
     sheet = sheet_of([clean(), evasion(), poisoning()])
     assert "95 % Wilson interval over test images, for one training" in sheet.caption
