@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import capabilities, seeds
-from fastadv.arrays import Float32, Float64, Floats, Labels
+from fastadv.arrays import Float32, Float64, Floats, Ids, Labels
 from fastadv.kernels import random
 from fastadv.kernels.network import smooth as kernels
 from fastadv.kernels.network.loss import softmax
@@ -26,8 +26,8 @@ _BLOCK = 64  # images that a thread takes
 _DRAWS = 512  # of an image that a model is asked at once
 _LEAST = np.float32(1e-30)  # of a probability, before its logarithm
 
-# (image (d,), its id, first draw, number of draws) -> how many of them vote for each class, (k,)
-Counter = Callable[[Float32, np.uint64, int, int], Labels]
+# (images (n, d), their ids, first draw, number of draws) -> votes for each class, (n, k)
+Counter = Callable[[Float32, Ids, int, int], Labels]
 
 
 def counter(model: Any, sigma: float, key: int, task: Task) -> Counter:
@@ -36,30 +36,31 @@ def counter(model: Any, sigma: float, key: int, task: Task) -> Counter:
         return _counter_of_layers(model, sigma, key)
     given = capabilities.adapted(model, task)
 
-    def voted(x: Float32, sample: np.uint64, start: int, n: int) -> Labels:
-        counts, own = np.zeros(len(given.classes_), dtype=np.int64), seeds.derive(key, sample)
-        for first in range(start, start + n, _DRAWS):
-            noisy = _noise(own, first, min(_DRAWS, start + n - first), sigma, len(x))
-            noisy += x
-            columns = np.argmax(logits_of(given, noisy), axis=1)
-            counts += np.bincount(columns, minlength=len(counts))
+    def counted(X: Float32, ids: Ids, start: int, n: int) -> Labels:
+        counts = np.zeros((len(X), len(given.classes_)), dtype=np.int64)
+        for x, sample, votes in zip(X, ids, counts, strict=True):
+            own = seeds.derive(key, sample)
+            for first in range(start, start + n, _DRAWS):
+                noisy = _noise(own, first, min(_DRAWS, start + n - first), sigma, len(x))
+                noisy += x
+                columns = np.argmax(logits_of(given, noisy), axis=1)
+                votes += np.bincount(columns, minlength=len(votes))
         return counts
 
-    return voted
+    return counted
 
 
 def _counter_of_layers(model: Any, sigma: float, key: int) -> Counter:
-    sums, factor = _first_layer(model, sigma)
+    first, factor = _first_layer(model, sigma)
     network = model.network()
 
-    def voted(x: Float32, sample: np.uint64, start: int, n: int) -> Labels:
-        counts = np.zeros(int(network.sizes[-1]), dtype=np.int64)
-        kernels.votes(
-            sums(x[np.newaxis])[0], factor, *network, np.uint64(key), sample, start, n, counts
-        )
+    def counted(X: Float32, ids: Ids, start: int, n: int) -> Labels:
+        counts = np.zeros((len(X), network.sizes[-1]), dtype=np.int64)
+        for sums, sample, votes in zip(first(X), ids, counts, strict=True):
+            kernels.votes(sums, factor, *network, np.uint64(key), sample, start, n, votes)
         return counts
 
-    return voted
+    return counted
 
 
 def smoothed(model: Any, sigma: float, draws: int, task: Task) -> Classifier:

@@ -124,13 +124,14 @@ class Smoothing(Checked):
         """
         x, ids = np.ascontiguousarray(X, dtype=np.float32), seeds.sample_ids(X)
         key = seeds.derive(seed, "smoothing", "certify")
-        voted = smoothed.counter(model, self.sigma, key, task)
+        count = smoothed.counter(model, self.sigma, key, task)
         chosen, votes = np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)
 
         def certify(start: int, stop: int) -> None:
-            for i in range(start, stop):
-                chosen[i] = voted(x[i], ids[i], 0, self.n0).argmax()
-                votes[i] = voted(x[i], ids[i], self.n0, self.n)[chosen[i]]
+            part, some = slice(start, stop), ids[start:stop]
+            chosen[part] = count(x[part], some, 0, self.n0).argmax(axis=1)
+            counts = count(x[part], some, self.n0, self.n)
+            votes[part] = counts[np.arange(len(some)), chosen[part]]
 
         map_chunks(certify, len(x), 8)
         radius = _radii(votes, self.n, self.alpha, self.sigma)
