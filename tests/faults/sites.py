@@ -18,6 +18,7 @@ AREAS: dict[str, tuple[float, list[str]]] = {
     ]),
     "certificates": (0.18, [
         "fastadv/defenses/certified/interval.py", "fastadv/defenses/certified/smoothing.py",
+        "fastadv/defenses/certified/smoothed.py",
         "fastadv/defenses/training/dpa.py", "fastadv/defenses/training/bagging.py", "fastadv/models/voting.py",
     ]),
     "gates": (0.18, [
