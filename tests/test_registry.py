@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastadv.grid.spec import Grid
 from helpers import blobs
 
 from fastadv import load_dataset, make_attack, plugins, registry
@@ -18,6 +17,7 @@ from fastadv.cli.app import main
 from fastadv.cli.specs import complete_list, spec_list
 from fastadv.datasets.dataset import ARRAYS
 from fastadv.errors import InputError
+from fastadv.grid.cell import Grid
 from fastadv.specs import Spec
 
 MODULE = '''
@@ -115,12 +115,12 @@ class Bringer:
 @pytest.fixture
 def brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
     plugins._read.cache_clear()
     yield Bringer(tmp_path)
     plugins._read.cache_clear()
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def names(what: str) -> list[str]:

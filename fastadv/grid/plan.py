@@ -5,6 +5,7 @@ A cell that cannot be planned is a row, skipped or failed, like one that fails l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from fastadv.grid.stages import Context, Stage, Work
 from fastadv.grid.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass
 class Planned:
     """A stage, by its key.
 
@@ -84,6 +85,10 @@ def make_plan(context: Context, store: Store, fresh: bool, tell: Callable[[str],
             store.save_row(row)
             plan.rows[row.id] = row
     plan.stages = _to_run(plan, store)
+    readers = Counter(key for planned in plan.stages.values() for key in planned.needs.values())
+    for planned in plan.stages.values():
+        # A baseline of one attack may be the poison of another.
+        planned.frees = tuple(key for key in planned.frees if readers[key] == 1)
     return plan
 
 
