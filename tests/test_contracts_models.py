@@ -38,6 +38,17 @@ class TestModel:
         trained = [registry.make("model", name, random_state=3).fit(X, Y) for _ in range(2)]
         np.testing.assert_array_equal(*(model.logits(X) for model in trained))
 
+    @pytest.mark.filterwarnings("ignore::UserWarning")
+    def test_a_trained_model_is_what_its_state_says(self, name: str) -> None:
+        for labels in (Y, np.array(["yes", "no"])[Y]):
+            model = registry.make("model", name, random_state=0).fit(X, labels)
+            state = model.state()
+            assert not any(np.asarray(array).dtype.hasobject for array in state.values())
+            again = type(model).from_state(state)
+            np.testing.assert_array_equal(again.logits(X), model.logits(X))
+            np.testing.assert_array_equal(again.predict(X), model.predict(X))
+            assert registry.canonical(again) == registry.canonical(model)
+
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_dataset_is_the_same_again_and_can_be_narrowed(name: str) -> None:

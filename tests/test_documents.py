@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md and CONTRIBUTING.md tell the truth: what they name is there."""
+"""ARCHITECTURE.md and CONTRIBUTING.md tell the truth: the files and names in them are there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "CONTRIBUTING.md"]
+DOCUMENTS = [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]
 PLUGIN = sorted((ROOT / "examples" / "plugin" / "fastadv_example").glob("*.py"))
 
 

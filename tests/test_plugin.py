@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -77,3 +78,19 @@ def test_it_keeps_to_the_contracts(run: Run) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_all_four_in_one_grid(run: Run) -> None:
+    done = run(
+        "fastadv", "grid", "--json", "--dataset", "stripes[n=600]", "--model", "nearest_mean",
+        "--attacks", "brightness,fgsm,label_flip", "--defenses", "none,contradictions,median",
+        "--samples", "50", "--jobs", "2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["status"] for row in rows] == ["ok"] * 12
+    assert {row["model"] for row in rows} == {"nearest_mean"}
+    by_cell = {(row["attack"], row["defense"]): row for row in rows}
+    # A relabelled copy contradicts its original: all poison goes, and no pair of clean images.
+    caught = by_cell["label_flip", "contradictions"]
+    assert caught["sanitized"]["caught"] == 1.0
