@@ -65,7 +65,8 @@ def plots(result: GridResult) -> list[Plot]:
     out = []
     defenses = list(dict.fromkeys(row.defense for row in result.rows))
     for (attack, kind), by_defense in cells.items():
-        varied = _varied({limits for cell in by_defense.values() for limits in cell})
+        budgets = {limits for cell in by_defense.values() for limits in cell}
+        varied = _varied(budgets)
         curves = [
             _curve(
                 defenses.index(d),
@@ -77,7 +78,8 @@ def plots(result: GridResult) -> list[Plot]:
             if varied is not None and len(cell) > 1
         ]
         if curves:
-            out.append(Plot(attack.partition(" ")[0], kind, tuple(curves)))
+            unit = _unit(kind, next(iter(budgets)), varied)
+            out.append(Plot(attack.partition(" ")[0], unit, tuple(curves)))
     return out
 
 
@@ -85,6 +87,14 @@ def _varied(budgets: Collection[tuple[float, ...]]) -> int | None:
     """Return which of the limits is the only one that is not the same in all budgets."""
     varied = [k for k, values in enumerate(zip(*budgets, strict=True)) if len(set(values)) > 1]
     return varied[0] if len(varied) == 1 else None
+
+
+def _unit(kind: str, limits: tuple[float, ...], varied: int | None) -> str:
+    """Return the kind of a threat; of several limits with the fixed ones, and x for the other."""
+    if len(limits) == 1:
+        return kind
+    shown = ("x" if k == varied else f"{limit:g}" for k, limit in enumerate(limits))
+    return f"{kind}({','.join(shown)})"
 
 
 def _curve(number: int, defense: str, by_budget: dict[float, list[Row]], figures: Figures) -> Curve:

@@ -72,6 +72,22 @@ def test_runs_on_the_same_images_on_their_own_and_without_samples(tmp_path: Path
     assert own.high - own.low < some.high - some.low
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_run_that_gets_nothing_right_counts_as_nothing(tmp_path: Path, kept: bool) -> None:
+    store, ids = Store(tmp_path), np.arange(200)
+    right = np.stack([np.zeros(200, bool), ids < 100, np.zeros(200, bool)])
+    rows = [cell(store, seed, ids, right[seed]) for seed in range(3)]
+    (mean,) = over_seeds(rows, kept_in(tmp_path) if kept else lambda _: None)
+    assert mean.accuracy.value == pytest.approx(0.5 / 3)
+    runs = Runs.on_shared_images(right) if kept else Runs.of_accuracies([0, 0.5, 0], 200)
+    assert (mean.accuracy.low, mean.accuracy.high) == runs.interval()
+    shown = Figures([]).cell(rows)
+    assert shown is not None
+    assert shown.value == pytest.approx(0.5 / 3)
+    (nothing,) = over_seeds([rows[0], rows[2]], kept_in(tmp_path))
+    assert nothing.accuracy.value == nothing.accuracy.low == 0.0
+
+
 def test_a_worst_case_over_several_seeds(tmp_path: Path) -> None:
     store, ids = Store(tmp_path), np.arange(200)
     first, second = RNG.random((2, 2, 200)) < 0.8

@@ -233,6 +233,51 @@ def test_an_accuracy_that_rises_with_the_budget() -> None:
     assert found(*budgets("fgsm", "eps", 0.5, 0.3, 0.3)) == []
 
 
+def shifted(pixels: float, accuracy: float, **others: Any) -> Row:
+    """A cell of stadv whose budget is how far a pixel may be read."""
+    return white(
+        f"stadv[max_shift={pixels}]", accuracy, threat=threat.shift(pixels),
+        parameters={"attack": {"max_shift": pixels, "budget": 30.0, **others}},
+    )  # fmt: skip
+
+
+def turned(degrees: float, pixels: float, accuracy: float, grid: int = 3, **changes: Any) -> Row:
+    """A cell of spatial within its two limits."""
+    return black(
+        f"spatial[rotation={degrees},translation={pixels}]", accuracy,
+        threat=threat.rotation_translation(degrees, pixels),
+        parameters={"attack": {"rotation": degrees, "translation": pixels, "grid": grid}}, **changes,
+    )  # fmt: skip
+
+
+def test_an_accuracy_that_rises_with_how_far_pixels_may_shift() -> None:
+    assert found(shifted(1, 0.5), shifted(2, 0.3), shifted(3, 0.4)) == [
+        ("stadv[max_shift=3]", "rises_with_budget")
+    ]
+    (flag,) = flagged([shifted(1, 0.3), shifted(2, 0.4)])[1].flags
+    assert flag.message.startswith("the smaller shift(1) leaves 30.0, this shift(2) 40.0")
+    assert found(shifted(1, 0.5), shifted(2, 0.3)) == []
+    assert found(shifted(1, 0.3, steps=9), shifted(2, 0.4)) == []
+
+
+def test_an_accuracy_that_rises_with_either_limit_of_a_turn_and_a_shift() -> None:
+    larger = [("spatial[rotation=30,translation=3]", "rises_with_budget")]
+    for smaller in (turned(30, 2, 0.3), turned(15, 3, 0.3), turned(15, 2, 0.3)):
+        assert found(smaller, turned(30, 3, 0.4)) == larger
+        assert found(turned(30, 3, 0.4), smaller) == larger
+        assert found(smaller, turned(30, 3, 0.3)) == []
+    (flag,) = flagged([turned(15, 3, 0.3), turned(30, 3, 0.4)])[1].flags
+    smaller_threat = "rotation_translation(15,3) leaves 30.0, this rotation_translation(30,3) 40.0"
+    assert smaller_threat in flag.message
+
+
+def test_of_budgets_that_exceed_one_another_in_one_limit_each_none_is_the_smaller() -> None:
+    assert found(turned(15, 3, 0.3), turned(30, 2, 0.4)) == []
+    assert found(turned(15, 3, 0.4), turned(30, 2, 0.3)) == []
+    assert found(turned(15, 2, 0.3, grid=5), turned(30, 3, 0.4)) == []
+    assert found(turned(30, 3, 0.3), turned(30, 3, 0.4, id="spelled otherwise")) == []
+
+
 def test_only_the_same_attack_is_followed_along_its_budgets() -> None:
     few, many = budgets("pgd", "eps", 0.2, steps=40), budgets("pgd", "eps", 0.9, 0.4, steps=1)
     many[0].id = "another"
@@ -272,6 +317,13 @@ def test_poison_that_does_less_than_random_flips_is_not_to_be_trusted(
     assert f"random flips leave {100 * np.mean(figures, axis=0)[1]:.1f}" in flag.message
     assert (f"over {len(rows)} seeds" in flag.message) == (len(rows) > 1)
     assert flag.remedy
+
+
+def test_random_flips_that_leave_nothing_are_weaker_than_no_poison() -> None:
+    assert found(*against_flips((0.5, 0.0))) == [("biggio", "weaker_than_flips")]
+    (flag,) = flagged(against_flips((0.5, 0.0), (0.5, 0.2)))[0].flags
+    assert "as many random flips leave 10.0, this 50.0, over 2 seeds" in flag.message
+    assert found(*against_flips((0.0, 0.5))) == []
 
 
 def test_what_chance_or_few_images_may_do_is_no_flag() -> None:

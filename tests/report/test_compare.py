@@ -75,8 +75,10 @@ def test_one_cell_is_tested_image_by_image(folders):
 
 def test_the_same_grid_differs_in_nothing(folders):
     keep(folders[0], (evasion(), (range(50), right(50, 9))), (clean(), (range(9), right(9, 1))))
-    for pair in compared("a", "a").pairs:
+    comparison = compared("a", "a")
+    for pair in comparison.pairs:
         assert (pair.difference, pair.p_value, pair.significant) == (0.0, 1.0, False)
+    assert comparison.notes == ()
 
 
 def test_images_are_known_by_their_ids_in_any_order_and_number(folders):
@@ -159,6 +161,15 @@ def test_what_else_is_not_the_same_is_told(folders):
         "only in a: fgsm / none",
         "only in b: cw / none",
     )
+
+
+def test_only_the_side_that_has_more_is_told_to(folders):
+    cells = (range(9), right(9, 1))
+    keep(folders[0], (evasion(), cells))
+    keep(folders[1], (evasion(), cells), (evasion("fgsm"), cells))
+    assert [note for note in compared().notes if "only in" in note] == ["only in b: fgsm / none"]
+    turned = [note for note in compared("b", "a").notes if "only in" in note]
+    assert turned == ["only in b: fgsm / none"]
 
 
 def test_of_many_cells_that_only_one_has_a_few_are_named(folders):
@@ -326,6 +337,17 @@ def test_runs_that_trained_one_model_are_one_training(folders):
     keep(folders[0], *cells, *others)
     (pair,) = compared("a:none", "a:dpa").pairs
     assert (pair.unknown, pair.p_value) == ("runs of one training", None)
+
+
+def test_a_run_of_which_nothing_is_left_counts_as_nothing(folders):
+    """Also without samples, where a mean of what the rows say is shown."""
+    cells = [evasion(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.0, 0.5))]
+    keep(folders[0], *cells)
+    (pair,) = compared("a", "a").pairs
+    assert (pair.before, pair.after) == (0.25, 0.25)
+    keep(folders[1], *[(cell, (range(9), right(9, 9))) for cell in cells])
+    (pair,) = compared("b", "b").pairs
+    assert (pair.before, pair.after) == (0.0, 0.0)
 
 
 def test_a_failed_run_is_a_problem_of_the_cell(folders):

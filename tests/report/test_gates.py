@@ -239,6 +239,20 @@ def test_over_several_seeds_the_mean_is_judged_and_a_cell_is_one_line():
     ]
 
 
+def test_a_seed_of_which_nothing_is_left_counts_as_nothing():
+    rows = [evasion(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.0, 0.5))]
+    assert failing(rows, "25%") == []
+    assert failing(rows, "26%") == ["pgd / none: 25 %, the mean over 2 seeds, is below 26 %"]
+    assert failing(rows[:1], "1%") == ["pgd / none: 0 % is below 1 %"]
+    cases = [worst_case(a, seed=seed) for seed, a in enumerate((0.0, 0.5))]
+    assert failing(rows, "worst/none=26%", worst=cases) == [
+        "worst of linf(0.1) / none: 25 %, the mean over 2 seeds, is below 26 %"
+    ]
+    obeys = {"success_rate": 0.0, "benign_accuracy": 0.9, "attacked_accuracy": 0.5}
+    (line,) = failing([poisoning("backdoor", **obeys)], "60%")
+    assert line.endswith("is below 60 % (0 % of the triggered images get the target label)")
+
+
 # -- the command that runs a grid -----------------------------------------------------------
 
 

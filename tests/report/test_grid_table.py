@@ -192,6 +192,15 @@ def test_several_seeds_give_mean_interval_and_sample_deviation():
     assert "sample standard deviation" in sheet.caption
 
 
+def test_a_seed_of_which_nothing_is_left_counts_as_nothing():
+    rows = [evasion(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.0, 0.5))]
+    lines = cell(rows, "pgd", "none")
+    assert (lines[0], lines[2]) == ("25.0", "± 35.4")
+    assert cell(rows[:1], "pgd", "none") == ["0.0", "0.0-0.4"]
+    rows = [poisoning(seed=seed, baseline_accuracy=a) for seed, a in enumerate((0.0, 0.5))]
+    assert cell(rows, "biggio", "none")[-1] == "flips 25.0"
+
+
 def test_seeds_that_failed_are_counted_beside_the_mean_of_the_others():
     rows = [evasion(seed=0), evasion(seed=1), undone(evasion(seed=2), "failed", "x")]
     assert cell(rows, "pgd", "none") == ["42.1", "39.1-45.2", "± 0.0", "failed 1/3 [1]"]

@@ -237,6 +237,47 @@ def test_a_curve_is_one_attack_at_several_budgets():
     assert "none at 0.1: 80.0" in svg(plot)
 
 
+def turned(degrees, pixels, accuracy, defense="none"):
+    """A cell of spatial within its two limits."""
+    return evasion(
+        f"spatial[rotation={degrees},translation={pixels}]", defense,
+        threat=threat.rotation_translation(degrees, pixels), attacked_accuracy=accuracy,
+        parameters={"attack": {"rotation": degrees, "translation": pixels, "queries": 9}},
+    )  # fmt: skip
+
+
+def test_a_curve_over_how_far_pixels_may_shift():
+    rows = [
+        evasion(
+            f"stadv[max_shift={pixels}]", threat=threat.shift(pixels), attacked_accuracy=accuracy,
+            parameters={"attack": {"max_shift": pixels, "budget": 30.0}},
+        )
+        for pixels, accuracy in ((2.0, 0.3), (0.5, 0.8), (1.0, 0.6))
+    ]  # fmt: skip
+    (plot,) = plots(result(rows))
+    (curve,) = plot.curves
+    assert (plot.title, plot.unit, curve.budgets) == ("stadv", "shift", (0.5, 1.0, 2.0))
+    assert [point.value for point in curve.figures] == [0.8, 0.6, 0.3]
+
+
+def test_a_budget_of_two_limits_has_a_curve_over_the_one_that_varies():
+    for rows, budgets, unit in (
+        ([turned(30, 1, 0.7), turned(30, 3, 0.4), turned(30, 2, 0.5)], (1, 2, 3), "(30,x)"),
+        ([turned(45, 3, 0.3), turned(15, 3, 0.6)], (15, 45), "(x,3)"),
+    ):
+        (plot,) = plots(result(rows))
+        (curve,) = plot.curves
+        assert (plot.title, curve.budgets) == ("spatial", budgets)
+        assert f"budget, rotation_translation{unit}</text>" in svg(plot)
+        values = [point.value for point in curve.figures]
+        assert values == sorted(values, reverse=True)
+    both = [turned(30, 3, 0.4), turned(15, 1, 0.7), turned(15, 3, 0.6)]
+    assert plots(result(both)) == []
+    assert plots(result([turned(30, 3, 0.4), turned(30, 3, 0.5, "median")])) == []
+    others = [turned(30, 1, 0.7, "median"), turned(30, 3, 0.4), turned(15, 3, 0.6)]
+    assert plots(result(others)) == []  # a point of one defense is none of another's curve
+
+
 def test_a_defense_has_one_colour_in_all_plots():
     rows = [
         at(0.1, 0.7), at(0.2, 0.5), at(0.1, 0.9, "median"), at(0.2, 0.6, "median"),

@@ -12,7 +12,7 @@ from made_rows import LINF, clean, evasion, figure, poisoning, result, undone, w
 from fastadv.cli.app import main
 from fastadv.errors import InputError
 from fastadv.grid.result import read_result
-from fastadv.grid.row import Certified, Figure, Flag, Run, decode_row
+from fastadv.grid.row import Certified, Figure, Flag, Row, Run, decode_row
 from fastadv.grid.several import Mean
 from fastadv.report.export import rows_csv, rows_json
 from fastadv.report.markdown import write_table
@@ -194,13 +194,19 @@ def test_csv_has_a_column_for_every_figure():
 
 def test_csv_has_no_column_of_a_whole_record():
     """What a row has and another lacks is one set of columns, not one more for its absence."""
-    columns = rows_csv([full_row(), evasion(), undone(clean(), "failed", "x")]).splitlines()[0]
+    text = rows_csv([undone(clean(), "failed", "x"), evasion(), full_row()])
+    columns = text.splitlines()[0]
     assert {"certified.threat.kind", "certified.accuracy.value", "poison.points"} <= set(
         columns.split(",")
     )
     assert not {"certified", "poison", "threat", "attacked_accuracy", "success_rate"} & set(
         columns.split(",")
     )
+    fields = list(dict.fromkeys(column.partition(".")[0] for column in columns.split(",")))
+    kept = [field for field in Row.__struct_fields__ if field not in ("parameters", "runs")]
+    assert fields == kept  # in their order, whatever the first row has
+    *_, full = csv.DictReader(io.StringIO(text))
+    assert full["threat.limits"] == "30 3"
 
 
 def test_report_says_that_cells_of_other_grids_are_kept(folder, capsys):
