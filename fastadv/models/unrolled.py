@@ -14,6 +14,7 @@ from fastadv.arrays import Float64, Floats, Labels
 from fastadv.errors import DivergenceError
 from fastadv.kernels.linalg import sparse
 from fastadv.kernels.training import unroll
+from fastadv.kernels.training.unroll import Adjoints, State, Trace
 from fastadv.models.rows import MOST, Rows
 from fastadv.threads import in_pool, map_chunks, one_blas_thread, thread_count
 
@@ -70,23 +71,6 @@ def batches(rng: np.random.RandomState, n: int, batch_size: int, epochs: int) ->
     return out
 
 
-@dataclass
-class _State:
-    """The weights and their velocities in the form of kernels/training/unroll.py."""
-
-    C: Float64
-    velocity: Float64
-    scale: Float64
-    upper: Float64
-    upper_velocity: Float64
-
-    def copy(self) -> _State:
-        return _State(*(array.copy() for array in self.arrays()))
-
-    def arrays(self) -> tuple[Float64, ...]:
-        return self.C, self.velocity, self.scale, self.upper, self.upper_velocity
-
-
 class Objective:
     """The validation loss after training as a function of the rows ``index``: a PoisonObjective.
 
@@ -127,8 +111,9 @@ class Objective:
         (n, d), h = self.X.shape, int(training.sizes[1])
         self.first, self.upper = training.initial[: d * h].reshape(d, h), training.initial[d * h :]
         self.sizes = np.array([0, *training.sizes[1:]], dtype=np.int64)
-        self.network = self.sizes, training.activation
-        self.descent = training.momentum, training.alpha
+        self.setting = unroll.Setting(
+            self.sizes, training.activation, training.momentum, training.alpha
+        )
         self.slots = np.full(n, -1, dtype=np.int64)
         self.slots[self.index] = np.arange(len(self.index))
         self.form: Form = self._cheapest() if form is None else form
@@ -165,9 +150,9 @@ class Objective:
         """Return the loss with ``points`` (p, d) as the rows, and its gradient (p, d)."""
         with one_blas_thread():
             self._place(points)
-            state, checkpoints, *stored = self._train(store=True)
-            loss, *adjoints = self._validate(state)
-            return loss, self._reverse(state, checkpoints, *stored, *adjoints)
+            state, checkpoints, trace = self._train(store=True)
+            loss, first, upper = self._validate(state)
+            return loss, self._reverse(state, checkpoints, trace, first, upper)
 
     def loss(self, points: Float64) -> float:
         """Return the loss alone, which takes a third of the time."""
@@ -175,13 +160,13 @@ class Objective:
             self._place(points)
             return self._validate(self._train(store=False)[0])[0]
 
-    def _validate(self, state: _State) -> tuple[float, Float64, Float64]:
+    def _validate(self, state: State) -> tuple[float, Float64, Float64]:
         """Return the validation loss, d(loss)/d(A_1) of its images and d(loss)/d(upper)."""
         first = np.empty((len(self.X_val), self.first.shape[1]))
         upper_adjoint = np.empty_like(self.upper)
         loss = unroll.validation_loss(
-            self.features_val, self.offset_val, self.columns_val, state.scale[0], state.C,
-            state.upper, *self.network, first, upper_adjoint,
+            self.features_val, self.offset_val, self.columns_val, self.setting, state, first,
+            upper_adjoint,
         )  # fmt: skip
         if not math.isfinite(loss):
             raise DivergenceError(
@@ -204,12 +189,12 @@ class Objective:
             non_zeros = Rows.sparse(self.X)
             self.non_zeros = *non_zeros[1:], *non_zeros.by_columns()
 
-    def _initial_state(self) -> _State:
+    def _initial_state(self) -> State:
         if self.form == "gram":
             C, scale = np.zeros((len(self.X), self.first.shape[1])), np.array([1.0, 0.0])
         else:
             C, scale = _aligned_copy(self.first), np.zeros(2)
-        return _State(C, np.zeros_like(C), scale, self.upper.copy(), np.zeros_like(self.upper))
+        return State(C, np.zeros_like(C), scale, self.upper.copy(), np.zeros_like(self.upper))
 
     @property
     def _segment(self) -> int:
@@ -219,40 +204,38 @@ class Objective:
         memory = _MEMORY // thread_count() if in_pool() else _MEMORY
         return steps if steps * size <= memory else math.isqrt(steps - 1) + 1
 
-    def _train(self, store: bool) -> tuple[_State, list[_State], Float64, Float64]:
+    def _train(self, store: bool) -> tuple[State, list[State], Trace]:
         """Return the last state, that before each segment, and what was stored of the last one."""
         state, checkpoints = self._initial_state(), []
         steps, segment = len(self.training.batches), self._segment
         for start in range(0, steps, segment):
-            checkpoints.append(state.copy())
-            stored = self._train_segment(state, start, store and start + segment >= steps)
-        return state, checkpoints, *stored
+            checkpoints.append(State(*map(np.copy, state)))
+            state, trace = self._train_segment(state, start, store and start + segment >= steps)
+        return state, checkpoints, trace
 
     def _steps(self, start: int) -> tuple[Ints, Float64]:
         """Return the batches and the rates of the segment that begins with a step."""
         part = slice(start, start + self._segment)
         return self.training.batches[part], self.training.rates[part]
 
-    def _train_segment(self, state: _State, start: int, store: bool) -> tuple[Float64, Float64]:
+    def _train_segment(self, state: State, start: int, store: bool) -> tuple[State, Trace]:
+        """Return the state after a segment, whose arrays may be those of ``state``."""
         batches, rates = self._steps(start)
         steps = len(batches) if store else 1
-        trace = np.empty((steps, batches.shape[1] * int(self.sizes[1:].sum())))
-        uppers = np.empty((steps, self.upper.size))
+        size = batches.shape[1] * int(self.sizes[1:].sum())
+        trace = Trace(np.empty((steps, size)), np.empty((steps, self.upper.size)))
         if self.shared:
-            self._train_together(state, rates, trace, uppers)
-        else:
-            unroll.train(
-                *self.features, self.offset, self.columns, batches, *state.arrays(), rates,
-                *self.network, *self.descent, trace, uppers,
-            )  # fmt: skip
-        return trace, uppers
+            return self._train_together(state, rates, trace), trace
+        unroll.train(
+            self.features, self.offset, self.columns, batches, rates, self.setting, state, trace
+        )
+        return state, trace
 
     def _reverse(
         self,
-        state: _State,
-        checkpoints: list[_State],
-        trace: Float64,
-        uppers: Float64,
+        state: State,
+        checkpoints: list[State],
+        trace: Trace,
         first: Float64,
         upper_adjoint: Float64,
     ) -> Float64:
@@ -262,24 +245,25 @@ class Objective:
             offset, E, share = self.features_val.T @ first, np.zeros_like(state.C), np.ones(2)
         else:
             offset, E, share = np.empty((0, h)), self.X_val.T @ first, np.zeros(2)
-        poison = np.zeros((2, n_points, h))
+        E_poison, V_poison = np.zeros((2, n_points, h))
         rows, columns = np.zeros((n_points, len(self.X))), np.zeros((n_points, len(E)))
-        adjoints = (
-            E, _aligned_copy(E), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
+        adjoints = Adjoints(
+            E, _aligned_copy(E), share, upper_adjoint, upper_adjoint.copy(), E_poison, V_poison,
+            rows, columns,
         )  # fmt: skip
         segment = self._segment
         for k in reversed(range(len(checkpoints))):
             batches, rates = self._steps(k * segment)
             if k < len(checkpoints) - 1:
-                trace, uppers = self._train_segment(checkpoints[k], k * segment, store=True)
+                _, trace = self._train_segment(checkpoints[k], k * segment, store=True)
             if self.shared:
-                self._reverse_together(offset, rates, trace, uppers, adjoints)
+                self._reverse_together(offset, rates, trace, adjoints)
                 continue
             unroll.reverse(
-                *self.features, offset, self.columns, self.slots, batches, trace, uppers, rates,
-                *self.network, *self.descent, *adjoints,
+                self.features, offset, self.columns, self.slots, batches, rates, self.setting,
+                trace, adjoints,
             )  # fmt: skip
-        gradient: Float64 = poison[0] @ self.first.T
+        gradient: Float64 = E_poison @ self.first.T
         if self.form == "gram":
             gradient += (rows + columns) @ self.X
             gradient += (state.C[self.index] @ first.T) @ self.X_val
@@ -321,75 +305,68 @@ class Objective:
             start += (n_in + 1) * n_out
         return self.training.alpha * out
 
-    def _train_together(
-        self, state: _State, rates: Float64, trace: Float64, uppers: Float64
-    ) -> None:
-        """Do what `unroll.train` does. ``state``, ``trace`` and ``uppers`` are modified."""
-        n, per_row, momentum = len(self.X), int(self.sizes[1:].sum()), self.training.momentum
+    def _train_together(self, state: State, rates: Float64, trace: Trace) -> State:
+        """Do what `unroll.train` does, and return the last state."""
+        n, per_row = len(self.X), int(self.sizes[1:].sum())
+        _, _, momentum, alpha = self.setting
         gradients = np.empty((-(-n // _BLOCK), self.upper.size))
-        ahead = np.empty_like(state.C)
+        C_next = np.empty_like(state.C)
         for t, learning_rate in enumerate(rates):
-            rate, slot = learning_rate / n, t if len(trace) > 1 else 0
-            uppers[slot] = state.upper
-            stored, C, C_next = trace[slot], state.C, ahead
-            products = self._gram_times(C)
+            rate, slot = learning_rate / n, t if len(trace.uppers) > 1 else 0
+            trace.uppers[slot] = state.upper
+            products = self._gram_times(state.C)
 
             def forward(
                 block: int, start: int, stop: int, products: Float64 = products,
-                stored: Float64 = stored, C: Float64 = C, C_next: Float64 = C_next,
-                learning_rate: float = learning_rate,
+                learning_rate: float = learning_rate, state: State = state,
+                C_next: Float64 = C_next, stored: Float64 = trace.activations[slot],
             ) -> None:  # fmt: skip
                 unroll.train_rows(
-                    products, self.offset, self.columns, start, stop, C, state.velocity,
-                    C_next, state.scale[0], state.upper, *self.network, learning_rate,
-                    *self.descent, stored[start * per_row : stop * per_row], gradients[block],
+                    products, self.offset, self.columns, start, stop, learning_rate, self.setting,
+                    state, C_next, stored[start * per_row : stop * per_row], gradients[block],
                 )  # fmt: skip
 
             self._on_blocks(forward)
-            state.C, ahead = C_next, C
-            state.scale[1] = momentum * state.scale[1] - rate * self.training.alpha * state.scale[0]
-            state.scale[0] += state.scale[1]
+            state, C_next = state._replace(C=C_next), state.C
+            scale, velocity = state.scale, state.upper_velocity
+            scale[1] = momentum * scale[1] - rate * alpha * scale[0]
+            scale[0] += scale[1]
             gradient = gradients.sum(axis=0) + self._penalty(state.upper)
-            state.upper_velocity[:] = momentum * state.upper_velocity - rate * gradient
-            state.upper += state.upper_velocity
+            velocity[:] = momentum * velocity - rate * gradient
+            state.upper[:] += velocity
+        return state
 
     def _reverse_together(
-        self,
-        offset: Float64,
-        rates: Float64,
-        trace: Float64,
-        uppers: Float64,
-        adjoints: tuple[Float64, ...],
+        self, offset: Float64, rates: Float64, trace: Trace, adjoints: Adjoints
     ) -> None:
         """Do what `unroll.reverse` does. The adjoints are modified."""
-        E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows, columns = adjoints
         n, per_row = len(self.X), int(self.sizes[1:].sum())
-        momentum, alpha = self.descent
+        _, _, momentum, alpha = self.setting
         gradients = np.empty((-(-n // _BLOCK), self.upper.size))
-        now, ahead = V, np.empty_like(V)
-        for t in range(len(trace) - 1, -1, -1):
-            products, rate = self._gram_times(now), rates[t]
+        share, upper, direction = adjoints.share, adjoints.upper, adjoints.upper_direction
+        now, V_next = adjoints, np.empty_like(adjoints.V)
+        for t in range(len(trace.uppers) - 1, -1, -1):
+            products, rate = self._gram_times(now.V), rates[t]
 
             def backward(
                 block: int, start: int, stop: int, t: int = t, products: Float64 = products,
-                now: Float64 = now, ahead: Float64 = ahead, rate: float = rate,
+                now: Adjoints = now, V_next: Float64 = V_next, rate: float = rate,
             ) -> None:  # fmt: skip
                 unroll.reverse_rows(
-                    products, offset, self.columns, self.slots, start, stop,
-                    trace[t, start * per_row : stop * per_row], uppers[t], *self.network, rate,
-                    *self.descent, E, now, ahead, share[1], upper_direction, V_poison,
-                    gradients[block], rows, columns,
+                    products, offset, self.columns, self.slots, start, stop, rate, self.setting,
+                    trace.activations[t, start * per_row : stop * per_row], trace.uppers[t], now,
+                    V_next, gradients[block],
                 )  # fmt: skip
 
             self._on_blocks(backward)
-            now, ahead = ahead, now
-            V_poison[:] = now[self.index]
+            now, V_next = now._replace(V=V_next), now.V
+            now.V_poison[:] = now.V[self.index]
             share[0] -= rate * alpha / n * share[1]
             share[1] = momentum * share[1] + share[0]
-            upper_adjoint -= rate * (gradients.sum(axis=0) + self._penalty(upper_direction) / n)
-            upper_direction[:] = momentum * upper_direction + upper_adjoint
-        V[:] = now
-        E_poison[:] = E[self.index]
+            upper -= rate * (gradients.sum(axis=0) + self._penalty(direction) / n)
+            direction[:] = momentum * direction + upper
+        adjoints.V[:] = now.V
+        adjoints.E_poison[:] = adjoints.E[self.index]
 
 
 def _aligned_copy(a: Float64) -> Float64:

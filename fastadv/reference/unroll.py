@@ -48,34 +48,31 @@ def _above(
 
 
 def validation_loss(
-    x: Floats, offset: Floats, y: Ints, scale: float, C: Floats, upper: Floats, sizes: Ints,
-    activation: int, first: Floats, gradient: Floats,
-) -> float:  # fmt: skip
+    x: Floats, offset: Floats, y: Ints, setting: Any, state: Any, first: Floats, gradient: Floats
+) -> float:
     """Return the mean cross-entropy; fill ``gradient`` (of upper) and ``first`` = D_1 (m, h)."""
-    a = x @ C + (scale * offset if len(offset) else 0.0)
-    _, _, losses, total, d = _above(a, y, upper, sizes, activation)
+    a = x @ state.C + (state.scale[0] * offset if len(offset) else 0.0)
+    _, _, losses, total, d = _above(a, y, state.upper, setting.sizes, setting.activation)
     gradient[...], first[...] = total / len(x), d / len(x)
     return float(losses.mean())
 
 
 def train(
-    features: Floats, values: Floats, columns: Ints, starts: Ints, offset: Floats, y: Ints,
-    batches: Ints, C: Floats, velocity: Floats, scale: Floats, upper: Floats,
-    upper_velocity: Floats, rates: Floats, sizes: Ints, activation: int, momentum: float,
-    alpha: float, trace: Floats, uppers: Floats,
+    features: Any, offset: Floats, y: Ints, batches: Ints, rates: Floats, setting: Any, state: Any,
+    trace: Any,
 ) -> None:  # fmt: skip
     """Take one heavy-ball step a row t of ``batches``: v = mu v - ``rates[t]`` gradient, w += v."""
-    gram = len(offset) > 0
-    if len(starts):
-        features = sparse.dense(values, columns, starts, len(C))
+    gram, (sizes, activation, momentum, alpha) = len(offset) > 0, setting
+    C, velocity, scale, upper, upper_velocity = state
+    X = _dense(features, len(C))
     for t, batch in enumerate(batches):
         rows = [i for i in batch if i >= 0]
-        n, x = len(rows), features[rows]
+        n, x = len(rows), X[rows]
         a = x @ C + (scale[0] * offset[rows] if gram else 0.0)
         hidden, d, _, gradient, first = _above(a, y[rows], upper, sizes, activation)
-        slot = t if len(trace) > 1 else 0
+        slot = t if len(trace.uppers) > 1 else 0
         stored = np.concatenate([part.ravel() for part in (*hidden, d)])
-        trace[slot, : stored.size], uppers[slot] = stored, upper
+        trace.activations[slot, : stored.size], trace.uppers[slot] = stored, upper
         if gram:
             step = np.zeros_like(C)
             step[rows] = first
@@ -90,6 +87,13 @@ def train(
             w += v
 
 
+def _dense(features: Any, k: int) -> Floats:
+    """Return the features (n, k) of `Rows`."""
+    X, values, columns, starts = features
+    dense: Floats = sparse.dense(values, columns, starts, k) if len(starts) else X
+    return dense
+
+
 def _inverse(h: Floats, activation: int) -> Floats:
     """Return a pre-activation that has the value ``h``."""
     if activation == dense.LOGISTIC:
@@ -98,24 +102,23 @@ def _inverse(h: Floats, activation: int) -> Floats:
 
 
 def reverse(
-    features: Floats, values: Floats, columns: Ints, starts: Ints, offset: Floats, y: Ints,
-    slots: Ints, batches: Ints, trace: Floats, uppers: Floats, rates: Floats, sizes: Ints,
-    activation: int, momentum: float, alpha: float, E: Floats, V: Floats, share: Floats,
-    upper_adjoint: Floats, upper_direction: Floats, E_poison: Floats, V_poison: Floats,
-    rows_out: Floats, columns_out: Floats,
+    features: Any, offset: Floats, y: Ints, slots: Ints, batches: Ints, rates: Floats,
+    setting: Any, trace: Any, adjoints: Any,
 ) -> None:  # fmt: skip
-    """Run `train` backwards over what it stored. All from ``E`` on are modified."""
-    gram = len(offset) > 0
-    if len(starts):
-        features = sparse.dense(values, columns, starts, len(E))
+    """Run `train` backwards over what it stored. The adjoints are modified."""
+    gram, (sizes, activation, momentum, alpha) = len(offset) > 0, setting
+    E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows_out, columns_out = (
+        adjoints
+    )
+    X = _dense(features, len(E))
     for t in reversed(range(len(batches))):
         rows = np.array([i for i in batches[t] if i >= 0])
-        n, x, upper, learning_rate = len(rows), features[rows], uppers[t], rates[t]
+        n, x, upper, learning_rate = len(rows), X[rows], trace.uppers[t], rates[t]
         bias = dense.bias(upper, sizes, 0)
         if len(sizes) > 2:
-            a = _inverse(trace[t, : n * sizes[1]].reshape(n, -1), activation) - bias
+            a = _inverse(trace.activations[t, : n * sizes[1]].reshape(n, -1), activation) - bias
         else:  # the logits, but for a constant in each row that changes nothing
-            d = trace[t, : n * sizes[1]].reshape(n, -1)
+            d = trace.activations[t, : n * sizes[1]].reshape(n, -1)
             a = np.log(d + np.eye(sizes[1])[y[rows]]) - bias
         r_a = x @ V + (share[1] * offset[rows] if gram else 0.0)
         *_, gradient, first = _above(
@@ -143,33 +146,35 @@ def reverse(
 
 
 def train_rows(
-    products: Floats, offset: Floats, y: Ints, start: int, stop: int, C: Floats, velocity: Floats,
-    C_next: Floats, scale: float, upper: Floats, sizes: Ints, activation: int,
-    learning_rate: float, momentum: float, alpha: float, trace: Floats, gradient: Floats,
+    products: Floats, offset: Floats, y: Ints, start: int, stop: int, learning_rate: float,
+    setting: Any, state: Any, C_next: Floats, activations: Floats, gradient: Floats,
 ) -> None:  # fmt: skip
     """Take the rows start to stop through one step of `train` on the whole set in Gram form."""
+    sizes, activation, momentum, alpha = setting
+    C, velocity, scale, upper, _ = state
     rows, n = slice(start, stop), len(C)
-    a = products[rows] + scale * offset[rows]
+    a = products[rows] + scale[0] * offset[rows]
     hidden, d, _, gradient[...], first = _above(a, y[rows], upper, sizes, activation)
     stored = np.concatenate([part.ravel() for part in (*hidden, d)])
-    trace[: stored.size] = stored
+    activations[: stored.size] = stored
     velocity[rows] = momentum * velocity[rows] - learning_rate / n * (first + alpha * C[rows])
     C_next[rows] = C[rows] + velocity[rows]
 
 
 def reverse_rows(
-    products: Floats, offset: Floats, y: Ints, slots: Ints, start: int, stop: int, trace: Floats,
-    upper: Floats, sizes: Ints, activation: int, learning_rate: float, momentum: float,
-    alpha: float, E: Floats, V: Floats, V_next: Floats, share: float, upper_direction: Floats,
-    V_poison: Floats, gradient: Floats, rows_out: Floats, columns_out: Floats,
+    products: Floats, offset: Floats, y: Ints, slots: Ints, start: int, stop: int,
+    learning_rate: float, setting: Any, activations: Floats, upper: Floats, adjoints: Any,
+    V_next: Floats, gradient: Floats,
 ) -> None:  # fmt: skip
     """Take the rows start to stop backwards through one step of `train_rows`."""
+    sizes, activation, momentum, alpha = setting
+    E, V, share, _, upper_direction, _, V_poison, rows_out, columns_out = adjoints
     rows, n, size = slice(start, stop), len(E), stop - start
-    stored = trace[: size * sizes[1]].reshape(size, -1)
+    stored = activations[: size * sizes[1]].reshape(size, -1)
     one_hot = np.eye(sizes[-1])[y[rows]]
     a = _inverse(stored, activation) if len(sizes) > 2 else np.log(stored + one_hot)
     a = a - dense.bias(upper, sizes, 0)
-    r_a = products[rows] + share * offset[rows]
+    r_a = products[rows] + share[1] * offset[rows]
     *_, total, first = _above(
         a + 1j * _STEP * r_a, y[rows], upper + 1j * _STEP * upper_direction, sizes, activation
     )

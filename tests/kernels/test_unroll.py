@@ -26,7 +26,7 @@ def test_training_and_its_derivative_equal_their_twins(
     hidden: tuple[int, ...], activation: int, form: str, batches: np.ndarray
 ) -> None:
     sizes = np.array([0, *hidden, K])
-    setting = np.array([0.3, 0.1, 0.4]), sizes, activation, 0.8, 0.5
+    rates, setting = np.array([0.3, 0.1, 0.4]), unroll.Setting(sizes, activation, 0.8, 0.5)
     h, n_upper = int(sizes[1]), int(((sizes[:-1] + 1) * sizes[1:]).sum())
     X, y, X_val = RNG.random((N, D)), RNG.integers(0, K, N), RNG.random((5, D))
     X *= RNG.random((N, D)) < 0.6
@@ -42,22 +42,21 @@ def test_training_and_its_derivative_equal_their_twins(
     for module in (unroll, unroll_twin):
         C = np.zeros((N, h)) if gram else first.copy()
         scale, upper = np.array([1.0, 0.0]), upper_0.copy()
-        state = C, np.zeros_like(C), scale, upper, np.zeros_like(upper)
-        trace, uppers = np.zeros((3, batches.shape[1] * sizes[1:].sum())), np.empty((3, n_upper))
-        module.train(*features, offset, y, batches, *state, *setting, trace, uppers)
+        state = unroll.State(C, np.zeros_like(C), scale, upper, np.zeros_like(upper))
+        activations = np.zeros((3, batches.shape[1] * sizes[1:].sum()))
+        trace = unroll.Trace(activations, np.empty((3, n_upper)))
+        module.train(features, offset, y, batches, rates, setting, state, trace)
         d_val, upper_adjoint = np.empty((5, h)), np.empty_like(upper)
         loss = module.validation_loss(
-            features_val, offset_val, y[:5], scale[0], C, upper, sizes, activation, d_val,
-            upper_adjoint,
-        )  # fmt: skip
+            features_val, offset_val, y[:5], setting, state, d_val, upper_adjoint
+        )
         E, share = np.zeros_like(C) if gram else X_val.T @ d_val, np.ones(2)
         offset_back = features_val.T @ d_val if gram else offset
         poison, rows, columns = np.zeros((2, p, h)), np.zeros((p, N)), np.zeros((p, len(C)))
-        adjoints = E, E.copy(), share, upper_adjoint, upper_adjoint.copy(), *poison, rows, columns
-        module.reverse(
-            *features, offset_back, y, slots, batches, trace, uppers, *setting, *adjoints,
-        )  # fmt: skip
-        found.append((np.array(loss), *state, trace, uppers, d_val, *adjoints))
+        upper_adjoints = upper_adjoint, upper_adjoint.copy()
+        adjoints = unroll.Adjoints(E, E.copy(), share, *upper_adjoints, *poison, rows, columns)
+        module.reverse(features, offset_back, y, slots, batches, rates, setting, trace, adjoints)
+        found.append((np.array(loss), *state, *trace, d_val, *adjoints))
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_allclose(ours, twin, rtol=1e-8, atol=1e-11)
 
@@ -65,7 +64,8 @@ def test_training_and_its_derivative_equal_their_twins(
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 @pytest.mark.parametrize("activation", [0, 1, 2])
 def test_rows_of_a_step_equal_their_twins(hidden: tuple[int, ...], activation: int) -> None:
-    sizes, setting = np.array([0, *hidden, K]), (activation, 0.3, 0.8, 0.5)
+    sizes = np.array([0, *hidden, K])
+    setting, rate = unroll.Setting(sizes, activation, 0.8, 0.5), 0.3
     h, n_upper = int(sizes[1]), int(((sizes[:-1] + 1) * sizes[1:]).sum())
     X, y, slots = (
         RNG.random((N, D)),
@@ -79,29 +79,21 @@ def test_rows_of_a_step_equal_their_twins(hidden: tuple[int, ...], activation: i
     found = []
     for module in (unroll, unroll_twin):
         v, e, C_next, V_next = velocity.copy(), E.copy(), np.zeros((N, h)), np.zeros((N, h))
-        trace, gradient = np.zeros(5 * int(sizes[1:].sum())), np.empty(n_upper)
+        activations, gradient = np.zeros(5 * int(sizes[1:].sum())), np.empty(n_upper)
+        state = unroll.State(C, v, np.array([0.7, 0.0]), upper, np.empty(n_upper))
         module.train_rows(
-            X @ (X.T @ C),
-            offset,
-            y,
-            2,
-            7,
-            C,
-            v,
-            C_next,
-            0.7,
-            upper,
-            sizes,
-            *setting,
-            trace,
-            gradient,
+            X @ (X.T @ C), offset, y, 2, 7, rate, setting, state, C_next, activations, gradient
         )
         back, rows, columns = np.empty(n_upper), np.ones((3, N)), np.ones((3, N))
+        share = np.array([0.0, 0.4])
+        adjoints = unroll.Adjoints(
+            e, V, share, np.empty(n_upper), direction, np.empty((3, h)), V_poison, rows, columns
+        )
         module.reverse_rows(
-            X @ (X.T @ V), offset, y, slots, 2, 7, trace, upper, sizes, *setting, e, V, V_next, 0.4, direction,
-            V_poison, back, rows, columns,
+            X @ (X.T @ V), offset, y, slots, 2, 7, rate, setting, activations, upper, adjoints,
+            V_next, back,
         )  # fmt: skip
-        found.append((v, C_next, trace, gradient, e, V_next, back, rows, columns))
+        found.append((v, C_next, activations, gradient, e, V_next, back, rows, columns))
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_allclose(ours, twin, rtol=1e-8, atol=1e-11)
 

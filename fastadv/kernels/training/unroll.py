@@ -21,6 +21,8 @@ W_1, which is itself a sum over the steps before: in ``rows`` (with X), ``column
 features) and the adjoint of the row's share of C (see `fastadv.models.unrolled`).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastadv.kernels._jit import exact_kernel
@@ -30,6 +32,50 @@ from fastadv.kernels.network import dense
 from fastadv.kernels.network.loss import cross_entropy
 
 _LEAST_PACKED = 24  # hidden units, from which on our product is faster than that of BLAS
+
+
+class Setting(NamedTuple):
+    """The network, from the first layer's products on, and the descent."""
+
+    sizes: np.ndarray  # int64: 0, then the width of each layer from the first hidden one on
+    activation: int  # as numbered in network/dense.py
+    momentum: float
+    alpha: float
+
+
+class State(NamedTuple):
+    """What a step of training changes."""
+
+    C: np.ndarray  # (k, h)
+    velocity: np.ndarray  # of C
+    scale: np.ndarray  # (2,): s and its velocity
+    upper: np.ndarray
+    upper_velocity: np.ndarray
+
+
+class Trace(NamedTuple):
+    """What is stored of each step; one row where it is not wanted."""
+
+    activations: np.ndarray  # (steps, b * (hidden widths + classes)), then softmax - one-hot
+    uppers: np.ndarray  # (steps, ...): the upper parameters before the step
+
+
+class Adjoints(NamedTuple):
+    """What a step backwards changes; a direction is that of R in the step at hand.
+
+    Where the features are the Gram matrix, the adjoint and the direction of W_1 have a part in the
+    derivative of the validation loss, which is ``share``.
+    """
+
+    E: np.ndarray  # (k, h): of C
+    V: np.ndarray  # (k, h): the direction, that of C's velocity with E added
+    share: np.ndarray  # (2,): of E and of V
+    upper: np.ndarray
+    upper_direction: np.ndarray
+    E_poison: np.ndarray  # (p, h): the poison rows' share of E, and of V, in Gram form
+    V_poison: np.ndarray
+    rows: np.ndarray  # (p, n): what multiplies X in the derivative by the poison rows
+    columns: np.ndarray  # (p, k): what multiplies the features
 
 
 @exact_kernel
@@ -137,8 +183,10 @@ def _add_penalty(vector, sizes, factor, out):
 
 
 @exact_kernel
-def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gradient):
+def validation_loss(x, offset, y, setting, state, first, gradient):
     """Return the mean cross-entropy; fill ``gradient`` (of upper) and ``first`` = D_1 (m, h)."""
+    sizes, activation, _, _ = setting
+    C, _, scale, upper, _ = state
     m = x.shape[0]
     width = dense.hidden_width(sizes)
     hidden, deltas = np.empty(m * width, np.float64), np.empty(m * width, np.float64)
@@ -148,7 +196,7 @@ def validation_loss(x, offset, y, scale, C, upper, sizes, activation, first, gra
     np.dot(x, C, a)
     for i in range(offset.shape[0]):
         for j in range(a.shape[1]):
-            a[i, j] += scale * offset[i, j]
+            a[i, j] += scale[0] * offset[i, j]
     _forward_above(upper, sizes, activation, hidden, logits)
     cross_entropy(logits, y, losses, d)
     flat = d.reshape(d.size)
@@ -231,24 +279,21 @@ def _find_places(rows, places):
 
 
 @exact_kernel
-def train(
-    features, values, columns, starts, offset, y, batches, C, velocity, scale, upper,
-    upper_velocity, rates, sizes, activation, momentum, alpha, trace, uppers,
-):  # fmt: skip
+def train(features, offset, y, batches, rates, setting, state, trace):
     """Take one heavy-ball step a row t of ``batches``: v = mu v - ``rates[t]`` gradient, w += v.
 
-    The features are the Gram matrix if there is an ``offset`` (n, h), else the images, which are
-    dense or, if there are ``starts``, given by their non-zeros (see `sparse`).
-
-    ``C``, ``velocity``, ``scale`` (s and its velocity), ``upper`` and ``upper_velocity`` are
-    modified. ``batches`` (steps, b) holds row numbers, padded with -1; if b is the number of rows
-    they are all of them, in order. ``trace`` (steps, b * (hidden widths + classes)) gets the
-    activations and softmax - one-hot of each step, ``uppers`` (steps, ...) the upper parameters
-    before it; they have one row where they are not wanted.
+    The features are the Gram matrix if there is an ``offset`` (n, h), else the images,
+    dense or by their non-zeros (see models/rows.py). ``batches`` (steps, b) holds row numbers,
+    padded with -1; if b is the number of rows they are all of them, in order. ``state`` and
+    ``trace`` are modified.
     """
+    X, values, columns, starts = features
+    sizes, activation, momentum, alpha = setting
+    C, velocity, scale, upper, upper_velocity = state
+    activations, uppers = trace
     (k, h), gram = C.shape, offset.shape[0] > 0
     b, width = batches.shape[1], dense.hidden_width(sizes)
-    x = np.empty((0 if b >= features.shape[0] else b, k))
+    x = np.empty((0 if b >= X.shape[0] else b, k))
     labels, places = np.empty(b, np.int64), np.empty(y.size, np.int64)
     deltas = sparse.aligned(b, width, C.dtype).reshape(b * width)
     step, gradient = np.empty((0 if gram else k, h)), np.empty_like(upper)
@@ -256,13 +301,13 @@ def train(
     most = b * sparse.longest(starts)
     transposed = np.empty(most), np.empty(most, np.uint16), np.empty(k + 1, np.int64), np.arange(k)
     for t in range(batches.shape[0]):
-        slot = t if trace.shape[0] > 1 else 0
+        slot = t if activations.shape[0] > 1 else 0
         _copy(upper, uppers[slot])
         rows = _batch(batches, t)
         n = rows.size
-        hidden = trace[slot, : n * width]
-        dlogits = trace[slot, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
-        seen = _gather(features, rows, x)
+        hidden = activations[slot, : n * width]
+        dlogits = activations[slot, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
+        seen = _gather(X, rows, x)
         for i in range(n):
             labels[i] = y[rows[i]]
         a = _layer(hidden, dlogits, sizes, 1, n)
@@ -407,28 +452,25 @@ def _hessian_vector(
 
 
 @exact_kernel
-def reverse(
-    features, values, columns, starts, offset, y, slots, batches, trace, uppers, rates, sizes,
-    activation, momentum, alpha, E, V, share, upper_adjoint, upper_direction, E_poison, V_poison,
-    rows_out, columns_out,
-):  # fmt: skip
-    """Run `train` backwards over what it stored. All from ``E`` on are modified.
+def reverse(features, offset, y, slots, batches, rates, setting, trace, adjoints):
+    """Run `train` backwards over what it stored. The adjoints are modified.
 
-    ``E`` (k, h) is the adjoint of C, ``V`` that of its velocity with E added: the direction of R in
-    the step at hand; so for ``upper_adjoint`` and ``upper_direction``. Where the features are the
-    Gram matrix, ``offset`` (n, h) = X dL/dW_1 of the validation loss, of which ``share`` (2,) is
-    the part in the adjoint and in the direction. ``slots[i]`` is the number of poison row i, or -1.
-
-    For p poison rows, ``E_poison`` and ``V_poison`` (p, h) get their rows of the adjoint in Gram
-    form; ``rows_out`` (p, n) and ``columns_out`` (p, k) gather what multiplies X and the features.
+    Where the features are the Gram matrix, ``offset`` (n, h) is X dL/dW_1 of the validation loss.
+    ``slots[i]`` is the number of poison row i, or -1.
     """
+    X, values, columns, starts = features
+    sizes, activation, momentum, alpha = setting
+    activations, uppers = trace
+    E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows_out, columns_out = (
+        adjoints
+    )
     (k, h), gram = E.shape, offset.shape[0] > 0
     p, b, width = E_poison.shape[0], batches.shape[1], dense.hidden_width(sizes)
     whole = b == y.size
     widest = 0
     for layer in range(sizes.size):
         widest = max(widest, sizes[layer])
-    x = np.empty((0 if b >= features.shape[0] else b, k))
+    x = np.empty((0 if b >= X.shape[0] else b, k))
     labels, places = np.empty(b, np.int64), np.empty(y.size, np.int64)
     d, r_logits = np.empty((b, sizes[-1])), np.empty((b, sizes[-1]))
     deltas, r_before, r_hidden = np.empty(b * width), np.empty(b * width), np.empty(b * width)
@@ -442,11 +484,10 @@ def reverse(
     for t in range(batches.shape[0] - 1, -1, -1):
         upper, rows, learning_rate = uppers[t], _batch(batches, t), rates[t]
         n = rows.size
-        hidden = trace[t, : n * width]
-        stored = trace[t, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
+        hidden = activations[t, : n * width]
         d_here, r_z = d[:n], r_logits[:n]
-        _copy(stored, d_here)
-        seen = _gather(features, rows, x)
+        _copy(activations[t, n * width : n * (width + sizes[-1])].reshape((n, sizes[-1])), d_here)
+        seen = _gather(X, rows, x)
         for i in range(n):
             labels[i] = y[rows[i]]
 
@@ -543,22 +584,23 @@ def _retreat_poison(r_first, rows, slots, rate, decay, momentum, E, V):
 
 @exact_kernel
 def train_rows(
-    products, offset, y, start, stop, C, velocity, C_next, scale, upper, sizes, activation,
-    learning_rate, momentum, alpha, trace, gradient,
-):  # fmt: skip
+    products, offset, y, start, stop, learning_rate, setting, state, C_next, activations, gradient
+):
     """Take the rows start to stop through one step of `train` on the whole set in Gram form.
 
-    ``products`` (n, h) is X X' C. Fills ``trace`` with what `train` stores of them, ``gradient`` with their sum of the upper
-    gradient, their rows of ``C_next`` and of ``velocity``. ``scale`` is the number s.
+    ``products`` (n, h) is X X' C. Fills ``activations`` with what `train` stores of them,
+    ``gradient`` with their sum of the upper gradient, and their rows of ``C_next`` and the velocity.
     """
+    sizes, activation, momentum, alpha = setting
+    C, velocity, scale, upper, _ = state
     n, count, width = stop - start, C.shape[0], dense.hidden_width(sizes)
-    hidden = trace[: n * width]
-    dlogits = trace[n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
+    hidden = activations[: n * width]
+    dlogits = activations[n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
     deltas = np.empty(n * width)
     a = _layer(hidden, dlogits, sizes, 1, n)
     for i in range(n):
         for j in range(a.shape[1]):
-            a[i, j] = products[start + i, j] + scale * offset[start + i, j]
+            a[i, j] = products[start + i, j] + scale[0] * offset[start + i, j]
     _forward_above(upper, sizes, activation, hidden, dlogits)
     _softmax_minus_one_hot(dlogits, y[start:stop])
     _backward(upper, sizes, activation, hidden, dlogits, deltas)
@@ -574,29 +616,31 @@ def train_rows(
 
 @exact_kernel
 def reverse_rows(
-    products, offset, y, slots, start, stop, trace, upper, sizes, activation, learning_rate,
-    momentum, alpha, E, V, V_next, share, upper_direction, V_poison, gradient, rows_out, columns_out,
+    products, offset, y, slots, start, stop, learning_rate, setting, activations, upper, adjoints,
+    V_next, gradient,
 ):  # fmt: skip
     """Take the rows start to stop backwards through one step of `train_rows`.
 
-    ``products`` (n, h) is X X' V. Fills ``gradient`` with their part of the upper Hessian's product and their rows of ``E`` and
-    ``V_next``; adds to their columns of ``rows_out`` and to the rows of ``columns_out`` of the
-    poison among them. ``share`` is the number c: the validation loss's part of the direction.
+    ``products`` (n, h) is X X' V. Fills ``gradient`` with their part of the upper Hessian's product
+    and their rows of E and of ``V_next``; adds to their columns of the adjoints' ``rows`` and to
+    the ``columns`` of the poison among them.
     """
+    sizes, activation, momentum, alpha = setting
+    E, V, share, _, upper_direction, _, V_poison, rows_out, columns_out = adjoints
     (count, h), n, width = E.shape, stop - start, dense.hidden_width(sizes)
     p, widest = V_poison.shape[0], 0
     for layer in range(sizes.size):
         widest = max(widest, sizes[layer])
-    hidden = trace[: n * width]
+    hidden = activations[: n * width]
     d, r_z = np.empty((n, sizes[-1])), np.empty((n, sizes[-1]))
-    _copy(trace[n * width : n * (width + sizes[-1])].reshape(d.shape), d)
+    _copy(activations[n * width : n * (width + sizes[-1])].reshape(d.shape), d)
     deltas, r_deltas, r_before, r_hidden = (
         np.empty(n * width), np.empty(n * width), np.empty(n * width), np.empty(n * width),
     )  # fmt: skip
     r_a = _layer(r_before, r_z, sizes, 1, n)
     for i in range(n):
         for j in range(h):
-            r_a[i, j] = products[start + i, j] + share * offset[start + i, j]
+            r_a[i, j] = products[start + i, j] + share[1] * offset[start + i, j]
     dense.add_bias(dense.bias(upper_direction, sizes, 0), r_a)
     _hessian_vector(
         count, y[start:stop], upper, upper_direction, sizes, activation, hidden, d, deltas,
