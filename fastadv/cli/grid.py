@@ -102,8 +102,8 @@ def grid(
 ) -> None:
     """Run every attack against every defense.
 
-    "all" is every name that fastadv list shows, plug-ins among them. What is done is kept: the same command goes on where an earlier one stopped. --fail-under: see
-    fastadv report --help.
+    "all" is every name that fastadv list shows, plug-ins among them. What is done is kept: the same
+    command goes on where an earlier one stopped. --fail-under: see fastadv report --help.
     """
     from fastadv.report.gates import WORST, Gate
 

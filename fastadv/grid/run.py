@@ -88,7 +88,8 @@ def run_grid(
     ----------
     attacks, defenses : str or sequence of str
         Specs such as ``"stadv[budget=20]"``, or one text with commas between them; ``"all"`` is
-        every registered one, plug-ins among them. The attack ``none``, which is the clean accuracy, is always the first.
+        every registered one, plug-ins among them. The attack ``none``, which is the clean accuracy,
+        is always the first.
     dataset : str, Path or Dataset
         What `fastadv.load_dataset` takes, or what it returned.
     model : str

@@ -52,7 +52,12 @@ class Poisoning(Checked, ABC):
         InputError
             If that is less than one.
         """
-        return amount(self.fraction, self.points, n_clean)
+        n = round(self.fraction * n_clean) if self.points is None else self.points
+        if n < 1:
+            raise InputError(
+                f"a fraction of {self.fraction:g} of {n_clean} images is less than one point"
+            )
+        return n
 
     def poison(
         self,
@@ -113,11 +118,3 @@ class Poisoning(Checked, ABC):
         """Judge a trained model by the images X (n, d) that it gets right, without any trigger."""
         predicted = model.predict(X)
         return PoisonEvaluation(predicted, predicted == y)
-
-
-def amount(fraction: float, points: int | None, n_clean: int) -> int:
-    """Return the number of points to add: ``points``, or the fraction of the clean ones."""
-    n = round(fraction * n_clean) if points is None else points
-    if n < 1:
-        raise InputError(f"a fraction of {fraction:g} of {n_clean} images is less than one point")
-    return n
