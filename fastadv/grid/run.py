@@ -141,7 +141,7 @@ def run_grid(
     experiment.test_rows(data, grid.samples)
     experiment.new_model(model, seed, data)
     told = progress or _Silent()
-    with tempfile.TemporaryDirectory(prefix="fastadv-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fastadv-", ignore_cleanup_errors=True) as scratch:
         store, context = Store(Path(scratch if output is None else output)), Context(grid, data)
         if fresh:
             store.forget()

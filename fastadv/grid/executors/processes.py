@@ -21,7 +21,7 @@ from typing import Any
 
 from fastadv import threads
 from fastadv.datasets import open_shared, share
-from fastadv.errors import warnings_in_a_line
+from fastadv.errors import InputError, warnings_in_a_line
 from fastadv.grid.cell import Grid
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
 from fastadv.grid.plan import Planned
@@ -135,10 +135,16 @@ class Processes:
     jobs: int
     timeout: float | None = None
 
+    def __post_init__(self) -> None:
+        if sys.platform == "win32":  # descriptors are handed on, which it has not
+            raise InputError("jobs and timeout are not there on Windows yet; leave them out")
+
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
         """Run everything in the queue."""
         workers: list[Worker] = []
-        with tempfile.TemporaryDirectory(prefix="fastadv-data-") as shared:
+        with tempfile.TemporaryDirectory(
+            prefix="fastadv-data-", ignore_cleanup_errors=True
+        ) as shared:
             share(context.dataset, Path(shared))
             start = (context.grid, shared, max(1, threads.thread_count() // self.jobs))
             try:
