@@ -389,7 +389,7 @@ class Region(Protocol):
 
 
 @runtime_checkable
-class RegionSanitizer(Protocol):
+class RegionSanitizer(Sanitizer, Protocol):
     """A sanitizer that keeps what lies in a region, which it can draw around trusted images.
 
     ``trusted`` says whether it wants such images; without them it draws the region around what it
@@ -397,10 +397,6 @@ class RegionSanitizer(Protocol):
     """
 
     trusted: bool
-
-    def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
-        """Return which rows to keep by a region around the rows themselves, and the labels."""
-        ...
 
     def region(self, X: Floats, y: Labels, *, task: Task) -> Region:
         """Return the region around these images."""

@@ -123,6 +123,12 @@ class Silent:
     def craft(self, *_: Any, **__: Any) -> None: ...
 
 
+class Named(Silent):
+    """It has the control's name, which does not make it the control."""
+
+    name: ClassVar[str] = "none"
+
+
 def test_what_attacks_and_defenses_say(model: MLPClassifier) -> None:
     assert capabilities.supports(Silent(), model, TASK) is None
     assert capabilities.lacks(Silent(), EvasionAttack) == [
@@ -133,6 +139,8 @@ def test_what_attacks_and_defenses_say(model: MLPClassifier) -> None:
     ]
     with pytest.raises(InputError, match="Silent is no EvasionAttack: it lacks needs, perturb"):
         capabilities.kind_of(Silent())
+    with pytest.raises(InputError, match="Named is no EvasionAttack"):
+        capabilities.kind_of(Named())
     for asked, nothing in (
         (capabilities.refuses(object(), Silent()), None),
         (capabilities.warns(object(), 3, TASK), None), (capabilities.learns(object(), TASK), None),
