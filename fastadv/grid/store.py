@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,11 @@ import numpy as np
 
 from fastadv.arrays import Arrays
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE, atomic_write
+from fastadv.files import UNREADABLE, atomic_write, read_arrays, write_arrays
 from fastadv.grid.row import Row, decode_row
 from fastadv.grid.stages import Made
 
 _FACTS = "facts"  # the name of a stage's facts among its arrays
-_SAMPLE = 1 << 16  # bytes that tell whether the rest can be compressed
 
 
 class Store:
@@ -67,7 +65,7 @@ class Store:
     def save_row(self, row: Row, samples: Arrays | None = None) -> None:
         """Keep a cell: its samples first, then the row that says it is done."""
         if samples is not None:
-            self._save_arrays(self.folder / "cells" / f"{row.id}.npz", samples)
+            write_arrays(self.folder / "cells" / f"{row.id}.npz", samples)
         self.write_json(f"cells/{row.id}.json", row)
 
     def has_row(self, cell_id: str) -> bool:
@@ -88,7 +86,7 @@ class Store:
     def save_stage(self, key: str, made: Made) -> None:
         """Keep what a stage made."""
         facts = np.array(msgspec.json.encode(made.facts).decode())
-        self._save_arrays(self.folder / "stages" / f"{key}.npz", made.arrays | {_FACTS: facts})
+        write_arrays(self.folder / "stages" / f"{key}.npz", made.arrays | {_FACTS: facts})
 
     def load_stage(self, key: str) -> Made | None:
         """Return what a stage made; None if it is not there or not readable."""
@@ -109,18 +107,6 @@ class Store:
         """Return whether what a stage made is there and readable."""
         return self.load_stage(key) is not None
 
-    def _save_arrays(self, path: Path, arrays: Arrays) -> None:
-        save = np.savez_compressed if _shrinks(arrays) else np.savez
-        with atomic_write(path) as stream:
-            save(stream, allow_pickle=False, **arrays)
-
-
-def _shrinks(arrays: Arrays) -> bool:
-    """Return whether compression pays: of images, yes; of weights, hardly, and it is slow."""
-    largest = max(arrays.values(), key=lambda array: array.nbytes)
-    sample = np.ascontiguousarray(largest).tobytes()[:_SAMPLE]
-    return len(zlib.compress(sample, level=1)) < 0.8 * len(sample)
-
 
 def read_samples(folder: Path, cell_id: str) -> Arrays | None:
     """Return the samples of a finished cell; None if they are not there or not readable."""
@@ -129,8 +115,6 @@ def read_samples(folder: Path, cell_id: str) -> Arrays | None:
 
 def _load_arrays(path: Path) -> Arrays | None:
     try:
-        # Opened here: given a path, NumPy leaves a damaged file open.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        return read_arrays(path)
     except UNREADABLE:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE, atomic_write
+from fastadv.files import UNREADABLE, read_arrays, write_arrays
 from fastadv.protocols import Persistent
 
 State = dict[str, npt.NDArray[Any]]
@@ -21,9 +21,7 @@ class Saved(Persistent):
 
     def save(self, path: str | Path) -> None:
         """Write the trained model to ``path``."""
-        state: dict[str, Any] = self.state()
-        with atomic_write(Path(path)) as stream:
-            np.savez(stream, model=np.array(type(self).__name__), **state)
+        write_arrays(Path(path), {"model": np.array(type(self).__name__), **self.state()})
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -35,9 +33,7 @@ class Saved(Persistent):
             If the file is absent, is another model's, or of another form.
         """
         try:
-            # Opened here: given a path, NumPy leaves a damaged file open.
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
+            arrays = read_arrays(Path(path))
             found = str(arrays.pop("model"))
             if found != cls.__name__:
                 raise InputError(f"it holds a model of class {found}, expected {cls.__name__}")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -546,6 +547,33 @@ def test_attacked_images_are_kept_compressed(tmp_path: Path) -> None:
     assert kept is not None
     np.testing.assert_array_equal(kept.arrays["x_adv"], x_adv)
     assert kept.facts == {"seconds": 1.5}
+
+
+def test_what_nothing_will_read_is_not_kept(dataset: str, tmp_path: Path) -> None:
+    """Of each stage, what cells of other attacks or defenses can need stays; rows are the same."""
+    attacks, small = ["fgsm", "biggio[points=6,steps=1]"], {"model": SMALL_MLP, "samples": 20}
+    defenses = ["none", "median", "knn_relabel[neighbors=5]", "outlier[neighbors=1]"]
+    first = run_grid(dataset=dataset, attacks=attacks, defenses=defenses, output=tmp_path, **small)
+    assert {row.status for row in first} == {"ok"}
+    kept = Counter(_what_it_is(path) for path in (tmp_path / "stages").iterdir())
+    assert kept == {
+        "attacked": 1,  # the bare model, which all wrappers share
+        "poison": 3,  # flips, and biggio's, inside of what outlier accepts and not
+        # clean: none (which median shares), knn_relabel, outlier; flips: the same; biggio: none
+        "model": 7,
+        "inspection": 4,
+    }
+    more = ["noise", *attacks], [*defenses, "bit_depth"]
+    second = run_grid(dataset=dataset, attacks=more[0], defenses=more[1], output=tmp_path, **small)
+    fresh = run_grid(dataset=dataset, attacks=more[0], defenses=more[1], **small)
+    assert numbers(second) == numbers(fresh)
+    assert [n for n in numbers(second) if n in numbers(first)] == numbers(first)
+
+
+def _what_it_is(path: Path) -> str:
+    by_array = {"x_adv": "attacked", "rows": "poison", "weights": "model", "facts": "inspection"}
+    with np.load(path) as archive:
+        return next(word for array, word in by_array.items() if array in archive)
 
 
 DIES = {

@@ -241,6 +241,13 @@ def test_save_and_load(kernel: str, tmp_path: Path) -> None:
             SVC.load(tmp_path / name)
 
 
+def test_dark_images_take_little_room(tmp_path: Path) -> None:
+    rows = np.zeros((40, 784), np.float32)
+    rows[:, ::97] = np.random.default_rng(0).random((40, 9))
+    SVC().fit(rows, np.arange(40) % 2).save(tmp_path / "m.npz")
+    assert (tmp_path / "m.npz").stat().st_size < 40 * 784
+
+
 # -- the derivative of training -----------------------------------------------------------------------
 
 
