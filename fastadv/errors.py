@@ -42,6 +42,12 @@ def require(condition: bool, what: str, value: object) -> None:
         raise InputError(f"{what}, got {value}")
 
 
+def refuse(reason: str | None) -> None:
+    """Raise InputError with the reason, if there is one."""
+    if reason:
+        raise InputError(reason)
+
+
 def at_least(least: float, **values: float | None) -> None:
     """Raise InputError for a value, given by its name, that is below ``least``; None is none."""
     for name, value in values.items():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastadv import plugins
 from fastadv.entry import Entry
-from fastadv.errors import InputError
+from fastadv.errors import InputError, refuse
 from fastadv.specs import Spec, closest, format_spec, is_written, resolve
 
 if TYPE_CHECKING:
@@ -145,9 +145,8 @@ def make(what: str, text: str, **defaults: Any) -> Any:
         made = cls(**resolve(given, kinds, spec.name), **nested)
         if hasattr(made, "check_parameters"):  # an estimator's constructor checks nothing
             made.check_parameters()
-        reason = made.without_effect() if hasattr(made, "without_effect") else None
-        if reason is not None:
-            raise InputError(reason)
+        if hasattr(made, "without_effect"):
+            refuse(made.without_effect())
         return made
     except InputError as error:
         message = str(error)

@@ -18,7 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from fastadv.errors import InputError
+from fastadv.errors import InputError, refuse
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -300,9 +300,7 @@ class Checked:
     def no_part(self, why: str, *names: str) -> None:
         """Raise InputError for a parameter that is not at its default though it has no part."""
         for name in names:
-            reason = self.unused(name, why)
-            if reason is not None:
-                raise InputError(reason)
+            refuse(self.unused(name, why))
 
     def unused(self, name: str, why: str) -> str | None:
         """Return what is to be said of a parameter without a part, if it is not at its default."""

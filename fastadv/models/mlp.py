@@ -13,8 +13,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastadv import checks
 from fastadv.arrays import Float32, Float64, Floats, Labels
-from fastadv.errors import InputError, at_least, require
+from fastadv.errors import InputError, at_least, refuse, require
 from fastadv.kernels.network import dense, loss
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
@@ -184,9 +185,7 @@ class MLPClassifier(
             If training can end early: what ends it has no derivative.
         """
         self.check_parameters()
-        reason = self.no_derivative()
-        if reason is not None:
-            raise InputError(reason)
+        refuse(self.no_derivative())
         classes, columns = np.unique(y_train, return_inverse=True)
         if len(classes) < 2:
             raise InputError(f"y_train has one class ({classes[0]}); training needs two")
@@ -220,11 +219,9 @@ class MLPClassifier(
 
     def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
         """Return the logits (n, k) and the pullback to X, both float32, in the calling thread."""
-        network, (n, n_features) = self.network(), X.shape
-        if n_features != network.sizes[0]:
-            raise InputError(
-                f"X has {n_features} features, the model was trained on {network.sizes[0]}"
-            )
+        network = self.network()
+        X = checks.rows(X, int(network.sizes[0]))
+        n, n_features = X.shape
         packed, (hidden, logits) = self._packed(), network.room(n)
         x = np.require(X, np.float32, ["C", "A", "W"])
         dense.forward_rows(

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastadv import checks
 from fastadv.arrays import Float64, Floats
 from fastadv.errors import DivergenceError, InputError, require
 from fastadv.kernels.svm import dual
@@ -258,12 +259,9 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits (-f, f) and the pullback to X, in its float type."""
         check_is_fitted(self, "dual_coef_")
+        X = checks.rows(X, self.n_features_in_)
         kind = _float_type(X)
         X = np.ascontiguousarray(X, dtype=np.float64)
-        if X.shape[1] != self.n_features_in_:
-            raise InputError(
-                f"X has {X.shape[1]} features, the model was trained on {self.n_features_in_}"
-            )
         f, K = self._decide(X)
 
         def pullback(dlogits: Floats) -> Floats:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from fastadv import checks
 from fastadv.arrays import Float32, Floats, Labels, Mask
 from fastadv.errors import InputError
 from fastadv.kernels.network import votes as kernels
@@ -54,12 +55,7 @@ class VotingModel(Saved):
         )
 
     def _checked(self, X: Floats) -> Float32:
-        X = np.ascontiguousarray(X, dtype=np.float32)
-        if X.ndim != 2 or X.shape[1] != len(self.weights):
-            raise InputError(
-                f"X has shape {X.shape}, the models were trained on {len(self.weights)} features"
-            )
-        return X
+        return np.ascontiguousarray(checks.rows(X, len(self.weights)), dtype=np.float32)
 
     def _no_votes(self, n: int) -> Labels:
         return np.zeros((n, len(self.classes_)), dtype=np.int64)

@@ -212,13 +212,13 @@ def test_baggings_bounds_hold_with_their_confidence() -> None:
     wrong = (gap > 0.2) | ((label != 0) & (gap > 0))
     assert 0 < wrong.mean() < 0.1
     certain = defense.certify(
-        VotingModel(np.ones((4, 600), np.float32), np.arange(3), 1000), np.ones((2, 4), np.float32), task=TASK, seed=0
+        VotingModel(np.ones((20, 600), np.float32), np.arange(3), 1000), np.ones((2, 20), np.float32), task=TASK, seed=0
     )  # fmt: skip
     assert certain.label.tolist() == [0, 0]
-    split = np.zeros((4, 600), np.float32)
+    split = np.zeros((20, 600), np.float32)
     split[:, 200:300] = 1.0  # half for 1, half (tied logits) for 0
     abstained = defense.certify(
-        VotingModel(split, np.arange(3), 1000), np.ones((2, 4), np.float32), task=TASK, seed=0
+        VotingModel(split, np.arange(3), 1000), np.ones((2, 20), np.float32), task=TASK, seed=0
     )
     assert abstained.label.tolist() == [-1, -1]
     assert abstained.radius.tolist() == [0, 0]

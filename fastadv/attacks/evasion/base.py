@@ -10,12 +10,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import capabilities, seeds
+from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Float64, Floats, Ids, Labels, Mask
-from fastadv.attacks import checks
 from fastadv.attacks.evasion import probe
 from fastadv.attacks.evasion.best import succeeds
-from fastadv.errors import InputError
+from fastadv.errors import InputError, refuse
 from fastadv.kernels.images import project
 from fastadv.models.adapters.counting import Counted
 from fastadv.models.base import class_columns
@@ -138,9 +137,7 @@ class Evasion(Checked, ABC):
             If the model is not trained or lacks what the attack needs, the arrays do not fit the
             task, or a target is the true class.
         """
-        reason = self.supports(model, task)
-        if reason:
-            raise InputError(reason)
+        refuse(self.supports(model, task))
         model = capabilities.adapted(model, task)
         X = checks.images(X, task).astype(np.float32, copy=False)
         columns = class_columns(model, checks.labels(y, len(X)))

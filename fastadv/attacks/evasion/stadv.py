@@ -25,9 +25,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fastadv import threat
+from fastadv import checks, threat
 from fastadv.arrays import Float32, Float64, Floats, Labels
-from fastadv.attacks import checks
 from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.flow_problem import FlowProblem

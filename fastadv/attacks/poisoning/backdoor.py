@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastadv import seeds, threat
+from fastadv import checks, seeds, threat
 from fastadv.arrays import Floats, Labels
-from fastadv.attacks import checks
 from fastadv.attacks.poisoning.base import Poisoning
 from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.attacks.poisoning.problem import Crafted, Problem
@@ -101,6 +100,7 @@ class Backdoor(Poisoning):
         target = self.target if target is None else target
         if target is None:
             raise InputError('a backdoor is judged with its target: PoisonResult.details["target"]')
+        X, y = np.asarray(X), checks.labels(y, len(X))
         predicted, triggered = model.predict(X), model.predict(stamp(X, trigger))
         others = y != target
         obeys = others & (triggered == target)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from fastadv import threat
+from fastadv import checks, threat
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning.problem import Crafted, Problem
-from fastadv.errors import InputError, at_least, require
+from fastadv.errors import InputError, at_least, refuse, require
 from fastadv.protocols import Model, Projection
 from fastadv.results import PoisonEvaluation, PoisonResult
 from fastadv.specs import Checked
@@ -96,9 +96,7 @@ class Poisoning(Checked, ABC):
             model, X_train, y_train, X_val, y_val,
             task=task, budget=self.n_points, seed=seed, project=project,
         )  # fmt: skip
-        reason = self.supports(model, problem.task)
-        if reason:
-            raise InputError(reason)
+        refuse(self.supports(model, problem.task))
         crafted = self.craft(problem)
         return problem.put_in_place(crafted) if self.replaces else problem.add(crafted)
 
@@ -117,4 +115,4 @@ class Poisoning(Checked, ABC):
     ) -> PoisonEvaluation:
         """Judge a trained model by the images X (n, d) that it gets right, without any trigger."""
         predicted = model.predict(X)
-        return PoisonEvaluation(predicted, predicted == y)
+        return PoisonEvaluation(predicted, predicted == checks.labels(y, len(predicted)))

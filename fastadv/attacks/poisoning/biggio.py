@@ -17,8 +17,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fastadv import capabilities, seeds
-from fastadv.attacks import checks
+from fastadv import capabilities, checks, seeds
 from fastadv.attacks.poisoning import full_scale
 from fastadv.attacks.poisoning.ascent import Ascent
 from fastadv.attacks.poisoning.base import Poisoning

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv import checks
 from fastadv.arrays import Float64, Floats, Labels
-from fastadv.attacks import checks
 from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.errors import InputError

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import clone
 
-from fastadv import capabilities, threat
+from fastadv import capabilities, checks, threat
 from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import at_least, require
 from fastadv.kernels.network import interval as kernels
@@ -79,6 +79,7 @@ class Interval(Checked):
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
         """Return a clone of ``model``, trained on the worst case of each image."""
+        X, y = checks.training_set(X, y, task)
         step, n_steps = 0, self.epochs * -(-len(X) // self.batch_size)
 
         def gradient(model: Any, x: Float32, _rows: Labels, columns: Labels, out: Float32) -> float:
@@ -122,7 +123,7 @@ class Interval(Checked):
         Certificate
             The threat is ``linf``; no image is abstained on, its radius may be 0.
         """
-        bounds = _Bounds(model.network(), task)
+        X, bounds = checks.images(X, task), _Bounds(model.network(), task)
         columns, radius = np.zeros(len(X), dtype=np.int64), np.zeros(len(X))
 
         def certify(start: int, stop: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import capabilities, seeds
+from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Float64, Floats, Ids, Labels
 from fastadv.kernels import random
 from fastadv.kernels.network import smooth as kernels
@@ -116,7 +116,8 @@ class SmoothedLogits(LogitsModel):
         return self._voted([logits_of(self.model, noisy) for noisy in self._noisy(X)])[0]
 
     def _noisy(self, X: Floats) -> list[Float32]:
-        return [x + self._noise for x in np.asarray(X, dtype=np.float32)]
+        X = checks.rows(X, self._noise.shape[1])
+        return [x + self._noise for x in X.astype(np.float32, copy=False)]
 
     def _voted(self, drawn: list[Floats]) -> tuple[Float32, Float32, Float32]:
         """Return the logits (n, k), each draw's softmax (n, draws, k) and their mean (n, k)."""
@@ -173,7 +174,8 @@ class SmoothedLayers(DifferentiableModel):
 
     def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
         """Return the logits (n, k) and the pullback of the logarithm of the mean softmax."""
-        network, x = self.model.network(), np.ascontiguousarray(X, dtype=np.float32)
+        network = self.model.network()
+        x = np.ascontiguousarray(checks.rows(X, int(network.sizes[0])), dtype=np.float32)
         n, m, n_classes = len(x), self.draws, len(self.classes_)
         sums = self._first(x)
         hidden, _ = network.room(n * m)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import clone
 
-from fastadv import capabilities, seeds, threat
+from fastadv import capabilities, checks, seeds, threat
 from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.defenses.certified import smoothed
 from fastadv.errors import at_least, require
@@ -79,6 +79,7 @@ class Smoothing(Checked):
 
         Fresh in each epoch where the model learns in batches; else each image gets one draw.
         """
+        X, y = checks.training_set(X, y, task)
         step, sigma = 0, np.float32(self.sigma)
 
         def perturb(_model: Any, x: Float32, rows: Labels, _columns: Labels) -> Float32:
@@ -100,7 +101,7 @@ class Smoothing(Checked):
         if capabilities.able(model, BatchTrainable):
             trained: Model = copy.fit_perturbed(X, y, perturb)
         else:
-            x = np.ascontiguousarray(X, dtype=np.float32)
+            x = X.astype(np.float32, copy=False)
             trained = copy.fit(perturb(copy, x, np.arange(len(x)), y), y)
         return trained
 
@@ -122,7 +123,8 @@ class Smoothing(Checked):
         Certificate
             The threat is ``l2``; each label and radius is right with probability 1 - alpha.
         """
-        x, ids = np.ascontiguousarray(X, dtype=np.float32), seeds.sample_ids(X)
+        X = checks.images(X, task)
+        x, ids = X.astype(np.float32, copy=False), seeds.sample_ids(X)
         key = seeds.derive(seed, "smoothing", "certify")
         count = smoothed.counter(model, self.sigma, key, task)
         chosen, votes = np.zeros(len(x), dtype=np.int64), np.zeros(len(x), dtype=np.int64)

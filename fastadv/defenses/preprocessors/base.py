@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import capabilities
+from fastadv import capabilities, checks
 from fastadv.arrays import Floats
 from fastadv.models.base import DifferentiableModel, LogitsModel
 from fastadv.protocols import Classifier, Model, Pullback
@@ -30,7 +30,12 @@ def behind(
         place of one that is zero or does not exist (BPDA, Athalye et al., ICML 2018, section 4.1).
     """
     kind = PreprocessedModel if capabilities.differentiable(model) else PreprocessedLogits
-    return kind(capabilities.adapted(model, task), transform, gradient)
+
+    def checked(X: Floats) -> tuple[Floats, Pullback]:
+        rows = checks.rows(X, task.n_features)
+        return transform(np.ascontiguousarray(rows, dtype=np.float32))
+
+    return kind(capabilities.adapted(model, task), checked, gradient)
 
 
 class PreprocessedLogits(LogitsModel):
@@ -42,7 +47,7 @@ class PreprocessedLogits(LogitsModel):
 
     def logits(self, X: Floats) -> Floats:
         """Return the model's logits (n, k) of the transformed images."""
-        return self.model.logits(self.transform(np.ascontiguousarray(X, dtype=np.float32))[0])
+        return self.model.logits(self.transform(X)[0])
 
 
 class PreprocessedModel(DifferentiableModel, PreprocessedLogits):
@@ -52,6 +57,6 @@ class PreprocessedModel(DifferentiableModel, PreprocessedLogits):
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits (n, k) and the pullback through model and transformation."""
-        inner, pull_transform = self.transform(np.ascontiguousarray(X, dtype=np.float32))
+        inner, pull_transform = self.transform(X)
         logits, pull_model = self.model.vjp(inner)
         return logits, lambda dlogits: pull_transform(pull_model(dlogits))

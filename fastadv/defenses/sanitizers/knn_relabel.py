@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv import checks
 from fastadv.arrays import Floats, Labels, Mask
 from fastadv.defenses.sanitizers.neighbors import nearest_others
 from fastadv.errors import InputError, at_least, require
@@ -46,6 +47,7 @@ class KNNRelabel(Checked):
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Keep every row; return the labels after the vote."""
+        X, y = checks.training_set(X, y, task)
         if len(X) <= self.neighbors:
             raise InputError(
                 f"knn_relabel: {self.neighbors} neighbors need more than {len(X)} images"

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastadv import capabilities, seeds
+from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Floats, Labels, Mask
 from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
-from fastadv.errors import InputError, at_least, require
+from fastadv.errors import at_least, refuse, require
 from fastadv.models.base import cross_entropies
 from fastadv.protocols import Classifier, Logits, Trainable
 from fastadv.specs import Checked
@@ -68,9 +68,8 @@ class LossTrim(Checked):
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
     ) -> tuple[Mask, Labels]:
         """Return the rows of least loss, and the labels as they are."""
-        reason = self.supports(model, task)
-        if reason is not None:
-            raise InputError(reason)
+        refuse(self.supports(model, task))
+        X, y = checks.training_set(X, y, task)
         n_kept = round(len(y) / (1 + self.fraction))
         keep = np.zeros(len(y), dtype=bool)
         keep[seeds.generator(seed, "loss_trim").permutation(len(y))[:n_kept]] = True

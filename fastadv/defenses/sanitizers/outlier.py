@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastadv import checks
 from fastadv.arrays import Float32, Floats, Labels, Mask
 from fastadv.defenses.sanitizers.neighbors import distances, nearest_others, with_squares
 from fastadv.errors import InputError, at_least, require
@@ -51,6 +52,7 @@ class Outlier(Checked):
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Return the rows that lie near to others of their class, and the labels as they are."""
+        X, y = checks.training_set(X, y, task)
         keep = np.ones(len(y), dtype=bool)
         for label in np.unique(y):
             rows = np.flatnonzero(y == label)
@@ -60,6 +62,7 @@ class Outlier(Checked):
 
     def region(self, X: Floats, y: Labels, *, task: Task) -> NearClass:
         """Return what lies near to trusted images."""
+        X, y = checks.training_set(X, y, task)
         points, inside, thresholds = {}, {}, {}
         for label in np.unique(y):
             of_class = np.asarray(X[y == label], dtype=np.float32)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv import checks
 from fastadv.arrays import Float64, Floats, Labels, Mask
 from fastadv.errors import InputError, require
 from fastadv.specs import Checked
@@ -50,10 +51,12 @@ class SphereSlab(Checked):
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Return the rows inside spheres and slabs around the rows, and the labels as they are."""
+        X, y = checks.training_set(X, y, task)
         return self.region(X, y, task=task).accepts(X, y), y.copy()
 
     def region(self, X: Floats, y: Labels, *, task: Task) -> BallAndSlab:
         """Return the spheres and slabs around these images."""
+        X, y = checks.training_set(X, y, task)
         classes = np.unique(y)
         if len(classes) < 2:
             raise InputError(f"sphere_slab: y holds {len(classes)} class; a slab lies between two")

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastadv import capabilities
+from fastadv import capabilities, checks
 from fastadv.arrays import Float64, Floats, Labels, Mask
 from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
-from fastadv.errors import InputError, at_least, require
+from fastadv.errors import at_least, refuse, require
 from fastadv.models.base import class_columns
 from fastadv.protocols import Features, Trainable
 from fastadv.specs import Checked
@@ -79,9 +79,8 @@ class TriggerScan(Checked):
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
     ) -> tuple[Mask, Labels]:
         """Return the rows outside of suspicious populations, and the labels as they are."""
-        reason = self.supports(model, task)
-        if reason is not None:
-            raise InputError(reason)
+        refuse(self.supports(model, task))
+        X, y = checks.training_set(X, y, task)
         short = fit_shortened(model, self.epochs, X, y)
         keep = np.ones(len(y), dtype=bool)
         with one_blas_thread():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.base import clone
 
-from fastadv import capabilities, seeds
+from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Floats, Labels
 from fastadv.errors import InputError, at_least
 from fastadv.kernels.network import loss as kernels
@@ -88,6 +88,7 @@ class AdversarialTraining(Checked):
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
         """Return a clone of ``model``, trained on attacked batches."""
+        X, y = checks.training_set(X, y, task)
         hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
         if self.loss == "trades":
             trades: Model = hardened.fit_gradient(X, y, self._trades(task, seed))

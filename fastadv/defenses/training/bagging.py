@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import beta
 
-from fastadv import seeds
+from fastadv import checks, seeds
 from fastadv.arrays import Float64, Floats, Labels
 from fastadv.defenses.training.voters import Voters, blurring, classes_of
 from fastadv.errors import at_least, require
@@ -66,13 +66,14 @@ class Bagging(Voters):
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> VotingModel:
         """Return the voting models; ``model`` itself plays no part in them."""
+        X, y = checks.training_set(X, y, task)
         rng = seeds.generator(seed, "bagging")
         parts = [rng.integers(0, len(X), self.images) for _ in range(self.models)]
         return fit_voters(X, y, parts, classes_of(y, task), blurring(self.blur, task))
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the labels, -1 where the votes do not tell, and the insertions they withstand."""
-        column, gap = self._gap(model.votes(X))
+        column, gap = self._gap(model.votes(checks.images(X, task)))
         label = certified_labels(model.classes_, column)
         radius = insertions(gap, model.n_train, self.images)
         return Certificate(np.where(gap > 0, label, -1), radius, "points")

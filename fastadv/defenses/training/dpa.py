@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fastadv import seeds
+from fastadv import checks, seeds
 from fastadv.arrays import Float64, Floats, Labels
 from fastadv.defenses.training.voters import Voters, blurring, classes_of
 from fastadv.errors import at_least
@@ -72,6 +72,7 @@ class DPA(Voters):
 
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> VotingModel:
         """Return the voting models; ``model`` and ``seed`` play no part in them."""
+        X, y = checks.training_set(X, y, task)
         hashes = seeds.sample_ids(X)
         part = (hashes % np.uint64(self.partitions)).astype(np.int64)
         order = np.lexsort((y, hashes, part))
@@ -81,7 +82,7 @@ class DPA(Voters):
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
         """Return the label of each image and the units of poison that cannot change it."""
-        column, radius = plurality(model.votes(X))
+        column, radius = plurality(model.votes(checks.images(X, task)))
         return Certificate(certified_labels(model.classes_, column), radius, "points")
 
 
