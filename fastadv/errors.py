@@ -36,6 +36,11 @@ def warnings_in_a_line() -> Iterator[None]:
         yield
 
 
+def printable(text: str) -> str:
+    """Return a text that any file takes, with ? for bytes in names of files that are not UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
 def require(condition: bool, what: str, value: object) -> None:
     """Raise InputError ``what, got value`` unless the condition holds."""
     if not condition:

@@ -41,17 +41,21 @@ def make_folder(path: Path) -> None:
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open ``path`` for writing bytes; it appears, complete, when the block ends without error."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    temporary = None
     try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # it names the temporary file
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
         raise
 
 

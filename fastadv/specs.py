@@ -18,7 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from fastadv.errors import InputError, refuse
+from fastadv.errors import InputError, printable, refuse
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -45,6 +45,8 @@ class Spec:
         InputError
             If ``text`` is not of the form ``name[param=value,...]``.
         """
+        if not isinstance(text, str):
+            raise InputError(f"a spec is a text such as 'pgd[eps=0.1]', got {shown(text)}")
         text = text.strip()
         name, bracket, rest = text.partition("[")
         if not name.strip():
@@ -93,10 +95,13 @@ class Spec:
 
 def check_name(dataset: str) -> None:
     """Raise InputError if the name of a dataset cannot be written to a file."""
-    try:
-        dataset.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"the name of the dataset is not UTF-8: {dataset!a}; rename it") from None
+    if printable(dataset) != dataset:
+        raise InputError(f"the name of the dataset is not UTF-8: {dataset!a}; rename it")
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it, in one line."""
+    return " ".join(repr(value).split())
 
 
 def _exists(path: str) -> bool:
@@ -219,6 +224,13 @@ def parse_number(text: str) -> float | None:
     return float(match[1]) / below if below else None
 
 
+def _whole(text: str) -> int | str:
+    """Return the whole number that a text is, ``10.`` and ``+1`` too, or the text itself."""
+    number = parse_number(text)
+    # Beyond that not every whole number is a float.
+    return int(number) if number is not None and number % 1 == 0 and abs(number) < 2**53 else text
+
+
 def coerce(raw: Any, kind: Any, where: str, *, strict: bool = False) -> Any:
     """Turn the text (or the TOML value, or the argument) ``raw`` into ``kind``.
 
@@ -243,18 +255,21 @@ def coerce(raw: Any, kind: Any, where: str, *, strict: bool = False) -> Any:
     choices = getattr(kind, "__args__", ())
     if isinstance(value, str) and not strict:
         if kind == tuple[int, ...]:
-            value = [] if value.lower() == "none" else value.split("-")
+            value = [] if value.lower() == "none" else [_whole(part) for part in value.split("-")]
         elif value.lower() == "none" and type(None) in choices:
             return None
         elif float in (kind, *choices):
             number = parse_number(value)
             value = value if number is None else number
+        elif int in (kind, *choices):
+            value = _whole(value)
+    if isinstance(value, str) and printable(value) != value:
+        raise InputError(f"{where} has to be {describe(kind)}, got {value!a}, which is not UTF-8")
     try:
         value = msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError:
-        given = " ".join(repr(raw).split())
         words = closest(value, _words(kind)) if isinstance(value, str) else ""
-        raise InputError(f"{where} has to be {describe(kind)}, got {given}{words}") from None
+        raise InputError(f"{where} has to be {describe(kind)}, got {shown(raw)}{words}") from None
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where} has to be a finite number, got {raw!r}")
     return value

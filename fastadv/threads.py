@@ -32,7 +32,7 @@ _threads = 0  # 0: not chosen yet
 def _default_threads() -> int:
     chosen = os.environ.get("FASTADV_THREADS", "")
     if chosen:
-        if not chosen.isdigit() or int(chosen) < 1:
+        if not chosen.isdecimal() or int(chosen) < 1:
             raise InputError(
                 f"FASTADV_THREADS is {chosen!r}; it has to be a whole number of at least 1"
             )

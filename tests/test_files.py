@@ -37,6 +37,17 @@ def dataset(folder: Path) -> tuple[Path, Callable[[], Any]]:
     return folder / "d.npz", lambda: load_dataset(folder / "d.npz")
 
 
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path: Path) -> None:
+    weights = [np.eye(3, 2, dtype=np.float32)], [np.zeros(2, np.float32)]
+    saved = MLPClassifier.from_weights(*weights)
+    for path, error in ((tmp_path / "absent" / "m.npz", FileNotFoundError), (tmp_path, OSError)):
+        with pytest.raises(error) as caught:
+            saved.save(path)
+        assert caught.value.filename == str(path)
+        assert str(caught.value).endswith(f"'{path}'")
+    assert list(tmp_path.parent.glob(f".{tmp_path.name}*")) == []
+
+
 @pytest.mark.parametrize("made", [cell, model, dataset])
 def test_a_damaged_byte_is_an_input_error_or_a_file_that_is_not_there(
     made: Callable[[Path], tuple[Path, Callable[[], Any]]], tmp_path: Path

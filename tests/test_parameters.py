@@ -195,3 +195,21 @@ def test_values_just_outside_are_told_with_all_their_digits() -> None:
     x[0, 0] = np.nextafter(np.float32(1), np.float32(2))
     with pytest.raises(InputError, match=r"outside \[0, 1\]: values from .* to 1.0000001"):
         make_attack("fgsm").perturb(small_mlp().fit(X, Y), x, Y, task=TASK)
+
+
+@pytest.mark.parametrize("text", ["10.", "+10", "1e1", "10.0", "20/2"])
+def test_whole_numbers_are_written_as_other_numbers_are(text: str) -> None:
+    assert coerce(text, int, "n") == coerce(text, int | None, "n") == 10
+    assert coerce(f"{text}-3", tuple[int, ...], "widths") == (10, 3)
+    assert make_attack(f"pgd[steps={text}]") == PGD(steps=10)
+
+
+def test_a_long_whole_number_is_not_rounded() -> None:
+    assert coerce("9007199254740993", int, "n") == 9007199254740993
+
+
+@pytest.mark.parametrize("given", [None, 3, b"pgd", ["pgd"], PGD(), Path("pgd")])
+def test_what_is_no_spec(given: Any) -> None:
+    for make in (make_attack, make_defense, registry.make_model):
+        with pytest.raises(InputError, match=r"^a spec is a text such as "):
+            make(given)

@@ -6,8 +6,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
@@ -75,6 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
     _accept_any_text()
+    with redirect_stderr(cast(TextIO, _Lossy(sys.stderr))):
+        return _run(given)
+
+
+def _run(given: Sequence[str]) -> int:
+    """Run the program and return its exit code; an error is a line on standard error."""
     try:
         words = [word for word in given if word != "--debug"]
         with warnings_in_a_line():
@@ -113,3 +120,26 @@ def _accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+class _Lossy:
+    """A stream whose text is lost where it cannot be written (a full disk): the work goes on.
+
+    Not where nobody reads it any more: ``2>&1 | head`` ends a program.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._stream, name)
+
+        def or_lost(*text: str) -> object:
+            try:
+                return found(*text)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                return None
+
+        return or_lost if name in ("write", "flush") else found

@@ -27,8 +27,11 @@ def explain(error: Exception, given: Sequence[str]) -> tuple[str, int]:
         return str(error), USAGE
     if isinstance(error, UsageError):
         return _explain_usage(error, given), USAGE
-    if isinstance(error, DivergenceError | OSError):
+    if isinstance(error, DivergenceError):
         return str(error), FAILED
+    if isinstance(error, OSError):  # without its number
+        said = error.strerror or str(error)
+        return f"{error.filename}: {said}" if error.filename else said, FAILED
     text = str(error)
     name = type(error).__name__ + (f": {text}" if text else "")
     return f"{name} (run with --debug for the traceback)", FAILED

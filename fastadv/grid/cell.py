@@ -9,7 +9,7 @@ from typing import Any
 
 import fastadv
 from fastadv import registry
-from fastadv.errors import InputError, at_least
+from fastadv.errors import InputError, at_least, require
 from fastadv.grid.row import SCHEMA
 from fastadv.specs import Spec, format_spec
 
@@ -84,6 +84,8 @@ class Grid:
         """
         at_least(1, samples=samples, seeds=seeds)
         at_least(0, seed=seed)
+        last = seed + seeds - 1
+        require(last < 2**32, f"seeds have to be below {2**32}, as NumPy takes them", last)
         if not attacks or not defenses:
             raise InputError("a grid needs at least one attack and one defense")
         registry.make_model(model)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastadv.errors import DivergenceError, InputError
+from fastadv.errors import DivergenceError, InputError, printable
 
 AGAIN = "the same command tries it again"
 
 
 def message(error: BaseException) -> str:
     """Return one line: what is wrong, and that another try may help where it may."""
-    text = " ".join(str(error).split())
+    text = printable(" ".join(str(error).split()))
     if text and isinstance(error, InputError | DivergenceError):
         return text  # it says by itself what is wrong
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -28,7 +28,7 @@ from fastadv.grid.result import GridResult
 from fastadv.grid.row import Row
 from fastadv.grid.stages import Context
 from fastadv.grid.store import Store
-from fastadv.specs import Spec, coerce, split_top_level
+from fastadv.specs import Spec, coerce, shown, split_top_level
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
 
@@ -127,7 +127,9 @@ def run_grid(
     at_least(1, jobs=jobs)
     require(timeout is None or timeout > 0, "timeout has to be above 0 seconds", timeout)
     if not isinstance(dataset, str | Path | Dataset):
-        raise InputError(f"dataset has to be a name, a path or a Dataset, got {_shown(dataset)}")
+        raise InputError(f"dataset has to be a name, a path or a Dataset, got {shown(dataset)}")
+    if not isinstance(output, str | Path | None):
+        raise InputError(f"output has to be the path of a folder, or None, got {shown(output)}")
     name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
     n = defaults.SAMPLES if samples is None else samples
     grid = Grid.parse(
@@ -169,12 +171,8 @@ def _specs(axis: str, given: Any) -> Sequence[str]:
     for text in texts:
         if not isinstance(text, str):
             example = "pgd[eps=0.1]" if axis == "attacks" else "median[size=2]"
-            raise InputError(f"{axis} are texts such as {example!r}, got {_shown(text)}")
+            raise InputError(f"{axis} are texts such as {example!r}, got {shown(text)}")
     return texts
-
-
-def _shown(value: object) -> str:
-    return " ".join(repr(value).split())
 
 
 def _run(

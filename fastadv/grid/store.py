@@ -48,6 +48,8 @@ class Store:
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+        except ValueError:  # a null byte
+            raise InputError(f"{str(folder)!r} cannot be the name of a folder") from None
         if not os.access(folder / "cells", os.W_OK):
             raise InputError(f"cannot write to {folder}: no permission")
 

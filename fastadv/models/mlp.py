@@ -148,6 +148,9 @@ class MLPClassifier(
         require(0 <= self.momentum < 1, "momentum has to be in [0, 1)", self.momentum)
         require(0 <= self.alpha < math.inf, "alpha has to be at least 0", self.alpha)
         at_least(0, tol=self.tol)
+        seed: object = self.random_state
+        if isinstance(seed, Integral):
+            require(0 <= int(seed) < 2**32, f"random_state has to be from 0 to {2**32 - 1}", seed)
         share = self.validation_fraction
         require(0 < share < 1, "validation_fraction has to be above 0 and below 1", share)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastadv.errors import InputError
+from fastadv.errors import InputError, printable
 from fastadv.grid.result import GridResult, read_result
 from fastadv.grid.row import Row
 from fastadv.metrics import holm
@@ -64,16 +64,16 @@ def read_side(text: str) -> Side:
         If that is no grid's folder, or it has no such defense.
     """
     folder, defense = _split(text)
-    found = read_result(folder)
+    found, name = read_result(folder), printable(text)
     if defense is None:
-        return Side(text, None, found)
+        return Side(name, None, found)
     rows = tuple(row for row in found.rows if row.defense == defense)
     if not rows:
         known = ", ".join(dict.fromkeys(row.defense for row in found.rows))
         raise InputError(f"{folder} has no defense {defense!r} (known there: {known or 'nothing'})")
     worst = tuple(case for case in found.worst if case.defense == defense)
     grid = found.grid | {"defenses": [defense]}
-    return Side(text, defense, replace(found, rows=rows, worst=worst, means=(), grid=grid))
+    return Side(name, defense, replace(found, rows=rows, worst=worst, means=(), grid=grid))
 
 
 def _split(text: str) -> tuple[Path, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ MISTAKES = [
     (["grid", "--attacks", "pgd", "--model", "mpl"], "did you mean mlp?"),
     (["grid", "--attacks", "pgd", "--samples", "-1"], "--samples has to be at least 1, got -1"),
     (["grid", "--attacks", "pgd", "--samples", "abc"], "--samples has to be a whole number"),
+    (["grid", "--attacks", "pgd", "--samples", "a\udcff"], "got 'a\\udcff', which is not UTF-8"),
     (["grid", "--attacks", "pgd", "--samples", "1.5"], "--samples has to be a whole number"),
     (["grid", "--attacks", "pgd", "--seeds", "0"], "--seeds has to be at least 1, got 0"),
     (["grid", "--attacks", "pgd", "--seed", "-1"], "--seed has to be at least 0, got -1"),
@@ -86,6 +88,26 @@ BAD_FILES = [
 ]  # fmt: skip
 
 
+LATER = [  # what only the libraries, once they are loaded, can tell
+    (["grid", "--attacks", "pgd[norm=a\udcff]"], "got 'a\\udcff', which is not UTF-8"),
+    (["grid", "--attacks", "backdoor[target=a\udcff]"], "got 'a\\udcff', which is not UTF-8"),
+    (
+        ["grid", "--attacks", "pgd", "--model", "mlp[hidden_layer_sizes=a\udcff]"],
+        "which is not UTF-8",
+    ),
+    (["grid", "--attacks", "pgd", "--seed", "5e9"], "seeds have to be below 4294967296"),
+    (["attack", "pgd", "--seed", "5e9"], "random_state has to be from 0 to 4294967295"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), LATER)
+def test_a_mistake_in_a_parameter_is_the_last_line(program, arguments, says):
+    done = program(*arguments)
+    assert done.code == 2
+    assert done.err.splitlines()[-1].startswith("fastadv: ")
+    assert says in done.err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(("text", "says"), BAD_FILES)
 def test_a_mistake_in_the_file_is_one_line_and_exit_code_2(program, tmp_path, text, says):
     (tmp_path / "grid.toml").write_text(text)
@@ -107,7 +129,8 @@ def test_a_file_that_is_not_text(program, tmp_path):
     [
         (InputError("pgd: eps has\nto be"), 2, "fastadv: pgd: eps has to be\n"),
         (DivergenceError("training diverged"), 1, "fastadv: training diverged\n"),
-        (OSError(28, "No space left"), 1, "fastadv: [Errno 28] No space left\n"),
+        (OSError(28, "No space left"), 1, "fastadv: No space left\n"),
+        (OSError(28, "No space left", "a/b.npz"), 1, "fastadv: a/b.npz: No space left\n"),
         (ZeroDivisionError("by\nzero"), 1,
          "fastadv: ZeroDivisionError: by zero (run with --debug for the traceback)\n"),
         (AssertionError(), 1, "fastadv: AssertionError (run with --debug for the traceback)\n"),
@@ -170,6 +193,25 @@ def test_a_closed_stream_is_like_the_null_device(closed, arguments, code, tmp_pa
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == code
     assert b"Error" not in done.stderr
+
+
+no_device = not Path("/dev/full").exists()
+
+
+@pytest.mark.skipif(no_device, reason="there is no full device")
+@pytest.mark.parametrize(
+    ("arguments", "code"), [("warmup 2>/dev/full", 0), ("report absent 2>/dev/full", 2)]
+)
+def test_messages_that_cannot_be_written_change_nothing(arguments, code, tmp_path):
+    command = f"exec {sys.executable} -m fastadv {arguments}"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode == code
+
+
+@pytest.mark.skipif(no_device, reason="there is no full device")
+def test_results_that_cannot_be_written_are_one_line(tmp_path):
+    command = f"exec {sys.executable} -m fastadv list >/dev/full"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"fastadv: No space left on device\n")
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):

@@ -628,6 +628,11 @@ def test_how_a_process_ended(tmp_path: Path, dataset: str) -> None:
         ({"samples": 46}, "has 45 test images"),
         ({"jobs": 0}, "jobs has to be at least 1"),
         ({"seeds": 0}, "seeds has to be at least 1"),
+        ({"seed": 2**32 - 1, "seeds": 2}, "seeds have to be below 4294967296, .* got 4294967296"),
+        ({"samples": "46"}, "samples is 46, but .* has 45 test images"),
+        ({"output": 3}, "output has to be the path of a folder, or None, got 3"),
+        ({"output": b"x"}, "output has to be the path of a folder, or None, got b'x'"),
+        ({"output": "a\0b"}, "'a.x00b' cannot be the name of a folder"),
         ({"model": "mpl"}, "did you mean mlp"),
         ({"model": "mlp[activation=sine]"}, "one of logistic, tanh, relu"),
         ({"model": "mlp[max_iter=0]"}, "mlp: max_iter has to be at least 1, got 0"),
@@ -637,7 +642,7 @@ def test_bad_input_before_any_work(
     dataset: str, changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
-        small_grid(dataset, output=tmp_path / "out", **changes)
+        small_grid(dataset, **{"output": tmp_path / "out", **changes})
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
@@ -671,5 +676,7 @@ def test_only_what_hangs_on_the_machine_is_said_to_be_tried_again() -> None:
     again = "the same command tries it again"
     for error in (OSError(28, "No space left"), MemoryError()):
         assert message(error).endswith(f"({again})")
+    # kept in a row, which is a file, whatever the folder is called
+    assert message(InputError("a\udcff has gone")) == "a? has gone"
     for fault in (InputError("no such class"), DivergenceError("diverged"), TypeError("x")):
         assert again not in message(fault)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -375,6 +376,14 @@ def test_exit_codes_for_ci(folders, capsys):
         "fastadv: pgd / none: 90.0 before, 40.0 after, in this model",
     ]
     assert "-50.0" in printed.out
+
+
+def test_json_of_a_folder_whose_name_is_not_utf8(folders, capsys):
+    keep(folders[0], clean())
+    keep(folders[1], clean())
+    Path("a").rename("a\udcff")
+    assert main(["compare", "a\udcff", "b", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["before"] == "a?"
 
 
 def test_json_has_the_verdicts(folders, capsys):
