@@ -97,7 +97,10 @@ def _entry_of(name: str) -> tuple[Entry, list[Path]]:
     """Return what loads a dataset, and the path if it wants one. A name comes before a path."""
     if registry.knows("dataset", name):
         return registry.find("dataset", name), []
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:
+        raise InputError(f"{name}: there is no such home folder; write the path in full") from None
     readers = [entry for entry in registry.REGISTRY["dataset"] if entry.reads]
     paths = ", ".join(entry.name for entry in readers)
     if path.exists():

@@ -252,3 +252,9 @@ def test_open_shared_faults(tmp_path, npz):
     (tmp_path / "dataset.json").write_text('{"name": 3}')
     with pytest.raises(InputError, match=r"found no shared dataset there .*name"):
         open_shared(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x.npz", "~nobody-of-this-name/x[train=9]"])
+def test_a_home_folder_that_is_not_there(name: str) -> None:
+    with pytest.raises(InputError, match=r"^~nobody.*: there is no such home folder"):
+        load_dataset(name)
