@@ -112,3 +112,26 @@ def test_labels_that_pandas_holds_are_labels(labels: np.ndarray) -> None:
     if isinstance(labels[0], int):
         found = make_attack("fgsm").perturb(small_mlp().fit(X, Y), X, labels, task=TASK)  # type: ignore[union-attr]
         assert found.x_adv.shape == X.shape
+
+
+@pytest.mark.parametrize("name", [n for n in BY_NAME if isinstance(make_defense(n), Wrapper)])
+def test_wrapped_models_that_are_not_trained_or_name_no_classes(name: str) -> None:
+    defense: Any = make_defense(name)
+    refused(lambda: defense.wrap(small_mlp(), task=TASK), "MLPClassifier is not")
+    trained = small_mlp().fit(X, Y)
+
+    class Foreign:
+        vjp = staticmethod(trained.vjp)
+
+    class Told:
+        logits = staticmethod(trained.logits)
+
+    ways = ["predict", "logits", "vjp"]
+    for foreign, names in ((Foreign(), ways), (Told(), ways[:2])):
+        model = defense.wrap(foreign, task=TASK)
+        for call in (getattr(model, way) for way in names):
+            for kind in ("one", "in_shape", "wide"):
+                refused(lambda kind=kind, call=call: call(IMAGES[kind]), "X has shape")
+        same = model.predict(X) == defense.wrap(trained, task=TASK).predict(X)
+        # smoothing draws behind the first layer of a model of layers
+        assert same.mean() > 0.9 if name.startswith("smoothing") else same.all()
