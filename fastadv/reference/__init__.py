@@ -1,1 +1,1 @@
-"""The kernels again, in plain NumPy float64: slow, obvious, what the tests compare with."""
+"""Kernels again, in plain NumPy float64: slow, obvious. What benchmarks and tests compare with."""

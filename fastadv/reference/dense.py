@@ -1,6 +1,6 @@
 """Twin of kernels/network/dense.py: a list of matrices and the chain rule, layer by layer.
 
-Complex parameters are taken too, for derivatives by the complex step (reference/unroll.py).
+Complex parameters are taken too, for derivatives by the complex step (tests/twins/unroll.py).
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from fastadv.reference import product
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[Any]
@@ -35,26 +33,6 @@ def blocks(vector: Floats, sizes: Ints, n: int) -> list[Floats]:
         out.append(vector[start : start + n * width].reshape(n, width))
         start += n * width
     return out
-
-
-def layer_offset(sizes: Ints, layer: int) -> int:
-    """Return where the matrix of ``layer`` starts in the parameter vector."""
-    return sum(int((sizes[k] + 1) * sizes[k + 1]) for k in range(layer))
-
-
-def weights(params: Floats, sizes: Ints, layer: int) -> Floats:
-    """Return the matrix of ``layer``, (n_in, n_out): a view."""
-    return layers(params, sizes)[layer][0]
-
-
-def bias(params: Floats, sizes: Ints, layer: int) -> Floats:
-    """Return the bias of ``layer``, (n_out,): a view."""
-    return layers(params, sizes)[layer][1]
-
-
-def hidden_layer(hidden: Floats, sizes: Ints, layer: int, n_rows: int) -> Floats:
-    """Return the activations of hidden layer ``layer`` (1, 2, ...), (n_rows, width): a view."""
-    return blocks(hidden, sizes, n_rows)[layer - 1]
 
 
 def hidden_width(sizes: Ints) -> int:
@@ -93,39 +71,28 @@ def forward(
     """Fill the activations of all hidden layers and the logits."""
     first = [*blocks(hidden, sizes, len(X)), logits][0]
     affine(X, *layers(params, sizes)[0], first)
-    forward_above(params, sizes, activation, hidden, logits, 0, len(X))
+    forward_above(params, sizes, activation, hidden, logits)
 
 
 def forward_above(
-    params: Floats, sizes: Ints, activation: int, hidden: Floats, logits: Floats,
-    start: int, stop: int,
-) -> None:  # fmt: skip
-    """Go on from the sums of the first layer, for the rows ``start`` to ``stop``."""
-    rows = slice(start, stop)
+    params: Floats, sizes: Ints, activation: int, hidden: Floats, logits: Floats
+) -> None:
+    """Go on from the sums of the first layer."""
     outputs = [*blocks(hidden, sizes, len(logits)), logits]
     for k, (w, b) in enumerate(layers(params, sizes)[1:]):
-        activate(outputs[k][rows], activation)
-        affine(outputs[k][rows], w, b, outputs[k + 1][rows])
+        activate(outputs[k], activation)
+        affine(outputs[k], w, b, outputs[k + 1])
 
 
 def backward(
     params: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, deltas: Floats
 ) -> None:
     """Fill ``deltas`` with d(loss)/d(pre-activation) of the hidden layers."""
-    backward_rows(params, sizes, activation, hidden, dlogits, deltas, 0, len(dlogits))
-
-
-def backward_rows(
-    params: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, deltas: Floats,
-    start: int, stop: int,
-) -> None:  # fmt: skip
-    """As `backward`, for the rows ``start`` to ``stop``."""
-    n, rows = len(dlogits), slice(start, stop)
-    matrices = [w for w, _ in layers(params, sizes)]
+    n, matrices = len(dlogits), [w for w, _ in layers(params, sizes)]
     hs, ds = blocks(hidden, sizes, n), [*blocks(deltas, sizes, n), dlogits]
     for k in range(len(hs) - 1, -1, -1):
-        ds[k][rows] = ds[k + 1][rows] @ matrices[k + 1].T
-        multiply_by_derivative(hs[k][rows], activation, ds[k][rows])
+        ds[k][:] = ds[k + 1] @ matrices[k + 1].T
+        multiply_by_derivative(hs[k], activation, ds[k])
 
 
 def add_penalty(vector: Floats, sizes: Ints, factor: float, out: Floats) -> None:
@@ -143,48 +110,3 @@ def parameter_gradient(
     ds = [*blocks(deltas, sizes, len(X)), dlogits]
     for x, d, (w, b) in zip(inputs, ds, layers(gradient, sizes), strict=True):
         w[:], b[:] = x.T @ d, d.sum(axis=0)
-
-
-def packed_size(sizes: Ints, like: Floats) -> int:
-    """Return how many numbers all matrices take, as they stand and transposed."""
-    return 2 * sum(
-        product.packed_size(n_in, n_out, like)
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
-    )
-
-
-def _packed(packed: Floats, sizes: Ints) -> list[tuple[Floats, Floats]]:
-    """Return the two parts of each layer."""
-    ends = np.cumsum(np.repeat(sizes[:-1] * sizes[1:], 2))[:-1]
-    parts = np.split(packed, ends)
-    return list(zip(parts[::2], parts[1::2], strict=True))
-
-
-def pack(params: Floats, sizes: Ints, packed: Floats) -> None:
-    """Fill ``packed`` with all matrices, as they stand and transposed."""
-    for (w, _), (there, back) in zip(layers(params, sizes), _packed(packed, sizes), strict=True):
-        product.pack(w, there)
-        product.pack(w.T, back)
-
-
-def forward_rows(
-    X: Floats, params: Floats, packed: Floats, sizes: Ints, activation: int, hidden: Floats,
-    logits: Floats,
-) -> None:  # fmt: skip
-    """As `forward`: here no row depends on its batch."""
-    assert len(packed) == packed_size(sizes, params)
-    forward(X, params, sizes, activation, hidden, logits)
-
-
-def input_gradient_rows(
-    packed: Floats, sizes: Ints, activation: int, hidden: Floats, dlogits: Floats, out: Floats
-) -> None:
-    """From d(loss)/d(logits) to d(loss)/dX. ``out`` is filled."""
-    n, above = len(dlogits), dlogits
-    h = blocks(hidden, sizes, n)
-    for layer in range(len(sizes) - 2, 0, -1):
-        below = np.empty((n, sizes[layer]))
-        product.product(above, _packed(packed, sizes)[layer][1], below)
-        multiply_by_derivative(h[layer - 1], activation, below)
-        above = below
-    product.product(above, _packed(packed, sizes)[0][1], out)

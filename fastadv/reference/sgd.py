@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import dense, loss, sparse
+from fastadv.reference import dense, loss
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[Any]
+
+
+def whole(X: Floats, values: Floats, columns: Ints, starts: Ints, d: int) -> Floats:
+    """Return X, or the matrix (n, d) whose non-zeros stand row after row."""
+    if len(starts) == 0:
+        return X
+    X = np.zeros((len(starts) - 1, d), values.dtype)
+    X[np.repeat(np.arange(len(X)), np.diff(starts)), columns] = values
+    return X
 
 
 def epoch(
@@ -22,8 +31,7 @@ def epoch(
 
     ``params`` and ``velocity`` are modified.
     """
-    if len(starts):
-        X = sparse.dense(values, columns, starts, sizes[0])
+    X = whole(X, values, columns, starts, sizes[0])
     total = 0.0
     for rate, first in zip(rates, range(0, len(order), batch_size), strict=True):
         rows = order[first : first + batch_size]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import TASK, blobs, small_mlp
+from twins import affine as twin
 
 from fastadv import MLPClassifier, make_attack
 from fastadv.errors import InputError
 from fastadv.kernels.images import affine
-from fastadv.reference import affine as twin
 
 pytestmark = pytest.mark.uncompiled
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import SMALL_MLP, TASK, blobs, write_npz
+from twins import votes as twins
 
 from fastadv import make_attack, make_defense, run_grid, threat
 from fastadv.defenses.training.bagging import Bagging, insertions
@@ -15,7 +16,6 @@ from fastadv.defenses.training.dpa import DPA, plurality
 from fastadv.errors import InputError
 from fastadv.kernels.network import votes as kernels
 from fastadv.models.voting import VotingModel, fit_voters
-from fastadv.reference import votes as twins
 from fastadv.task import Task
 from fastadv.threads import set_threads
 

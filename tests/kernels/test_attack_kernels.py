@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from twins import boundary as boundary_twin
+from twins import square as square_twin
+from twins import tanh_space as tanh_twin
 
 from fastadv.attacks.evasion.loss import cross_entropy_ascent, dlr_ascent, hinge, margins
 from fastadv.errors import InputError
 from fastadv.kernels.images import boundary, square, tanh_space
 from fastadv.kernels.network import loss
-from fastadv.reference import boundary as boundary_twin
 from fastadv.reference import loss as loss_twin
-from fastadv.reference import square as square_twin
-from fastadv.reference import tanh_space as tanh_twin
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(30, 5)) * 3

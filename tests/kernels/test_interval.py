@@ -6,9 +6,9 @@ import itertools
 
 import numpy as np
 import pytest
+from twins import interval as twin
 
 from fastadv.kernels.network import dense, interval
-from fastadv.reference import interval as twin
 
 SHAPES = [(6, 3), (6, 5, 3), (6, 5, 4, 3)]
 ACTIVATIONS = [dense.LOGISTIC, dense.TANH, dense.RELU]

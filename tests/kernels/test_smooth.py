@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from helpers import UNCOMPILED
 from scipy import stats
+from twins import random as random_twin
+from twins import smooth as twin
 
 from fastadv.kernels import random
 from fastadv.kernels.network import dense, smooth
-from fastadv.reference import random as random_twin
-from fastadv.reference import smooth as twin
 
 SHAPES = [(6, 3), (6, 5, 3), (6, 5, 4, 3)]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers import clouds
+from twins import svm_dual as svm_twin
+from twins import svm_poison as poison_twin
 
 from fastadv.kernels.svm import dual, poison
 from fastadv.models.svm_objective import in_blocks
-from fastadv.reference import svm_dual as svm_twin
-from fastadv.reference import svm_poison as poison_twin
 
 RNG = np.random.default_rng(0)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from twins import unroll as unroll_twin
 
 from fastadv.kernels._jit import kernel
 from fastadv.kernels.linalg import exponential
 from fastadv.kernels.training import unroll
 from fastadv.models.rows import Rows
-from fastadv.reference import exponential as exponential_twin
-from fastadv.reference import unroll as unroll_twin
 
 RNG = np.random.default_rng(0)
 N, D, K = 9, 7, 3
@@ -109,7 +108,7 @@ def test_the_exponential_is_right_also_when_a_fast_kernel_compiles_it_first() ->
     x = np.append(x, [-1e9, 1e9, -np.inf, np.inf])
     out = np.empty_like(x)
     exponential_of(x, out)
-    twin = exponential_twin.exp64(x)
+    twin = np.exp(np.clip(x, -708.0, 709.0))
     assert np.all(np.abs(out - twin) <= 2 * np.spacing(twin))
     assert exponential.exp64(0.0) == 1.0
     assert np.isnan(exponential.exp64(np.nan))

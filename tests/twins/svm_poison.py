@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import blocks, svm_dual
-from fastadv.reference.blocks import Rows
+from twins import svm_dual
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
+Rows = tuple[Floats, npt.NDArray[np.uint32], npt.NDArray[np.int64]]  # values, columns, starts
+
+
+def whole(rows: Rows, width: int) -> Floats:
+    """Return the matrix (n, width) of rows by their blocks of four columns."""
+    values, columns, starts = rows
+    X = np.zeros((len(starts) - 1, width // 4, 4), values.dtype)
+    X[np.repeat(np.arange(len(X)), np.diff(starts)), columns // 4] = values
+    return X.reshape(len(X), width)
 
 
 def kernel(X: Floats, Z: Floats, gamma: float) -> Floats:
@@ -32,16 +40,11 @@ def kernel_derivative(z: Floats, x: Floats, gamma: float) -> Floats:
     return slope
 
 
-def add_rows(factors: Floats, clean: Rows, points: Floats, out: Floats) -> None:
-    """Add to ``out`` the sum of the factors (n + p,) times the clean rows and the points."""
-    out += factors @ np.vstack([blocks.dense(clean, len(out)), points])
-
-
 def fill_kernel(
     clean: Rows, val: Rows, width: int, gamma: float, squares: Floats, K: Floats, K_val: Floats
 ) -> None:
     """Fill what depends on the clean rows alone in ``K`` and ``K_val``; ``squares`` too for RBF."""
-    X, X_val = blocks.dense(clean, width), blocks.dense(val, width)
+    X, X_val = whole(clean, width), whole(val, width)
     K[: len(X), : len(X)] = kernel(X, X, gamma)
     if gamma > 0:
         K_val[: len(X)] = kernel(X, X_val, gamma)
@@ -54,11 +57,11 @@ def update_kernel(
 ) -> None:  # fmt: skip
     """Bring what depends on point ``c`` in ``K`` and ``K_val`` up to date."""
     width, n = points.shape[1], len(K) - len(points)
-    x, train = points[c : c + 1], np.vstack([blocks.dense(clean, width), points])
+    x, train = points[c : c + 1], np.vstack([whole(clean, width), points])
     K[n + c] = kernel(x, train, gamma)[0]
     K[:, n + c] = K[n + c]
     if gamma > 0:
-        K_val[n + c] = kernel(x, blocks.dense(val, width), gamma)[0]
+        K_val[n + c] = kernel(x, whole(val, width), gamma)[0]
 
 
 def hinge(y_val: Floats, f: Floats, w: Floats) -> float:
@@ -83,50 +86,28 @@ def adjoint(
     v[S] = np.linalg.lstsq(H, np.append(load[S], total))[0][:-1]
 
 
-def linear_pull(val: Rows, w: Floats, held: Floats, pull: Floats) -> None:
-    """Fill ``pull`` with sum_k w_k x_k, and ``held`` with w."""
-    held[:], pull[:] = w, w @ blocks.dense(val, len(pull))
-
-
 def _gradient(
     clean: Rows, val: Rows, points: Floats, gamma: float, a: Floats, v: Floats, w: Floats,
     out: Floats,
 ) -> None:  # fmt: skip
     (p, width), d = points.shape, out.shape[1]
-    train = np.vstack([blocks.dense(clean, width), points])[:, :d]
+    train = np.vstack([whole(clean, width), points])[:, :d]
     n = len(train) - p
     for c, x in enumerate(train[n:]):
         a_c, v_c = a[n + c], v[n + c]
         out[c] = sum(
             a_c * w_k * kernel_derivative(z, x, gamma)
-            for w_k, z in zip(w, blocks.dense(val, width)[:, :d], strict=True)
+            for w_k, z in zip(w, whole(val, width)[:, :d], strict=True)
         )
         for a_i, v_i, z in zip(a, v, train, strict=True):
             out[c] -= (a_c * v_i + v_c * a_i) * kernel_derivative(z, x, gamma)
-
-
-def linear_gradient(
-    clean: Rows, points: Floats, a: Floats, v: Floats, coef: Floats, pull: Floats, out: Floats
-) -> None:
-    """Fill ``out`` (p, d) with the derivative of the loss for the linear kernel."""
-    total = v @ np.vstack([blocks.dense(clean, len(pull)), points])
-    n, d = len(a) - len(points), out.shape[1]
-    out[:] = (np.outer(a[n:], pull - total) - np.outer(v[n:], coef))[:, :d]
-
-
-def rbf_gradient(
-    clean: Rows, val: Rows, points: Floats, gamma: float, K: Floats, K_val: Floats,  # noqa: ARG001
-    a: Floats, v: Floats, w: Floats, out: Floats,
-) -> None:  # fmt: skip
-    """Fill ``out`` (p, d) with the derivative of the loss for the RBF kernel."""
-    _gradient(clean, val, points, gamma, a, v, w, out)
 
 
 def poison_gradient(
     clean: Rows, val: Rows, squares: Floats, y: Floats, y_val: Floats, gamma: float, C: float,
     tolerance: float, max_rounds: int, points: Floats,
     last: Floats, K: Floats, K_val: Floats, margin: Ints, inverse: Floats, a: Floats, g: Floats,  # noqa: ARG001
-    v: Floats, w: Floats, held: Floats, pull: Floats, out: Floats,
+    v: Floats, w: Floats, held: Floats, pull: Floats, out: Floats,  # noqa: ARG001
 ) -> tuple[float, float, int]:  # fmt: skip
     """Train with the points; fill ``out`` (p, d) with the gradient of the loss, and return that."""
     if not np.isfinite(points).all():
@@ -137,10 +118,9 @@ def poison_gradient(
     a[:] = 0
     bias, violation, steps = svm_dual.solve(K, y, C, tolerance, max_rounds, a, g)
     width = last.shape[1]
-    train = np.vstack([blocks.dense(clean, width), last])
-    to_val = kernel(train, blocks.dense(val, width), gamma)
+    train = np.vstack([whole(clean, width), last])
+    to_val = kernel(train, whole(val, width), gamma)
     loss = hinge(y_val, a @ to_val + bias, w)
     adjoint(K, y, C, a, g, to_val @ w, w.sum(), v)
-    linear_pull(val, w, held, pull)
     _gradient(clean, val, last, gamma, a, v, w, out)
     return loss, violation, steps

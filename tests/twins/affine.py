@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference.flow_search import read
+from twins.flow_search import read
 
 Floats = npt.NDArray[np.float64]
 

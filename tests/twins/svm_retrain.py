@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import svm_dual
+from twins import svm_dual
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import dense, sparse
+from fastadv.reference import dense
 from fastadv.reference.loss import cross_entropy
+from fastadv.reference.sgd import whole
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[Any]
@@ -64,7 +65,7 @@ def train(
     """Take one heavy-ball step a row t of ``batches``: v = mu v - ``rates[t]`` gradient, w += v."""
     gram, (sizes, activation, momentum, alpha) = len(offset) > 0, setting
     C, velocity, scale, upper, upper_velocity = state
-    X = _dense(features, len(C))
+    X = whole(*features, d=len(C))
     for t, batch in enumerate(batches):
         rows = [i for i in batch if i >= 0]
         n, x = len(rows), X[rows]
@@ -87,13 +88,6 @@ def train(
             w += v
 
 
-def _dense(features: Any, k: int) -> Floats:
-    """Return the features (n, k) of `Rows`."""
-    X, values, columns, starts = features
-    dense: Floats = sparse.dense(values, columns, starts, k) if len(starts) else X
-    return dense
-
-
 def _inverse(h: Floats, activation: int) -> Floats:
     """Return a pre-activation that has the value ``h``."""
     if activation == dense.LOGISTIC:
@@ -110,11 +104,11 @@ def reverse(
     E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows_out, columns_out = (
         adjoints
     )
-    X = _dense(features, len(E))
+    X = whole(*features, d=len(E))
     for t in reversed(range(len(batches))):
         rows = np.array([i for i in batches[t] if i >= 0])
         n, x, upper, learning_rate = len(rows), X[rows], trace.uppers[t], rates[t]
-        bias = dense.bias(upper, sizes, 0)
+        bias = dense.layers(upper, sizes)[0][1]
         if len(sizes) > 2:
             a = _inverse(trace.activations[t, : n * sizes[1]].reshape(n, -1), activation) - bias
         else:  # the logits, but for a constant in each row that changes nothing
@@ -173,7 +167,7 @@ def reverse_rows(
     stored = activations[: size * sizes[1]].reshape(size, -1)
     one_hot = np.eye(sizes[-1])[y[rows]]
     a = _inverse(stored, activation) if len(sizes) > 2 else np.log(stored + one_hot)
-    a = a - dense.bias(upper, sizes, 0)
+    a = a - dense.layers(upper, sizes)[0][1]
     r_a = products[rows] + share[1] * offset[rows]
     *_, total, first = _above(
         a + 1j * _STEP * r_a, y[rows], upper + 1j * _STEP * upper_direction, sizes, activation

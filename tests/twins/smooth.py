@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.reference import dense, loss, random
+from fastadv.reference import dense, loss
+from twins import random
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[Any]
@@ -18,7 +19,7 @@ def _above(first: Floats, params: Floats, sizes: Ints, activation: int) -> tuple
     m = len(first)
     hidden, logits = np.empty(m * dense.hidden_width(sizes)), np.empty((m, sizes[-1]))
     [*dense.blocks(hidden, sizes, m), logits][0][:] = first
-    dense.forward_above(params, sizes, activation, hidden, logits, 0, m)
+    dense.forward_above(params, sizes, activation, hidden, logits)
     return logits, hidden
 
 
