@@ -13,8 +13,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[Any]
 
 
-def whole(X: Floats, values: Floats, columns: Ints, starts: Ints, d: int) -> Floats:
-    """Return X, or the matrix (n, d) whose non-zeros stand row after row."""
+def whole(features: tuple[Floats, Floats, Ints, Ints], d: int) -> Floats:
+    """Return the matrix (n, d) that is given, or whose non-zeros stand row after row."""
+    X, values, columns, starts = features
     if len(starts) == 0:
         return X
     X = np.zeros((len(starts) - 1, d), values.dtype)
@@ -31,7 +32,7 @@ def epoch(
 
     ``params`` and ``velocity`` are modified.
     """
-    X = whole(X, values, columns, starts, sizes[0])
+    X = whole((X, values, columns, starts), sizes[0])
     total = 0.0
     for rate, first in zip(rates, range(0, len(order), batch_size), strict=True):
         rows = order[first : first + batch_size]

@@ -65,7 +65,7 @@ def train(
     """Take one heavy-ball step a row t of ``batches``: v = mu v - ``rates[t]`` gradient, w += v."""
     gram, (sizes, activation, momentum, alpha) = len(offset) > 0, setting
     C, velocity, scale, upper, upper_velocity = state
-    X = whole(*features, d=len(C))
+    X = whole(features, len(C))
     for t, batch in enumerate(batches):
         rows = [i for i in batch if i >= 0]
         n, x = len(rows), X[rows]
@@ -104,7 +104,7 @@ def reverse(
     E, V, share, upper_adjoint, upper_direction, E_poison, V_poison, rows_out, columns_out = (
         adjoints
     )
-    X = whole(*features, d=len(E))
+    X = whole(features, len(E))
     for t in reversed(range(len(batches))):
         rows = np.array([i for i in batches[t] if i >= 0])
         n, x, upper, learning_rate = len(rows), X[rows], trace.uppers[t], rates[t]
