@@ -117,14 +117,14 @@ def test_an_empty_budget_changes_nothing(
 def test_no_attack_breaks_a_certificate(
     attack: str, defense: str, trained: dict[str, tuple[Any, Model, Model]]
 ) -> None:
-    thing, model, met = trained[defense]
-    kind = thing.threat().kind
-    proven = thing.certify(model, X_TEST, task=TASK, seed=0)
-    held = proven.label == Y_TEST
-    assert (held & (proven.radius > 0)).mean() > 0.5, "there is something to break"
+    certifier, model, met = trained[defense]
+    kind = certifier.threat().kind
+    certificate = certifier.certify(model, X_TEST, task=TASK, seed=0)
+    held = certificate.label == Y_TEST
+    assert (held & (certificate.radius > 0)).mean() > 0.5, "there is something to break"
     clean = met.predict(X_TEST) == Y_TEST
     for share in (0.25, 0.5, 0.75, 1.0):  # budgets within the radius of few images and of most
-        budget = float(np.quantile(proven.radius[held], share))
+        budget = float(np.quantile(certificate.radius[held], share))
         made = attack_of(attack, norm=kind, eps=budget, budget=budget)
         result = made.perturb(met, X_TEST, Y_TEST, task=TASK)
         attacked = ~result.misclassified & ~result.is_adv
@@ -132,8 +132,8 @@ def test_no_attack_breaks_a_certificate(
             reached = result.distances[kind]
             within = reached <= budget * WITHIN
             attacked |= ~result.misclassified & ~within
-            broken = held & result.is_adv & (reached * WITHIN <= proven.radius)
+            broken = held & result.is_adv & (reached * WITHIN <= certificate.radius)
             assert not broken.any()
-        certified = held & (proven.radius >= budget * WITHIN)
+        certified = held & (certificate.radius >= budget * WITHIN)
         assert np.all(certified <= attacked)
         assert np.all(attacked <= clean)

@@ -101,11 +101,11 @@ def attack(
         data = load_dataset(dataset)
     for note in data.notes:
         console.say(f"{data.name}: {note}")
-    told: dict[str, None] = {}  # each warning once, when nothing moves on the screen any more
+    warned: dict[str, None] = {}  # each warning once, when nothing moves on the screen any more
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: told.setdefault(str(message))
+        warnings.showwarning = lambda message, *_: warned.setdefault(str(message))
         shown = view(experiment.run(asked, data, wait, compile_first))
-    for text in told:
+    for text in warned:
         console.say(f"note: {text}")
     out = console.output()
     out.print(shown.table)

@@ -134,8 +134,8 @@ class Measure:
     def _certified_threat(self, context: Context) -> Threat | None:
         """Return what the row's certified accuracy is for: the attack's threat model, or its own.
 
-        None if the defense proves nothing, or nothing about this kind of attack. What is proven
-        against added points says nothing of rows that are changed in place.
+        None if the defense certifies nothing, or nothing about this kind of attack. What is
+        certified against added points says nothing of rows that are changed in place.
         """
         attack, defense = self.cell.attack.made, self.cell.defense.made
         if not isinstance(defense, Certifier) or capabilities.replaces(attack):
@@ -250,9 +250,9 @@ class Measure:
             )
         )  # fmt: skip
         if "oblivious" in inputs:
-            unaware = inputs["oblivious"].arrays
-            x_unaware = np.where(unaware["success"][:, None], unaware["x_adv"], x)
-            row.oblivious_accuracy = Figure.of(model.predict(x_unaware) == y)
+            oblivious = evasion_result(inputs["oblivious"])
+            x_oblivious = np.where(oblivious.success[:, None], oblivious.x_adv, x)
+            row.oblivious_accuracy = Figure.of(model.predict(x_oblivious) == y)
         return {
             "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
             "attacked": model.predict(x_adv), "robust": robust, "is_adv": is_adv,
@@ -261,17 +261,17 @@ class Measure:
         }  # fmt: skip
 
     def _certified(self, inputs: Inputs, context: Context, row: Row) -> Arrays:
-        """Fill in what is proven at the budget of the row, over the images of evasion attacks."""
+        """Fill in what is certified at the row's budget, over the images of evasion attacks."""
         threat = self._certified_threat(context)
         if threat is None:
             return {}
-        proven, y = inputs["certify"], context.dataset.y_test[context.test_rows]
-        label, radius = proven.arrays["label"], proven.arrays["radius"]
-        # What counts as within the budget for an attack has to be covered by the proof.
+        certificate, y = inputs["certify"], context.dataset.y_test[context.test_rows]
+        label, radius = certificate.arrays["label"], certificate.arrays["radius"]
+        # What counts as within the budget for an attack has to be covered by the certificate.
         certified: Mask = (label == y) & (radius >= threat.reach)
         accuracy = Figure.of(certified)
         row.certified = None if accuracy is None else Certified(threat, accuracy)
-        row.seconds["certify"] = proven.facts["seconds"]
+        row.seconds["certify"] = certificate.facts["seconds"]
         return {"certified": certified, "certified_radius": radius}
 
 

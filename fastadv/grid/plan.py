@@ -58,7 +58,7 @@ class Plan:
     kept: int = 0
 
 
-def make_plan(context: Context, store: Store, fresh: bool, tell: Callable[[str], None]) -> Plan:
+def make_plan(context: Context, store: Store, fresh: bool, note: Callable[[str], None]) -> Plan:
     """Return what has to run; ``fresh``: whatever is kept."""
     plan = Plan()
     for cell in context.grid.cells():
@@ -69,7 +69,7 @@ def make_plan(context: Context, store: Store, fresh: bool, tell: Callable[[str],
         if reason is not None:
             row.status, row.reason = "skipped", reason
         elif not fresh:
-            kept = _kept(row.id, store, tell)
+            kept = _kept(row.id, store, note)
         if kept is not None:
             plan.rows[row.id] = kept
             plan.kept += 1
@@ -92,11 +92,11 @@ def make_plan(context: Context, store: Store, fresh: bool, tell: Callable[[str],
     return plan
 
 
-def _kept(cell_id: str, store: Store, tell: Callable[[str], None]) -> Row | None:
+def _kept(cell_id: str, store: Store, note: Callable[[str], None]) -> Row | None:
     """Return the row of an earlier run, if it is whole and not of a failure."""
     row = store.load_row(cell_id)
     if row is None and store.has_row(cell_id):
-        tell(f"cells/{cell_id}.json or its .npz cannot be read; the cell runs again")
+        note(f"cells/{cell_id}.json or its .npz cannot be read; the cell runs again")
     return row if row is not None and row.status in ("ok", "skipped") else None
 
 

@@ -50,7 +50,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Certified(msgspec.Struct, frozen=True):
-    """The share of images that are proven right within a threat model."""
+    """The share of images that are certified to stay right within a threat model."""
 
     threat: Threat
     accuracy: Figure
@@ -104,13 +104,13 @@ class Row(msgspec.Struct, kw_only=True):
         that were right before (`EvasionResult.success_rate` counts within it). Backdoors: the share
         of triggered images of other classes that get the target label.
     certified : Certified or None
-        What the defense proves at the budget of the row, over the images of evasion attacks.
+        What the defense certifies at the budget of the row, over the images of evasion attacks.
     distances : dict
         Medians over the adversarial images, at any distance.
     poison : dict or None
         ``points``, and their ``fraction`` of the clean training set.
     found : dict
-        What else the attack has to tell.
+        What else the attack returned.
     sanitized : dict or None
         What a sanitizer did to the set that ``attacked_accuracy`` was trained on: ``lost``, the
         share of clean images that it dropped or gave another label; ``relabelled``, the share of

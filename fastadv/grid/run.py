@@ -34,7 +34,7 @@ from fastadv.warmup import warm_up
 
 
 class GridProgress(Protocol):
-    """What a caller is told while a grid runs."""
+    """What a caller learns while a grid runs."""
 
     def start(self, total: float, cells: int, kept: int) -> None:
         """``cells`` cells of ``total`` weight are to be done, ``kept`` are done already."""
@@ -142,24 +142,24 @@ def run_grid(
         grid = replace(grid, samples=min(n, len(data.x_test)))
     experiment.test_rows(data, grid.samples)
     experiment.new_model(model, seed, data)
-    told = progress or _Silent()
+    progress = progress or _Silent()
     with tempfile.TemporaryDirectory(prefix="fastadv-", ignore_cleanup_errors=True) as scratch:
         store, context = Store(Path(scratch if output is None else output)), Context(grid, data)
         if fresh:
             store.forget()
         for note in data.notes:
-            told.note(f"{data.name}: {note}")
+            progress.note(f"{data.name}: {note}")
         document = {"grid": grid.describe(), "environment": environment()}
         store.write_json("grid.json", document)
         try:
-            plan = make_plan(context, store, fresh, told.note)
+            plan = make_plan(context, store, fresh, progress.note)
             if plan.stages:
-                warm_up(told.compiling, _compiled(grid))
+                warm_up(progress.compiling, _compiled(grid))
             if executor is None:
                 executor = Inline() if jobs == 1 and timeout is None else Processes(jobs, timeout)
-            rows = _run(plan, context, store, executor, told)
+            rows = _run(plan, context, store, executor, progress)
         finally:
-            told.stop()
+            progress.stop()
         result = GridResult.of(rows, store.folder, **document)
         return result if output is not None else replace(result, folder=None)
 
@@ -176,14 +176,14 @@ def _specs(axis: str, given: Any) -> Sequence[str]:
 
 
 def _run(
-    plan: Plan, context: Context, store: Store, executor: Executor, told: GridProgress
+    plan: Plan, context: Context, store: Store, executor: Executor, progress: GridProgress
 ) -> list[Row]:
     """Run what is planned, and return the rows of all cells in their order."""
     weights = {key: planned.stage.weight for key, planned in plan.stages.items()}
-    told.start(sum(weights.values()), len(plan.cells) - len(plan.rows), plan.kept)
+    progress.start(sum(weights.values()), len(plan.cells) - len(plan.rows), plan.kept)
     rows, queue = dict(plan.rows), Queue(plan, store)
-    for outcome in executor.run(queue, context, told.begin):
-        told.advance(weights[outcome.key])
+    for outcome in executor.run(queue, context, progress.begin):
+        progress.advance(weights[outcome.key])
         if outcome.key in plan.cells:
             rows[outcome.key] = _row(outcome, plan, context, store)
     return [rows[cell_id] for cell_id in plan.cells]
@@ -203,9 +203,9 @@ def _row(outcome: Outcome, plan: Plan, context: Context, store: Store) -> Row:
 
 def _compiled(grid: Grid) -> set[str]:
     """Return the names of all that runs, the attacks that defenses train with among them."""
-    things = [choice.made for choice in (*grid.attacks, *grid.defenses)]
-    nested = [getattr(thing, f.name) for thing in things for f in fields(thing)]
-    names = {thing.name for thing in (*things, *filter(is_dataclass, nested))}
+    made = [choice.made for choice in (*grid.attacks, *grid.defenses)]
+    nested = [getattr(one, f.name) for one in made for f in fields(one)]
+    names = {one.name for one in (*made, *filter(is_dataclass, nested))}
     if any(capabilities.kind_of(choice.made) == "evasion" for choice in grid.attacks):
         names.add("pgd")  # that looks at each defended model
     return names | {Spec.parse(grid.model).name}

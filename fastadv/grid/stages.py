@@ -4,7 +4,7 @@ Poison      the poisoned rows of a training set          dataset, model, attack,
 Fit         sanitize, then train                         dataset, model, defense, poison, seed
 Perturb     attack the test images, through a wrapper    fit, wrapper, attack, samples, seed
 Inspect     whether the defended model's gradients serve fit, wrapper, samples, seed
-Certify     prove what no attack can change              fit, defense, samples, seed
+Certify     bound what an attack can change              fit, defense, samples, seed
 
 A stage knows no file, no clock and no other process: executors see to these. What the stages make
 becomes the row of a cell in `fastadv.grid.measure`.
@@ -333,7 +333,7 @@ class Inspect:
 
 @dataclass(frozen=True)
 class Certify:
-    """Prove, for each test image that evasion attacks get, how far no attack can change it."""
+    """Certify, for each test image that evasion attacks get, how far no attack can change it."""
 
     fit: Fit
     weight: float = field(default=3.0, compare=False)
@@ -347,12 +347,13 @@ class Certify:
         return {"fit": self.fit}
 
     def identity(self, context: Context) -> tuple[object, ...]:
-        """Return what the proofs hang on."""
+        """Return what the certificates hang on."""
         return self.fit.defense.canonical, context.grid.samples, self.fit.seed
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
-        """Certify, and return what is proven."""
+        """Certify, and return labels and radii."""
         x, task = context.dataset.x_test[context.test_rows], context.dataset.task
         model = self.fit.model(inputs["fit"], context)
-        proven = self.fit.defense.made.certify(model, x, task=task, seed=self.fit.seed)
-        return Made({"label": proven.label, "radius": proven.radius}, {"threat": proven.threat})
+        certificate = self.fit.defense.made.certify(model, x, task=task, seed=self.fit.seed)
+        arrays = {"label": certificate.label, "radius": certificate.radius}
+        return Made(arrays, {"threat": certificate.threat})

@@ -116,10 +116,8 @@ class Descent(ABC):
             for step, start in enumerate(range(0, len(order), self.batch_size)):
                 batch = order[start : start + self.batch_size]
                 x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
-                everything = np.arange(len(batch))
-                total += self._descend(
-                    Rows.dense(x), columns[batch], everything, rates[step : step + 1], velocity
-                )
+                rate, in_order = rates[step : step + 1], np.arange(len(batch))
+                total += self._descend(Rows.dense(x), columns[batch], in_order, rate, velocity)
             return total
 
         return self._run(epoch, X, columns, rng)

@@ -225,7 +225,7 @@ class MLPClassifier(
         network = self.network()
         X = checks.rows(X, int(network.sizes[0]))
         n, n_features = X.shape
-        packed, (hidden, logits) = self._packed(), network.room(n)
+        packed, (hidden, logits) = self._packed(), network.buffers(n)
         x = np.require(X, np.float32, ["C", "A", "W"])
         dense.forward_rows(
             x, network.params, packed, network.sizes, network.activation, hidden, logits

@@ -38,14 +38,14 @@ class Network(NamedTuple):
         stop = n_params(self.sizes[: layer + 2])
         return self.params[stop - int(self.sizes[layer + 1]) : stop]
 
-    def room(self, n: int) -> tuple[Float32, Float32]:
+    def buffers(self, n: int) -> tuple[Float32, Float32]:
         """Return empty arrays for the hidden activations of ``n`` rows and their logits (n, k)."""
         hidden = np.empty(n * int(self.sizes[1:-1].sum()), dtype=np.float32)
         return hidden, np.empty((n, int(self.sizes[-1])), dtype=np.float32)
 
     def forward(self, x: Float32) -> tuple[Float32, Float32]:
         """Return the logits (n, k) and the hidden activations as the kernels lay them out."""
-        hidden, logits = self.room(len(x))
+        hidden, logits = self.buffers(len(x))
         dense.forward(x, *self, hidden, logits)
         return logits, hidden
 

@@ -104,6 +104,7 @@ EXTRAS = (
     Extra(
         "certified",
         _certified,
-        "certified: accuracy that is proven at the row's budget, over the images of evasion rows",
+        "certified: share of the images of evasion rows that are right and that no attack of the "
+        "row's budget can change",
     ),
 )

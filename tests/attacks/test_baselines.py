@@ -131,7 +131,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
         model="mlp[hidden_layer_sizes=6,max_iter=60,batch_size=16]",
     )  # fmt: skip
     assert [row.status for row in rows] == ["ok"] * 4
-    # What is proven of an image is not proven of it with a trigger on.
+    # What is certified of an image is not certified of it with a trigger on.
     assert [row.certified is None for row in rows] == [True, False, True, True]
     return folder / "out", rows[2]
 

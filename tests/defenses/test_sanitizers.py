@@ -209,7 +209,7 @@ def test_the_grid_says_what_was_caught_and_lost(tmp_path: Path) -> None:
 
 
 def test_an_oblivious_attack_is_the_same_attack_as_against_no_defense(tmp_path: Path) -> None:
-    """Its poison is chosen once, for every defense; the aware one's once for each region."""
+    """Its poison is chosen once, for every defense; the adaptive one's once for each region."""
     out = tmp_path / "out"
     rows = run_grid(
         attacks=["label_flip[points=6]", "label_flip[points=6,replace=true]"],

@@ -260,7 +260,7 @@ class Prover:
         return Certificate(label, radius, "linf")
 
 
-def test_what_a_defense_proves_stands_in_the_rows_of_its_threat(
+def test_what_a_defense_certifies_stands_in_the_rows_of_its_threat(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = Entry("prover", "defense", "a test", f"{__name__}:Prover")

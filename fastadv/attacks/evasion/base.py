@@ -183,17 +183,19 @@ class Evasion(Checked, ABC):
                 f"the model's logits have shape {logits.shape}; {len(x)} images of "
                 f"{len(model.classes_)} classes have ({len(x)}, {len(model.classes_)})"
             )
-        wrong = succeeds(logits, y, None)
+        misclassified = succeeds(logits, y, None)
         if target is None:
             target = self.choose_targets(uncounted, x, y, task, stream)
         x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)
-        is_adv = ~wrong & succeeds(uncounted.logits(x_adv), y, target)
+        is_adv = ~misclassified & succeeds(uncounted.logits(x_adv), y, target)
         distances = self.measure(x, x_adv, details, task)
         back = ~is_adv
         x_adv = np.where(back[:, None], x, x_adv)
         for values in distances.values():
             values[back] = 0.0
-        return _Chunk(x_adv, is_adv, wrong, distances, details, model.forward, model.backward)
+        return _Chunk(
+            x_adv, is_adv, misclassified, distances, details, model.forward, model.backward
+        )
 
     def choose_targets(
         self,
@@ -216,7 +218,7 @@ class _Chunk(NamedTuple):
 
     x_adv: Floats
     is_adv: Mask
-    wrong: Mask
+    misclassified: Mask
     distances: dict[str, Float64]
     details: Details
     forward: int
@@ -231,7 +233,7 @@ def _gather(chunks: list[_Chunk], threat: Threat) -> EvasionResult:
         x_adv=join([c.x_adv for c in chunks]),
         is_adv=is_adv,
         success=is_adv & threat.within(distances, len(is_adv)),
-        misclassified=join([c.wrong for c in chunks]),
+        misclassified=join([c.misclassified for c in chunks]),
         distances=distances,
         details={k: join([c.details[k] for c in chunks]) for k in chunks[0].details},
         queries={

@@ -111,7 +111,7 @@ class Interval(Checked):
         return trained
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
-        """Certify every row of X; the radii are found by bisection, and are all proven.
+        """Certify every row of X; the radii are found by bisection.
 
         Parameters
         ----------
@@ -156,12 +156,12 @@ class _Bounds:
         return out
 
     def radii(self, x: Float32, columns: Labels, first: float) -> Float64:
-        """Return proven radii (n,); ``first`` is tried first, so that it is met exactly."""
+        """Return certified radii (n,); ``first`` is tried first, so that it is met exactly."""
         low, high = self.bounds
-        proven, refuted = np.zeros(len(x)), np.full(len(x), high - low)
+        certified, refuted = np.zeros(len(x)), np.full(len(x), high - low)
         trial = np.full(len(x), min(first, high - low))
         for _ in range(_BISECTIONS):
             holds = self.margins(x, columns, trial) > 0
-            proven[holds], refuted[~holds] = trial[holds], trial[~holds]
-            trial = (proven + refuted) / 2
-        return proven
+            certified[holds], refuted[~holds] = trial[holds], trial[~holds]
+            trial = (certified + refuted) / 2
+        return certified

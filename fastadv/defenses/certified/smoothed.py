@@ -178,7 +178,7 @@ class SmoothedLayers(DifferentiableModel):
         x = np.ascontiguousarray(checks.rows(X, int(network.sizes[0])), dtype=np.float32)
         n, m, n_classes = len(x), self.draws, len(self.classes_)
         sums = self._first(x)
-        hidden, _ = network.room(n * m)
+        hidden, _ = network.buffers(n * m)
         shares = np.empty((n, m, n_classes), dtype=np.float32)
         mean, winners = np.empty((n, n_classes), np.float32), np.empty(n, np.int64)
         kernels.expected(sums, self._noise, *network, hidden, shares, mean, winners)

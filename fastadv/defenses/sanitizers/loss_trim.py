@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Floats, Labels, Mask
-from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
+from fastadv.defenses.sanitizers.short_training import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import at_least, refuse, require
 from fastadv.models.base import cross_entropies
 from fastadv.protocols import Classifier, Logits, Trainable

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv import capabilities, checks
 from fastadv.arrays import Float64, Floats, Labels, Mask
-from fastadv.defenses.sanitizers.short import NO_EPOCHS, fit_shortened, learns_in_epochs
+from fastadv.defenses.sanitizers.short_training import NO_EPOCHS, fit_shortened, learns_in_epochs
 from fastadv.errors import at_least, refuse, require
 from fastadv.models.base import class_columns
 from fastadv.protocols import Features, Trainable

@@ -99,8 +99,8 @@ def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | No
     return Flag(
         "broken_certificate",
         f"{attack.text} changed {count:,} images that {defense.text} had certified",
-        "the proof or the distance has a fault to be reported; of a certificate by votes each may "
-        "be wrong with its alpha",
+        "the certificate or the distance has a fault to be reported; a certificate by votes may be "
+        "wrong with its alpha",
     )
 
 
