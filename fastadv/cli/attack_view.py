@@ -12,18 +12,12 @@ import numpy.typing as npt
 from rich.console import RenderableType
 from rich.text import Text
 
-from fastadv import capabilities
 from fastadv.arrays import Floats
 from fastadv.experiment import Evasion, Poisoning
 from fastadv.files import atomic_write
 from fastadv.protocols import Model
 from fastadv.report import plots
-from fastadv.report.attack_table import (
-    EvasionSummary,
-    PoisoningSummary,
-    evasion_table,
-    poisoning_table,
-)
+from fastadv.report.attack_table import evasion_table, poisoning_table
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 from fastadv.threads import thread_count
 
@@ -50,9 +44,9 @@ class View(ABC):
             np.savez_compressed(stream, allow_pickle=False, **self.arrays())
 
 
-def view(found: Evasion | Poisoning) -> View:
+def view(attacked: Evasion | Poisoning) -> View:
     """Return how to show what an attack did."""
-    return EvasionView(found) if isinstance(found, Evasion) else PoisoningView(found)
+    return EvasionView(attacked) if isinstance(attacked, Evasion) else PoisoningView(attacked)
 
 
 # -- evasion --------------------------------------------------------------------------------
@@ -62,36 +56,20 @@ def view(found: Evasion | Poisoning) -> View:
 class EvasionView(View):
     """Of test images before and after an attack."""
 
-    found: Evasion
+    attacked: Evasion
 
     @property
     def table(self) -> RenderableType:
         """Accuracy before and after, distances, queries and speed."""
-        found, result = self.found, self.found.result
-        return evasion_table(
-            EvasionSummary(
-                attack=found.asked.attack,
-                model=f"{found.asked.model}, {found.data.name}",
-                threat=str(found.attack.threat()),
-                n=len(found.X),
-                right=int((~result.misclassified).sum()),
-                survive=int(result.robust.sum()),
-                succeed=int(result.is_adv.sum()),
-                distances=result.median_distances(),
-                queries=result.queries,
-                seconds=found.seconds,
-                threads=thread_count(),
-                minimum_norm=capabilities.minimum_norm(found.attack),
-            )
-        )
+        return evasion_table(self.attacked, thread_count())
 
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first images that were right before: clean, their flow if any, attacked."""
-        rows = np.flatnonzero(~self.found.result.misclassified)[:count]
+        rows = np.flatnonzero(~self.attacked.result.misclassified)[:count]
         return Text("\n").join(self._pair(row, color, width) for row in rows)
 
     def _pair(self, row: int, color: bool, width: int) -> Text:
-        task = self.found.data.task
+        task = self.attacked.data.task
         drawings: list[Text] = []
         for caption, image in zip(self._captions(row), self._images(row), strict=True):
             drawings.append(captioned(image_text(image, color=color, bounds=task.bounds), caption))
@@ -104,46 +82,46 @@ class EvasionView(View):
 
     def _images(self, row: int) -> tuple[Floats, Floats]:
         """Return the image before and after, (H, W, C)."""
-        shape = self.found.data.task.image_shape
-        return self.found.X[row].reshape(shape), self.found.result.x_adv[row].reshape(shape)
+        shape = self.attacked.data.task.image_shape
+        return self.attacked.X[row].reshape(shape), self.attacked.result.x_adv[row].reshape(shape)
 
     def _captions(self, row: int) -> tuple[str, str]:
         """Return the predicted label and its confidence before and after."""
         texts = []
         for word, image in (
-            ("clean", self.found.X[row]),
-            ("attacked", self.found.result.x_adv[row]),
+            ("clean", self.attacked.X[row]),
+            ("attacked", self.attacked.result.x_adv[row]),
         ):
-            label, confidence = _label(self.found.model, image)
-            texts.append(f"{word}: {self.found.data.class_names[label]} ({confidence:.1%})")
+            label, confidence = _label(self.attacked.model, image)
+            texts.append(f"{word}: {self.attacked.data.class_names[label]} ({confidence:.1%})")
         return texts[0], texts[1]
 
     def _flow(self, row: int) -> Floats | None:
         """Return the flow (2, H, W) that made the image what it is, if there is one."""
-        flow = self.found.result.details.get("flow")
-        return flow[row] if flow is not None and self.found.result.is_adv[row] else None
+        flow = self.attacked.result.details.get("flow")
+        return flow[row] if flow is not None and self.attacked.result.is_adv[row] else None
 
     def plot(self, path: Path, count: int) -> None:
         """Write a picture of the first images that were right before."""
-        rows = np.flatnonzero(~self.found.result.misclassified)[:count]
+        rows = np.flatnonzero(~self.attacked.result.misclassified)[:count]
         plots.attacked_images(
             path,
             images=[self._images(row) for row in rows],
             captions=[self._captions(row) for row in rows],
             flows=[self._flow(row) for row in rows],
-            bounds=self.found.data.task.bounds,
+            bounds=self.attacked.data.task.bounds,
         )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return images, labels, predictions, distances and details."""
-        result = self.found.result
+        result = self.attacked.result
         return {
-            "row": self.found.rows,
-            "x": self.found.X,
+            "row": self.attacked.rows,
+            "x": self.attacked.X,
             "x_adv": result.x_adv,
-            "y": self.found.y,
-            "prediction": self.found.model.predict(self.found.X),
-            "prediction_adv": self.found.model.predict(result.x_adv),
+            "y": self.attacked.y,
+            "prediction": self.attacked.model.predict(self.attacked.X),
+            "prediction_adv": self.attacked.model.predict(result.x_adv),
             "is_adv": result.is_adv,
             "success": result.success,
             **{f"distance_{name}": values for name, values in result.distances.items()},
@@ -166,55 +144,27 @@ def _label(model: Model, image: Floats) -> tuple[int, float]:
 class PoisoningView(View):
     """Of a poisoned training set and what it does."""
 
-    found: Poisoning
+    attacked: Poisoning
 
     @property
     def table(self) -> RenderableType:
         """Accuracy before and after, the points and the attacker's loss."""
-        found = self.found
-        plain, details = int | float | str, dict(found.result.details)
-        if "target" in details:
-            details["target"] = found.data.task.name_of(details["target"])
-        return poisoning_table(
-            PoisoningSummary(
-                attack=found.asked.attack,
-                model=f"{found.asked.model}, {found.data.name}",
-                threat=str(found.attack.threat()),
-                n=len(found.y),
-                right_before=int(found.right_before.sum()),
-                right_after=int((found.evaluation.predicted == found.y).sum()),
-                n_clean=len(found.data.x_train),
-                points=len(found.result.index),
-                seconds=found.seconds,
-                survive=int(found.evaluation.survives.sum()),
-                triggered=self._triggered(),
-                history=[float(loss) for loss in found.result.history],
-                details={k: v for k, v in details.items() if isinstance(v, plain)},
-            )
-        )
-
-    def _triggered(self) -> tuple[int, int] | None:
-        """Return how many images get the label that the trigger calls, of how many others."""
-        rate, found = self.found.evaluation.success_rate, self.found
-        if rate is None:
-            return None
-        others = int((found.y != found.result.details["target"]).sum())
-        return round(others * rate), others
+        return poisoning_table(self.attacked)
 
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first poison points with their labels."""
-        task = self.found.data.task
+        task = self.attacked.data.task
         drawings = []
-        for row in self.found.result.index[:count]:
-            image = self.found.result.X[row].reshape(task.image_shape)
-            label = self.found.data.class_names[int(self.found.result.y[row])]
+        for row in self.attacked.result.index[:count]:
+            image = self.attacked.result.X[row].reshape(task.image_shape)
+            label = self.attacked.data.class_names[int(self.attacked.result.y[row])]
             drawing = image_text(image, color=color, bounds=task.bounds)
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
         return in_rows(drawings, width)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the poison points, their labels and rows, and the attacker's loss."""
-        result = self.found.result
+        result = self.attacked.result
         arrays: dict[str, npt.NDArray[Any]] = {
             "x": result.X[result.index],
             "y": result.y[result.index],

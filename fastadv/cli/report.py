@@ -67,42 +67,42 @@ def report(
     from fastadv.grid.result import read_result
     from fastadv.report.export import rows_csv, rows_json
 
-    found = read_result(folder)
-    for problem in found.problems:
+    result = read_result(folder)
+    for problem in result.problems:
         console.say(f"fastadv: {problem}")
-    if found.others:
-        kept = f"{found.others} cell{'s' if found.others > 1 else ''} of other grids"
+    if result.others:
+        kept = f"{result.others} cell{'s' if result.others > 1 else ''} of other grids"
         console.say(
             f"the folder keeps {kept} as well, not shown; fastadv grid with their options and this "
             "--output shows them without running them again"
         )
     if html is not None:
-        _write_page(found, html)
+        _write_page(result, html)
     elif format is Format.json:
-        console.print_text(rows_json(found))
+        console.print_text(rows_json(result))
     elif format is Format.csv:
-        console.print_text(rows_csv(found))
+        console.print_text(rows_csv(result))
     else:
-        _print_table(found, format)
+        _print_table(result, format)
     if gate is not None:
-        stop_at(gate.failures(found))
+        stop_at(gate.failures(result))
 
 
-def _write_page(found: GridResult, path: Path) -> None:
+def _write_page(result: GridResult, path: Path) -> None:
     from fastadv.files import atomic_write
     from fastadv.report.html import grid_html
 
-    page = grid_html(found).encode()
+    page = grid_html(result).encode()
     with atomic_write(path) as stream:
         stream.write(page)
     console.say(f"page in {path}")
 
 
-def _print_table(found: GridResult, format: Format | None) -> None:
+def _print_table(result: GridResult, format: Format | None) -> None:
     from fastadv.report.markdown import grid_markdown
     from fastadv.report.table import grid_table
 
     if format is Format.markdown:
-        console.print_text(grid_markdown(found))
+        console.print_text(grid_markdown(result))
     else:
-        console.output().print(grid_table(found))
+        console.output().print(grid_table(result))

@@ -190,7 +190,7 @@ class Measure:
     def _poisoning(self, inputs: Inputs, context: Context, row: Row, clean: Labels) -> Arrays:
         """Fill the row of a poisoning attack, over all test images; return its samples."""
         data, poison, poisoned = context.dataset, inputs["poison"], inputs["poisoned"]
-        found = self._evaluate(poisoned, poison, context)
+        evaluation = self._evaluate(poisoned, poison, context)
         points = len(poison.arrays["index"])
         row.poison = {"fraction": points / len(data.x_train), "points": float(points)}
         row.seconds |= {"poison": poison.facts["seconds"], "fit": poisoned.facts["seconds"]}
@@ -202,11 +202,11 @@ class Measure:
             "image_shape": np.array(data.task.image_shape),
             "history": poison.arrays["history"],
         }
-        if found.triggered is not None:
-            row.benign_accuracy = Figure.of(found.predicted == data.y_test)
+        if evaluation.triggered is not None:
+            row.benign_accuracy = Figure.of(evaluation.predicted == data.y_test)
             others = data.y_test != row.found["target"]
-            row.success_rate = Figure.of((found.triggered == row.found["target"])[others])
-            samples["triggered"] = found.triggered
+            row.success_rate = Figure.of((evaluation.triggered == row.found["target"])[others])
+            samples["triggered"] = evaluation.triggered
         if "oblivious" in inputs:
             oblivious = inputs["oblivious"]
             row.oblivious_accuracy = Figure.of(self._evaluate(oblivious, poison, context).survives)
@@ -217,16 +217,16 @@ class Measure:
         if "baseline" in inputs:
             control = self._evaluate(inputs["baseline"], poison, context)
             row.baseline_accuracy = Figure.of(control.survives)
-        return samples | _over_all(context, row, clean, found)
+        return samples | _over_all(context, row, clean, evaluation)
 
     def _evaluate(self, fit: Made, poison: Made, context: Context) -> PoisonEvaluation:
         """Return what the attack is to a model that was trained on its poison, or on another."""
         data = context.dataset
-        found: PoisonEvaluation = self.cell.attack.made.evaluate(
+        evaluation: PoisonEvaluation = self.cell.attack.made.evaluate(
             self._fit().defended(fit, context), data.x_test, data.y_test,
             trigger=poison.arrays.get("trigger"), target=poison.facts["details"].get("target"),
         )  # fmt: skip
-        return found
+        return evaluation
 
     # -- evasion ----------------------------------------------------------------------------
 
@@ -236,13 +236,13 @@ class Measure:
         """Fill the row of an evasion attack, over the test images that it got."""
         data, rows, perturb = context.dataset, context.test_rows, inputs["perturb"]
         x, y = data.x_test[rows], data.y_test[rows]
-        found = evasion_result(perturb)
-        x_adv, is_adv, success = found.x_adv, found.is_adv, found.success
-        robust = found.robust
+        result = evasion_result(perturb)
+        x_adv, is_adv, success = result.x_adv, result.is_adv, result.success
+        robust = result.robust
         _quote(row, robust)
-        row.success_rate = Figure.of(is_adv[~found.misclassified])
-        row.distances = found.median_distances()
-        row.queries, row.seconds["perturb"] = found.queries, perturb.facts["seconds"]
+        row.success_rate = Figure.of(is_adv[~result.misclassified])
+        row.distances = result.median_distances()
+        row.queries, row.seconds["perturb"] = result.queries, perturb.facts["seconds"]
         row.flags = trust.cell_flags(
             trust.Attacked(
                 self.cell.attack, self.cell.defense, model, data.task, is_adv & ~success, x_adv,
@@ -256,7 +256,7 @@ class Measure:
         return {
             "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
             "attacked": model.predict(x_adv), "robust": robust, "is_adv": is_adv,
-            "success": success, **found.distances, "examples": x[:N_EXAMPLES],
+            "success": success, **result.distances, "examples": x[:N_EXAMPLES],
             "examples_adv": x_adv[:N_EXAMPLES], "image_shape": np.array(data.task.image_shape),
         }  # fmt: skip
 
@@ -275,13 +275,13 @@ class Measure:
         return {"certified": certified, "certified_radius": radius}
 
 
-def _over_all(context: Context, row: Row, clean: Labels, found: PoisonEvaluation) -> Arrays:
+def _over_all(context: Context, row: Row, clean: Labels, evaluation: PoisonEvaluation) -> Arrays:
     """Fill in the accuracy over all test images, and return their samples."""
-    _quote(row, found.survives)
+    _quote(row, evaluation.survives)
     data = context.dataset
     return {
         "sample_ids": seeds.sample_ids(data.x_test), "y": data.y_test, "clean": clean,
-        "attacked": found.predicted, "robust": found.survives,
+        "attacked": evaluation.predicted, "robust": evaluation.survives,
     }  # fmt: skip
 
 

@@ -88,12 +88,12 @@ def over_seeds(rows: Sequence[Row], samples: Samples) -> list[Mean]:
         if row.status == "ok" and row.attacked_accuracy is not None:
             key = row.dataset, row.model, row.attack, row.defense, row.threat
             cells.setdefault(key, []).append(row)
-    for found in cells.values():
-        if len(found) > 1:
-            answers = [_answers(row, samples) for row in found]
-            accuracies = [float(row.attacked_accuracy or 0.0) for row in found]
-            runs = _runs(answers, accuracies, min(row.n for row in found))
-            out.append(_mean(found[0], found[0].attack, runs))
+    for group in cells.values():
+        if len(group) > 1:
+            answers = [_answers(row, samples) for row in group]
+            accuracies = [float(row.attacked_accuracy or 0.0) for row in group]
+            runs = _runs(answers, accuracies, min(row.n for row in group))
+            out.append(_mean(group[0], group[0].attack, runs))
     return out + _worst(rows, samples)
 
 
@@ -101,11 +101,11 @@ def _worst(rows: Sequence[Row], samples: Samples) -> list[Mean]:
     if len({row.seed for row in rows}) < 2:
         return []
     groups: dict[tuple[Threat, str], list[tuple[Row, Answers]]] = {}
-    for found in by_threat(rows):
-        case = survivors(found, samples)
+    for group in by_threat(rows):
+        case = survivors(group, samples)
         if case is not None and len(case.attacks) + len(case.missing) > 1:
             cases = groups.setdefault((case.threat, case.defense), [])
-            cases.append((found[0], (case.ids, case.robust)))
+            cases.append((group[0], (case.ids, case.robust)))
     out = []
     for cases in groups.values():
         if len(cases) > 1:

@@ -242,10 +242,10 @@ def _hash_of(state: Arrays) -> str:
     """Return the hash of a trained model's numbers, the same in whatever grid it stands."""
     arrays = {name: array for name, array in sorted(state.items()) if array.dtype.kind in "fiu"}
     sizes = [(name, array.shape, array.dtype.str) for name, array in arrays.items()]
-    found = hashlib.blake2b(repr(sizes).encode(), digest_size=8)
+    digest = hashlib.blake2b(repr(sizes).encode(), digest_size=8)
     for array in arrays.values():
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -327,8 +327,8 @@ class Inspect:
         """Inspect, and return what shows."""
         data, rows = context.dataset, context.test_rows
         model = self.fit.defended(inputs["fit"], context)
-        found = inspect(model, data.x_test[rows], data.y_test[rows], data.task)
-        return Made({}, {"probe": msgspec.to_builtins(found)})
+        shown = inspect(model, data.x_test[rows], data.y_test[rows], data.task)
+        return Made({}, {"probe": msgspec.to_builtins(shown)})
 
 
 @dataclass(frozen=True)

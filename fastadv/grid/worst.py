@@ -74,8 +74,8 @@ def worst_rows(rows: Sequence[Row], samples: Samples) -> list[Worst]:
     list of Worst
         In the order of the rows; none where the attacks were measured on different images.
     """
-    found = (survivors(group, samples) for group in by_threat(rows))
-    return [_worst(case) for case in found if case is not None]
+    cases = (survivors(group, samples) for group in by_threat(rows))
+    return [_worst(case) for case in cases if case is not None]
 
 
 def by_threat(rows: Sequence[Row]) -> list[list[Row]]:

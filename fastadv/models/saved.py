@@ -34,9 +34,9 @@ class Saved(Persistent):
         """
         try:
             arrays = read_arrays(Path(path))
-            found = str(arrays.pop("model"))
-            if found != cls.__name__:
-                raise InputError(f"it holds a model of class {found}, expected {cls.__name__}")
+            name = str(arrays.pop("model"))
+            if name != cls.__name__:
+                raise InputError(f"it holds a model of class {name}, expected {cls.__name__}")
             model: Self = cls.from_state(arrays)
             return model
         except FileNotFoundError:

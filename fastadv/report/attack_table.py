@@ -3,132 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastadv import capabilities
+from fastadv.experiment import Evasion, Poisoning
 from fastadv.metrics import wilson_interval
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LEGEND = Text(" In brackets: the 95 % Wilson interval over test images.", style="dim")
 
 
-@dataclass(frozen=True)
-class EvasionSummary:
-    """An evasion attack on one trained model.
+def evasion_table(evasion: Evasion, n_threads: int) -> RenderableType:
+    """Return the table of an evasion attack: accuracy, distances, queries and speed.
 
-    Attributes
-    ----------
-    threat : str
-        What ``survive`` is conditional on.
-    n, right, survive, succeed : int
-        Test images; those that are right before, and still under the threat; those of the right
-        ones on which the attack succeeds.
-    minimum_norm : bool
-        The attack looks for the smallest change, so that it succeeds at any distance.
-    distances : dict
-        Medians over successes.
-    queries : dict
-        Means over images.
-    seconds : float
-        Of the attack alone, without compilation.
+    Distances are medians over successes, queries means over images; the speed is that of the attack
+    alone, on so many threads.
     """
-
-    attack: str
-    model: str
-    threat: str
-    n: int
-    right: int
-    survive: int
-    succeed: int
-    distances: dict[str, float]
-    queries: dict[str, float]
-    seconds: float
-    threads: int
-    minimum_norm: bool = False
-
-
-@dataclass(frozen=True)
-class PoisoningSummary:
-    """A poisoning attack and the model trained on what it left.
-
-    Attributes
-    ----------
-    threat : str
-        What ``survive`` is conditional on.
-    n, right_before, right_after, survive : int
-        Test images; how many of them are right without and with the poison; and of the latter those
-        that no trigger turns.
-    n_clean, points : int
-        Training images, and poison points beside them.
-    triggered : tuple of int or None
-        Images of other classes that get the target label with the trigger on, and how many there
-        are; None if there is no trigger, or no such image.
-    seconds : float
-        Of the attack alone.
-    history : sequence of float
-        The attacker's validation loss after each step.
-    details : dict
-        What else the attack has to tell.
-    """
-
-    attack: str
-    model: str
-    threat: str
-    n: int
-    right_before: int
-    right_after: int
-    survive: int
-    n_clean: int
-    points: int
-    seconds: float
-    triggered: tuple[int, int] | None = None
-    history: Sequence[float] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-def evasion_table(summary: EvasionSummary) -> RenderableType:
-    """Return the table of an evasion attack."""
+    result, n = evasion.result, len(evasion.X)
     table = _table()
-    table.add_row("accuracy before", _share(summary.right, summary.n))
-    table.add_row(f"accuracy under {summary.threat}", _share(summary.survive, summary.n))
-    if summary.right:
-        where = " at any distance" if summary.minimum_norm else ""
-        table.add_row(f"success{where}", _share(summary.succeed, summary.right))
-    for name, value in summary.distances.items():
+    right = int((~result.misclassified).sum())
+    table.add_row("accuracy before", _share(right, n))
+    survive = int(result.robust.sum())
+    table.add_row(f"accuracy under {evasion.attack.threat()}", _share(survive, n))
+    if right:
+        where = " at any distance" if capabilities.minimum_norm(evasion.attack) else ""
+        table.add_row(f"success{where}", _share(int(result.is_adv.sum()), right))
+    for name, value in result.median_distances().items():
         table.add_row(f"median {name.replace('_', ' ')}", f"{value:.4g}")
-    for name, value in summary.queries.items():
+    for name, value in result.queries.items():
         table.add_row(f"{name} passes an image", f"{value:,.1f}")
-    speed = summary.n / max(summary.seconds, 1e-9)
-    threads = f"{summary.threads} thread{'s' if summary.threads != 1 else ''}"
-    table.add_row("speed", f"{speed:,.0f} images/s ({threads}, {summary.seconds:.2f} s)")
-    return Group(_title(summary), table, _LEGEND)
+    speed = n / max(evasion.seconds, 1e-9)
+    threads = f"{n_threads} thread{'s' if n_threads != 1 else ''}"
+    table.add_row("speed", f"{speed:,.0f} images/s ({threads}, {evasion.seconds:.2f} s)")
+    return Group(_title(evasion), table, _LEGEND)
 
 
-def poisoning_table(summary: PoisoningSummary) -> RenderableType:
-    """Return the table of a poisoning attack."""
+def poisoning_table(poisoning: Poisoning) -> RenderableType:
+    """Return the table of a poisoning attack: accuracy, points, validation loss and details."""
+    data, result, evaluation = poisoning.data, poisoning.result, poisoning.evaluation
+    y, n, details = poisoning.y, len(poisoning.y), dict(result.details)
     table = _table()
-    table.add_row("accuracy before", _share(summary.right_before, summary.n))
-    table.add_row("accuracy after", _share(summary.right_after, summary.n))
-    if summary.triggered is not None:
-        table.add_row("trigger gets its label", _share(*summary.triggered))
-        table.add_row(f"accuracy under {summary.threat}", _share(summary.survive, summary.n))
-    share = summary.points / summary.n_clean
-    table.add_row("poison points", f"{summary.points:,} ({share:.2%} of {summary.n_clean:,})")
-    if len(summary.history):
-        first, last = summary.history[0], summary.history[-1]
-        steps = f"{len(summary.history)} values"
-        table.add_row("validation loss", f"{first:.4g} to {last:.4g} ({steps})")
-        table.add_row("", sparkline(summary.history))
-    for name, value in summary.details.items():
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        table.add_row(Text(name.replace("_", " ")), Text(text))
-    table.add_row("attack took", f"{summary.seconds:.1f} s")
-    return Group(_title(summary), table, _LEGEND)
+    table.add_row("accuracy before", _share(int(poisoning.right_before.sum()), n))
+    table.add_row("accuracy after", _share(int((evaluation.predicted == y).sum()), n))
+    if evaluation.success_rate is not None:
+        others = int((y != details["target"]).sum())
+        table.add_row(
+            "trigger gets its label", _share(round(others * evaluation.success_rate), others)
+        )
+        survive = int(evaluation.survives.sum())
+        table.add_row(f"accuracy under {poisoning.attack.threat()}", _share(survive, n))
+    points, n_clean = len(result.index), len(data.x_train)
+    table.add_row("poison points", f"{points:,} ({points / n_clean:.2%} of {n_clean:,})")
+    if len(result.history):
+        first, last = result.history[0], result.history[-1]
+        table.add_row(
+            "validation loss", f"{first:.4g} to {last:.4g} ({len(result.history)} values)"
+        )
+        table.add_row("", sparkline(result.history.tolist()))
+    if "target" in details:
+        details["target"] = data.task.name_of(details["target"])
+    for name, value in details.items():
+        if isinstance(value, int | float | str):
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            table.add_row(Text(name.replace("_", " ")), Text(text))
+    table.add_row("attack took", f"{poisoning.seconds:.1f} s")
+    return Group(_title(poisoning), table, _LEGEND)
 
 
 def _share(count: int, n: int) -> str:
@@ -136,8 +79,11 @@ def _share(count: int, n: int) -> str:
     return f"{count / n:.1%} ({100 * low:.1f}-{100 * high:.1f})"
 
 
-def _title(summary: EvasionSummary | PoisoningSummary) -> Text:
-    title = f"{summary.attack} on {summary.model}, {summary.n:,} test images"
+def _title(attacked: Evasion | Poisoning) -> Text:
+    asked = attacked.asked
+    title = (
+        f"{asked.attack} on {asked.model}, {attacked.data.name}, {len(attacked.y):,} test images"
+    )
     return Text(title, style="bold")
 
 

@@ -184,15 +184,15 @@ def _worst_rows(
     for row in rows:
         if row.kind == "evasion" and row.status == "ok" and row.threat:
             attacks.setdefault(row.threat, set()).add(row.attack)
-    found: dict[tuple[Threat, str], list[Worst]] = {}
+    cases: dict[tuple[Threat, str], list[Worst]] = {}
     for case in worst:
-        found.setdefault((case.threat, case.defense), []).append(case)
+        cases.setdefault((case.threat, case.defense), []).append(case)
     table = []
     for threat in dict.fromkeys(case.threat for case in worst):
         names = attacks.get(threat, set())
         if len(names) > 1 and any(name.partition("[")[0] not in CONTROLS for name in names):
             cells = tuple(
-                _worst_cell(found.get((threat, d), []), names, rows[0], context) for d in defenses
+                _worst_cell(cases.get((threat, d), []), names, rows[0], context) for d in defenses
             )
             table.append(SheetRow(WORST, str(threat), WORST, cells))
     return table

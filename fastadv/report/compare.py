@@ -64,16 +64,16 @@ def read_side(text: str) -> Side:
         If that is no grid's folder, or it has no such defense.
     """
     folder, defense = _split(text)
-    found, name = read_result(folder), printable(text)
+    result, name = read_result(folder), printable(text)
     if defense is None:
-        return Side(name, None, found)
-    rows = tuple(row for row in found.rows if row.defense == defense)
+        return Side(name, None, result)
+    rows = tuple(row for row in result.rows if row.defense == defense)
     if not rows:
-        known = ", ".join(dict.fromkeys(row.defense for row in found.rows))
+        known = ", ".join(dict.fromkeys(row.defense for row in result.rows))
         raise InputError(f"{folder} has no defense {defense!r} (known there: {known or 'nothing'})")
-    worst = tuple(case for case in found.worst if case.defense == defense)
-    grid = found.grid | {"defenses": [defense]}
-    return Side(name, defense, replace(found, rows=rows, worst=worst, means=(), grid=grid))
+    worst = tuple(case for case in result.worst if case.defense == defense)
+    grid = result.grid | {"defenses": [defense]}
+    return Side(name, defense, replace(result, rows=rows, worst=worst, means=(), grid=grid))
 
 
 def _split(text: str) -> tuple[Path, str | None]:

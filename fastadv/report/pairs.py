@@ -198,8 +198,8 @@ def _tested(plain: Pair, runs: Sequence[Run], answers: Sequence[_Answers]) -> Pa
     if min(_trainings([run[side] for run in runs]) for side in (0, 1)) < len(runs):
         return replace(pair, unknown=ONE_TRAINING)
     differences = [one.now.astype(float) - one.was for one in answers]
-    found = Runs.on_images([one.ids for one in answers], differences)
-    return replace(pair, scope="runs", n=found.n_images, p_value=float(found.p_value()))
+    test = Runs.on_images([one.ids for one in answers], differences)
+    return replace(pair, scope="runs", n=test.n_images, p_value=float(test.p_value()))
 
 
 def _common_images(

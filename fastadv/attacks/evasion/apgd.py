@@ -158,9 +158,9 @@ class APGD(ball.InBall):
 
 def _checkpoints(steps: int) -> set[int]:
     """Return the steps at which to consider halving: w_j = ceil(p_j steps), section 3.2."""
-    found, percent, period = set(), 22, 22
+    checkpoints, percent, period = set(), 22, 22
     while percent <= 100:
-        found.add(-(-percent * steps // 100))
+        checkpoints.add(-(-percent * steps // 100))
         period = max(period - 3, 6)
         percent += period
-    return found
+    return checkpoints

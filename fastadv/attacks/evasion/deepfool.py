@@ -111,11 +111,11 @@ class DeepFool(Evasion):
             dlogits = np.zeros_like(logits)
             dlogits[rows, to] += 1.0
             dlogits[rows, from_] -= 1.0  # where the two are one class: no boundary, w = 0
-            w, found = pullback(dlogits), np.empty(n)
-            boundary.dual_norms(w, norm, found)
+            w, norms = pullback(dlogits), np.empty(n)
+            boundary.dual_norms(w, norm, norms)
             gap: Float64 = logits[rows, from_].astype(np.float64) - logits[rows, to]
-            distance = np.divide(gap, found, out=np.full(n, np.inf), where=found > 0)
+            distance = np.divide(gap, norms, out=np.full(n, np.inf), where=norms > 0)
             nearer = distance < length
             nearest[nearer], length[nearer] = w[nearer], distance[nearer]
-            dual[nearer] = found[nearer]
+            dual[nearer] = norms[nearer]
         boundary.add_step(nearest, length + _NUDGE, dual, norm, change)

@@ -51,13 +51,13 @@ class FlowProblem:
         """
         logits, pullback = self.model.vjp(x_adv)
         y, target = self.y[rows], None if self.target is None else self.target[rows]
-        found, rivals = margins(logits, y, target)
+        margin, rivals = margins(logits, y, target)
 
         def gradient(wanted: Mask) -> Float32:
             dx = pullback(margin_slope(logits, y, target, rivals))
             return np.ascontiguousarray(dx if wanted.all() else dx[wanted], dtype=np.float32)
 
-        return found, gradient
+        return margin, gradient
 
 
 class BestFlows:

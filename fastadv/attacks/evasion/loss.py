@@ -60,9 +60,9 @@ def margins(logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, 
     Without a target Z_y - max of the others, with one max of the others - Z_t; the rival is the
     class of that maximum.
     """
-    found, rivals = np.empty(len(logits)), np.empty(len(logits), dtype=np.int64)
-    loss.margin(logits, y, np.full(len(y), -1) if target is None else target, found, rivals)
-    return found, rivals
+    margin, rivals = np.empty(len(logits)), np.empty(len(logits), dtype=np.int64)
+    loss.margin(logits, y, np.full(len(y), -1) if target is None else target, margin, rivals)
+    return margin, rivals
 
 
 def margin_slope(logits: Floats, y: Labels, target: Labels | None, rivals: Labels) -> Floats:

@@ -107,7 +107,7 @@ class PGD(ball.InBall):
         stream: Stream,
     ) -> Float32:
         """Return the first success of each image, or the last iterate of the last start."""
-        found, left = x.copy(), np.arange(len(x))
+        successes, left = x.copy(), np.arange(len(x))
         for restart in range(self.restarts):
             rows, centre = left, x[left]
             x_adv = ball.random_point(self.norm, centre, self.eps, task, stream.rows(rows), restart)
@@ -119,13 +119,13 @@ class PGD(ball.InBall):
                     break
                 gradient = pullback(cross_entropy_ascent(logits, y[rows], wanted)[1])
                 if done.any():
-                    found[rows[done]] = x_adv[done]
+                    successes[rows[done]] = x_adv[done]
                     rows, centre = rows[~done], centre[~done]
                     x_adv, gradient = x_adv[~done], gradient[~done]
                 ball.step(self.norm, gradient, size, x_adv)
                 ball.project_onto(self.norm, centre, self.eps, task, x_adv)
-            found[rows] = x_adv
+            successes[rows] = x_adv
             left = rows[~done]
             if not len(left):
                 break
-        return found
+        return successes

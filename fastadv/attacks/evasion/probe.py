@@ -131,31 +131,31 @@ def _left_at_the_floor(model: Counted, x: Float32, y: Labels, task: Task) -> Mas
     return left
 
 
-def faults(found: Probe, name: str) -> list[Fault]:
+def faults(seen: Probe, name: str) -> list[Fault]:
     """Return what the look says of the gradients of a model of this name."""
     out = []
-    if found.zero_gradients:
+    if seen.zero_gradients:
         out.append(
             Fault(
                 "zero_gradient",
-                f"the loss of {name} has no gradient at {found.zero_gradients:,} of {found.n:,} "
+                f"the loss of {name} has no gradient at {seen.zero_gradients:,} of {seen.n:,} "
                 "images",
                 "no step leads away from them; add a black-box attack such as square",
             )
         )
-    right = round((found.floor_accuracy or 0.0) * found.floor_n)
+    right = round((seen.floor_accuracy or 0.0) * seen.floor_n)
     remedy = "more steps and restarts, apgd[loss=dlr], and a black-box attack such as square"
-    if right and wilson_interval(right, found.floor_n)[0] > found.chance:
+    if right and wilson_interval(right, seen.floor_n)[0] > seen.chance:
         message = (
-            f"at eps {found.floor_eps:g}, where every image can become plain grey, PGD leaves "
-            f"{name} {100 * right / found.floor_n:.0f} %, more than plain grey: its gradients "
+            f"at eps {seen.floor_eps:g}, where every image can become plain grey, PGD leaves "
+            f"{name} {100 * right / seen.floor_n:.0f} %, more than plain grey: its gradients "
             "mislead"
         )
         out.append(Fault("unreachable_floor", message, remedy))
-    elif found.falls > _MOST * found.n:
+    elif seen.falls > _MOST * seen.n:
         message = (
-            f"a small step up the gradient of {name} lowers the loss at {found.falls:,} of "
-            f"{found.n:,} images: its gradients mislead"
+            f"a small step up the gradient of {name} lowers the loss at {seen.falls:,} of "
+            f"{seen.n:,} images: its gradients mislead"
         )
         out.append(Fault("falling_gradient", message, remedy))
     return out
@@ -169,8 +169,8 @@ def warn_of(model: Any, x: Float32, columns: Labels, task: Task) -> None:
     if not len(x) or capabilities.made_here(model):
         return
     few = np.unique(np.linspace(0, len(x) - 1, _FEW).astype(np.intp))
-    found = probe(model, np.ascontiguousarray(x[few]), columns[few], task, len(few))
-    wrong = faults(found, capabilities.class_of(model))
+    seen = probe(model, np.ascontiguousarray(x[few]), columns[few], task, len(few))
+    wrong = faults(seen, capabilities.class_of(model))
     if wrong:
         said = "; ".join(fault.message for fault in wrong)
         warnings.warn(f"{said} ({wrong[-1].remedy})", GradientWarning, stacklevel=3)

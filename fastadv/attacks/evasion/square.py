@@ -86,9 +86,9 @@ class Square(ball.InBall):
                 if not len(rows):
                     break
             proposal = self._propose(query, x, best, task, stream)
-            found = margins(near.logits(rows, proposal), y, target)[0]
-            better = (found < margin) if query > 0 else np.ones(len(x), dtype=bool)
-            best[better], margin[better] = proposal[better], found[better]
+            next_margin = margins(near.logits(rows, proposal), y, target)[0]
+            better = (next_margin < margin) if query > 0 else np.ones(len(x), dtype=bool)
+            best[better], margin[better] = proposal[better], next_margin[better]
             near.move(rows[better], proposal[better])
         out[rows] = best
         return out, {}

@@ -130,9 +130,9 @@ class Interval(Checked):
             # A whole tile, padded: a smaller product may round otherwise.
             n, x = stop - start, np.zeros((_TILE, X.shape[1]), dtype=np.float32)
             x[:n] = X[start:stop]
-            found = logits_of(model, x).argmax(axis=1)
-            columns[start:stop] = found[:n]
-            radius[start:stop] = bounds.radii(x, found, self.eps * _MARGIN)[:n]
+            predicted = logits_of(model, x).argmax(axis=1)
+            columns[start:stop] = predicted[:n]
+            radius[start:stop] = bounds.radii(x, predicted, self.eps * _MARGIN)[:n]
 
         map_chunks(certify, len(X), _TILE)
         return Certificate(certified_labels(model.classes_, columns), radius, "linf")

@@ -98,12 +98,12 @@ class TriggerScan(Checked):
         if self.method == "spectral":
             scores = Z @ top[:, :1]
             small = smaller_half(scores)
-            found = ashman_d(scores[:, 0], small) > self.separation
+            suspicious = ashman_d(scores[:, 0], small) > self.separation
         else:
             components = Z @ top[:, :_COMPONENTS]
             small = smaller_half(components)
-            found = mean_silhouette(components, small) > self.silhouette
-        return small if found else np.zeros(len(Z), dtype=bool)
+            suspicious = mean_silhouette(components, small) > self.silhouette
+        return small if suspicious else np.zeros(len(Z), dtype=bool)
 
 
 def whitened(features: Float64, columns: Labels) -> list[Float64]:

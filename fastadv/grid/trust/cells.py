@@ -50,8 +50,8 @@ class Attacked:
 def cell_flags(cell: Attacked) -> list[Flag]:
     """Return what is to be said of one cell alone."""
     gradients = faults(cell.probe, cell.defense.text) if _climbs(cell) else []
-    found = [_identity(cell), *(Flag(*f) for f in gradients), _randomised(cell), _outside(cell)]
-    return [flag for flag in found if flag is not None]
+    flags = [_identity(cell), *(Flag(*f) for f in gradients), _randomised(cell), _outside(cell)]
+    return [flag for flag in flags if flag is not None]
 
 
 def _climbs(cell: Attacked) -> bool:
@@ -119,8 +119,8 @@ def not_adaptive(attack: Choice, defense: Choice) -> list[Flag]:
 
 def few_images(defense: Choice, n_train: int, task: Task) -> Flag | None:
     """Return what a defense says of a training set that is too small for it."""
-    found = capabilities.warns(defense.made, n_train, task)
-    return None if found is None else Flag("few_images", *found)
+    warning = capabilities.warns(defense.made, n_train, task)
+    return None if warning is None else Flag("few_images", *warning)
 
 
 def no_better_than_chance(defense: Choice, right: Mask, y: Labels) -> Flag | None:

@@ -27,5 +27,5 @@ def inspect(model: Model, X: Floats, y: Labels, task: Task) -> Probe:
     randomised = capabilities.randomised(model) or not np.array_equal(first, again)
     if not capabilities.differentiable(model):
         return Probe(len(X), randomised=randomised)
-    found = probe(model, X, class_columns(model, y), task, _FLOOR_IMAGES)
-    return msgspec.structs.replace(found, randomised=randomised)
+    seen = probe(model, X, class_columns(model, y), task, _FLOOR_IMAGES)
+    return msgspec.structs.replace(seen, randomised=randomised)
