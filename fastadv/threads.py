@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Read by libgomp when Numba first loads it. Its threads would otherwise spin while they wait, and
-# on a machine with other work to do they wait for cores that spin: training took four times as
-# long beside a second process. A short spin, some microseconds, bridges the gap between the two
-# halves of a training step; without it training took half as long again.
+# Read by libgomp when Numba first loads it. Threads that wait leave their core to other processes,
+# after a spin of some microseconds, which bridges the two halves of a training step.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
@@ -151,9 +149,9 @@ if hasattr(os, "register_at_fork"):
 def numba_threads() -> Iterator[int]:
     """Yield how many threads a kernel with prange may use within the block, and set them so.
 
-    It is 1, for which such a kernel has to call its tasks itself, where Numba's threads would abort
-    or hang: in a process that was forked after they had been started, and in a Python thread while
-    another one uses them. No result depends on the number.
+    1, for which such a kernel has to call its tasks itself, where Numba's threads would abort or
+    hang: in a process forked after they were started, and in a Python thread while another one uses
+    them. No result depends on the number.
     """
     n = thread_count()
     if n == 1 or _numba_is_lost or in_pool() or not _numba_is_busy.acquire(blocking=False):

@@ -27,7 +27,7 @@ _BLOCK = 256  # rows that a thread takes at once then
 _PANEL = 32  # columns of C, likewise
 _SPARSE = 0.6  # multiplications by non-zeros, two passes, over those of the Gram matrix, at most
 # What a non-zero costs beside its h multiplications, counted in those of a dense product: to be
-# found and transposed. Measured from h = 2 to 128; with it, 128 columns take twice a dense product.
+# found and transposed.
 _OVERHEAD = 128
 
 

@@ -3,8 +3,7 @@
 The paper minimises max(margin, -kappa) + tau L_flow for one tau. What an attacker wants is the
 least flow that does it: minimise L_flow subject to margin <= -kappa, of which 1/tau is the
 multiplier, a different one for each image. Primal-dual steps find both at once, and take the flow
-loss, whose gradient jumps wherever the flow is constant, by its proximal map; so some ten
-evaluations of the model reach what hundreds of steps of Adam on the sum do.
+loss, whose gradient jumps wherever the flow is constant, by its proximal map.
 """
 
 from __future__ import annotations

@@ -8,13 +8,11 @@ where the margin is Z_y - max of the other logits (with a target: max of the oth
 warp takes convex combinations of pixels, so that the image never leaves its range; what rounding
 may add to other bounds than 0 and 1 is cut off at the end.
 
-The paper fixes tau = 0.05 and kappa = 0. At that tau "do nothing" is the minimiser for many
-images, and kappa = 0 puts the minimiser on the decision boundary, where the last iterate is a coin
-flip. So by default tau is searched for each image, as the multiplier of the constraint that the
-image is adversarial, and of all evaluated flows that succeed the one of least loss is kept.
+The paper fixes tau = 0.05 and kappa = 0. By default tau is searched for each image, as the
+multiplier of the constraint that the image is adversarial, and of all evaluated flows that succeed
+the one of least loss is kept.
 
-The flow loss sees differences only: a translation of the whole image costs nothing. A perceptron
-is not invariant to it, so the flows of least loss are largely translations of one to two pixels.
+The flow loss sees differences only: a translation of the whole image costs nothing.
 ``translation=false`` holds the mean of the flow at 0, which leaves the deformation.
 """
 

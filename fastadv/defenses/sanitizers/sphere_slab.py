@@ -28,7 +28,7 @@ class SphereSlab(Checked):
     ----------
     keep : float
         Radii and widths are this quantile of each class's distances, each of the two by itself.
-        The paper's experiments drop 30 % of the data; on MNIST that costs an MLP accuracy.
+        The paper's experiments drop 30 % of the data.
     slab : bool
         Without it, the sphere alone.
     trusted : bool

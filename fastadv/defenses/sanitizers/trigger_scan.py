@@ -28,9 +28,8 @@ class TriggerScan(Checked):
     """Drop the smaller of two populations of a class, where the class clearly consists of two.
 
     A model is trained on the set as it came. What its last hidden layer sums up for the images of a
-    class is centred and whitened by the covariance inside the other classes, averaged. Without
-    that, the largest variance within a digit is the way it is written, in each class of clean MNIST
-    too, and a trigger does not show in it.
+    class is centred and whitened by the covariance inside the other classes, averaged, so that what
+    varies in every class does not hide a trigger.
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ class TriggerScan(Checked):
         ``clustering``: 2-means on ten principal components; two populations if the mean silhouette
         (by the distances to both means) is over ``silhouette``.
     separation, silhouette : float
-        Classes of clean MNIST reach 4.4 and 0.43; a class with a trigger, 37 and 0.80.
+        Above what classes without a trigger reach.
     epochs : int
         Of the model that is asked, where it learns in epochs.
     """

@@ -35,9 +35,6 @@ _LEAST = np.float32(1e-30)  # of a probability, before its logarithm
 class AdversarialTraining(Checked):
     """Descent on the loss of attacked images, the attack made against the model as it stands.
 
-    On MNIST the default, on 784-128-10, leaves 97.7 % of clean images right and 85.3 % under the
-    worst of pgd, apgd with both losses, and square at eps 0.1 (seed 0, 1,000 images).
-
     Parameters
     ----------
     attack : EvasionAttack

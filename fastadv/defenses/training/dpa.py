@@ -60,7 +60,6 @@ class DPA(Voters):
 
     def warns(self, n_train: int, task: Task) -> tuple[str, str] | None:
         """Return None, or why so few training images make poor figures, and what helps."""
-        # Of MNIST's ten classes: 59 % are right by 2.5 images for each model, 77 by 5, 81 by 10.
         if 2 * n_train >= self.partitions * task.n_classes:
             return None
         return (
