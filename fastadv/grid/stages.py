@@ -211,7 +211,7 @@ class Fit:
         """Return the trained model, not wrapped."""
         kind: Any = capabilities.trained_class(self.defense.made)
         kind = kind or type(context.grid.make_model(self.seed))
-        trained: Model = kind.from_state(made.arrays)
+        trained: Model = capabilities.adapted(kind.from_state(made.arrays), context.dataset.task)
         return trained
 
     def defended(self, made: Made, context: Context) -> Model:
