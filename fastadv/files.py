@@ -36,6 +36,8 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make the folder {path} ({error.strerror})") from None
+    except ValueError:  # a null byte
+        raise InputError(f"{str(path)!r} cannot be the name of a folder") from None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import numpy as np
 
 from fastadv.arrays import Arrays
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE, atomic_write, read_arrays, write_arrays
+from fastadv.files import UNREADABLE, atomic_write, make_folder, read_arrays, write_arrays
 from fastadv.grid.row import Row, decode_row
 from fastadv.grid.stages import Made
 
@@ -43,13 +43,8 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            for name in ("cells", "stages"):
-                (folder / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to {folder}: {error.strerror}") from None
-        except ValueError:  # a null byte
-            raise InputError(f"{str(folder)!r} cannot be the name of a folder") from None
+        for made in (folder, folder / "cells", folder / "stages"):
+            make_folder(made)
         if not os.access(folder / "cells", os.W_OK):
             raise InputError(f"cannot write to {folder}: no permission")
 

@@ -649,7 +649,7 @@ def test_bad_input_before_any_work(
 
 def test_an_output_that_cannot_be_written(dataset: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write to"):
+    with pytest.raises(InputError, match="cannot make the folder"):
         small_grid(dataset, output=tmp_path / "file" / "out")
 
 
