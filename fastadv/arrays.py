@@ -1,11 +1,15 @@
-"""The types of arrays."""
+"""The types of arrays, and arrays in a file."""
 
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fastadv.files import atomic_write
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -14,3 +18,21 @@ Labels = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.uint64]
 Arrays = dict[str, npt.NDArray[Any]]
+
+_SAMPLE = 1 << 16  # bytes that tell whether the rest can be compressed
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write a NumPy archive, compressed where that pays: of images; weights shrink hardly."""
+    largest = max(arrays.values(), key=lambda array: array.nbytes)
+    sample = np.ascontiguousarray(largest).tobytes()[:_SAMPLE]
+    shrinks = len(zlib.compress(sample, level=1)) < 0.8 * len(sample)
+    with atomic_write(path) as stream:
+        (np.savez_compressed if shrinks else np.savez)(stream, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Return the arrays of a NumPy archive; one of `files.UNREADABLE` is raised if it is none."""
+    # Opened here: given a path, NumPy leaves a damaged file open.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from fastadv.arrays import Arrays
+from fastadv.arrays import Arrays, read_arrays, write_arrays
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE, atomic_write, make_folder, read_arrays, write_arrays
+from fastadv.files import UNREADABLE, atomic_write, make_folder
 from fastadv.grid.row import Row, decode_row
 from fastadv.grid.stages import Made
 

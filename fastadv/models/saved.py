@@ -9,8 +9,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import read_arrays, write_arrays
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE, read_arrays, write_arrays
+from fastadv.files import UNREADABLE
 from fastadv.protocols import Persistent
 
 State = dict[str, npt.NDArray[Any]]
