@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 COVERAGE := $(BIN)/coverage
 
-.PHONY: demo check test lint compiled uncompiled bounds small-grid speed clean
+.PHONY: demo check test lint compiled uncompiled bounds generic small-grid speed clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/fastadv grid --attacks biggio,stadv
@@ -33,6 +33,10 @@ uncompiled: compiled
 
 bounds: $(VENV)/test.done
 	NUMBA_BOUNDSCHECK=1 $(PYTEST) tests/kernels
+
+# For a processor of which only the instruction set is known; not part of `test`.
+generic: $(VENV)/test.done
+	NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES= $(PYTEST) tests/kernels
 
 small-grid: $(VENV)/test.done
 	NUMBA_CACHE_DIR=.cache/kernels $(BIN)/fastadv grid --attacks biggio,stadv,pgd \
