@@ -8,7 +8,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 ROOT_EPS = 1e-8
-INK, SLOPE, BORDER = 1, 2, 4
 
 
 def _sampling(flow: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -48,7 +47,8 @@ def warp_gradient(x: Floats, flow: Floats, n_channels: int, dout: Floats, dflow:
     dflow[:, 1] = inside_y * (g * ((1 - b) * (i10 - i00) + b * (i11 - i01))).sum(axis=-1)
 
 
-def _differences(flow: Floats) -> tuple[Floats, Floats, Floats]:
+def forward_differences(flow: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the differences below and to the right, and the root of each pixel (n, H, W)."""
     down, right = np.zeros_like(flow), np.zeros_like(flow)
     down[:, :, :-1] = flow[:, :, 1:] - flow[:, :, :-1]
     right[:, :, :, :-1] = flow[:, :, :, 1:] - flow[:, :, :, :-1]
@@ -58,54 +58,4 @@ def _differences(flow: Floats) -> tuple[Floats, Floats, Floats]:
 
 def flow_loss(flow: Floats, losses: Floats) -> None:
     """Fill ``losses`` (n,): one root a pixel over the forward differences of both components."""
-    losses[:] = _differences(flow)[2].sum(axis=(1, 2))
-
-
-def add_flow_loss_gradient(flow: Floats, weights: Floats, dflow: Floats) -> None:
-    """Add ``weights[s]`` times the gradient of each field's flow loss to ``dflow``."""
-    down, right, root = _differences(flow)
-    scale = weights[:, None, None, None] / root[:, None]
-    dflow -= scale * (down + right)
-    dflow[:, :, 1:] += (scale * down)[:, :, :-1]
-    dflow[:, :, :, 1:] += (scale * right)[:, :, :, :-1]
-
-
-def add_pair_loss(
-    flow: Floats, weights: Floats, diagonal: bool, losses: Floats, dflow: Floats
-) -> None:
-    """Fill the flow loss with a root for each ordered pair, and add its weighted gradient."""
-    height, width = flow.shape[2:]
-    losses[:] = 0
-    adjacent, corners = [(0, 1), (1, 0), (0, -1), (-1, 0)], [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-    for below, aside in corners if diagonal else adjacent:
-        rows = np.arange(max(-below, 0), height - max(below, 0))[:, None]
-        columns = np.arange(max(-aside, 0), width - max(aside, 0))[None, :]
-        here, there = (rows, columns), (rows + below, columns + aside)
-        difference = flow[:, :, *here] - flow[:, :, *there]
-        root = np.sqrt((difference**2).sum(axis=1, keepdims=True) + ROOT_EPS)
-        losses += root.sum(axis=(1, 2, 3))
-        slope = weights[:, None, None, None] * difference / root
-        dflow[:, :, *here] += slope
-        dflow[:, :, *there] -= slope
-
-
-def keep_flows(flow: Floats, rows: Floats, better: Floats, best: Floats) -> None:
-    """Copy the flows of the images ``rows`` that got ``better`` into ``best``."""
-    best[rows[better]] = flow[rows[better]]
-
-
-def mark_cells(x: Floats, height: int, width: int, n_channels: int, cells: Floats) -> None:
-    """Fill ``cells`` (n, H W) with the marks of the cell below and right of each pixel."""
-    images = x.reshape(-1, height, width, n_channels)
-    for s, image in enumerate(images):
-        padded = np.pad(image, ((0, 1), (0, 1), (0, 0)), mode="edge")
-        corners = np.stack([padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]])
-        ink = (corners != 0).any(axis=(0, 3))
-        varied = np.pad((corners != corners[0]).any(axis=(0, 3)), 1)
-        slope = np.zeros((height, width), dtype=bool)
-        for i in range(3):
-            for j in range(3):
-                slope |= varied[i : i + height, j : j + width]
-        border = np.ones((height, width), dtype=bool)
-        border[1 : height - 2, 1 : width - 2] = False
-        cells[s] = (INK * ink + SLOPE * slope + BORDER * border).ravel()
+    losses[:] = forward_differences(flow)[2].sum(axis=(1, 2))

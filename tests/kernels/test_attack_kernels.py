@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from twins import boundary as boundary_twin
+from twins import loss as loss_twin
 from twins import square as square_twin
 from twins import tanh_space as tanh_twin
 
@@ -14,7 +15,6 @@ from fastadv.attacks.evasion.loss import cross_entropy_ascent, dlr_ascent, hinge
 from fastadv.errors import InputError
 from fastadv.kernels.images import boundary, square, tanh_space
 from fastadv.kernels.network import loss
-from fastadv.reference import loss as loss_twin
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(30, 5)) * 3

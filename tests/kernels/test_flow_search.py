@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import optimize
+from twins import flow as flow_twin
 from twins import flow_search as twin
 from twins import lbfgs as lbfgs_twin
 
 from fastadv.kernels.images import flow, flow_search
 from fastadv.kernels.linalg import lbfgs
-from fastadv.reference import flow as flow_twin
 
 SHAPES = [(5, 7, 1), (6, 4, 3), (1, 5, 1), (2, 2, 1)]
 

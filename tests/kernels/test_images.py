@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import ndimage
+from twins import filters as filters_twin
+from twins import flow as flow_twin
+from twins import project as project_twin
 
 from fastadv.kernels.images import filters, flow, project
-from fastadv.reference import filters as filters_twin
-from fastadv.reference import flow as flow_twin
-from fastadv.reference import project as project_twin
 
 SHAPES = [(5, 7, 1), (6, 4, 3), (1, 5, 1)]
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import UNCOMPILED
+from twins import loss as loss_twin
 from twins import random as random_twin
 
 from fastadv.kernels import random
@@ -17,7 +18,6 @@ from fastadv.kernels.network import dense, loss
 from fastadv.kernels.training import sgd
 from fastadv.models.rows import Rows
 from fastadv.reference import dense as dense_twin
-from fastadv.reference import loss as loss_twin
 from fastadv.reference import neighbors as neighbors_twin
 from fastadv.reference import sgd as sgd_twin
 from fastadv.threads import set_threads
