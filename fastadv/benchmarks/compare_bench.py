@@ -10,7 +10,7 @@ import msgspec
 
 from fastadv.benchmarks.race import Lap
 from fastadv.errors import InputError
-from fastadv.report.compare import changed_environment
+from fastadv.report.compare import Sides, changed_environment
 from fastadv.report.notes import name_some
 
 SCHEMA = 1
@@ -58,13 +58,10 @@ class RatioPair:
 
 
 @dataclass(frozen=True)
-class BenchComparison:
+class BenchComparison(Sides):
     """All races that two files have in common, in the order of the first."""
 
-    before: str
-    after: str
     pairs: tuple[RatioPair, ...]
-    notes: tuple[str, ...]
 
 
 def read_bench(path: Path) -> BenchFile:
@@ -110,7 +107,7 @@ def compare_bench(a: BenchFile, b: BenchFile, before: str, after: str) -> BenchC
         alone = dict.fromkeys(lap.race for key, lap in mine.items() if key not in others)
         if alone:
             notes.append(f"only in {name}: {name_some(list(alone))}")
-    return BenchComparison(before, after, tuple(pairs), tuple(notes))
+    return BenchComparison(before, after, tuple(notes), tuple(pairs))
 
 
 def _quality(was: Lap | None, now: Lap | None) -> str:

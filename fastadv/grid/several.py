@@ -6,17 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from fastadv.grid.row import Figure, Row
-from fastadv.grid.worst import Samples, Worst, by_threat, survivors
+from fastadv.grid.worst import Answers, Samples, Worst, by_threat, worst_case
 from fastadv.runs import Runs
 from fastadv.threat import Threat
 
 WORST = "worst"  # the attack of a worst case
-
-Answers = tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]  # ids of images, which are right
 
 
 @dataclass(frozen=True)
@@ -102,10 +97,10 @@ def _worst(rows: Sequence[Row], samples: Samples) -> list[Mean]:
         return []
     groups: dict[tuple[Threat, str], list[tuple[Row, Answers]]] = {}
     for group in by_threat(rows):
-        case = survivors(group, samples)
-        if case is not None and len(case.attacks) + len(case.missing) > 1:
-            cases = groups.setdefault((case.threat, case.defense), [])
-            cases.append((group[0], (case.ids, case.robust)))
+        found = worst_case(group, samples)
+        if found is not None and len(found[0].attacks) + len(found[0].missing) > 1:
+            case, answers = found
+            groups.setdefault((case.threat, case.defense), []).append((group[0], answers))
     out = []
     for cases in groups.values():
         if len(cases) > 1:

@@ -13,6 +13,7 @@ from fastadv.grid.row import Figure, Row
 from fastadv.threat import Threat
 
 Samples = Callable[[Row], Arrays | None]  # what is kept of the images of a row
+Answers = tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]  # ids of images, which are right
 
 _NEEDS = {"sample_ids", "robust"}  # of a file of samples
 
@@ -39,27 +40,6 @@ class Worst:
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Survivors:
-    """Which images survive every attack of one threat model, defense and seed.
-
-    Attributes
-    ----------
-    ids, robust : ndarray of shape (n,)
-        The images' ids, and which are right whatever attacks them.
-    attacks, missing : tuple of str
-        As `Worst` has them.
-    """
-
-    threat: Threat
-    defense: str
-    seed: int
-    ids: npt.NDArray[np.uint64]
-    robust: npt.NDArray[np.bool_]
-    attacks: tuple[str, ...]
-    missing: tuple[str, ...]
-
-
 def worst_rows(rows: Sequence[Row], samples: Samples) -> list[Worst]:
     """Return the worst case over the evasion attacks of each threat model, sample by sample.
 
@@ -74,8 +54,8 @@ def worst_rows(rows: Sequence[Row], samples: Samples) -> list[Worst]:
     list of Worst
         In the order of the rows; none where the attacks were measured on different images.
     """
-    cases = (survivors(group, samples) for group in by_threat(rows))
-    return [_worst(case) for case in cases if case is not None]
+    cases = (worst_case(group, samples) for group in by_threat(rows))
+    return [case[0] for case in cases if case is not None]
 
 
 def by_threat(rows: Sequence[Row]) -> list[list[Row]]:
@@ -87,8 +67,8 @@ def by_threat(rows: Sequence[Row]) -> list[list[Row]]:
     return list(groups.values())
 
 
-def survivors(rows: Sequence[Row], samples: Samples) -> Survivors | None:
-    """Return what survives the attacks of one such group; None if that is not known."""
+def worst_case(rows: Sequence[Row], samples: Samples) -> tuple[Worst, Answers] | None:
+    """Return the worst case of one such group, and its images; None if that is not known."""
     known = {row.attack: samples(row) for row in rows if row.status == "ok"}
     kept = {attack: arrays for attack, arrays in known.items() if arrays and set(arrays) >= _NEEDS}
     if not kept:
@@ -98,14 +78,8 @@ def survivors(rows: Sequence[Row], samples: Samples) -> Survivors | None:
         return None
     robust = np.all([arrays["robust"] for arrays in kept.values()], axis=0)
     missing = tuple(row.attack for row in rows if row.attack not in kept)
-    assert rows[0].threat is not None  # they are of one
-    return Survivors(
-        rows[0].threat, rows[0].defense, rows[0].seed, first["sample_ids"], robust,
-        tuple(kept), missing,
-    )  # fmt: skip
-
-
-def _worst(case: Survivors) -> Worst:
-    accuracy = Figure.of(case.robust)
+    row, accuracy = rows[0], Figure.of(robust)
+    assert row.threat is not None  # they are of one
     assert accuracy is not None  # there is no cell without images
-    return Worst(case.threat, case.defense, case.seed, accuracy, case.attacks, case.missing)
+    case = Worst(row.threat, row.defense, row.seed, accuracy, tuple(kept), missing)
+    return case, (first["sample_ids"], robust)

@@ -38,21 +38,22 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All that two grids have in common.
+class Sides:
+    """A comparison of any kind: both sides as the user wrote them, and what else is not the same.
 
-    Attributes
-    ----------
-    pairs : tuple of Pair
-        In the order of the first.
-    notes : tuple of str
-        What else is not the same: versions, parameters, cells that only one has.
+    Notes name versions, parameters, and what only one side has.
     """
 
     before: str
     after: str
-    pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison(Sides):
+    """All cells that two grids have in common, in the order of the first."""
+
+    pairs: tuple[Pair, ...]
 
 
 def read_side(text: str) -> Side:
@@ -128,7 +129,7 @@ def compare_grids(before: Side, after: Side) -> Comparison:
         names = list(dict.fromkeys(f"{row.attack} / {row.defense}" for row in rows))
         if names:
             notes.append(f"only in {side.name}: {name_some(names)}")
-    return Comparison(before.name, after.name, _adjusted(pairs), tuple(dict.fromkeys(notes)))
+    return Comparison(before.name, after.name, tuple(dict.fromkeys(notes)), _adjusted(pairs))
 
 
 def _key_of(before: Side, after: Side) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from rich import box
@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.report.compare import Comparison, untold
+from fastadv.report.compare import Comparison, Sides, untold
 from fastadv.report.pairs import LEVEL, Pair
 from fastadv.report.table import wrap
 
@@ -66,25 +66,6 @@ def _legend(pairs: Sequence[Pair]) -> str:
     if any(pair.unknown for pair in pairs):
         sentences.append("unknown: another training, or another draw of poison, may say otherwise")
     return ". ".join(sentences) + "."
-
-
-class Sides(Protocol):
-    """A comparison of any kind."""
-
-    @property
-    def before(self) -> str:
-        """As the user wrote it."""
-        ...
-
-    @property
-    def after(self) -> str:
-        """As the user wrote it."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What else is not the same."""
-        ...
 
 
 def title(comparison: Sides) -> Text:

@@ -33,8 +33,8 @@ class Poisoning(Checked, ABC):
 
     @property
     def replaces(self) -> bool:
-        """Whether rows are changed in place; otherwise some are added."""
-        return False
+        """Whether rows are changed in place, by the field ``replace``; otherwise some are added."""
+        return getattr(self, "replace", False)
 
     def threat(self) -> Threat:
         """Return the share of added points, or their number."""

@@ -64,11 +64,6 @@ class LabelFlip(Poisoning):
         if self.strategy == "random":
             self.no_part("it is for strategy=coherent and worst", "regions")
 
-    @property
-    def replaces(self) -> bool:
-        """Whether rows are relabelled in place."""
-        return self.replace
-
     def baseline(self, n_clean: int) -> LabelFlip | None:
         """Return as many random flips, added; None for random flips themselves."""
         random = self.strategy == "random"

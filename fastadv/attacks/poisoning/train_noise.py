@@ -52,11 +52,6 @@ class TrainNoise(Poisoning):
         super().__post_init__()
         at_least(0, sigma=self.sigma)
 
-    @property
-    def replaces(self) -> bool:
-        """Whether rows are made noisy in place."""
-        return self.replace
-
     def baseline(self, n_clean: int) -> LabelFlip:
         """Return as many random label flips."""
         return LabelFlip(points=self.n_points(n_clean))

@@ -84,17 +84,14 @@ def _random_flips(rows: Sequence[Row]) -> Found:
         if not _exceeds(attacked, flips) or attacked - flips <= error:
             continue
         several = f", over {len(cell_rows)} seeds" if len(cell_rows) > 1 else ""
-        for row in cell_rows:
-            yield (
-                row,
-                Flag(
-                    "weaker_than_flips",
-                    f"as many random flips leave {100 * flips:.1f}, this "
-                    f"{100 * attacked:.1f}{several}: the attack does less than chance",
-                    "quote the lower figure; the points were not chosen for this defense, or "
-                    "badly: more seeds tell which",
-                ),
-            )
+        flag = Flag(
+            "weaker_than_flips",
+            f"as many random flips leave {100 * flips:.1f}, this {100 * attacked:.1f}{several}: "
+            "the attack does less than chance",
+            "quote the lower figure; the points were not chosen for this defense, or badly: more "
+            "seeds tell which",
+        )
+        yield from ((row, flag) for row in cell_rows)
 
 
 def _accuracy(row: Row) -> float:
@@ -135,16 +132,14 @@ def _black_box(rows: Sequence[Row]) -> Found:
             continue
         best, other = min(white, key=_accuracy), min(black, key=_accuracy)
         if _exceeds(_accuracy(best), _accuracy(other)):
-            yield (
-                best,
-                Flag(
-                    "black_box_wins",
-                    f"{other.attack}, without gradients, leaves {_percent(other)}, "
-                    f"this {_percent(best)}",
-                    "the gradients mislead or the steps are too few: more steps and restarts, "
-                    "apgd; until then quote the worst row",
-                ),
+            flag = Flag(
+                "black_box_wins",
+                f"{other.attack}, without gradients, leaves {_percent(other)}, this "
+                f"{_percent(best)}",
+                "the gradients mislead or the steps are too few: more steps and restarts, apgd; "
+                "until then quote the worst row",
             )
+            yield best, flag
 
 
 def attack_and_budget(row: Row) -> tuple[str, tuple[float, ...]] | None:
@@ -173,15 +168,13 @@ def _rising(rows: Sequence[Row]) -> Found:
                 continue
             best = min(smaller, key=_accuracy)
             if _exceeds(_accuracy(row), _accuracy(best)):
-                yield (
-                    row,
-                    Flag(
-                        "rises_with_budget",
-                        f"the smaller {best.threat} leaves {_percent(best)}, this {row.threat} "
-                        f"{_percent(row)}: the attack fails at the larger budget",
-                        "more steps, a smaller step, apgd",
-                    ),
+                flag = Flag(
+                    "rises_with_budget",
+                    f"the smaller {best.threat} leaves {_percent(best)}, this {row.threat} "
+                    f"{_percent(row)}: the attack fails at the larger budget",
+                    "more steps, a smaller step, apgd",
                 )
+                yield row, flag
 
 
 def _smaller(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
@@ -198,12 +191,10 @@ def _noise(rows: Sequence[Row]) -> Found:
         noise = min(controls, key=_accuracy)
         for row in group:
             if not _control(row) and not _exceeds(_accuracy(noise), _accuracy(row)):
-                yield (
-                    row,
-                    Flag(
-                        "no_better_than_noise",
-                        f"random {noise.attack} leaves {_percent(noise)}, this {_percent(row)}",
-                        "the attack does nothing, or the budget is so large that chance will do: "
-                        "more steps, or a smaller budget",
-                    ),
+                flag = Flag(
+                    "no_better_than_noise",
+                    f"random {noise.attack} leaves {_percent(noise)}, this {_percent(row)}",
+                    "the attack does nothing, or the budget is so large that chance will do: more "
+                    "steps, or a smaller budget",
                 )
+                yield row, flag
