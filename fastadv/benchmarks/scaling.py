@@ -7,7 +7,6 @@ repeated with them and divided by the number of copies: the same function, of mo
 from __future__ import annotations
 
 import ctypes
-import functools
 import gc
 import math
 import statistics
@@ -15,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -118,49 +118,45 @@ def _status(name: str) -> int:
 
 def curves() -> list[Curve]:
     """Return all curves; nothing is loaded or trained before one is prepared."""
+    pixels = 784, 3136, 7056, 12544
     return [
-        Curve("training", "batch size", (10, 30, 100, 300, 1000), _training_batch),
-        Curve("training", "width", (16, 32, 64, 128, 256, 512, 1024), _training_width),
-        Curve("training", "images", (3000, 6000, 12000, 24000, 48000), _training_images),
-        Curve("pgd", "images", (500, 1000, 2000, 4000, 8000), functools.partial(_images, "pgd")),
-        Curve("pgd", "pixels", (784, 3136, 7056, 12544), functools.partial(_pixels, "pgd")),
-        Curve("stadv", "images", (250, 500, 1000, 2000), functools.partial(_images, "stadv")),
-        Curve("stadv", "pixels", (784, 3136, 7056, 12544), functools.partial(_pixels, "stadv")),
-        Curve("biggio", "training images", (250, 500, 1000, 2000, 4000), _biggio_images),
-        Curve("biggio", "poison points", (1, 4, 16, 64, 256), _biggio_points),
-        Curve("biggio", "training steps", (50, 100, 200, 400, 800), _biggio_steps),
+        Curve("training", "batch size", (10, 30, 100, 300, 1000), partial(_training, "batch size")),
+        Curve("training", "width", (16, 32, 64, 128, 256, 512, 1024), partial(_training, "width")),
+        Curve(
+            "training", "images", (3000, 6000, 12000, 24000, 48000), partial(_training, "images")
+        ),
+        Curve("pgd", "images", (500, 1000, 2000, 4000, 8000), partial(_images, "pgd")),
+        Curve("pgd", "pixels", pixels, partial(_pixels, "pgd")),
+        Curve("stadv", "images", (250, 500, 1000, 2000), partial(_images, "stadv")),
+        Curve("stadv", "pixels", pixels, partial(_pixels, "stadv")),
+        Curve(
+            "biggio", "training images", (250, 500, 1000, 2000, 4000), partial(_gradient, "images")
+        ),
+        Curve("biggio", "poison points", (1, 4, 16, 64, 256), partial(_gradient, "points")),
+        Curve("biggio", "training steps", (50, 100, 200, 400, 800), partial(_gradient, "steps")),
     ]
 
 
-@functools.cache
+@cache
 def _data() -> Dataset:
     return load_dataset("mnist")
 
 
-@functools.cache
+@cache
 def _model() -> MLPClassifier:
     data = _data()
     return MLPClassifier(max_iter=3, tol=None).fit(data.x_train, data.y_train)
 
 
-def _training(n: int, width: int, batch_size: int) -> Call:
+def _training(by: str, size: int) -> Call:
+    n, width, batch_size = {
+        "batch size": (20_000, 128, size), "width": (10_000, size, 100), "images": (size, 128, 100)
+    }[by]  # fmt: skip
     X, y = _data().x_train[:n], _data().y_train[:n]
     model = MLPClassifier(
         (width,), batch_size=batch_size, learning_rate_init=0.1, max_iter=1, tol=None
     )
     return lambda: model.fit(X, y)
-
-
-def _training_batch(size: int) -> Call:
-    return _training(20_000, 128, size)
-
-
-def _training_width(width: int) -> Call:
-    return _training(10_000, width, 100)
-
-
-def _training_images(n: int) -> Call:
-    return _training(n, 128, 100)
 
 
 def _images(attack: str, n: int) -> Call:
@@ -195,24 +191,13 @@ def scaled_up(
     return repeated(X), larger, Task(image_shape=shape, n_classes=task.n_classes)
 
 
-def _gradient(n: int, n_points: int, epochs: int, batch_size: int) -> Call:
-    """Return the exact gradient of the loss after training to the last ``n_points`` rows."""
+def _gradient(by: str, size: int) -> Call:
+    """Return the exact gradient of the loss after training, with respect to the last rows."""
+    n, n_points, epochs = {
+        "images": (size, 10, 4), "points": (1000, size, 10), "steps": (500, 10, size // 10)
+    }[by]  # fmt: skip
     data = _data()
     X, X_val = data.x_train[:n].astype(np.float64), data.x_val[:500].astype(np.float64)
     y, y_val, index = data.y_train[:n], data.y_val[:500], np.arange(n - n_points, n)
-    model = MLPClassifier(
-        (32,), batch_size=batch_size, learning_rate_init=0.1, momentum=0.9, max_iter=epochs
-    )
+    model = MLPClassifier((32,), batch_size=50, learning_rate_init=0.1, max_iter=epochs)
     return lambda: model.poison_gradient(X, y, index, X_val, y_val)
-
-
-def _biggio_images(n: int) -> Call:
-    return _gradient(n, 10, 4, 50)
-
-
-def _biggio_points(n_points: int) -> Call:
-    return _gradient(1000, n_points, 10, 50)
-
-
-def _biggio_steps(steps: int) -> Call:
-    return _gradient(500, 10, steps // 10, 50)

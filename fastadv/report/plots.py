@@ -10,9 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.errors import InputError
 from fastadv.files import atomic_write
 
 Pixels = npt.NDArray[Any]
+
+
+def check_pictures() -> None:
+    """Raise InputError, in one line, unless pictures can be drawn."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "pictures need matplotlib: pip install 'fastadv[plot]' (or leave out --output)"
+        ) from None
 
 
 def attacked_images(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,11 +10,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.arrays import Float64
-from fastadv.files import atomic_write, make_folder
-from fastadv.report.pictures import check_pictures as check_pictures
+from fastadv.report.plots import check_pictures as check_pictures
 from fastadv.report.terminal_image import captioned, image_text, in_rows
 from fastadv.reproduce.biggio2012 import MOST_POINTS, PUBLISHED, Pair
+from fastadv.reproduce.figures import markdown_table, spread, write, write_picture
 
 CAPTION = (
     "Test error of a linear SVM in %, trained on 100 images and the points (C = 1): the mean over "
@@ -29,15 +27,11 @@ def cells(pairs: Sequence[Pair]) -> list[list[str]]:
     """Return the rows of the table, their header first."""
     rows = [["points", *(pair.title for pair in pairs), "published"]]
     for points in range(MOST_POINTS + 1):
-        moved = [_spread(pair.error[:, points]) for pair in pairs]
+        moved = [spread(pair.error[:, points]) for pair in pairs]
         rows.append([str(points), *moved, PUBLISHED.get(points, "")])
         if points:
-            rows.append(["  flips", *(_spread(pair.flipped[:, points]) for pair in pairs), ""])
+            rows.append(["  flips", *(spread(pair.flipped[:, points]) for pair in pairs), ""])
     return rows
-
-
-def _spread(values: Float64) -> str:
-    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0.0:.1f}"
 
 
 def caption(pairs: Sequence[Pair]) -> str:
@@ -76,19 +70,7 @@ def save(pairs: Sequence[Pair], folder: Path) -> list[str]:
     InputError
         If the folder cannot be made, or matplotlib is not there for the pictures.
     """
-    make_folder(folder)
-    texts = {"biggio2012.json": _json(pairs), "biggio2012.md": _markdown(pairs)}
-    for name, text in texts.items():
-        with atomic_write(folder / name) as stream:
-            stream.write(text.encode())
-    _pictures(pairs, folder)
-    return [*texts, "biggio2012-error.png", "biggio2012-points.png"]
-
-
-def _json(pairs: Sequence[Pair]) -> str:
     document = {
-        "schema": 1,
-        "paper": "biggio2012",
         "published": {str(points): text for points, text in PUBLISHED.items()},
         "pairs": [
             {
@@ -99,19 +81,14 @@ def _json(pairs: Sequence[Pair]) -> str:
             for pair in pairs
         ],
     }  # fmt: skip
-    return json.dumps(document, indent=1) + "\n"
-
-
-def _markdown(pairs: Sequence[Pair]) -> str:
     header, *rows = cells(pairs)
-    lines = [f"| {' | '.join(header)} |", f"| --- |{' ---: |' * (len(header) - 1)}"]
-    lines += [f"| {' | '.join(cell.strip() for cell in row)} |" for row in rows]
-    return "\n".join([*lines, "", caption(pairs)]) + "\n"
+    lines = markdown_table(header, rows, f"| --- |{' ---: |' * (len(header) - 1)}")
+    names = write(folder, "biggio2012", document, [*lines, "", caption(pairs)])
+    return names + _pictures(pairs, folder)
 
 
-def _pictures(pairs: Sequence[Pair], folder: Path) -> None:
+def _pictures(pairs: Sequence[Pair], folder: Path) -> list[str]:
     check_pictures()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(pairs), 3), layout="constrained")
@@ -120,13 +97,13 @@ def _pictures(pairs: Sequence[Pair], folder: Path) -> None:
     ):
         points = np.arange(MOST_POINTS + 1)
         for values, name in ((pair.error, "optimised"), (pair.flipped, "flipped alone")):
-            spread = values.std(axis=0, ddof=1) if len(values) > 1 else 0.0
-            axes.errorbar(points, values.mean(axis=0), spread, marker="o", capsize=3, label=name)
+            error = values.std(axis=0, ddof=1) if len(values) > 1 else 0.0
+            axes.errorbar(points, values.mean(axis=0), error, marker="o", capsize=3, label=name)
         axes.set(title=pair.title, xlabel="points added to 100")
     figure.axes[0].set_ylim(bottom=0)
     figure.axes[0].set_ylabel("test error in %")
     figure.axes[0].legend(frameon=False)
-    _write(FigureCanvasAgg(figure), folder / "biggio2012-error.png")
+    names = [write_picture(figure, folder / "biggio2012-error.png")]
 
     figure = Figure(figsize=(2.2 * len(pairs), 4.6), layout="constrained")
     for column, pair in enumerate(pairs):
@@ -138,9 +115,4 @@ def _pictures(pairs: Sequence[Pair], folder: Path) -> None:
             axes.imshow(image, cmap="gray", vmin=0, vmax=1)
             axes.set_title(name, fontsize=9)
             axes.axis("off")
-    _write(FigureCanvasAgg(figure), folder / "biggio2012-points.png")
-
-
-def _write(canvas: object, path: Path) -> None:
-    with atomic_write(path) as stream:
-        canvas.print_png(stream)  # type: ignore[attr-defined]
+    return [*names, write_picture(figure, folder / "biggio2012-points.png")]

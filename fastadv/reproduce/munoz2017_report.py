@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.arrays import Float64
-from fastadv.files import atomic_write, make_folder
-from fastadv.report.pictures import check_pictures as check_pictures
+from fastadv.report.plots import check_pictures as check_pictures
+from fastadv.reproduce.figures import markdown_table, spread, write, write_picture
 from fastadv.reproduce.munoz2017 import Curve
 
 CAPTION = (
@@ -31,15 +29,11 @@ def cells(curve: Curve) -> list[list[str]]:
     for column, points in enumerate(curve.points):
         rows.append(
             [
-                str(points), f"{points / n_train:.1%}", _spread(curve.error[:, column]),
-                _spread(curve.flipped[:, column]), curve.experiment.published.get(points, ""),
+                str(points), f"{points / n_train:.1%}", spread(curve.error[:, column]),
+                spread(curve.flipped[:, column]), curve.experiment.published.get(points, ""),
             ]
         )  # fmt: skip
     return rows
-
-
-def _spread(values: Float64) -> str:
-    return f"{values.mean():.1f} ± {values.std(ddof=1) if len(values) > 1 else 0.0:.1f}"
 
 
 def _title(curve: Curve) -> str:
@@ -75,19 +69,7 @@ def save(curves: Sequence[Curve], folder: Path) -> list[str]:
     InputError
         If the folder cannot be made, or matplotlib is not there for the pictures.
     """
-    make_folder(folder)
-    texts = {"munoz2017.json": _json(curves), "munoz2017.md": _markdown(curves)}
-    for name, text in texts.items():
-        with atomic_write(folder / name) as stream:
-            stream.write(text.encode())
-    _picture(curves, folder)
-    return [*texts, "munoz2017-error.png"]
-
-
-def _json(curves: Sequence[Curve]) -> str:
     document = {
-        "schema": 1,
-        "paper": "munoz2017",
         "experiments": [
             {
                 "title": curve.experiment.title, "points": list(curve.points),
@@ -98,31 +80,25 @@ def _json(curves: Sequence[Curve]) -> str:
             for curve in curves
         ],
     }  # fmt: skip
-    return json.dumps(document, indent=1) + "\n"
-
-
-def _markdown(curves: Sequence[Curve]) -> str:
     lines = []
     for curve in curves:
         header, *rows = cells(curve)
-        lines += [f"**{_title(curve)}**", "", f"| {' | '.join(header)} |"]
-        lines += [f"|{' ---: |' * len(header)}", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    return "\n".join([*lines, CAPTION]) + "\n"
+        table_lines = markdown_table(header, rows, f"|{' ---: |' * len(header)}")
+        lines += [f"**{_title(curve)}**", "", *table_lines, ""]
+    return [*write(folder, "munoz2017", document, [*lines, CAPTION]), _picture(curves, folder)]
 
 
-def _picture(curves: Sequence[Curve], folder: Path) -> None:
+def _picture(curves: Sequence[Curve], folder: Path) -> str:
     check_pictures()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.6 * len(curves), 3.2), layout="constrained")
     for axes, curve in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves, strict=True):
         for values, name in ((curve.error, "optimised"), (curve.flipped, "random flips")):
-            spread = values.std(axis=0, ddof=1) if len(values) > 1 else 0.0
-            axes.errorbar(curve.points, values.mean(axis=0), spread, marker="o", label=name)
+            error = values.std(axis=0, ddof=1) if len(values) > 1 else 0.0
+            axes.errorbar(curve.points, values.mean(axis=0), error, marker="o", label=name)
         axes.set(title=curve.experiment.title, xlabel="points", ylim=(0, None))
         axes.title.set_fontsize(9)
     figure.axes[0].set_ylabel("test error in %")
     figure.axes[0].legend(frameon=False)
-    with atomic_write(folder / "munoz2017-error.png") as stream:
-        FigureCanvasAgg(figure).print_png(stream)
+    return write_picture(figure, folder / "munoz2017-error.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.files import atomic_write, make_folder
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
+from fastadv.reproduce.figures import markdown_table, write
 from fastadv.reproduce.stadv2018 import PUBLISHED, TAU, Reproduction
 
 _HEADER = (
@@ -99,18 +98,7 @@ def save(found: Reproduction, folder: Path) -> list[str]:
     InputError
         If the folder cannot be made.
     """
-    make_folder(folder)
-    texts = {"stadv2018.json": _json(found), "stadv2018.md": _markdown(found)}
-    for name, text in texts.items():
-        with atomic_write(folder / name) as stream:
-            stream.write(text.encode())
-    return list(texts)
-
-
-def _json(found: Reproduction) -> str:
     document = {
-        "schema": 1,
-        "paper": "stadv2018",
         "published": {
             name: {"accuracy": accuracy, "success": success}
             for name, (accuracy, success) in PUBLISHED.items()
@@ -121,11 +109,6 @@ def _json(found: Reproduction) -> str:
             for (width, target), share in found.idle.items()
         ],
     }
-    return json.dumps(document, indent=1) + "\n"
-
-
-def _markdown(found: Reproduction) -> str:
     header, *rows = cells(found)
-    lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", explanation(found)]) + "\n"
+    lines = markdown_table(header, rows, f"|{' --- |' * len(header)}")
+    return write(folder, "stadv2018", document, [*lines, "", explanation(found)])
