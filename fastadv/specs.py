@@ -10,6 +10,7 @@ import difflib
 import functools
 import math
 import re
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -195,6 +196,17 @@ def closest(word: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
     matches = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
     return f"; did you mean {by_lower[matches[0]]}?" if matches else ""
+
+
+def read_toml(path: Path, where: str) -> dict[str, Any]:
+    """Return what a TOML file holds; raise InputError, named by ``where``, if it is none."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{where} is not valid TOML: {error}") from None
 
 
 def describe(kind: Any) -> str:

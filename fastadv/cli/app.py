@@ -66,13 +66,7 @@ def common(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Without the program's name; those of the process unless given.
-    """
+    """Run the program, with the arguments of the process unless given; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
     _accept_any_text()

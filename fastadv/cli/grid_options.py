@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import msgspec
 from fastadv.cli.specs import check_spec, spec_list
 from fastadv.errors import InputError
 from fastadv.grid import defaults
-from fastadv.specs import Spec, closest, coerce
+from fastadv.specs import Spec, closest, coerce, read_toml
 
 OUTPUT = "fastadv-results"
 
@@ -70,13 +69,7 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return the checked options of a TOML file."""
-    try:
-        with path.open("rb") as file:
-            raw = tomllib.load(file)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from None
+    raw = read_toml(path, str(path))
     known = GridOptions.__struct_fields__
     for key in raw:
         if key not in known:

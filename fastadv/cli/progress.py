@@ -40,13 +40,7 @@ class TimeLeft(ProgressColumn):
 
 
 class GridBar:
-    """The progress of a grid; see ``fastadv.grid.run.GridProgress``.
-
-    Parameters
-    ----------
-    console : Console
-        Of standard error.
-    """
+    """The progress of a grid, on standard error; see ``fastadv.grid.run.GridProgress``."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

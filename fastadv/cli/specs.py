@@ -10,12 +10,7 @@ from fastadv.specs import Spec, split_top_level
 
 
 def check_spec(what: str, text: str) -> None:
-    """Raise InputError unless ``text`` names an attack, defense or model and parses as a spec.
-
-    Parameters
-    ----------
-    what : {"attack", "defense", "model"}
-    """
+    """Raise InputError unless ``text`` is a spec of an attack, defense or model: of ``what``."""
     spec = Spec.parse(text)
     entry = registry.find(what, spec.name)
     for key in entry.nested:

@@ -66,13 +66,7 @@ def read_idx(path: str | Path) -> Ints:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return the bytes of a file.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
+    """Return the bytes of a file; raise InputError if it cannot be read."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
@@ -82,15 +76,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def parse_idx(data: bytes, path: str | Path) -> Ints:
-    """Turn the bytes of an IDX file into an array; see `read_idx`.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    path : str or Path
-        What the errors name.
-    """
+    """Turn the bytes of a whole IDX file into an array, see `read_idx`; errors name the path."""
     if data.startswith(_GZIP_MAGIC):
         try:
             data = gzip.decompress(data)

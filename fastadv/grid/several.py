@@ -70,12 +70,7 @@ class Figures:
 def over_seeds(rows: Sequence[Row], samples: Samples) -> list[Mean]:
     """Return the mean of each cell that has a figure of two seeds or more, then of worst cases.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-    samples : callable
-        Returns what is kept of each image of a row, or None: which images each run got right.
-        Without it the interval is as wide as images can make it.
+    Where ``samples`` has nothing of a row the interval is as wide as images can make it.
     """
     out = list[Mean]()
     cells: dict[tuple[object, ...], list[Row]] = {}

@@ -12,7 +12,7 @@ from fastadv.arrays import Arrays
 from fastadv.grid.row import Figure, Row
 from fastadv.threat import Threat
 
-Samples = Callable[[Row], Arrays | None]  # what is kept of the images of a row
+Samples = Callable[[Row], Arrays | None]  # what is kept of each image of a row, if anything
 Answers = tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]  # ids of images, which are right
 
 _NEEDS = {"sample_ids", "robust"}  # of a file of samples
@@ -41,18 +41,9 @@ class Worst:
 
 
 def worst_rows(rows: Sequence[Row], samples: Samples) -> list[Worst]:
-    """Return the worst case over the evasion attacks of each threat model, sample by sample.
+    """Return the worst case over the evasion attacks of each threat model, image by image.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-    samples : callable
-        Returns what is kept of each image of a row, or None.
-
-    Returns
-    -------
-    list of Worst
-        In the order of the rows; none where the attacks were measured on different images.
+    In the order of the rows; none where the attacks were measured on different images.
     """
     cases = (worst_case(group, samples) for group in by_threat(rows))
     return [case[0] for case in cases if case is not None]

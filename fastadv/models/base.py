@@ -84,13 +84,7 @@ def logits_of(model: Any, X: Floats) -> Floats:
 
 
 def class_columns(model: Classifier, y: npt.NDArray[Any]) -> Labels:
-    """Return the column of the logits of ``model`` that stands for each label, shape (n,), int64.
-
-    Raises
-    ------
-    InputError
-        If a label is not among the classes that the model was trained on.
-    """
+    """Return the column of the logits of ``model`` that stands for each label, see `columns_of`."""
     return columns_of(model.classes_, y)
 
 
@@ -140,13 +134,7 @@ def certified_labels(classes: npt.NDArray[Any], columns: npt.NDArray[Any]) -> La
 
 
 def cross_entropies(model: Classifier, X: Floats, y: npt.NDArray[Any]) -> Float64:
-    """Return the cross-entropy of the model's logits on each row of X, shape (n,).
-
-    Raises
-    ------
-    InputError
-        If a label is not among the classes that the model was trained on.
-    """
+    """Return the cross-entropy of the model's logits on each row of X, (n,), see `columns_of`."""
     logits = model.logits(X).astype(np.float64)
     losses, dlogits = np.empty(len(logits)), np.empty_like(logits)
     cross_entropy(logits, class_columns(model, y), losses, dlogits)

@@ -180,13 +180,7 @@ class Descent(ABC):
         return X, columns.astype(np.int64), rng
 
     def _run(self, epoch: Epoch, X: Float32, columns: Labels, rng: np.random.RandomState) -> Self:
-        """Run the epochs, and warn if training has not settled.
-
-        Raises
-        ------
-        DivergenceError
-            If the loss or a weight is no longer finite.
-        """
+        """Run the epochs, and warn if training has not settled."""
         trained, held = self._hold_out(columns, rng)
         patience = Patience(self.tol or 0.0, self.n_iter_no_change if self.may_stop() else math.inf)
         self.loss_curve_, self.validation_scores_ = [], [] if self.early_stopping else None

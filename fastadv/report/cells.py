@@ -52,14 +52,7 @@ class SheetRow:
 
 @dataclass(frozen=True)
 class Sheet:
-    """All that a table shows.
-
-    Attributes
-    ----------
-    title, caption : str
-    defenses : tuple of str
-        The columns.
-    """
+    """All that a table shows; the defenses are its columns."""
 
     title: str
     defenses: tuple[str, ...]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fastadv.errors import InputError
-from fastadv.specs import closest, partition_top_level, same_spec, split_top_level
+from fastadv.specs import closest, partition_top_level, read_toml, same_spec, split_top_level
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
@@ -237,18 +236,9 @@ def _threshold(text: str) -> tuple[Pattern, float]:
 
 def _from_file(path: Path) -> list[tuple[Pattern, float]]:
     """Read a TOML file of lines ``"ATTACK/DEFENSE" = "75%"``."""
-    try:
-        with path.open("rb") as file:
-            raw = tomllib.load(file)
-    except OSError as error:
-        raise InputError(
-            f"{FAIL_UNDER}: {path} cannot be read: {error.strerror or error}"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{FAIL_UNDER}: {path} is not valid TOML: {error}") from None
     return [
         (Pattern.parse(cell, str(path)), parse_share(share, f"{path}: {cell}"))
-        for cell, share in raw.items()
+        for cell, share in read_toml(path, f"{FAIL_UNDER}: {path}").items()
     ]
 
 

@@ -101,12 +101,7 @@ def make_pair(
 ) -> tuple[Pair | None, list[str]]:
     """Return the pair of one cell, and what else is to be said of it; None if it was skipped.
 
-    Parameters
-    ----------
-    runs : sequence of (Row, Row)
-        Before and after, of the seeds that both have.
-    samples : two callables
-        Return what is kept of each image of a row, or None, before and after.
+    ``runs`` are of the seeds that both sides have.
     """
     runs = [run for run in runs if (run[0].status, run[1].status) != ("skipped", "skipped")]
     if not runs:

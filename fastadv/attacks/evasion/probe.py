@@ -65,15 +65,9 @@ class Fault(NamedTuple):
 
 
 def probe(model: Any, x: Float32, columns: Labels, task: Task, floor_n: int) -> Probe:
-    """Look at a model that has gradients.
+    """Look at a model that has gradients, on images x (n, d) and their columns of the logits (n,).
 
-    Parameters
-    ----------
-    x : ndarray of float32, shape (n, d)
-    columns : ndarray of int64, shape (n,)
-        The columns of the logits that stand for their labels.
-    floor_n : int
-        Of how many of the images the floor is sought.
+    The floor is sought of the first ``floor_n`` images.
     """
     model = capabilities.adapted(model, task)
     slopes = map_chunks(

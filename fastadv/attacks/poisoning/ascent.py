@@ -71,22 +71,8 @@ def ascend(
 ) -> tuple[Float64, Float64]:
     """Climb from ``start`` (p, d) and return the best points on the way, and the history.
 
-    Parameters
-    ----------
-    objective : callable
-        The validation loss and its gradient.
-    sign : float
-        1 to raise the loss, -1 to lower it.
-    steps : int
-        Calls of the objective, after the first. Each step is a little shorter than the one before.
-    step_size : float
-        Length of the first one.
-
-    Returns
-    -------
-    points : ndarray of shape (p, d)
-    history : ndarray of shape (steps + 1,)
-        The loss at the best points so far, the start's first.
+    ``sign`` is 1 to raise the loss, -1 to lower it; the first step has length ``step_size``. The
+    history, (steps + 1,), is the loss at the best points so far, the start's first.
     """
     points = best = start
     best_loss, gradient = objective(start)

@@ -37,17 +37,8 @@ def craft(
 
     The details name the region and give the harm that the points did to a surrogate where they
     started and where they were moved to (see `Goal.harm`), and which were kept. Of several restarts
-    each moves a region of its own, the most harmful ones, and the best is kept.
-
-    Parameters
-    ----------
-    label : int or None
-        Of the points; None leaves it to the choice of the region.
-    subset_size : int
-        Images of a subset.
-    tried : int
-        Regions to choose from.
-    restarts : int
+    each moves a region of its own, the most harmful of the ``tried`` ones, and the best is kept.
+    Without a ``label`` the region has its own.
     """
 
     def from_region(region: regions.Region, start_harm: float) -> Crafted:

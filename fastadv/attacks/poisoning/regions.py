@@ -53,12 +53,8 @@ def choose(problem: Problem, tried: int, label: int | None = None) -> list[tuple
 
     Likely are those between classes that a small model confuses on the validation images. A
     specific goal takes regions of its source class under its target. A region has as many images as
-    there are points; a class with fewer is used several times over.
-
-    Parameters
-    ----------
-    label : int or None
-        The wrong label, where the attacker has settled on one.
+    there are points; a class with fewer is used several times over. ``label`` is the wrong label,
+    where the attacker has settled on one.
     """
     X, y, goal = problem.X, problem.y, problem.goal
     few = np.sort(seeds.generator(problem.seed, "regions").permutation(len(X))[:_SURROGATE_SIZE])
@@ -86,15 +82,9 @@ def _candidates(
 ) -> list[Region]:
     """Return two regions a class, one at either end of its first principal direction.
 
-    Parameters
-    ----------
-    model : fitted model
-        Its ``features(X)`` give the representation; without one the pixels do.
-    source : int or None
-        The class, where only one is wanted.
-    target : int or None
-        The wrong label; without one it is the runner-up class of the region's images, by their
-        mean logits.
+    That is of the trained model's features, or of the pixels if it has none. ``source`` is the
+    class, where only one is wanted; without a ``target`` the wrong label is the runner-up class of
+    the region's images, by their mean logits.
     """
     X, y = problem.X, problem.y
     features = model.features(X) if capabilities.able(model, Features) else X

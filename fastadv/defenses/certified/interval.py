@@ -110,17 +110,9 @@ class Interval(Checked):
         return trained
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
-        """Certify every row of X; the radii are found by bisection.
+        """Certify every row of X (n, d) in Linf; the radii are found by bisection.
 
-        Parameters
-        ----------
-        model : MLPClassifier
-        X : ndarray of shape (n, d)
-
-        Returns
-        -------
-        Certificate
-            The threat is ``linf``; no image is abstained on, its radius may be 0.
+        No image is abstained on, its radius may be 0.
         """
         X, bounds = checks.images(X, task), _Bounds(model.network(), task)
         columns, radius = np.zeros(len(X), dtype=np.int64), np.zeros(len(X))

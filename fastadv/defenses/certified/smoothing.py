@@ -109,18 +109,10 @@ class Smoothing(Checked):
         return smoothed.smoothed(model, self.sigma, self.draws, task)
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
-        """Certify every row of X: the paper's CERTIFY, with `n0` and `n` draws an image.
+        """Certify every row of X (n, d) in L2: the paper's CERTIFY, `n0` and `n` draws an image.
 
-        Parameters
-        ----------
-        model : Classifier
-            Of one that is `Layered` the noise is drawn behind its first product.
-        X : ndarray of shape (n, d)
-
-        Returns
-        -------
-        Certificate
-            The threat is ``l2``; each label and radius is right with probability 1 - alpha.
+        Each label and radius is right with probability 1 - alpha. Of a model that is `Layered` the
+        noise is drawn behind its first product.
         """
         X = checks.images(X, task)
         x, ids = X.astype(np.float32, copy=False), seeds.sample_ids(X)

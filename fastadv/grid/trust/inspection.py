@@ -16,13 +16,7 @@ _FLOOR_IMAGES = 100
 
 
 def inspect(model: Model, X: Floats, y: Labels, task: Task) -> Probe:
-    """Look at a defended model, as attacks meet it.
-
-    Parameters
-    ----------
-    X, y : ndarray of shape (n, d) and (n,)
-        Test images and their labels.
-    """
+    """Look at a defended model, as attacks meet it, on test images X (n, d) of labels y (n,)."""
     first, again = model.logits(X), model.logits(X)
     randomised = capabilities.randomised(model) or not np.array_equal(first, again)
     if not capabilities.differentiable(model):
