@@ -25,7 +25,6 @@ from fastadv.models.schedule import Schedule, step_rates
 from fastadv.models.stopping import Patience, why_unsettled
 from fastadv.protocols import BatchGradient, Perturb
 from fastadv.specs import format_value
-from fastadv.task import Task
 from fastadv.threads import numba_threads, one_blas_thread
 
 # (order of the rows, rate of each step) -> the sum of the rows' losses, each before its step
@@ -76,10 +75,6 @@ class Descent(ABC):
     @abstractmethod
     def _initial_parameters(self, rng: np.random.RandomState, sizes: Ints) -> Float64:
         """Draw the weights that training begins with."""
-
-    def bind(self, task: Task) -> Self:
-        """Return the model itself: the shape of the images is nothing to it."""
-        return self
 
     def fit(self, X: Floats, y: npt.NDArray[Any]) -> Self:
         """Train on X (n, d) and labels y (n,).

@@ -163,10 +163,6 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
             isinstance(self.gamma, str) or self.gamma > 0, "gamma has to be above 0", self.gamma
         )
 
-    def bind(self, task: Task) -> Self:
-        """Return the model itself: the shape of the images is nothing to it."""
-        return self
-
     def without_effect(self) -> str | None:
         """Return None, or which parameter has no part in training, as `fit` does not mind."""
         if self.kernel == "linear" and self.gamma != "scale":

@@ -7,18 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastadv import capabilities, checks, seeds
+from fastadv import checks, seeds
 from fastadv.arrays import Floats, Labels, Mask
-from fastadv.defenses.sanitizers.short_training import NO_EPOCHS, fit_shortened, learns_in_epochs
+from fastadv.defenses.sanitizers.short_training import ShortTraining
 from fastadv.errors import at_least, refuse, require
 from fastadv.models.base import cross_entropies
-from fastadv.protocols import Classifier, Logits, Trainable
-from fastadv.specs import Checked
+from fastadv.protocols import Classifier, Logits
 from fastadv.task import Task
 
 
 @dataclass(frozen=True)
-class LossTrim(Checked):
+class LossTrim(ShortTraining):
     """TRIM: alternate between a fit and the choice of the n rows of least loss under it.
 
     The paper's algorithm, for linear regression, starts from n random rows and ends when the loss
@@ -45,6 +44,7 @@ class LossTrim(Checked):
     tolerance: float = 0.001
 
     name: ClassVar[str] = "loss_trim"
+    asks: ClassVar[type] = Logits
     reference: ClassVar[str] = (
         "Jagielski et al., IEEE S&P 2018, arXiv 1804.00308, section V, algorithm 2 (TRIM)"
     )
@@ -57,13 +57,6 @@ class LossTrim(Checked):
         at_least(1, rounds=self.rounds, epochs=self.epochs)
         require(0 <= self.tolerance < 1, "tolerance has to be in [0, 1)", self.tolerance)
 
-    def supports(self, model: Any, task: Task) -> str | None:
-        """Return None, or why the model cannot be asked, or a parameter has no part for it."""
-        lacking = capabilities.missing(model, Trainable, Logits)
-        if lacking:
-            return f"loss_trim needs {lacking}"
-        return None if learns_in_epochs(model) else self.unused("epochs", NO_EPOCHS)
-
     def screen(
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
     ) -> tuple[Mask, Labels]:
@@ -74,7 +67,7 @@ class LossTrim(Checked):
         keep = np.zeros(len(y), dtype=bool)
         keep[seeds.generator(seed, "loss_trim").permutation(len(y))[:n_kept]] = True
         for _ in range(self.rounds):
-            fitted = fit_shortened(model, self.epochs, X[keep], y[keep])
+            fitted = self.fit_shortened(model, X[keep], y[keep])
             chosen = _of_least_loss(fitted, X, y, n_kept)
             moved = np.count_nonzero(chosen & ~keep)
             keep = chosen

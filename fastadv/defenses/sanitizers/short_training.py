@@ -1,32 +1,44 @@
-"""The model that a sanitizer asks: that of the cell, trained for less long."""
+"""What the sanitizers share that ask a model: that of the cell, trained for less long."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from fastadv import capabilities
 from fastadv.arrays import Floats, Labels
-
-NO_EPOCHS = "the model does not learn in epochs"
-
-
-def learns_in_epochs(model: Any) -> bool:
-    """Return whether the model has a number of epochs to be shortened."""
-    return capabilities.takes(model, "max_iter")
+from fastadv.protocols import Trainable
+from fastadv.specs import Checked
+from fastadv.task import Task
 
 
-def fit_shortened(model: Any, epochs: int, X: Floats, y: Labels) -> Any:
-    """Return a copy of the model, trained on X (n, d) and y (n,).
+class ShortTraining(Checked):
+    """Base of these sanitizers; ``asks`` is the protocol that the trained model has to keep to."""
 
-    If it learns in epochs, it gets so many at most; that they are few is meant, and not warned of.
-    """
-    copy = clone(model)
-    if learns_in_epochs(copy):
-        copy.set_params(max_iter=min(copy.get_params()["max_iter"], epochs))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return copy.fit(X, y)
+    name: ClassVar[str]
+    asks: ClassVar[type]
+
+    epochs: int
+
+    def supports(self, model: Any, task: Task) -> str | None:
+        """Return None, or why the model cannot be asked, or a parameter has no part for it."""
+        lacking = capabilities.missing(model, Trainable, self.asks)
+        if lacking:
+            return f"{self.name} needs {lacking}"
+        in_epochs = capabilities.takes(model, "max_iter")
+        return None if in_epochs else self.unused("epochs", "the model does not learn in epochs")
+
+    def fit_shortened(self, model: Any, X: Floats, y: Labels) -> Any:
+        """Return a copy of the model, trained on X (n, d) and y (n,).
+
+        If it learns in epochs, it gets ``epochs`` at most; that they are few is not warned of.
+        """
+        copy = clone(model)
+        if capabilities.takes(copy, "max_iter"):
+            copy.set_params(max_iter=min(copy.get_params()["max_iter"], self.epochs))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return copy.fit(X, y)

@@ -7,13 +7,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastadv import capabilities, checks
+from fastadv import checks
 from fastadv.arrays import Float64, Floats, Labels, Mask
-from fastadv.defenses.sanitizers.short_training import NO_EPOCHS, fit_shortened, learns_in_epochs
+from fastadv.defenses.sanitizers.short_training import ShortTraining
 from fastadv.errors import at_least, refuse, require
 from fastadv.models.base import class_columns
-from fastadv.protocols import Features, Trainable
-from fastadv.specs import Checked
+from fastadv.protocols import Features
 from fastadv.task import Task
 from fastadv.threads import one_blas_thread
 
@@ -24,7 +23,7 @@ _LEAST = 8  # rows of a class in which populations can be told apart
 
 
 @dataclass(frozen=True)
-class TriggerScan(Checked):
+class TriggerScan(ShortTraining):
     """Drop the smaller of two populations of a class, where the class clearly consists of two.
 
     A model is trained on the set as it came. What its last hidden layer sums up for the images of a
@@ -52,6 +51,7 @@ class TriggerScan(Checked):
     epochs: int = 5
 
     name: ClassVar[str] = "trigger_scan"
+    asks: ClassVar[type] = Features
     reference: ClassVar[str] = (
         "spectral: Tran, Li and Madry, NeurIPS 2018, arXiv 1811.00636, algorithm 1; "
         "clustering: Chen et al., 2018, arXiv 1811.03728, algorithm 1"
@@ -67,20 +67,13 @@ class TriggerScan(Checked):
         else:
             self.no_part("it is for method=spectral", "separation")
 
-    def supports(self, model: Any, task: Task) -> str | None:
-        """Return None, or why the model cannot be asked."""
-        lacking = capabilities.missing(model, Trainable, Features)
-        if lacking:
-            return f"trigger_scan needs {lacking}"
-        return None if learns_in_epochs(model) else self.unused("epochs", NO_EPOCHS)
-
     def screen(
         self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int
     ) -> tuple[Mask, Labels]:
         """Return the rows outside of suspicious populations, and the labels as they are."""
         refuse(self.supports(model, task))
         X, y = checks.training_set(X, y, task)
-        short = fit_shortened(model, self.epochs, X, y)
+        short = self.fit_shortened(model, X, y)
         keep = np.ones(len(y), dtype=bool)
         with one_blas_thread():
             features = np.asarray(short.features(X, activated=False), dtype=np.float64)
