@@ -117,7 +117,7 @@ def _attack(
         match = Match(
             defense=defense, attack=attack, threat=threat, library=library, n=samples,
             ours=ours["accuracy"], median_ours=ours.get(distance) if made.minimum_norm else None,
-            reason=_absent(library),
+            reason=absent(*NEEDS[library]),
         )  # fmt: skip
         masks, first = first, {}  # ours counts once
         if match.reason is None:
@@ -143,10 +143,6 @@ def _mean(
     return mean, several[0].survives(found[0]), error
 
 
-def _absent(library: str) -> str | None:
-    return absent(*NEEDS[library])
-
-
 def _worst(
     defense: str, threat: str, libraries: dict[str, list[Mask]], samples: int
 ) -> Iterator[Match]:
@@ -161,7 +157,7 @@ def _worst(
 def _beside_auto_attack(defense: str, threat: str, ours: list[Mask], samples: int) -> Match:
     match = Match(
         defense=defense, attack=WORST, threat=threat, library="AutoAttack", n=samples,
-        ours=_all(ours), reason=_absent("torchattacks"),
+        ours=_all(ours), reason=absent(*NEEDS["torchattacks"]),
     )  # fmt: skip
     if match.reason is None:
         posed = evasion.problem(evasion.AUTO_ATTACK[threat], defense, samples)

@@ -84,6 +84,7 @@ def attack(
         from fastadv.cli.attack_view import EvasionView, view
         from fastadv.cli.progress import first_run
         from fastadv.datasets import load_dataset
+        from fastadv.report.attack_table import attack_table
         from fastadv.warmup import is_warm, warm_up
 
     asked = experiment.Asked(name, dataset, model, n_samples, first_seed)
@@ -104,11 +105,12 @@ def attack(
     warned: dict[str, None] = {}  # each warning once, when nothing moves on the screen any more
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: warned.setdefault(str(message))
-        shown = view(experiment.run(asked, data, wait, compile_first))
+        attacked = experiment.run(asked, data, wait, compile_first)
     for text in warned:
         console.say(f"note: {text}")
     out = console.output()
-    out.print(shown.table)
+    out.print(attack_table(attacked))
+    shown = view(attacked)
     if n_shown:
         out.print(shown.draw(n_shown, color=console.shows_colors(out), width=out.width))
     if plot is not None:

@@ -1,4 +1,4 @@
-"""What one attack did, for ``fastadv attack``: a table, drawings, and arrays to keep."""
+"""What one attack did, for ``fastadv attack``: drawings, and arrays to keep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import RenderableType
 from rich.text import Text
 
 from fastadv.arrays import Floats
@@ -17,18 +16,11 @@ from fastadv.experiment import Evasion, Poisoning
 from fastadv.files import atomic_write
 from fastadv.protocols import Model
 from fastadv.report import plots
-from fastadv.report.attack_table import evasion_table, poisoning_table
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
-from fastadv.threads import thread_count
 
 
 class View(ABC):
-    """What an attack did: a table, drawings, and arrays to keep."""
-
-    @property
-    @abstractmethod
-    def table(self) -> RenderableType:
-        """The figures."""
+    """What an attack did: drawings, and arrays to keep."""
 
     @abstractmethod
     def draw(self, count: int, *, color: bool, width: int) -> Text:
@@ -57,11 +49,6 @@ class EvasionView(View):
     """Of test images before and after an attack."""
 
     attacked: Evasion
-
-    @property
-    def table(self) -> RenderableType:
-        """Accuracy before and after, distances, queries and speed."""
-        return evasion_table(self.attacked, thread_count())
 
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first images that were right before: clean, their flow if any, attacked."""
@@ -145,11 +132,6 @@ class PoisoningView(View):
     """Of a poisoned training set and what it does."""
 
     attacked: Poisoning
-
-    @property
-    def table(self) -> RenderableType:
-        """Accuracy before and after, the points and the attacker's loss."""
-        return poisoning_table(self.attacked)
 
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first poison points with their labels."""

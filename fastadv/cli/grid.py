@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from fastadv.cli import console
@@ -142,20 +143,7 @@ def _run(options: GridOptions, fresh: bool) -> GridResult:
     try:
         with waiting(messages, "loading"):
             from fastadv.grid.run import run_grid
-        return run_grid(
-            attacks=options.attacks,
-            defenses=options.defenses,
-            dataset=options.dataset,
-            model=options.model,
-            samples=options.samples,
-            seeds=options.seeds,
-            seed=options.seed,
-            output=options.output,
-            fresh=fresh,
-            jobs=options.jobs,
-            timeout=options.timeout,
-            progress=progress,
-        )
+        return run_grid(**msgspec.structs.asdict(options), fresh=fresh, progress=progress)
     except KeyboardInterrupt:
         progress.stop()
         kept = f"the finished cells are kept in {options.output}"

@@ -11,7 +11,7 @@ import fastadv
 from fastadv import registry
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid.row import SCHEMA
-from fastadv.specs import Spec, format_spec
+from fastadv.specs import Spec
 
 
 def digest(*parts: object) -> str:
@@ -130,11 +130,6 @@ def _choices(what: str, texts: Sequence[str]) -> tuple[Choice, ...]:
         expanded += [e.name for e in registry.entries(what)] if text == "all" else [text]
     chosen: dict[str, Choice] = {}
     for text in expanded:
-        choice = Choice(_tidy(text), registry.make(what, text))
+        choice = Choice(str(Spec.parse(text)), registry.make(what, text))
         chosen.setdefault(choice.canonical, choice)
     return tuple(chosen.values())
-
-
-def _tidy(text: str) -> str:
-    spec = Spec.parse(text)
-    return format_spec(spec.name, spec.parameters)

@@ -248,8 +248,18 @@ def _hash_of(state: Arrays) -> str:
     return digest.hexdigest()
 
 
+class OfFit:
+    """Base of the stages that need a training alone; a subclass has a field of this name."""
+
+    fit: Fit
+
+    def needs(self, context: Context) -> dict[str, Stage]:
+        """Return the training."""
+        return {"fit": self.fit}
+
+
 @dataclass(frozen=True)
-class Perturb:
+class Perturb(OfFit):
     """Attack the test images, through the defense's wrapper if ``adaptive``."""
 
     attack: Choice
@@ -261,10 +271,6 @@ class Perturb:
         """Return what a user reads while it runs."""
         how = "" if self.adaptive else ", oblivious to the defense"
         return f"{self.attack.text}: attacking {self.fit.defense.text}{how}"
-
-    def needs(self, context: Context) -> dict[str, Stage]:
-        """Return the training."""
-        return {"fit": self.fit}
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the attack hangs on."""
@@ -305,7 +311,7 @@ def _wrapper(defense: Choice) -> str:
 
 
 @dataclass(frozen=True)
-class Inspect:
+class Inspect(OfFit):
     """Look at the gradients of the defended model, as attacks meet it, on their test images."""
 
     fit: Fit
@@ -314,10 +320,6 @@ class Inspect:
     def label(self) -> str:
         """Return what a user reads while it runs."""
         return f"{self.fit.defense.text}: inspecting its gradients"
-
-    def needs(self, context: Context) -> dict[str, Stage]:
-        """Return the training."""
-        return {"fit": self.fit}
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the inspection hangs on."""
@@ -332,7 +334,7 @@ class Inspect:
 
 
 @dataclass(frozen=True)
-class Certify:
+class Certify(OfFit):
     """Certify, for each test image that evasion attacks get, how far no attack can change it."""
 
     fit: Fit
@@ -341,10 +343,6 @@ class Certify:
     def label(self) -> str:
         """Return what a user reads while it runs."""
         return f"{self.fit.defense.text}: certifying"
-
-    def needs(self, context: Context) -> dict[str, Stage]:
-        """Return the training."""
-        return {"fit": self.fit}
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the certificates hang on."""

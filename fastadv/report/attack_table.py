@@ -12,9 +12,17 @@ from rich.text import Text
 from fastadv import capabilities
 from fastadv.experiment import Evasion, Poisoning
 from fastadv.metrics import wilson_interval
+from fastadv.threads import thread_count
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LEGEND = Text(" In brackets: the 95 % Wilson interval over test images.", style="dim")
+
+
+def attack_table(attacked: Evasion | Poisoning) -> RenderableType:
+    """Return the table of an attack."""
+    if isinstance(attacked, Poisoning):
+        return poisoning_table(attacked)
+    return evasion_table(attacked, thread_count())
 
 
 def evasion_table(evasion: Evasion, n_threads: int) -> RenderableType:

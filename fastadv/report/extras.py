@@ -51,10 +51,6 @@ def _of_flow(distance: str) -> Callable[[Row], float | None]:
     return value
 
 
-def _certified(row: Row) -> float | None:
-    return _percent(row.certified.accuracy) if row.certified else None
-
-
 # Stands beside the accuracy, not beneath it: without it a backdoor's cell would be misread.
 OBEY = Extra(
     "obey",
@@ -103,7 +99,7 @@ EXTRAS = (
     ),
     Extra(
         "certified",
-        _certified,
+        lambda row: _percent(row.certified.accuracy) if row.certified else None,
         "certified: share of the images of evasion rows that are right and that no attack of the "
         "row's budget can change",
     ),

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.report.cells import Cell, Line, Sheet, SheetRow, Tone, make_sheets
+from fastadv.report.cells import Cell, Sheet, SheetRow, Tone, make_sheets
 from fastadv.report.notes import Note
 
 if TYPE_CHECKING:
@@ -104,11 +104,7 @@ def _header(row: SheetRow, width: int) -> Text:
 
 
 def _text(cell: Cell) -> Text:
-    return Text("\n").join([_styled(line) for line in cell.lines])
-
-
-def _styled(line: Line) -> Text:
-    return Text(line.text, style=_STYLES[line.tone])
+    return Text("\n").join([Text(line.text, style=_STYLES[line.tone]) for line in cell.lines])
 
 
 def wrap(spec: str, width: int) -> list[str]:

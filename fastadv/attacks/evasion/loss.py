@@ -14,24 +14,17 @@ Loss = Literal["ce", "dlr"]
 
 
 def ascent(name: Loss, logits: Floats, y: Labels, target: Labels | None) -> tuple[Float64, Floats]:
-    """Return what an attacker raises, (n,), and its derivative with respect to the logits (n, k).
-
-    Raises
-    ------
-    InputError
-        If the loss is ``dlr`` and the model has too few classes for it.
-    """
+    """Return what an attacker raises, (n,), and its derivative with respect to logits (n, k)."""
     return (cross_entropy_ascent if name == "ce" else dlr_ascent)(logits, y, target)
 
 
 def cross_entropy_ascent(
     logits: Floats, y: Labels, target: Labels | None
 ) -> tuple[Float64, Floats]:
-    """Return what an attacker raises, (n,), and its derivative with respect to the logits (n, k).
+    """Return the cross-entropy of the true class, or minus that of the target; see `ascent`.
 
-    That is the cross-entropy of the true class, or minus that of the target. Of a row of very sure
-    logits the derivative is scaled, and the loss its logarithm: an attack as strong as on the same
-    logits in another unit.
+    Of a row of very sure logits the derivative is scaled, and the loss its logarithm: an attack as
+    strong as on the same logits in another unit.
     """
     losses, dlogits = np.empty(len(logits)), np.empty_like(logits)
     loss.ascent(logits, y if target is None else target, losses, dlogits)
@@ -42,7 +35,8 @@ def dlr_ascent(logits: Floats, y: Labels, target: Labels | None) -> tuple[Float6
     """Return the difference of logits ratio (n,) and its derivative (n, k).
 
     A difference of two logits over the spread of the largest ones, so that no scaling of the
-    logits can make its gradient vanish (Croce and Hein, ICML 2020, section 4).
+    logits can make its gradient vanish (Croce and Hein, ICML 2020, section 4). Raises InputError
+    if there are too few classes.
     """
     least = dlr_least_classes(targeted=target is not None)
     if logits.shape[1] < least:
