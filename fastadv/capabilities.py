@@ -36,18 +36,18 @@ _WORDS = {
 }
 
 
-def lacks(thing: Any, protocol: Any) -> list[str]:
+def lacks(candidate: Any, protocol: Any) -> list[str]:
     """Return which members of a protocol an object does not have, sorted."""
     found: set[str] = set()
     for base in protocol.__mro__:
         if base.__module__ == protocol.__module__:
             found |= {name for name in {**vars(base), **base.__annotations__} if name[0] != "_"}
-    return sorted(name for name in found if not hasattr(thing, name))
+    return sorted(name for name in found if not hasattr(candidate, name))
 
 
-def able(thing: Any, protocol: Any) -> bool:
+def able(candidate: Any, protocol: Any) -> bool:
     """Return whether an object has all members of a protocol."""
-    return not lacks(thing, protocol)
+    return not lacks(candidate, protocol)
 
 
 def missing(model: Any, *protocols: Any, parameters: tuple[str, ...] = ()) -> str | None:
@@ -217,9 +217,9 @@ def kind_of(attack: Any) -> Literal["none", "evasion", "poisoning"]:
     return "poisoning" if poisons else "evasion"
 
 
-def supports(thing: Any, model: Any, task: Task) -> str | None:
+def supports(candidate: Any, model: Any, task: Task) -> str | None:
     """Return None, or why an attack or a defense cannot work with the model."""
-    return _reason(thing, "supports", model, task)
+    return _reason(candidate, "supports", model, task)
 
 
 def needs_gradient(attack: Any) -> bool:
@@ -255,8 +255,8 @@ def trained_class(defense: Any) -> type | None:
     return found
 
 
-def _reason(thing: Any, question: str, *about: Any) -> str | None:
+def _reason(candidate: Any, question: str, *about: Any) -> str | None:
     """Return what an object answers, None if it has nothing to say."""
-    asked = getattr(thing, question, None)
+    asked = getattr(candidate, question, None)
     answer: str | None = asked(*about) if asked else None
     return answer or None

@@ -24,7 +24,7 @@ class Entry:
     name, summary : str
         As printed by ``fastadv list``. The name of a reader is what its paths look like.
     kind : str
-        An attack's ``evasion`` or ``poisoning``; a defense's ``certified`` if it proves something,
+        An attack's ``evasion`` or ``poisoning``; a defense's ``certified`` if it certifies,
         else what it works on (``sanitizer``, ``training``, ``preprocessor``); ``model``;
         ``dataset``, or ``path`` of a reader of files; ``none`` for the controls.
     target : str

@@ -23,12 +23,12 @@ class GradientWarning(UserWarning):
 @contextmanager
 def warnings_in_a_line() -> Iterator[None]:
     """Show each warning once, as a line of the program's own, without the source that gave it."""
-    told: set[str] = set()
+    shown: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         text = " ".join(str(message).split())
-        if text not in told:
-            told.add(text)
+        if text not in shown:
+            shown.add(text)
             print(f"fastadv: {text}", file=sys.stderr, flush=True)
 
     with warnings.catch_warnings():

@@ -36,7 +36,7 @@ _RESERVED = {"all", "worst"}  # every name; the worst case in a table
 
 
 def entry_points_of(what: str, taken: frozenset[str]) -> dict[str, EntryPoint]:
-    """Return the entry points for a kind of thing by name; nothing is imported.
+    """Return the entry points of a kind by name; nothing is imported.
 
     Parameters
     ----------
@@ -89,19 +89,19 @@ def entry_of(what: str, point: EntryPoint) -> Entry:
         If it cannot be imported, or is not what the group is for.
     """
     try:
-        thing = point.load()
+        brought = point.load()
     except (Exception, SystemExit) as error:  # whatever a package does when it is imported
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(_left_out(what, point, text)) from None
-    kind, reason = _kind_of(what, thing)
-    named = getattr(thing, "name", point.name) if what in ("attack", "defense") else point.name
+    kind, reason = _kind_of(what, brought)
+    named = getattr(brought, "name", point.name) if what in ("attack", "defense") else point.name
     if kind is not None and named != point.name:
         reason = f"its class says name = {named!r}"
     if kind is None or reason:
         raise InputError(_left_out(what, point, reason))
-    nested = dict(getattr(thing, "nested", {})) if isinstance(thing, type) else {}
+    nested = dict(getattr(brought, "nested", {})) if isinstance(brought, type) else {}
     return Entry(
-        point.name, kind, _summary_of(thing), f"{point.module}:{point.attr}", nested,
+        point.name, kind, _summary_of(brought), f"{point.module}:{point.attr}", nested,
         origin=origin_of(point),
     )  # fmt: skip
 
@@ -111,23 +111,23 @@ def origin_of(point: EntryPoint) -> str:
     return point.dist.name if point.dist else point.module.partition(".")[0]
 
 
-def _kind_of(what: str, thing: Any) -> tuple[Kind | None, str]:
+def _kind_of(what: str, brought: Any) -> tuple[Kind | None, str]:
     """Return the kind, or why it is none."""
     if what == "dataset":
-        return ("dataset", "") if callable(thing) else (None, "it names no function")
-    if not isinstance(thing, type):
+        return ("dataset", "") if callable(brought) else (None, "it names no function")
+    if not isinstance(brought, type):
         return None, "it names no class"
     for kind, methods in _METHODS[what]:
-        if any(callable(getattr(thing, method, None)) for method in methods):
+        if any(callable(getattr(brought, method, None)) for method in methods):
             return kind, ""
     wanted = " or ".join(method for _, methods in _METHODS[what] for method in methods)
-    return None, f"{thing.__name__} has no method {wanted}"
+    return None, f"{brought.__name__} has no method {wanted}"
 
 
-def _summary_of(thing: Any) -> str:
+def _summary_of(brought: Any) -> str:
     """Return the first line of its docstring, without the full stop."""
-    text = inspect.cleandoc(thing.__doc__ or "")
-    made_up = text.startswith(f"{getattr(thing, '__name__', '')}(")  # by a dataclass without one
+    text = inspect.cleandoc(brought.__doc__ or "")
+    made_up = text.startswith(f"{getattr(brought, '__name__', '')}(")  # by a dataclass without one
     return "" if made_up else text.partition("\n")[0].rstrip(".")
 
 

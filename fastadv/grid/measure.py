@@ -125,11 +125,11 @@ class Measure:
         return Poison(self.cell.attack, self.cell.seed, known)
 
     def _baseline(self, context: Context) -> Fit | None:
-        """Return the training on the attack's control in place of its poison, if it has one."""
-        control = self.cell.attack.made.baseline(len(context.dataset.x_train))
-        if control is None:
+        """Return the training on the attack's baseline in place of its poison, if it has one."""
+        baseline = self.cell.attack.made.baseline(len(context.dataset.x_train))
+        if baseline is None:
             return None
-        return self._fit(Poison(Choice("random flips", control), self.cell.seed, weight=0.5))
+        return self._fit(Poison(Choice("random flips", baseline), self.cell.seed, weight=0.5))
 
     def _certified_threat(self, context: Context) -> Threat | None:
         """Return what the row's certified accuracy is for: the attack's threat model, or its own.
@@ -215,8 +215,8 @@ class Measure:
         else:
             row.notes += trust.not_adaptive(self.cell.attack, self.cell.defense)
         if "baseline" in inputs:
-            control = self._evaluate(inputs["baseline"], poison, context)
-            row.baseline_accuracy = Figure.of(control.survives)
+            baseline = self._evaluate(inputs["baseline"], poison, context)
+            row.baseline_accuracy = Figure.of(baseline.survives)
         return samples | _over_all(context, row, clean, evaluation)
 
     def _evaluate(self, fit: Made, poison: Made, context: Context) -> PoisonEvaluation:

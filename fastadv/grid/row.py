@@ -97,8 +97,8 @@ class Row(msgspec.Struct, kw_only=True):
         Under an attack that does not know the defense: of a wrapped model, or after training on
         poison that was not kept inside what a sanitizer accepts.
     baseline_accuracy : Figure or None
-        Poisoning: ``attacked_accuracy`` with the attack's control in place of the poison: as many
-        randomly relabelled copies.
+        Poisoning: ``attacked_accuracy`` with the baseline in place of the poison: as many random
+        flips.
     success_rate : Figure or None
         Evasion: adversarial images found at any distance, also beyond the budget, among the images
         that were right before (`EvasionResult.success_rate` counts within it). Backdoors: the share

@@ -40,16 +40,16 @@ class GridProgress(Protocol):
         """``cells`` cells of ``total`` weight are to be done, ``kept`` are done already."""
 
     def begin(self, label: str) -> None:
-        """Tell that a stage begins."""
+        """Show that a stage begins."""
 
     def advance(self, weight: float) -> None:
-        """Tell that a stage of this weight has ended."""
+        """Count that a stage of this weight has ended."""
 
     def note(self, text: str) -> None:
-        """Something to tell in one line."""
+        """Show a line of text."""
 
     def compiling(self, name: str, done: int, total: int) -> None:
-        """Tell that the group ``name`` is being compiled, ``done`` of ``total`` being done."""
+        """Show that the group ``name`` is being compiled, ``done`` of ``total`` being done."""
 
     def stop(self) -> None:
         """Nothing more comes."""

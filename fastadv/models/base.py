@@ -1,4 +1,4 @@
-"""What the models have in common: everything that follows from ``vjp``."""
+"""What the models have in common: what follows from ``vjp``."""
 
 from __future__ import annotations
 

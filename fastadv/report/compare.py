@@ -1,6 +1,6 @@
 """Two grids beside each other: cell by cell what changed, and whether chance could have done it.
 
-Trainings are chance, too: see `compare_grids` for what can be told.
+Trainings are chance, too: see `compare_grids` for what can be tested.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _FEW = 16  # images that are looked at before an attack
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What one look at a model shows.
+    """What a few passes show of a model.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class Fault(NamedTuple):
-    """What a look shows to be wrong, and what to do."""
+    """What a probe shows to be wrong, and what to do."""
 
     name: str
     message: str
@@ -125,31 +125,31 @@ def _left_at_the_floor(model: Counted, x: Float32, y: Labels, task: Task) -> Mas
     return left
 
 
-def faults(seen: Probe, name: str) -> list[Fault]:
-    """Return what the look says of the gradients of a model of this name."""
+def faults(shown: Probe, name: str) -> list[Fault]:
+    """Return what a probe says of the gradients of a model of this name."""
     out = []
-    if seen.zero_gradients:
+    if shown.zero_gradients:
         out.append(
             Fault(
                 "zero_gradient",
-                f"the loss of {name} has no gradient at {seen.zero_gradients:,} of {seen.n:,} "
+                f"the loss of {name} has no gradient at {shown.zero_gradients:,} of {shown.n:,} "
                 "images",
                 "no step leads away from them; add a black-box attack such as square",
             )
         )
-    right = round((seen.floor_accuracy or 0.0) * seen.floor_n)
+    right = round((shown.floor_accuracy or 0.0) * shown.floor_n)
     remedy = "more steps and restarts, apgd[loss=dlr], and a black-box attack such as square"
-    if right and wilson_interval(right, seen.floor_n)[0] > seen.chance:
+    if right and wilson_interval(right, shown.floor_n)[0] > shown.chance:
         message = (
-            f"at eps {seen.floor_eps:g}, where every image can become plain grey, PGD leaves "
-            f"{name} {100 * right / seen.floor_n:.0f} %, more than plain grey: its gradients "
+            f"at eps {shown.floor_eps:g}, where every image can become plain grey, PGD leaves "
+            f"{name} {100 * right / shown.floor_n:.0f} %, more than plain grey: its gradients "
             "mislead"
         )
         out.append(Fault("unreachable_floor", message, remedy))
-    elif seen.falls > _MOST * seen.n:
+    elif shown.falls > _MOST * shown.n:
         message = (
-            f"a small step up the gradient of {name} lowers the loss at {seen.falls:,} of "
-            f"{seen.n:,} images: its gradients mislead"
+            f"a small step up the gradient of {name} lowers the loss at {shown.falls:,} of "
+            f"{shown.n:,} images: its gradients mislead"
         )
         out.append(Fault("falling_gradient", message, remedy))
     return out
@@ -163,8 +163,8 @@ def warn_of(model: Any, x: Float32, columns: Labels, task: Task) -> None:
     if not len(x) or capabilities.made_here(model):
         return
     few = np.unique(np.linspace(0, len(x) - 1, _FEW).astype(np.intp))
-    seen = probe(model, np.ascontiguousarray(x[few]), columns[few], task, len(few))
-    wrong = faults(seen, capabilities.class_of(model))
+    shown = probe(model, np.ascontiguousarray(x[few]), columns[few], task, len(few))
+    wrong = faults(shown, capabilities.class_of(model))
     if wrong:
         said = "; ".join(fault.message for fault in wrong)
         warnings.warn(f"{said} ({wrong[-1].remedy})", GradientWarning, stacklevel=3)

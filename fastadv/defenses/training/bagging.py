@@ -72,7 +72,7 @@ class Bagging(Voters):
         return fit_voters(X, y, parts, classes_of(y, task), blurring(self.blur, task))
 
     def certify(self, model: Any, X: Floats, *, task: Task, seed: int) -> Certificate:
-        """Return the labels, -1 where the votes do not tell, and the insertions they withstand."""
+        """Return the labels, -1 where votes do not decide, and the insertions they withstand."""
         column, gap = self._gap(model.votes(checks.images(X, task)))
         label = certified_labels(model.classes_, column)
         radius = insertions(gap, model.n_train, self.images)

@@ -40,12 +40,12 @@ class Executor(Protocol):
     """A place where stages run."""
 
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
-        """Run everything in the queue, and return how each stage ended; ``begin`` gets labels."""
+        """Run all stages of the queue, and return how each stage ended; ``begin`` gets labels."""
         ...
 
 
 def attempt(planned: Planned, inputs: Inputs, context: Context) -> Outcome:
-    """Run a stage, in whatever process; what it warns of its rows tell."""
+    """Run a stage, in whatever process; of what it warns rows have flags and notes instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", GradientWarning)

@@ -14,7 +14,7 @@ class Inline:
     """Run stages in the calling process."""
 
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
-        """Run everything in the queue."""
+        """Run all stages of the queue."""
         while (planned := queue.take()) is not None:
             begin(planned.stage.label())
             yield from queue.end(attempt(planned, queue.inputs(planned), context))

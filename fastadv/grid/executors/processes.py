@@ -140,7 +140,7 @@ class Processes:
             raise InputError("jobs and timeout are not there on Windows yet; leave them out")
 
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
-        """Run everything in the queue."""
+        """Run all stages of the queue."""
         workers: list[Worker] = []
         with tempfile.TemporaryDirectory(
             prefix="fastadv-data-", ignore_cleanup_errors=True

@@ -12,7 +12,7 @@ from fastadv.grid.row import Flag, Row
 from fastadv.grid.trust.cells import CONTROLS
 from fastadv.threat import Threat
 
-_MARGIN = 0.002  # by how much an accuracy has to be off before it is told
+_MARGIN = 0.002  # by how much an accuracy has to be off to be flagged
 
 # The parameters of an attack that are its budget, by the kind of its threat.
 _BUDGETS = {
