@@ -47,6 +47,14 @@ def hidden_layer(hidden, sizes, layer, n_rows):
 
 
 @exact_kernel
+def layer_of(hidden, logits, sizes, layer, n_rows):
+    """Return layer ``layer`` (1, 2, ..., the logits last), (n_rows, width): a view."""
+    if layer == sizes.size - 1:
+        return logits
+    return hidden_layer(hidden, sizes, layer, n_rows)
+
+
+@exact_kernel
 def _logistic(flat):
     one = flat.dtype.type(1.0)
     if flat.itemsize == 4:
@@ -119,7 +127,7 @@ def forward(X, params, sizes, activation, hidden, logits):
     X is (n, sizes[0]), hidden is (n * sum of hidden widths,), logits is (n, sizes[-1]).
     """
     n = X.shape[0]
-    first = logits if sizes.size == 2 else hidden_layer(hidden, sizes, 1, n)
+    first = layer_of(hidden, logits, sizes, 1, n)
     affine(X, weights(params, sizes, 0), bias(params, sizes, 0), first)
     forward_above(params, sizes, activation, hidden, logits, 0, n)
 
@@ -127,11 +135,11 @@ def forward(X, params, sizes, activation, hidden, logits):
 @exact_kernel
 def forward_above(params, sizes, activation, hidden, logits, start, stop):
     """Go on from the sums of the first layer, for the rows ``start`` to ``stop`` of a batch."""
-    n, last = logits.shape[0], sizes.size - 2
-    for layer in range(1, last + 1):
+    n = logits.shape[0]
+    for layer in range(1, sizes.size - 1):
         h = hidden_layer(hidden, sizes, layer, n)[start:stop]
         activate(h, activation)
-        above = logits if layer == last else hidden_layer(hidden, sizes, layer + 1, n)
+        above = layer_of(hidden, logits, sizes, layer + 1, n)
         w, b = weights(params, sizes, layer), bias(params, sizes, layer)
         affine(h, w, b, above[start:stop])
 
@@ -145,9 +153,9 @@ def backward(params, sizes, activation, hidden, dlogits, deltas):
 @exact_kernel
 def backward_rows(params, sizes, activation, hidden, dlogits, deltas, start, stop):
     """As `backward`, for the rows ``start`` to ``stop`` of a batch."""
-    n, last = dlogits.shape[0], sizes.size - 2
-    for layer in range(last, 0, -1):
-        above = dlogits if layer == last else hidden_layer(deltas, sizes, layer + 1, n)
+    n = dlogits.shape[0]
+    for layer in range(sizes.size - 2, 0, -1):
+        above = layer_of(deltas, dlogits, sizes, layer + 1, n)
         d = hidden_layer(deltas, sizes, layer, n)[start:stop]
         np.dot(above[start:stop], weights(params, sizes, layer).T, d)
         h = hidden_layer(hidden, sizes, layer, n)[start:stop]
@@ -167,18 +175,21 @@ def sum_rows(d, out):
 @exact_kernel
 def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
     """Gather the gradient of all parameters, summed over rows. ``gradient`` is filled."""
-    n, last = X.shape[0], sizes.size - 2
-    for layer in range(last + 1):
-        w, b = weights(gradient, sizes, layer), bias(gradient, sizes, layer)
-        if layer == last:
-            d = dlogits
-        else:
-            d = hidden_layer(deltas, sizes, layer + 1, n)
-        if layer == 0:
-            np.dot(X.T, d, w)
-        else:
-            np.dot(hidden_layer(hidden, sizes, layer, n).T, d, w)
-        sum_rows(d, b)
+    first = layer_of(deltas, dlogits, sizes, 1, X.shape[0])
+    np.dot(X.T, first, weights(gradient, sizes, 0))
+    upper_gradient(sizes, hidden, dlogits, deltas, gradient)
+
+
+@exact_kernel
+def upper_gradient(sizes, hidden, dlogits, deltas, gradient):
+    """As `parameter_gradient`, but for the first matrix."""
+    n = dlogits.shape[0]
+    for layer in range(sizes.size - 1):
+        d = layer_of(deltas, dlogits, sizes, layer + 1, n)
+        if layer > 0:
+            h = hidden_layer(hidden, sizes, layer, n)
+            np.dot(h.T, d, weights(gradient, sizes, layer))
+        sum_rows(d, bias(gradient, sizes, layer))
 
 
 @exact_kernel
@@ -201,11 +212,9 @@ def _packed(packed, sizes, layer, transposed):
         if k == layer:
             break
         start += there + back
-    return (
-        packed[start + there : start + there + back]
-        if transposed
-        else packed[start : start + there]
-    )
+    if transposed:
+        return packed[start + there : start + there + back]
+    return packed[start : start + there]
 
 
 @exact_kernel
@@ -222,7 +231,7 @@ def forward_rows(X, params, packed, sizes, activation, hidden, logits):
     """As `forward`, with each row's bits the same in any batch."""
     below, last = X, sizes.size - 2
     for layer in range(last + 1):
-        above = logits if layer == last else hidden_layer(hidden, sizes, layer + 1, X.shape[0])
+        above = layer_of(hidden, logits, sizes, layer + 1, X.shape[0])
         product.product(below, _packed(packed, sizes, layer, False), above)
         add_bias(bias(params, sizes, layer), above)
         if layer < last:

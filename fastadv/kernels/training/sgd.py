@@ -114,13 +114,13 @@ def _upper_layers(
     ``sums`` and ``d`` (n_panels, batch, width) are in panels, as the first matrix is.
     """
     n = rows.size
-    _from_panels(sums, a, b, logits if sizes.size == 2 else dense.hidden_layer(hidden, sizes, 1, n))
+    _from_panels(sums, a, b, dense.layer_of(hidden, logits, sizes, 1, n))
     dense.forward_above(params, sizes, activation, hidden, logits, a, b)
     for i in range(a, b):
         labels[i] = y[rows[i]]
     cross_entropy(logits[a:b], labels[a:b], losses[a:b], dlogits[a:b])
     dense.backward_rows(params, sizes, activation, hidden, dlogits, deltas, a, b)
-    first = dlogits if sizes.size == 2 else dense.hidden_layer(deltas, sizes, 1, n)
+    first = dense.layer_of(deltas, dlogits, sizes, 1, n)
     width = d.shape[2]
     for p in range(d.shape[0]):
         for i in range(a, b):
@@ -172,10 +172,7 @@ def _step_sparse(values, rows, starts, n, d, scale, learning_rate, momentum, dec
 @exact_kernel
 def _step_bias(d, scale, learning_rate, momentum, w, v, scratch):
     gradient = scratch[: w.size]
-    gradient[:] = 0
-    for i in range(d.shape[0]):
-        for j in range(w.size):
-            gradient[j] += d[i, j]
+    dense.sum_rows(d, gradient)
     _heavy_ball(gradient, scale, learning_rate, momentum, d.dtype.type(0), w, v)
 
 
@@ -189,7 +186,7 @@ def _step_task(
     Of the first matrix that is a panel or, where features are dense, a part of it.
     """
     scale, decay = params.dtype.type(1.0 / n), params.dtype.type(alpha / n)
-    is_sparse, last = starts.size > 0, sizes.size - 2
+    is_sparse = starts.size > 0
     panel = task if is_sparse else 0
     e, w, v = d[panel, :n], first_w[panel], first_v[panel]
     if is_sparse:
@@ -202,8 +199,8 @@ def _step_task(
     if is_sparse or task == 0:
         b, vb = _panel_bias(params, sizes, panel, w), _panel_bias(velocity, sizes, panel, w)
         _step_bias(e, scale, learning_rate, momentum, b, vb, scratch)
-    for layer in range(1, last + 1):
-        e = dlogits[:n] if layer == last else dense.hidden_layer(deltas, sizes, layer + 1, n)
+    for layer in range(1, sizes.size - 1):
+        e = dense.layer_of(deltas, dlogits[:n], sizes, layer + 1, n)
         h = dense.hidden_layer(hidden, sizes, layer, n)
         w, v = dense.weights(params, sizes, layer), dense.weights(velocity, sizes, layer)
         parts = max(1, w.shape[0] // PART_ROWS)

@@ -79,14 +79,6 @@ class Adjoints(NamedTuple):
 
 
 @exact_kernel
-def _layer(hidden, logits, sizes, layer, n):
-    """Return layer ``layer`` (1, ..., the logits last) of a block of n rows: a view."""
-    if layer == sizes.size - 1:
-        return logits
-    return dense.hidden_layer(hidden, sizes, layer, n)
-
-
-@exact_kernel
 def _activate(a, activation):
     flat = a.reshape(a.size)
     if activation == dense.LOGISTIC:
@@ -118,11 +110,11 @@ def _add_to(a, out):
 def _forward_above(upper, sizes, activation, hidden, logits):
     """Go on from the products of the first layer, to which its bias has to be added yet."""
     n, last = logits.shape[0], sizes.size - 1
-    a = _layer(hidden, logits, sizes, 1, n)
+    a = dense.layer_of(hidden, logits, sizes, 1, n)
     dense.add_bias(dense.bias(upper, sizes, 0), a)
     for layer in range(2, last + 1):
         _activate(a, activation)
-        above = _layer(hidden, logits, sizes, layer, n)
+        above = dense.layer_of(hidden, logits, sizes, layer, n)
         np.dot(a, dense.weights(upper, sizes, layer - 1), above)
         dense.add_bias(dense.bias(upper, sizes, layer - 1), above)
         a = above
@@ -149,29 +141,6 @@ def _softmax_minus_one_hot(z, y):
 
 
 @exact_kernel
-def _backward(upper, sizes, activation, hidden, dlogits, deltas):
-    """Fill ``deltas``, laid out as hidden, with D_l of the hidden layers."""
-    n = dlogits.shape[0]
-    for layer in range(sizes.size - 2, 0, -1):
-        d = dense.hidden_layer(deltas, sizes, layer, n)
-        above = _layer(deltas, dlogits, sizes, layer + 1, n)
-        np.dot(above, dense.weights(upper, sizes, layer).T, d)
-        dense.multiply_by_derivative(dense.hidden_layer(hidden, sizes, layer, n), activation, d)
-
-
-@exact_kernel
-def _upper_gradient(sizes, hidden, dlogits, deltas, gradient):
-    """Fill ``gradient`` with that of the upper parameters, summed over rows."""
-    n = dlogits.shape[0]
-    for layer in range(sizes.size - 1):
-        d = _layer(deltas, dlogits, sizes, layer + 1, n)
-        if layer > 0:
-            below = dense.hidden_layer(hidden, sizes, layer, n)
-            np.dot(below.T, d, dense.weights(gradient, sizes, layer))
-        dense.sum_rows(d, dense.bias(gradient, sizes, layer))
-
-
-@exact_kernel
 def _add_penalty(vector, sizes, factor, out):
     """Add ``factor`` times the matrices, not the biases, of ``vector``. ``out`` is modified."""
     if factor == 0.0:
@@ -192,7 +161,7 @@ def validation_loss(x, offset, y, setting, state, first, gradient):
     hidden, deltas = np.empty(m * width, np.float64), np.empty(m * width, np.float64)
     logits, d = np.empty((m, sizes[-1]), np.float64), np.empty((m, sizes[-1]), np.float64)
     losses = np.empty(m, np.float64)
-    a = _layer(hidden, logits, sizes, 1, m)
+    a = dense.layer_of(hidden, logits, sizes, 1, m)
     np.dot(x, C, a)
     for i in range(offset.shape[0]):
         for j in range(a.shape[1]):
@@ -202,9 +171,9 @@ def validation_loss(x, offset, y, setting, state, first, gradient):
     flat = d.reshape(d.size)
     for i in range(flat.size):
         flat[i] /= m
-    _backward(upper, sizes, activation, hidden, d, deltas)
-    _upper_gradient(sizes, hidden, d, deltas, gradient)
-    _copy(_layer(deltas, d, sizes, 1, m), first)
+    dense.backward(upper, sizes, activation, hidden, d, deltas)
+    dense.upper_gradient(sizes, hidden, d, deltas, gradient)
+    _copy(dense.layer_of(deltas, d, sizes, 1, m), first)
     total = 0.0
     for i in range(m):
         total += losses[i]
@@ -310,13 +279,13 @@ def train(features, offset, y, batches, rates, setting, state, trace):
         seen = _gather(X, rows, x)
         for i in range(n):
             labels[i] = y[rows[i]]
-        a = _layer(hidden, dlogits, sizes, 1, n)
+        a = dense.layer_of(hidden, dlogits, sizes, 1, n)
         _products(seen, values, columns, starts, offset, rows, C, packed, scale[0], a)
         _forward_above(upper, sizes, activation, hidden, dlogits)
         _softmax_minus_one_hot(dlogits, labels)
-        _backward(upper, sizes, activation, hidden, dlogits, deltas)
-        _upper_gradient(sizes, hidden, dlogits, deltas, gradient)
-        first = _layer(deltas, dlogits, sizes, 1, n)
+        dense.backward(upper, sizes, activation, hidden, dlogits, deltas)
+        dense.upper_gradient(sizes, hidden, dlogits, deltas, gradient)
+        first = dense.layer_of(deltas, dlogits, sizes, 1, n)
 
         rate, decay = rates[t] / n, rates[t] * alpha / n
         if gram:
@@ -394,14 +363,12 @@ def _hessian_vector(
     """
     n, last = d.shape[0], sizes.size - 1
     for layer in range(2, last + 1):
-        r_a, h = (
-            dense.hidden_layer(r_before, sizes, layer - 1, n),
-            dense.hidden_layer(hidden, sizes, layer - 1, n),
-        )
+        r_a = dense.hidden_layer(r_before, sizes, layer - 1, n)
+        h = dense.hidden_layer(hidden, sizes, layer - 1, n)
         r_h = dense.hidden_layer(r_hidden, sizes, layer - 1, n)
         _copy(r_a, r_h)
         dense.multiply_by_derivative(h, activation, r_h)
-        above = _layer(r_before, r_logits, sizes, layer, n)
+        above = dense.layer_of(r_before, r_logits, sizes, layer, n)
         other = work[: above.size].reshape(above.shape)
         np.dot(r_h, dense.weights(upper, sizes, layer - 1), above)
         np.dot(h, dense.weights(direction, sizes, layer - 1), other)
@@ -420,34 +387,25 @@ def _hessian_vector(
         for j in range(d.shape[1]):
             d[i, j] /= count
 
-    _backward(upper, sizes, activation, hidden, d, deltas)
+    dense.backward(upper, sizes, activation, hidden, d, deltas)
     for layer in range(last - 1, 0, -1):
         r_d = dense.hidden_layer(r_deltas, sizes, layer, n)
         other = work[: r_d.size].reshape(r_d.shape)
-        np.dot(
-            _layer(r_deltas, r_logits, sizes, layer + 1, n),
-            dense.weights(upper, sizes, layer).T,
-            r_d,
-        )
-        np.dot(
-            _layer(deltas, d, sizes, layer + 1, n), dense.weights(direction, sizes, layer).T, other
-        )
+        r_above = dense.layer_of(r_deltas, r_logits, sizes, layer + 1, n)
+        np.dot(r_above, dense.weights(upper, sizes, layer).T, r_d)
+        above = dense.layer_of(deltas, d, sizes, layer + 1, n)
+        np.dot(above, dense.weights(direction, sizes, layer).T, other)
         _add_to(other, r_d)
-        h, d_here = (
-            dense.hidden_layer(hidden, sizes, layer, n),
-            dense.hidden_layer(deltas, sizes, layer, n),
-        )
+        h = dense.hidden_layer(hidden, sizes, layer, n)
+        d_here = dense.hidden_layer(deltas, sizes, layer, n)
         _bend(h, activation, d_here, dense.hidden_layer(r_before, sizes, layer, n), r_d)
 
-    _upper_gradient(sizes, hidden, r_logits, r_deltas, out)
+    dense.upper_gradient(sizes, hidden, r_logits, r_deltas, out)
     for layer in range(1, last):
         w = dense.weights(out, sizes, layer)
         other = work[: w.size].reshape(w.shape)
-        np.dot(
-            dense.hidden_layer(r_hidden, sizes, layer, n).T,
-            _layer(deltas, d, sizes, layer + 1, n),
-            other,
-        )
+        above = dense.layer_of(deltas, d, sizes, layer + 1, n)
+        np.dot(dense.hidden_layer(r_hidden, sizes, layer, n).T, above, other)
         _add_to(other, w)
 
 
@@ -491,14 +449,15 @@ def reverse(features, offset, y, slots, batches, rates, setting, trace, adjoints
         for i in range(n):
             labels[i] = y[rows[i]]
 
-        r_a = _layer(r_before, r_z, sizes, 1, n)
+        r_a = dense.layer_of(r_before, r_z, sizes, 1, n)
         _products(seen, values, columns, starts, offset, rows, V, packed, share[1], r_a)
         dense.add_bias(dense.bias(upper_direction, sizes, 0), r_a)
         _hessian_vector(
             n, labels, upper, upper_direction, sizes, activation, hidden, d_here, deltas, r_before,
             r_hidden, r_z, r_deltas, work, gradient,
         )  # fmt: skip
-        first, r_first = _layer(deltas, d_here, sizes, 1, n), _layer(r_deltas, r_z, sizes, 1, n)
+        first = dense.layer_of(deltas, d_here, sizes, 1, n)
+        r_first = dense.layer_of(r_deltas, r_z, sizes, 1, n)
 
         # d/dx: what the batch's rows get from the velocity of the poison, and the other way round
         crossed_here = crossed.reshape(crossed.size)[: p * n].reshape((p, n))
@@ -597,15 +556,15 @@ def train_rows(
     hidden = activations[: n * width]
     dlogits = activations[n * width : n * (width + sizes[-1])].reshape((n, sizes[-1]))
     deltas = np.empty(n * width)
-    a = _layer(hidden, dlogits, sizes, 1, n)
+    a = dense.layer_of(hidden, dlogits, sizes, 1, n)
     for i in range(n):
         for j in range(a.shape[1]):
             a[i, j] = products[start + i, j] + scale[0] * offset[start + i, j]
     _forward_above(upper, sizes, activation, hidden, dlogits)
     _softmax_minus_one_hot(dlogits, y[start:stop])
-    _backward(upper, sizes, activation, hidden, dlogits, deltas)
-    _upper_gradient(sizes, hidden, dlogits, deltas, gradient)
-    first = _layer(deltas, dlogits, sizes, 1, n)
+    dense.backward(upper, sizes, activation, hidden, dlogits, deltas)
+    dense.upper_gradient(sizes, hidden, dlogits, deltas, gradient)
+    first = dense.layer_of(deltas, dlogits, sizes, 1, n)
     rate, decay = learning_rate / count, learning_rate * alpha / count
     for i in range(n):
         for j in range(C.shape[1]):
@@ -637,7 +596,7 @@ def reverse_rows(
     deltas, r_deltas, r_before, r_hidden = (
         np.empty(n * width), np.empty(n * width), np.empty(n * width), np.empty(n * width),
     )  # fmt: skip
-    r_a = _layer(r_before, r_z, sizes, 1, n)
+    r_a = dense.layer_of(r_before, r_z, sizes, 1, n)
     for i in range(n):
         for j in range(h):
             r_a[i, j] = products[start + i, j] + share[1] * offset[start + i, j]
@@ -646,7 +605,8 @@ def reverse_rows(
         count, y[start:stop], upper, upper_direction, sizes, activation, hidden, d, deltas,
         r_before, r_hidden, r_z, r_deltas, np.empty(max(n, widest) * widest), gradient,
     )  # fmt: skip
-    first, r_first = _layer(deltas, d, sizes, 1, n), _layer(r_deltas, r_z, sizes, 1, n)
+    first = dense.layer_of(deltas, d, sizes, 1, n)
+    r_first = dense.layer_of(r_deltas, r_z, sizes, 1, n)
 
     crossed = np.empty((p, n))
     np.dot(V_poison, first.T, crossed)
