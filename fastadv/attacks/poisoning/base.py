@@ -21,6 +21,7 @@ class Poisoning(Checked, ABC):
 
     fraction: float
     points: int | None
+    replace = False  # a field of the attacks that can change rows in place
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
@@ -33,8 +34,8 @@ class Poisoning(Checked, ABC):
 
     @property
     def replaces(self) -> bool:
-        """Whether rows are changed in place, by the field ``replace``; otherwise some are added."""
-        return getattr(self, "replace", False)
+        """Whether rows are changed in place; otherwise some are added."""
+        return self.replace
 
     def threat(self) -> Threat:
         """Return the share of added points, or their number."""
