@@ -1,1 +1,1 @@
-"""Defenses that prove what no attack within a distance can change."""
+"""Defenses that certify what no attack within a distance can change."""
