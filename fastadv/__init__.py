@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastadv.grid.run import run_grid as run_grid
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
     from fastadv.models.svm import SVC as SVC
+    from fastadv.protocols import Defense as Defense
     from fastadv.protocols import EvasionAttack as EvasionAttack
     from fastadv.protocols import PoisoningAttack as PoisoningAttack
     from fastadv.registry import make_attack as make_attack
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Dataset": "fastadv.datasets",
+    "Defense": "fastadv.protocols",
     "DivergenceError": "fastadv.errors",
     "EvasionAttack": "fastadv.protocols",
     "EvasionResult": "fastadv.results",

@@ -19,7 +19,7 @@ from fastadv.errors import InputError, refuse
 from fastadv.specs import Spec, closest, format_spec, is_written, resolve
 
 if TYPE_CHECKING:
-    from fastadv.protocols import EvasionAttack, PoisoningAttack
+    from fastadv.protocols import Defense, EvasionAttack, PoisoningAttack
 
 _EVASION = "fastadv.attacks.evasion"
 _POISONING = "fastadv.attacks.poisoning"
@@ -215,9 +215,10 @@ def make_attack(text: str) -> EvasionAttack | PoisoningAttack:
     return made
 
 
-def make_defense(text: str) -> Any:
+def make_defense(text: str) -> Defense:
     """Build a defense: ``make_defense("adv_training[attack=pgd[eps=0.1]]")``."""
-    return make("defense", text)
+    made: Defense = make("defense", text)
+    return made
 
 
 def make_model(text: str) -> Any:

@@ -23,11 +23,11 @@ AREAS: dict[str, tuple[float, list[str]]] = {
     ]),
     "gates": (0.18, [
         "fastadv/report/gates.py", "fastadv/report/compare.py", "fastadv/report/pairs.py",
-        "fastadv/grid/trust.py", "fastadv/grid/worst.py",
+        "fastadv/grid/trust/cells.py", "fastadv/grid/trust/rows.py", "fastadv/grid/worst.py",
     ]),
     "statistics": (0.14, [
         "fastadv/metrics.py", "fastadv/runs.py", "fastadv/grid/several.py", "fastadv/report/attack_table.py:_share",
-        "fastadv/grid/measure.py:_measure_evasion,_measure_certified,_oblivious,_fill_accuracy",
+        "fastadv/grid/measure.py:_evasion,_poisoning,_certified,_over_all,_quote",
     ]),
     "budgets": (0.08, ["fastadv/threat.py", "fastadv/attacks/evasion/ball.py"]),
 }  # fmt: skip
