@@ -1,6 +1,10 @@
 """The only decorators of compiled code."""
 
+import itertools
+import secrets
+
 import numba
+from numba.core.bytecode import FunctionIdentity
 
 from fastadv.kernels._cache import KernelCache
 from fastadv.kernels._folder import cache_folder
@@ -9,6 +13,11 @@ from fastadv.kernels._folder import cache_folder
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 CACHE_FOLDER = cache_folder()
+
+# Numba tells functions of one name and signature (two closures of one definition) by a number that
+# every process counts from 1, and a linker takes equal names for one function. Machine code of many
+# processes meets in the folder: so each counts from a number of its own.
+FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
 
 
 def _compile(function, **options):

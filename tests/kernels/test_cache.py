@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -109,3 +112,53 @@ def test_code_for_another_processor_or_type_is_another_file() -> None:
     }
     assert len(paths) == 4
     assert all(path.match("kernels/test_cache.twice.*.nbc") for path in paths)
+
+
+# Two functions of one name, too long to be inlined; `first` and `second` each call one of them.
+MEET = """
+import sys
+import numpy as np
+from fastadv.kernels._jit import exact_kernel
+
+def make(k):
+    @exact_kernel
+    def count(x):
+        s = 0.0
+{body}
+        return k
+    return count
+
+one, two = make(1.0), make(2.0)
+
+@exact_kernel
+def first(x):
+    return one(x)
+
+@exact_kernel
+def second(x):
+    return two(x)
+
+@exact_kernel
+def both(x):
+    return 10.0 * first(x) + second(x)
+
+print(globals()[sys.argv[1]](np.ones(3)))
+"""
+
+
+@pytest.mark.slow
+def test_functions_of_one_name_that_different_processes_compiled_stay_apart(tmp_path: Path) -> None:
+    """Numba numbers them from 1 in each process, and a linker takes equal names for one function."""
+    loop = "        for i in range(x.size):\n            s += x[i] * {}.5 - k / (1.0 + s * s)\n"
+    loop += "            x[i] = s\n"
+    script = tmp_path / "meet.py"
+    script.write_text(MEET.format(body="".join(map(loop.format, range(40)))))
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    said = [
+        subprocess.run(
+            [sys.executable, str(script), which],
+            env=environment, check=True, capture_output=True, text=True,
+        ).stdout.strip()
+        for which in ("first", "second", "both")
+    ]  # fmt: skip
+    assert said == ["1.0", "2.0", "12.0"]
