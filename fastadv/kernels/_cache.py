@@ -16,8 +16,10 @@ from pathlib import Path
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
+from numba.np.ufunc.parallel import _launch_threads
 
 _DIGEST = 16  # bytes of a checksum
+_PRANGE = b"numba_parallel_for"  # what machine code with prange calls
 
 
 def digest(*parts):
@@ -64,6 +66,9 @@ class KernelCache(NullCache):
         payload = stored[_DIGEST:]
         if digest(payload) != stored[:_DIGEST]:
             return None
+        if _PRANGE in payload:
+            # A kernel that calls one with prange does not say so itself, and is not linked without.
+            _launch_threads()
         return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
     def save_overload(self, sig, data):

@@ -146,19 +146,56 @@ print(globals()[sys.argv[1]](np.ones(3)))
 """
 
 
+def run_after_one_another(tmp_path: Path, code: str, *arguments: str) -> list[str]:
+    """What each of several processes prints, that share what they compile."""
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    return [
+        subprocess.run(
+            [sys.executable, str(script), argument],
+            env=environment, check=True, capture_output=True, text=True,
+        ).stdout.strip()
+        for argument in arguments
+    ]  # fmt: skip
+
+
 @pytest.mark.slow
 def test_functions_of_one_name_that_different_processes_compiled_stay_apart(tmp_path: Path) -> None:
     """Numba numbers them from 1 in each process, and a linker takes equal names for one function."""
     loop = "        for i in range(x.size):\n            s += x[i] * {}.5 - k / (1.0 + s * s)\n"
     loop += "            x[i] = s\n"
-    script = tmp_path / "meet.py"
-    script.write_text(MEET.format(body="".join(map(loop.format, range(40)))))
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    said = [
-        subprocess.run(
-            [sys.executable, str(script), which],
-            env=environment, check=True, capture_output=True, text=True,
-        ).stdout.strip()
-        for which in ("first", "second", "both")
-    ]  # fmt: skip
+    code = MEET.format(body="".join(map(loop.format, range(40))))
+    said = run_after_one_another(tmp_path, code, "first", "second", "both")
     assert said == ["1.0", "2.0", "12.0"]
+
+
+ALONE = """
+import sys
+import numpy as np
+from numba import prange
+from fastadv.kernels._jit import exact_kernel, parallel_kernel
+
+@parallel_kernel
+def side_by_side(x):
+    for i in prange(x.size):
+        x[i] = 1.0
+
+@exact_kernel
+def either(x, threads):
+    if threads > 1:
+        side_by_side(x)
+    else:
+        x[0] = 2.0
+    return x.sum()
+
+x = np.zeros(3)
+print(either(x, 1) if sys.argv[1] == "either" else side_by_side(x))
+"""
+
+
+@pytest.mark.slow
+def test_a_kernel_that_calls_one_with_prange_runs_without_it(tmp_path: Path) -> None:
+    """Its machine code is not linked where Numba's threads have not been started."""
+    said = run_after_one_another(tmp_path, ALONE, "side_by_side", "either", "either")
+    assert said == ["None", "2.0", "2.0"]
