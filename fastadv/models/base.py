@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,8 @@ from fastadv.kernels.network.loss import cross_entropy
 from fastadv.protocols import Classifier, Differentiable, PoisonableModel, Pullback
 from fastadv.task import listed
 from fastadv.threads import map_chunks
+
+Forward = Callable[[Floats], Floats]
 
 _NUMBERS = "iufb"  # kinds of dtypes
 
@@ -76,11 +79,15 @@ class TrainingDifferentiable(PoisonableModel):
         return objective(np.asarray(X_train[index], dtype=np.float64))
 
 
-def logits_of(model: Any, X: Floats) -> Floats:
-    """Return the logits (n, k), in the calling thread where the model has ``vjp``."""
-    logits: Floats
-    logits = model.vjp(X)[0] if capabilities.able(model, Differentiable) else model.logits(X)
-    return logits
+def forward_of(model: Any) -> Forward:
+    """Return what gives the model's logits (n, k) of X, by ``vjp`` where it has that.
+
+    That works in the calling thread. Asked for once: attacks call it thousands of times.
+    """
+    if capabilities.able(model, Differentiable):
+        return lambda X: model.vjp(X)[0]
+    forward: Forward = model.logits
+    return forward
 
 
 def class_columns(model: Classifier, y: npt.NDArray[Any]) -> Labels:

@@ -13,7 +13,7 @@ from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import at_least, require
 from fastadv.kernels.network import interval as kernels
 from fastadv.kernels.network import loss
-from fastadv.models.base import certified_labels, logits_of
+from fastadv.models.base import certified_labels, forward_of
 from fastadv.models.network import Network, add_up
 from fastadv.protocols import Layered, Logits, LossTrainable, Model
 from fastadv.results import Certificate
@@ -116,12 +116,13 @@ class Interval(Checked):
         """
         X, bounds = checks.images(X, task), _Bounds(model.network(), task)
         columns, radius = np.zeros(len(X), dtype=np.int64), np.zeros(len(X))
+        forward = forward_of(model)
 
         def certify(start: int, stop: int) -> None:
             # A whole tile, padded: a smaller product may round otherwise.
             n, x = stop - start, np.zeros((_TILE, X.shape[1]), dtype=np.float32)
             x[:n] = X[start:stop]
-            predicted = logits_of(model, x).argmax(axis=1)
+            predicted = forward(x).argmax(axis=1)
             columns[start:stop] = predicted[:n]
             radius[start:stop] = bounds.radii(x, predicted, self.eps * _MARGIN)[:n]
 

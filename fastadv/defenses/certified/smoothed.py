@@ -17,7 +17,7 @@ from fastadv.arrays import Float32, Float64, Floats, Ids, Labels
 from fastadv.kernels import random
 from fastadv.kernels.network import smooth as kernels
 from fastadv.kernels.network.loss import softmax
-from fastadv.models.base import DifferentiableModel, LogitsModel, logits_of
+from fastadv.models.base import DifferentiableModel, LogitsModel, forward_of
 from fastadv.models.times import Times
 from fastadv.protocols import Classifier, Layered, Pullback
 from fastadv.task import Task
@@ -35,6 +35,7 @@ def counter(model: Any, sigma: float, key: int, task: Task) -> Counter:
     if capabilities.able(model, Layered):
         return _counter_of_layers(model, sigma, key)
     given = capabilities.adapted(model, task)
+    forward = forward_of(given)
 
     def counted(X: Float32, ids: Ids, start: int, n: int) -> Labels:
         counts = np.zeros((len(X), len(given.classes_)), dtype=np.int64)
@@ -43,7 +44,7 @@ def counter(model: Any, sigma: float, key: int, task: Task) -> Counter:
             for first in range(start, start + n, _DRAWS):
                 noisy = _noise(own, first, min(_DRAWS, start + n - first), sigma, len(x))
                 noisy += x
-                columns = np.argmax(logits_of(given, noisy), axis=1)
+                columns = np.argmax(forward(noisy), axis=1)
                 votes += np.bincount(columns, minlength=len(votes))
         return counts
 
@@ -113,7 +114,7 @@ class SmoothedLogits(LogitsModel):
 
     def logits(self, X: Floats) -> Float32:
         """Return the logits (n, k), image by image in the calling thread."""
-        return self._voted([logits_of(self.model, noisy) for noisy in self._noisy(X)])[0]
+        return self._voted(list(map(forward_of(self.model), self._noisy(X))))[0]
 
     def _noisy(self, X: Floats) -> list[Float32]:
         X = checks.rows(X, self._noise.shape[1])

@@ -11,7 +11,7 @@ from fastadv import capabilities
 from fastadv.arrays import Floats
 from fastadv.errors import InputError
 from fastadv.models.adapters.nearby import nearby
-from fastadv.models.base import logits_of
+from fastadv.models.base import forward_of
 from fastadv.protocols import Nearby, Pullback
 from fastadv.threads import go_on
 
@@ -31,6 +31,7 @@ class Counted:
         self.forward = 0
         self.backward = 0
         self._made_here = capabilities.made_here(model)
+        self._logits = forward_of(model)
         self._known: tuple[Floats, tuple[Floats, Pullback]] | None = None
 
     def remember(self, X: Floats, passed: tuple[Floats, Pullback]) -> None:
@@ -46,7 +47,7 @@ class Counted:
         """Return the logits, shape (n, k); in the calling thread where the model has ``vjp``."""
         go_on()
         self.forward += len(X)
-        return self.checked(logits_of(self.model, X))
+        return self.checked(self._logits(X))
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits and the pullback, of a model that has them."""

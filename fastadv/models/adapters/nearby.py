@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities
 from fastadv.arrays import Floats
-from fastadv.models.base import logits_of
+from fastadv.models.base import forward_of
 from fastadv.protocols import Incremental, Nearby
 
 
@@ -23,10 +23,10 @@ class _Anew:
     """The logits of images near known ones, for a model that knows no short cut to them."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        self._logits = forward_of(model)
 
     def logits(self, rows: npt.NDArray[np.intp], X: Floats) -> Floats:
-        return logits_of(self._model, X)
+        return self._logits(X)
 
     def move(self, rows: npt.NDArray[np.intp], X: Floats) -> None:
         """Keep nothing."""
