@@ -191,14 +191,19 @@ def _name_of(thing: Any) -> str:
     name = getattr(thing, "name", None)
     if isinstance(name, str):
         return name
-    targets = {entry.name: entry.target for entry in REGISTRY["model"]}
-    points = plugins.entry_points_of("model", _ours("model"))
-    targets |= {name: f"{point.module}:{point.attr}" for name, point in points.items()}
-    for name, target in targets.items():
-        module, _, attribute = target.partition(":")
-        if getattr(sys.modules.get(module), attribute, None) is type(thing):
+    for entry in REGISTRY["model"]:
+        if _is_loaded_from(entry.target, thing):
+            return entry.name
+    for name, point in plugins.entry_points_of("model", _ours("model")).items():
+        if _is_loaded_from(f"{point.module}:{point.attr}", thing):
             return name
     return type(thing).__name__
+
+
+def _is_loaded_from(target: str, thing: Any) -> bool:
+    """Return whether ``module:Class`` has been imported, and is the class of ``thing``."""
+    module, _, attribute = target.partition(":")
+    return getattr(sys.modules.get(module), attribute, None) is type(thing)
 
 
 def make_attack(text: str) -> EvasionAttack | PoisoningAttack:

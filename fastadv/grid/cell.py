@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class Choice:
     text: str
     made: Any = field(compare=False, repr=False)
 
-    @property
+    @functools.cached_property
     def canonical(self) -> str:
         """The spec with every parameter."""
         return registry.canonical(self.made)

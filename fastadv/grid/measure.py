@@ -38,7 +38,7 @@ N_EXAMPLES = 16  # kept of each cell, to look at
 def cell_id(cell: Cell, context: Context) -> str:
     """Return the hash that names a cell's files."""
     return digest(
-        "cell", context.dataset.fingerprint, context.model_of(cell.seed), cell.attack.canonical,
+        "cell", context.dataset.fingerprint, context.models[cell.seed], cell.attack.canonical,
         cell.defense.canonical, cell.seed, context.grid.samples,
     )  # fmt: skip
 

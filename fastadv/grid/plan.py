@@ -129,16 +129,15 @@ def _stages(measure: Measure, cell_id: str, context: Context) -> dict[str, Plann
 
 def _to_run(plan: Plan, store: Store) -> dict[str, Planned]:
     """Return the stages without those whose result is kept, and what only those need."""
-    wanted: set[str] = set()
+    runs: dict[str, bool] = {}  # of those that were asked for, each once: its file is read
 
     def want(key: str) -> None:
-        stage = plan.stages[key]
-        if key not in wanted and (key in plan.cells or not store.has_stage(key)):
-            wanted.add(key)
-            for needed in stage.needs.values():
-                want(needed)
+        if key not in runs:
+            runs[key] = key in plan.cells or not store.has_stage(key)
+            if runs[key]:
+                for needed in plan.stages[key].needs.values():
+                    want(needed)
 
-    for key in plan.stages:
-        if key in plan.cells:
-            want(key)
-    return {key: stage for key, stage in plan.stages.items() if key in wanted}
+    for key in plan.stages.keys() & plan.cells.keys():
+        want(key)
+    return {key: stage for key, stage in plan.stages.items() if runs.get(key)}

@@ -61,9 +61,10 @@ class Context:
     grid: Grid
     dataset: Dataset
 
-    def model_of(self, seed: int) -> str:
-        """Return the spec of the model of one seed, with every parameter."""
-        return registry.canonical(self.grid.make_model(seed))
+    @functools.cached_property
+    def models(self) -> dict[int, str]:
+        """The spec of each seed's model, with every parameter."""
+        return {seed: registry.canonical(self.grid.make_model(seed)) for seed in self.grid.seeds}
 
     def new_model(self, seed: int) -> Any:
         """Return an untrained model."""
@@ -129,7 +130,7 @@ class Poison:
         """Return what the poison hangs on."""
         known = self.known.canonical if self.known else ""
         return (
-            context.dataset.fingerprint, context.model_of(self.seed), self.attack.canonical,
+            context.dataset.fingerprint, context.models[self.seed], self.attack.canonical,
             self.seed, known,
         )  # fmt: skip
 
@@ -182,10 +183,7 @@ class Fit:
         """Return what training hangs on; a defense that only wraps trains like none."""
         defense = self.defense.made if bears_on_training(self.defense.made) else NoDefense()
         training = registry.canonical(defense)
-        return (
-            context.dataset.fingerprint, context.model_of(self.seed),
-            training, self.seed,
-        )  # fmt: skip
+        return context.dataset.fingerprint, context.models[self.seed], training, self.seed
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Train, and return the model."""
@@ -353,5 +351,4 @@ class Certify(OfFit):
         x, task = context.dataset.x_test[context.test_rows], context.dataset.task
         model = self.fit.model(inputs["fit"], context)
         certificate = self.fit.defense.made.certify(model, x, task=task, seed=self.fit.seed)
-        arrays = {"label": certificate.label, "radius": certificate.radius}
-        return Made(arrays, {"threat": certificate.threat})
+        return Made({"label": certificate.label, "radius": certificate.radius}, {})
