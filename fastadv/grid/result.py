@@ -55,10 +55,8 @@ class GridResult(Sequence[Row]):
     def of(cls, rows: Sequence[Row], folder: Path, **rest: Any) -> GridResult:
         """Return rows with what several of them say together, by the samples in the folder."""
         result = cls(tuple(flagged(rows)), folder=folder, **rest)
-        worst, means = (
-            worst_rows(result.rows, result.samples),
-            over_seeds(result.rows, result.samples),
-        )
+        worst = worst_rows(result.rows, result.samples)
+        means = over_seeds(result.rows, result.samples)
         return replace(result, worst=tuple(worst), means=tuple(means))
 
     @overload

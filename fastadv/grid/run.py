@@ -140,8 +140,7 @@ def run_grid(
     data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
     if samples is None:
         grid = replace(grid, samples=min(n, len(data.x_test)))
-    experiment.test_rows(data, grid.samples)
-    experiment.new_model(model, seed, data)
+    experiment.test_rows(data, grid.samples), experiment.new_model(model, seed, data)  # or raise
     progress = progress or _Silent()
     with tempfile.TemporaryDirectory(prefix="fastadv-", ignore_cleanup_errors=True) as scratch:
         store, context = Store(Path(scratch if output is None else output)), Context(grid, data)
@@ -185,16 +184,13 @@ def _run(
     for outcome in executor.run(queue, context, progress.begin):
         progress.advance(weights[outcome.key])
         if outcome.key in plan.cells:
-            rows[outcome.key] = _row(outcome, plan, context, store)
+            row = queue.rows.get(outcome.key)
+            rows[outcome.key] = row or _undone(outcome, plan, context, store)
     return [rows[cell_id] for cell_id in plan.cells]
 
 
-def _row(outcome: Outcome, plan: Plan, context: Context, store: Store) -> Row:
-    """Return the row of a cell that has ended, one way or another."""
-    if outcome.status == "ok":
-        row = store.load_row(outcome.key)
-        assert row is not None  # it has just been written
-        return row
+def _undone(outcome: Outcome, plan: Plan, context: Context, store: Store) -> Row:
+    """Keep and return the row of a cell that has failed, or took too long."""
     row = empty_row(plan.cells[outcome.key], context)
     row.status, row.reason = outcome.status, outcome.message
     store.save_row(row)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ class Store:
     Raises
     ------
     InputError
-        If the folder cannot be made or written to.
+        If the folder cannot be made or, then or later, written to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,15 +56,26 @@ class Store:
             shutil.rmtree(self.folder / name, ignore_errors=True)
             (self.folder / name).mkdir(exist_ok=True)
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in one line what hinders; it is of the place, and no result of a grid."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {self.folder}: {error.strerror}; what is done is kept, and the "
+                "same command goes on when it can"
+            ) from None
+
     def write_json(self, name: str, document: Any) -> None:
         """Write ``document`` as JSON to ``name`` in the folder."""
-        with atomic_write(self.folder / name) as stream:
+        with self._writing(), atomic_write(self.folder / name) as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
 
     def save_row(self, row: Row, samples: Arrays | None = None) -> None:
         """Keep a cell: its samples first, then the row that says it is done."""
         if samples is not None:
-            write_arrays(self.folder / "cells" / f"{row.id}.npz", samples)
+            self._write_arrays("cells", row.id, samples)
         self.write_json(f"cells/{row.id}.json", row)
 
     def has_row(self, cell_id: str) -> bool:
@@ -83,7 +96,11 @@ class Store:
     def save_stage(self, key: str, made: Made) -> None:
         """Keep what a stage made."""
         facts = np.array(msgspec.json.encode(made.facts).decode())
-        write_arrays(self.folder / "stages" / f"{key}.npz", made.arrays | {_FACTS: facts})
+        self._write_arrays("stages", key, made.arrays | {_FACTS: facts})
+
+    def _write_arrays(self, part: str, name: str, arrays: Arrays) -> None:
+        with self._writing():
+            write_arrays(self.folder / part / f"{name}.npz", arrays)
 
     def load_stage(self, key: str) -> Made | None:
         """Return what a stage made; None if it is not there or not readable."""

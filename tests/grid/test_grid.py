@@ -23,7 +23,7 @@ from fastadv.attacks.none import NoAttack
 from fastadv.datasets import Dataset, load_dataset, share
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import DivergenceError, InputError
-from fastadv.grid import measure, stages
+from fastadv.grid import measure, stages, store
 from fastadv.grid.cell import Grid
 from fastadv.grid.executors import processes
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
@@ -406,15 +406,22 @@ def test_a_cell_that_cannot_be_planned_fails_alone() -> None:
     )
 
 
-@pytest.mark.parametrize("what", ["save_stage", "save_row"])
+@pytest.mark.parametrize(
+    ("writes", "folder"),
+    [("write_arrays", "stages"), ("write_arrays", "cells"), ("atomic_write", "cells")],
+)
 def test_a_disk_that_is_full_stops_the_run_and_is_no_result(
-    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str, folder: str
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    write = getattr(store, writes)
+
+    def full(path: Path, *rest: Any) -> Any:
+        if path.parent.name == folder:
+            raise OSError(28, "No space left on device")
+        return write(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, what, full)
+        patch.setattr(store, writes, full)
         with pytest.raises(InputError, match=f"cannot write to {tmp_path}: No space left") as error:
             small_grid(dataset, attacks=["fgsm"], defenses=["none"], output=tmp_path)
     assert "\n" not in str(error.value)

@@ -75,10 +75,14 @@ def _plain(made: Made, seconds: float) -> Made:
 
 
 class Queue:
-    """The stages of a plan, each to be taken once what it needs is there."""
+    """The stages of a plan, each to be taken once what it needs is there.
+
+    ``rows`` fills with those of the cells that have been measured, by id.
+    """
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self._store = plan, store
+        self.rows: dict[str, Row] = {}
         self._waiting = dict(plan.stages)
         self._done: set[str] = set()
         self._ended_badly: dict[str, Outcome] = {}
@@ -121,7 +125,8 @@ class Queue:
         """
         self._taken.discard(outcome.key)
         if outcome.status == "ok":
-            self._keep(outcome)
+            assert outcome.made is not None
+            self._keep(outcome.key, outcome.made)
             self._done.add(outcome.key)
             return [outcome]
         if outcome.status == "died":
@@ -133,24 +138,14 @@ class Queue:
         self._ended_badly[outcome.key] = outcome
         return [outcome, *self._blocked()]
 
-    def _keep(self, outcome: Outcome) -> None:
-        try:
-            self._write(outcome)
-        except OSError as error:  # of the place, and no result: what is done stays
-            raise InputError(
-                f"cannot write to {self._store.folder}: {error.strerror}; what is done is kept, "
-                "and the same command goes on when it can"
-            ) from None
-
-    def _write(self, outcome: Outcome) -> None:
-        assert outcome.made is not None  # it is ok
-        if outcome.key in self.plan.cells:
-            row = msgspec.convert(outcome.made.facts["row"], Row)
-            self._store.save_row(row, outcome.made.arrays)
-            for key in self.plan.stages[outcome.key].frees:
-                self._store.forget_stage(key)
-        else:
-            self._store.save_stage(outcome.key, outcome.made)
+    def _keep(self, key: str, made: Made) -> None:
+        if key not in self.plan.cells:
+            self._store.save_stage(key, made)
+            return
+        self.rows[key] = msgspec.convert(made.facts["row"], Row)
+        self._store.save_row(self.rows[key], made.arrays)
+        for freed in self.plan.stages[key].frees:
+            self._store.forget_stage(freed)
 
     def _blocked(self) -> list[Outcome]:
         """Take out the stages that need one that ended badly, and return that they did as well."""
