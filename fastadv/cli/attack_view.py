@@ -5,15 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rich.text import Text
 
-from fastadv.arrays import Floats
+from fastadv.arrays import Arrays, Floats, write_arrays
 from fastadv.experiment import Evasion, Poisoning
-from fastadv.files import atomic_write
 from fastadv.protocols import Model
 from fastadv.report import plots
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
@@ -27,13 +24,12 @@ class View(ABC):
         """Return drawings of the first ``count`` images, for ``width`` columns."""
 
     @abstractmethod
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """Return what is to be kept."""
 
     def save(self, path: Path) -> None:
         """Write the arrays to an .npz file, whole or not at all."""
-        with atomic_write(path) as stream:
-            np.savez_compressed(stream, allow_pickle=False, **self.arrays())
+        write_arrays(path, self.arrays())
 
 
 def view(attacked: Evasion | Poisoning) -> View:
@@ -99,7 +95,7 @@ class EvasionView(View):
             bounds=self.attacked.data.task.bounds,
         )
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """Return images, labels, predictions, distances and details."""
         result = self.attacked.result
         return {
@@ -144,10 +140,10 @@ class PoisoningView(View):
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
         return in_rows(drawings, width)
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """Return the poison points, their labels and rows, and the attacker's loss."""
         result = self.attacked.result
-        arrays: dict[str, npt.NDArray[Any]] = {
+        arrays: Arrays = {
             "x": result.X[result.index],
             "y": result.y[result.index],
             "index": result.index,

@@ -14,14 +14,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv import checks
-from fastadv.arrays import Float32, Float64, Floats, Labels
+from fastadv.arrays import Arrays, Float32, Float64, Floats, Labels
 from fastadv.errors import InputError, at_least, refuse, require
 from fastadv.kernels.network import dense, loss
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
 from fastadv.models.descent import Descent
 from fastadv.models.network import Ints, Network, layers_of, n_params
-from fastadv.models.saved import Saved, State, as_text, from_text, plain_classes
+from fastadv.models.saved import Saved, as_text, from_text, plain_classes
 from fastadv.models.schedule import Schedule
 from fastadv.protocols import PoisonObjective, Pullback
 from fastadv.specs import check_arguments
@@ -342,7 +342,7 @@ class MLPClassifier(
 
     # -- as plain arrays ----------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self) -> Arrays:
         """Return all that the trained model is, as plain arrays."""
         check_is_fitted(self, "_params")
         parameters = self.get_params()
@@ -356,7 +356,7 @@ class MLPClassifier(
         }  # fmt: skip
 
     @classmethod
-    def from_state(cls, arrays: State) -> Self:
+    def from_state(cls, arrays: Arrays) -> Self:
         """Return the model of which `state` gave these arrays."""
         parameters = from_text(arrays["parameters"])
         parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])

@@ -14,8 +14,6 @@ from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
 from fastadv.protocols import Persistent
 
-State = dict[str, npt.NDArray[Any]]
-
 
 class Saved(Persistent):
     """A model that is kept in a file by what `state` gives of it."""

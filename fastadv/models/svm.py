@@ -11,11 +11,11 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv import checks
-from fastadv.arrays import Float64, Floats
+from fastadv.arrays import Arrays, Float64, Floats
 from fastadv.errors import DivergenceError, InputError, require
 from fastadv.kernels.svm import dual
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
-from fastadv.models.saved import Saved, State, as_text, from_text, plain_classes
+from fastadv.models.saved import Saved, as_text, from_text, plain_classes
 from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Pullback
 from fastadv.specs import check_arguments
@@ -286,7 +286,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
 
     # -- as plain arrays -------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self) -> Arrays:
         """Return all that the trained model is, as plain arrays."""
         check_is_fitted(self, "dual_coef_")
         return {
@@ -297,7 +297,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
         }  # fmt: skip
 
     @classmethod
-    def from_state(cls, arrays: State) -> Self:
+    def from_state(cls, arrays: Arrays) -> Self:
         """Return the model of which `state` gave these arrays."""
         model = cls(**from_text(arrays["parameters"]))
         model.check_parameters()

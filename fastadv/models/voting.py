@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import checks
-from fastadv.arrays import Float32, Floats, Labels, Mask
+from fastadv.arrays import Arrays, Float32, Floats, Labels, Mask
 from fastadv.errors import InputError
 from fastadv.kernels.network import votes as kernels
 from fastadv.models.base import columns_of
-from fastadv.models.saved import Saved, State, plain_classes
+from fastadv.models.saved import Saved, plain_classes
 from fastadv.models.times import Times
 from fastadv.threads import map_chunks
 
@@ -95,7 +95,7 @@ class VotingModel(Saved):
         labels: npt.NDArray[Any] = self.classes_[self.votes(X).argmax(axis=1)]
         return labels
 
-    def state(self) -> State:
+    def state(self) -> Arrays:
         """Return all that the models are, as plain arrays; the weights (d, k, m)."""
         return {
             "classes": plain_classes(self.classes_), "n_train": np.array(self.n_train),
@@ -103,7 +103,7 @@ class VotingModel(Saved):
         }  # fmt: skip
 
     @classmethod
-    def from_state(cls, arrays: State) -> Self:
+    def from_state(cls, arrays: Arrays) -> Self:
         """Return the models of which `state` gave these arrays."""
         classes, weights = arrays["classes"], arrays["weights"]
         if classes.ndim != 1 or weights.ndim != 3 or not 2 <= len(classes) == weights.shape[1]:
