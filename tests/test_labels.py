@@ -211,7 +211,7 @@ def test_a_grid_on_other_labels_has_the_same_figures(
         asked = attacks
         for word, number in numbers.items():
             asked = asked.replace(word, str(number))
-        return run_grid(attacks=asked, defenses=defenses, dataset=data, model=model)
+        return run_grid(repeats=1, attacks=asked, defenses=defenses, dataset=data, model=model)
 
     places = {f"{{{label}}}": place for place, label in enumerate(labels)}
     plain = rows("plain", np.arange(len(labels)), places)

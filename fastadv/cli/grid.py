@@ -34,7 +34,8 @@ def grid(
         str | None,
         typer.Option(
             metavar="A,B,...|all",
-            help="Attacks, with parameters in brackets: pgd,stadv[tau=0.05]",
+            help="Attacks, with parameters in brackets: pgd,stadv[tau=0.05]. Default: "
+            f"{','.join(defaults.ATTACKS)}",
             autocompletion=_complete_attacks,
         ),
     ] = None,
@@ -57,15 +58,22 @@ def grid(
         str | None,
         typer.Option(
             metavar="N",
-            help="Test images for evasion; clean and poisoned accuracy take all. "
-            f"Default: {defaults.SAMPLES}",
+            help="Test images for evasion, dealt out among the runs; clean and poisoned accuracy "
+            f"take all. Default: {defaults.SAMPLES}",
         ),
     ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="N", help="How many seeds, from --seed on. Default: 1")
+    repeats: Annotated[
+        str | None,
+        typer.Option(
+            "--repeats",
+            "--seeds",
+            metavar="N",
+            help="Runs of each cell: trainings, and draws of a poisoner. Default: "
+            f"{defaults.REPEATS}, {defaults.REPEATS_COSTLY} where a defense trains in its own way",
+        ),
     ] = None,
     seed: Annotated[
-        str | None, typer.Option(metavar="N", help="The first seed. Default: 0")
+        str | None, typer.Option(metavar="N", help="Of the first run. Default: 0")
     ] = None,
     config: Annotated[
         Path | None,
@@ -95,6 +103,10 @@ def grid(
             help="Longest that one training or attack may take: 90s, 10m, 1h. Default: no limit",
         ),
     ] = None,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Print all figures of each cell, and every note."),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on standard output.")
     ] = False,
@@ -106,26 +118,29 @@ def grid(
     "all" is every name that fastadv list shows, plug-ins among them. What is done is kept: the same
     command goes on where an earlier one stopped. --fail-under: see fastadv report --help.
     """
+    from fastadv.grid.cell import expanded
     from fastadv.report.gates import WORST, Gate
 
     gate = Gate.parse(fail_under, allow_flagged or ())
     options = resolve_options(
         {
             "attacks": attacks, "defenses": defenses, "dataset": dataset, "model": model,
-            "samples": samples, "seeds": seeds, "seed": seed, "output": output, "jobs": jobs,
+            "samples": samples, "repeats": repeats, "seed": seed, "output": output, "jobs": jobs,
             "timeout": timeout,
         },
         config,
     )  # fmt: skip
     if gate is not None:  # a cell that is not asked for is told before the work
-        gate.check_names(list(product(["none", WORST, *options.attacks], options.defenses)))
+        attacked = ["none", WORST, *expanded("attack", options.attacks)]
+        gate.check_names(list(product(attacked, expanded("defense", options.defenses))))
     result = _run(options, fresh)
-    _print(result, Path(options.output), json)
-    again = f"fastadv report {shlex.quote(options.output)}"
-    console.say(f"results in {options.output} ({again} shows them again)")
-    undone = [row.status for row in result if row.status in ("failed", "timeout")]
+    _print(result, Path(options.output), json, details)
+    again = f"fastadv report {shlex.quote(options.output)}".removesuffix(f" {OUTPUT}")
+    console.say(f"results in {options.output}")
+    console.say(f"{again} --details · {again} --html page.html")
+    undone = [row.status for row in result.runs if row.status in ("failed", "timeout")]
     if undone:
-        line = f"{len(undone)} of {len(result)} cells failed, each for the reason that stands there"
+        line = f"{len(undone)} of {len(result.runs)} runs failed; why stands in the table"
         if "timeout" in undone:
             line += f"; {_again(fresh)} with a longer --timeout for those that took too long"
         console.say(line)
@@ -156,14 +171,15 @@ def _again(fresh: bool) -> str:
     return "run the same command again" + (" without --fresh" if fresh else "")
 
 
-def _print(result: GridResult, folder: Path, json: bool) -> None:
+def _print(result: GridResult, folder: Path, json: bool, details: bool) -> None:
     """Print and keep the table."""
     from fastadv.report.export import rows_json
     from fastadv.report.markdown import write_table
+    from fastadv.report.summary_table import summary_table
     from fastadv.report.table import grid_table
 
     write_table(result, folder)
     if json:
         console.print_text(rows_json(result))
     else:
-        console.output().print(grid_table(result))
+        console.output().print((grid_table if details else summary_table)(result))

@@ -16,7 +16,7 @@ from fastadv.specs import Spec, closest, coerce, read_toml
 OUTPUT = "fastadv-results"
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-_AT_LEAST = {"samples": 1, "seeds": 1, "seed": 0, "jobs": 1}
+_AT_LEAST = {"samples": 1, "repeats": 1, "seeds": 1, "seed": 0, "jobs": 1}
 _LISTS = ("attacks", "defenses")
 
 
@@ -34,7 +34,7 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str = "mnist"
     model: str = "mlp"
     samples: int | None = None
-    seeds: int = 1
+    repeats: int | None = None
     seed: int = 0
     output: str = OUTPUT
     jobs: int = 1
@@ -58,8 +58,11 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
     """
     given = read_config(config) if config else {}
     given.update(_checked({key: value for key, value in flags.items() if value is not None}, "--"))
-    if "attacks" not in given:
-        raise InputError("give --attacks, such as --attacks stadv,biggio; see fastadv list attacks")
+    if "seeds" in given:
+        if "repeats" in given:
+            raise InputError("give one of repeats and seeds, which are the same, not both")
+        given["repeats"] = given.pop("seeds")
+    given.setdefault("attacks", list(defaults.ATTACKS))
     given.setdefault("defenses", list(defaults.DEFENSES))
     options = GridOptions(**given)
     check_spec("model", options.model)
@@ -70,7 +73,7 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
 def read_config(path: Path) -> dict[str, Any]:
     """Return the checked options of a TOML file."""
     raw = read_toml(path, str(path))
-    known = GridOptions.__struct_fields__
+    known = (*GridOptions.__struct_fields__, "seeds")
     for key in raw:
         if key not in known:
             hint = closest(key, known)

@@ -38,6 +38,10 @@ def report(
             "--format", metavar="table|json|csv|markdown", help="What to print. Default: table"
         ),
     ] = None,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Print all figures of each cell, and every note."),
+    ] = False,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +67,11 @@ def report(
     if html is not None:
         if format is not None:
             raise InputError("give one of --html and --format: the page is written, not printed")
+        if details:
+            raise InputError("give one of --html and --details: the page has all details")
         check_output("--html", html, "page.html")
+    if details and format in (Format.json, Format.csv):
+        raise InputError(f"--details is of tables; {format} has everything")
     from fastadv.grid.result import read_result
     from fastadv.report.export import rows_csv, rows_json
 
@@ -83,7 +91,7 @@ def report(
     elif format is Format.csv:
         console.print_text(rows_csv(result))
     else:
-        _print_table(result, format)
+        _print_table(result, format, details)
     if gate is not None:
         stop_at(gate.failures(result))
 
@@ -98,11 +106,12 @@ def _write_page(result: GridResult, path: Path) -> None:
     console.say(f"page in {path}")
 
 
-def _print_table(result: GridResult, format: Format | None) -> None:
-    from fastadv.report.markdown import grid_markdown
+def _print_table(result: GridResult, format: Format | None, details: bool) -> None:
+    from fastadv.report.markdown import details_markdown, grid_markdown
+    from fastadv.report.summary_table import summary_table
     from fastadv.report.table import grid_table
 
     if format is Format.markdown:
-        console.print_text(grid_markdown(result))
+        console.print_text((details_markdown if details else grid_markdown)(result))
     else:
-        console.output().print(grid_table(result))
+        console.output().print((grid_table if details else summary_table)(result))

@@ -11,7 +11,9 @@ from typing import Any
 import fastadv
 from fastadv import registry
 from fastadv.errors import InputError, at_least, require
+from fastadv.grid import defaults
 from fastadv.grid.row import SCHEMA
+from fastadv.protocols import RobustTraining
 from fastadv.specs import Spec
 
 
@@ -36,11 +38,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Cell:
-    """One attack against one defense with one seed."""
+    """One run of one attack against one defense.
+
+    Attributes
+    ----------
+    seed : int
+    dealt : (int, int)
+        ``(k, R)``: the k-th of the R shares that the images for evasion attacks are dealt out in.
+    """
 
     attack: Choice
     defense: Choice
     seed: int
+    dealt: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,11 @@ class Grid:
     dataset, model : str
         Specs, as written.
     samples : int
-        Test images that evasion attacks get.
-    seeds : tuple of int
+        Test images that evasion attacks get, all runs of a cell together.
+    repeats : int or None
+        Runs of a cell; by default as many as `runs_of` says of its defense.
+    seed : int
+        Of the first run.
     """
 
     attacks: tuple[Choice, ...]
@@ -63,7 +76,8 @@ class Grid:
     dataset: str
     model: str
     samples: int
-    seeds: tuple[int, ...]
+    repeats: int | None
+    seed: int
 
     @classmethod
     def parse(
@@ -73,7 +87,7 @@ class Grid:
         dataset: str,
         model: str,
         samples: int,
-        seeds: int,
+        repeats: int | None,
         seed: int,
     ) -> Grid:
         """Build a grid from what a user wrote.
@@ -83,9 +97,13 @@ class Grid:
         InputError
             With one line on the first thing that is wrong.
         """
-        at_least(1, samples=samples, seeds=seeds)
+        at_least(1, samples=samples, repeats=1 if repeats is None else repeats)
         at_least(0, seed=seed)
-        last = seed + seeds - 1
+        require(
+            repeats is None or repeats <= samples,
+            f"repeats has to be at most samples ({samples}), which the runs share", repeats,
+        )  # fmt: skip
+        last = seed + (repeats or max(defaults.REPEATS, defaults.REPEATS_COSTLY)) - 1
         require(last < 2**32, f"seeds have to be below {2**32}, as NumPy takes them", last)
         if not attacks or not defenses:
             raise InputError("a grid needs at least one attack and one defense")
@@ -96,20 +114,35 @@ class Grid:
             dataset=dataset,
             model=model,
             samples=samples,
-            seeds=tuple(range(seed, seed + seeds)),
+            repeats=repeats,
+            seed=seed,
         )
+
+    def runs_of(self, defense: Choice) -> int:
+        """Return how many runs the cells of a defense have."""
+        if self.repeats is not None:
+            return self.repeats
+        costly = isinstance(defense.made, RobustTraining)
+        runs = defaults.REPEATS_COSTLY if costly else defaults.REPEATS
+        return min(runs, self.samples)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of all runs; a defense with fewer runs has the first of them."""
+        return tuple(range(self.seed, self.seed + max(map(self.runs_of, self.defenses))))
 
     def make_model(self, seed: int) -> Any:
         """Build the untrained model of one seed; a random_state in the spec is kept."""
         return registry.make("model", self.model, random_state=seed)
 
     def cells(self) -> list[Cell]:
-        """Return the cells: seed by seed, attack by attack, defense by defense."""
+        """Return the cells: run by run, attack by attack, defense by defense."""
         return [
-            Cell(attack, defense, seed)
-            for seed in self.seeds
+            Cell(attack, defense, seed, (k, self.runs_of(defense)))
+            for k, seed in enumerate(self.seeds)
             for attack in self.attacks
             for defense in self.defenses
+            if k < self.runs_of(defense)
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -120,17 +153,28 @@ class Grid:
             "attacks": [attack.text for attack in self.attacks],
             "defenses": [defense.text for defense in self.defenses],
             "samples": self.samples,
+            "repeats": self.repeats,
             "seeds": list(self.seeds),
+            "runs": {defense.text: self.runs_of(defense) for defense in self.defenses},
         }
 
 
-def _choices(what: str, texts: Sequence[str]) -> tuple[Choice, ...]:
-    """Build each choice once: ``all`` stands for every registered one, repeats are dropped."""
-    expanded: list[str] = []
+def expanded(what: str, texts: Sequence[str]) -> list[str]:
+    """Return every choice that the texts stand for.
+
+    ``all`` stands for every registered one, and some names without brackets for several
+    (`fastadv.grid.defaults.STANDS_FOR`).
+    """
+    names: list[str] = []
     for text in texts:
-        expanded += [e.name for e in registry.entries(what)] if text == "all" else [text]
+        names += [e.name for e in registry.entries(what)] if text == "all" else [text]
+    return [one for name in names for one in defaults.STANDS_FOR.get(name, (name,))]
+
+
+def _choices(what: str, texts: Sequence[str]) -> tuple[Choice, ...]:
+    """Build each choice once; repeats are dropped."""
     chosen: dict[str, Choice] = {}
-    for text in expanded:
+    for text in expanded(what, texts):
         choice = Choice(str(Spec.parse(text)), registry.make(what, text))
         chosen.setdefault(choice.canonical, choice)
     return tuple(chosen.values())

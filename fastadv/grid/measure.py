@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from fastadv import capabilities, registry, seeds
 from fastadv.arrays import Arrays, Labels, Mask
@@ -37,10 +38,17 @@ N_EXAMPLES = 16  # kept of each cell, to look at
 
 def cell_id(cell: Cell, context: Context) -> str:
     """Return the hash that names a cell's files."""
+    images = context.grid.samples, *cell.dealt
     return digest(
         "cell", context.dataset.fingerprint, context.models[cell.seed], cell.attack.canonical,
-        cell.defense.canonical, cell.seed, context.grid.samples,
+        cell.defense.canonical, cell.seed, *(images if _attacks_images(cell) else ()),
     )  # fmt: skip
+
+
+def _attacks_images(cell: Cell) -> bool:
+    """Return whether the row hangs on the images that evasion attacks get."""
+    evades = capabilities.kind_of(cell.attack.made) == "evasion"
+    return evades or isinstance(cell.defense.made, Certifier)
 
 
 def empty_row(cell: Cell, context: Context) -> Row:
@@ -53,6 +61,7 @@ def empty_row(cell: Cell, context: Context) -> Row:
         attack=cell.attack.text,
         defense=cell.defense.text,
         seed=cell.seed,
+        dealt=cell.dealt,
         kind=capabilities.kind_of(attack),
         threat=None if isinstance(attack, NoAttack) else attack.threat(),
         parameters={
@@ -79,9 +88,10 @@ class Measure:
         attack, kind = self.cell.attack, capabilities.kind_of(self.cell.attack.made)
         needed: dict[str, Stage] = {"fit": self._fit()}
         if kind == "evasion":
-            needed |= {"perturb": Perturb(attack, self._fit()), "inspect": Inspect(self._fit())}
+            fit, dealt = self._fit(), self.cell.dealt
+            needed |= {"perturb": Perturb(attack, fit, dealt), "inspect": Inspect(fit, dealt)}
             if wraps(self.cell.defense.made):
-                needed["oblivious"] = Perturb(attack, self._fit(), adaptive=False)
+                needed["oblivious"] = Perturb(attack, fit, dealt, adaptive=False)
         elif kind == "poisoning":
             adaptive, oblivious = self._poison(adaptive=True), self._poison(adaptive=False)
             needed |= {"poison": adaptive, "poisoned": self._fit(adaptive)}
@@ -91,7 +101,7 @@ class Measure:
             if baseline is not None:
                 needed["baseline"] = baseline
         if self._certified_threat(context) is not None:
-            needed["certify"] = Certify(self._fit())
+            needed["certify"] = Certify(self._fit(), self.cell.dealt)
         return needed
 
     def alone(self) -> list[str]:
@@ -109,6 +119,10 @@ class Measure:
         if kind == "poisoning" and trains:
             return ["poisoned"] + ["oblivious"] * self._knows_region()
         return []
+
+    def _rows(self, context: Context) -> npt.NDArray[np.intp]:
+        """Return the test images that evasion attacks get."""
+        return context.test_rows(self.cell.dealt)
 
     def _fit(self, poison: Poison | None = None) -> Fit:
         """Return the training, without poison or on it."""
@@ -159,7 +173,7 @@ class Measure:
         trained = inputs.get("poisoned", fit)
         row.weights = trained.facts["weights"]
         if row.kind == "evasion":
-            samples = self._evasion(inputs, context, row, model, clean[context.test_rows])
+            samples = self._evasion(inputs, context, row, model, clean[self._rows(context)])
         elif row.kind == "poisoning":
             samples = self._poisoning(inputs, context, row, clean)
         else:
@@ -180,7 +194,7 @@ class Measure:
         ]
         if row.kind != "none" and row.certified:
             robust = samples["robust"]  # certified are the images of evasion attacks
-            robust = robust[context.test_rows] if row.kind == "poisoning" else robust
+            robust = robust[self._rows(context)] if row.kind == "poisoning" else robust
             count = int((samples["certified"] & ~robust).sum())
             flags.append(trust.broken_certificate(self.cell.attack, defense, count))
         return [flag for flag in flags if flag is not None]
@@ -217,6 +231,7 @@ class Measure:
         if "baseline" in inputs:
             baseline = self._evaluate(inputs["baseline"], poison, context)
             row.baseline_accuracy = Figure.of(baseline.survives)
+            samples["baseline"] = baseline.survives
         return samples | _over_all(context, row, clean, evaluation)
 
     def _evaluate(self, fit: Made, poison: Made, context: Context) -> PoisonEvaluation:
@@ -234,7 +249,7 @@ class Measure:
         self, inputs: Inputs, context: Context, row: Row, model: Model, clean: Labels
     ) -> Arrays:
         """Fill the row of an evasion attack, over the test images that it got."""
-        data, rows, perturb = context.dataset, context.test_rows, inputs["perturb"]
+        data, rows, perturb = context.dataset, self._rows(context), inputs["perturb"]
         x, y = data.x_test[rows], data.y_test[rows]
         result = evasion_result(perturb)
         x_adv, is_adv, success = result.x_adv, result.is_adv, result.success
@@ -265,7 +280,7 @@ class Measure:
         threat = self._certified_threat(context)
         if threat is None:
             return {}
-        certificate, y = inputs["certify"], context.dataset.y_test[context.test_rows]
+        certificate, y = inputs["certify"], context.dataset.y_test[self._rows(context)]
         label, radius = certificate.arrays["label"], certificate.arrays["radius"]
         # What counts as within the budget for an attack has to be covered by the certificate.
         certified: Mask = (label == y) & (radius >= threat.reach)

@@ -12,7 +12,7 @@ import msgspec
 from fastadv.arrays import Arrays
 from fastadv.errors import InputError
 from fastadv.grid.row import Row, decode_row
-from fastadv.grid.several import Mean, over_seeds
+from fastadv.grid.several import join, joined_samples
 from fastadv.grid.store import read_samples
 from fastadv.grid.trust.rows import flagged
 from fastadv.grid.worst import Worst, worst_rows
@@ -26,10 +26,11 @@ class GridResult(Sequence[Row]):
     Attributes
     ----------
     rows : tuple of Row
+        One a cell, over its runs.
+    runs : tuple of Row
+        One a cell and run, as they were measured.
     worst : tuple of Worst
-        The worst case of each threat model, defense and seed.
-    means : tuple of Mean
-        Of the cells and worst cases of several seeds.
+        The worst case of each threat model and defense.
     grid : dict
         What was asked for, by the names of the flags; empty if that cannot be read.
     environment : dict
@@ -43,8 +44,8 @@ class GridResult(Sequence[Row]):
     """
 
     rows: tuple[Row, ...]
+    runs: tuple[Row, ...] = ()
     worst: tuple[Worst, ...] = ()
-    means: tuple[Mean, ...] = ()
     grid: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
@@ -52,12 +53,11 @@ class GridResult(Sequence[Row]):
     others: int = 0
 
     @classmethod
-    def of(cls, rows: Sequence[Row], folder: Path, **rest: Any) -> GridResult:
-        """Return rows with what several of them say together, by the samples in the folder."""
-        result = cls(tuple(flagged(rows)), folder=folder, **rest)
-        worst = worst_rows(result.rows, result.samples)
-        means = over_seeds(result.rows, result.samples)
-        return replace(result, worst=tuple(worst), means=tuple(means))
+    def of(cls, runs: Sequence[Row], folder: Path, **rest: Any) -> GridResult:
+        """Return the rows of runs with what they say together, by the samples in the folder."""
+        result = cls((), tuple(runs), folder=folder, **rest)
+        rows = tuple(flagged(join(runs, result.samples)))
+        return replace(result, rows=rows, worst=tuple(worst_rows(rows, result.samples)))
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -70,8 +70,16 @@ class GridResult(Sequence[Row]):
         return len(self.rows)
 
     def samples(self, row: Row) -> Arrays | None:
-        """Return what is kept of each test image of a row; None if that cannot be read."""
-        return None if self.folder is None else read_samples(self.folder, row.id)
+        """Return what is kept of each test image of a row; None if that cannot be read.
+
+        Of a row over several runs they stand run by run, and ``run`` says of which.
+        """
+        if self.folder is None:
+            return None
+        if not row.runs:
+            return read_samples(self.folder, row.id)
+        folder = self.folder
+        return joined_samples([(run.seed, read_samples(folder, run.id)) for run in row.runs])
 
 
 def read_result(folder: Path) -> GridResult:
@@ -142,8 +150,13 @@ def _belongs(row: Row, grid: dict[str, Any]) -> bool:
     names = {"dataset": row.dataset, "model": row.model}
     if any(key in grid and not same_spec(value, grid[key]) for key, value in names.items()):
         return False
-    measured = row.kind == "evasion" and row.status == "ok"
-    return not measured or row.n == grid.get("samples", row.n)
+    runs = grid.get("runs", {}).get(row.defense, row.dealt[1])  # of fastadv 0.1 all images each
+    if "seeds" in grid and row.seed not in grid["seeds"][:runs] and "runs" in grid:
+        return False
+    if row.kind != "evasion" or row.status != "ok":
+        return True
+    k, shares = row.dealt
+    return shares == runs and row.n == len(range(k, grid.get("samples", row.n * shares), shares))
 
 
 def _ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:

@@ -18,7 +18,7 @@ SCHEMA = 2
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """A share in [0, 1] and its 95 % interval.
+    """A share in [0, 1], or a difference of two, and its 95 % interval.
 
     Attributes
     ----------
@@ -65,10 +65,21 @@ class Flag(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One of several runs (trainings) behind the figures of a cell."""
+    """One of the runs (trainings) behind the figures of a cell.
 
+    Attributes
+    ----------
+    id : str
+        Names its files.
+    n_images : int
+        Test samples behind ``attacked_accuracy``.
+    """
+
+    id: str
     seed: int
+    n_images: int
     clean_accuracy: float | None = None
+    benign_accuracy: float | None = None
     attacked_accuracy: float | None = None
     oblivious_accuracy: float | None = None
     baseline_accuracy: float | None = None
@@ -76,12 +87,18 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """The result of one cell; every time in seconds.
+    """The result of one cell, of one run or of several; every time in seconds.
+
+    A file holds one run. Of several, figures are means over runs, numbers too, and times sums.
 
     Attributes
     ----------
     threat : Threat or None
         What ``attacked_accuracy`` is conditional on.
+    seed : int
+        Of the run; of several the first.
+    dealt : (int, int)
+        ``(k, R)``: of the test images for evasion attacks the row has the k-th, the (k + R)-th, ...
     n : int
         Test samples behind ``attacked_accuracy``.
     clean_accuracy : Figure
@@ -99,6 +116,9 @@ class Row(msgspec.Struct, kw_only=True):
     baseline_accuracy : Figure or None
         Poisoning: ``attacked_accuracy`` with the baseline in place of the poison: as many random
         flips.
+    accuracy_lost, baseline_lost : Figure or None
+        Poisoning, of a grid's row: what ``attacked_accuracy`` and ``baseline_accuracy`` are below
+        ``clean_accuracy``, paired by run and image; negative where they are above.
     success_rate : Figure or None
         Evasion: adversarial images found at any distance, also beyond the budget, among the images
         that were right before (`EvasionResult.success_rate` counts within it). Backdoors: the share
@@ -120,13 +140,13 @@ class Row(msgspec.Struct, kw_only=True):
         defenses and for evasion.
     weights : str or None
         The hash of the trained model behind ``attacked_accuracy``, without a wrapper: figures of
-        one hash are of one training.
+        one hash are of one training. Of several runs each has its own.
     flags : list of Flag
         Why the figure is not to be trusted; a gate fails on them.
     notes : list of Flag
         What else to know of the figure, which stands as it is; no gate fails on them.
     runs : list of Run
-        The runs behind the figures where there are several; a single one is the row itself.
+        Of a grid's row, the runs behind its figures; empty in a file of one run.
     parameters : dict of dict
         Of the attack, the defense and the model, every one.
     """
@@ -142,6 +162,7 @@ class Row(msgspec.Struct, kw_only=True):
     threat: Threat | None = None
     status: str = "ok"
     reason: str | None = None
+    dealt: tuple[int, int] = (0, 1)
     n: int = 0
     clean_accuracy: Figure | None = None
     benign_accuracy: Figure | None = None
@@ -149,6 +170,8 @@ class Row(msgspec.Struct, kw_only=True):
     success_rate: Figure | None = None
     oblivious_accuracy: Figure | None = None
     baseline_accuracy: Figure | None = None
+    accuracy_lost: Figure | None = None
+    baseline_lost: Figure | None = None
     certified: Certified | None = None
     distances: dict[str, float] = {}
     poison: dict[str, float] | None = None

@@ -68,12 +68,13 @@ class _Silent:
 
 def run_grid(
     *,
-    attacks: str | Sequence[str],
+    attacks: str | Sequence[str] = defaults.ATTACKS,
     defenses: str | Sequence[str] = defaults.DEFENSES,
     dataset: str | Path | Dataset = "mnist",
     model: str = "mlp",
     samples: int | None = None,
-    seeds: int = 1,
+    repeats: int | None = None,
+    seeds: int | None = None,
     seed: int = 0,
     output: str | Path | None = None,
     fresh: bool = False,
@@ -82,23 +83,28 @@ def run_grid(
     executor: Executor | None = None,
     progress: GridProgress | None = None,
 ) -> GridResult:
-    """Run every attack against every defense and return a row for each pair and seed.
+    """Run every attack against every defense and return a row for each pair.
 
     Parameters
     ----------
     attacks, defenses : str or sequence of str
         Specs such as ``"stadv[budget=20]"``, or one text with commas between them; ``"all"`` is
         every registered one, plug-ins among them. The attack ``none``, which is the clean accuracy,
-        is always the first.
+        is always the first. ``"stadv"`` without brackets is two attacks: see `fastadv.grid.cell`.
     dataset : str, Path or Dataset
         What `fastadv.load_dataset` takes, or what it returned.
     model : str
         A spec.
     samples : int, optional
-        Test images that evasion attacks get, by default 1,000, or all if there are fewer; other
-        rows are measured on all of them.
-    seeds, seed : int
-        The seeds are seed, ..., seed + seeds - 1.
+        Test images that evasion attacks get, by default 1,000, or all if there are fewer; they are
+        dealt out among the runs of a cell. Other rows are measured on all test images in each run.
+    repeats : int, optional
+        Runs of each cell: trainings, and draws of a poisoner. By default 5, and 3 of a defense that
+        trains in its own way.
+    seeds : int, optional
+        Another name for ``repeats``.
+    seed : int
+        Of the first run; the others follow.
     output : path, optional
         The folder that keeps the grid; what it holds already is not computed again. Without it
         nothing is kept.
@@ -123,6 +129,7 @@ def run_grid(
     InputError
         Before any work, if something that was asked for makes no sense.
     """
+    require(repeats is None or seeds is None, "give one of repeats and seeds, not both", seeds)
     jobs, timeout = coerce(jobs, int, "jobs"), coerce(timeout, float | None, "timeout")
     at_least(1, jobs=jobs)
     require(timeout is None or timeout > 0, "timeout has to be above 0 seconds", timeout)
@@ -132,10 +139,11 @@ def run_grid(
         raise InputError(f"output has to be the path of a folder, or None, got {shown(output)}")
     name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
     n = defaults.SAMPLES if samples is None else samples
+    repeats = seeds if repeats is None else repeats
     grid = Grid.parse(
         _specs("attacks", attacks), _specs("defenses", defenses), name,
-        coerce(model, str, "model"), coerce(n, int, "samples"), coerce(seeds, int, "seeds"),
-        coerce(seed, int, "seed"),
+        coerce(model, str, "model"), coerce(n, int, "samples"),
+        coerce(repeats, int | None, "repeats"), coerce(seed, int, "seed"),
     )  # fmt: skip
     data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
     if samples is None:

@@ -1,140 +1,239 @@
-"""Cells over several seeds: the mean, with an interval that counts trainings and test images."""
+"""One row a cell, from the rows of its runs: means, with intervals that count trainings and images.
+
+Each run has a training of its own, and a draw of the attacker's; test images are shared by all runs
+(clean and poisoned accuracy) or dealt out among them (evasion).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
 
-from fastadv.grid.row import Figure, Row
-from fastadv.grid.worst import Answers, Samples, Worst, by_threat, worst_case
-from fastadv.runs import Runs
-from fastadv.threat import Threat
+import msgspec
+import numpy as np
 
-WORST = "worst"  # the attack of a worst case
+from fastadv.arrays import Arrays
+from fastadv.grid.row import Certified, Figure, Flag, Row, Run
+from fastadv.runs import Answers, Runs
+
+Samples = Callable[[Row], Arrays | None]  # what is kept of each image of a row, if anything
+
+_ACCURACIES = ("clean", "benign", "attacked", "oblivious", "baseline")
 
 
-@dataclass(frozen=True)
-class Mean:
-    """The accuracy of one cell, or of one worst case, over several seeds.
+def join(rows: Sequence[Row], samples: Samples) -> list[Row]:
+    """Return a row for each cell, in the order of their first runs.
 
-    Attributes
+    Parameters
     ----------
-    attack : str
-        ``worst`` of a worst case.
-    accuracy : Figure
-        The mean over seeds, its 95 % interval (`fastadv.runs`), different test images, and seeds.
+    rows : sequence of Row
+        Each of one run.
+    samples : callable
+        Where it has nothing of a row the interval is as wide as images can make it.
     """
-
-    dataset: str
-    model: str
-    attack: str
-    defense: str
-    threat: Threat | None
-    accuracy: Figure
-
-
-class Figures:
-    """The figures that a table shows: of one row its own, of several the one of their mean.
-
-    Without the mean of a cell (``means`` is from `over_seeds`) the interval of several rows is as
-    wide as images can make it.
-    """
-
-    def __init__(self, means: Sequence[Mean]) -> None:
-        self._known: dict[tuple[object, ...], Figure] = {
-            (m.dataset, m.model, m.attack, m.defense, m.threat): m.accuracy for m in means
-        }
-
-    def cell(self, rows: Sequence[Row]) -> Figure | None:
-        """Return the figure of the rows of one cell; None if there is none."""
-        row = rows[0]
-        figures = [row.attacked_accuracy for row in rows if row.attacked_accuracy is not None]
-        key = row.dataset, row.model, row.attack, row.defense, row.threat
-        return self._joined(key, figures)
-
-    def worst(self, cases: Sequence[Worst], row: Row) -> Figure | None:
-        """Return the figure of worst cases, one a seed; ``row`` is of their dataset and model."""
-        key = row.dataset, row.model, WORST, cases[0].defense, cases[0].threat
-        return self._joined(key, [case.accuracy for case in cases])
-
-    def _joined(self, key: tuple[object, ...], figures: Sequence[Figure]) -> Figure | None:
-        if len(figures) < 2:
-            return figures[0] if figures else None
-        known = self._known.get(key)
-        if known is not None and known.n_runs == len(figures):
-            return known
-        return _figure(_runs_of([figure.value for figure in figures], figures[0].n_images))
-
-
-def over_seeds(rows: Sequence[Row], samples: Samples) -> list[Mean]:
-    """Return the mean of each cell that has a figure of two seeds or more, then of worst cases.
-
-    Where ``samples`` has nothing of a row the interval is as wide as images can make it.
-    """
-    out = list[Mean]()
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        if row.status == "ok" and row.attacked_accuracy is not None:
-            key = row.dataset, row.model, row.attack, row.defense, row.threat
-            cells.setdefault(key, []).append(row)
-    for group in cells.values():
-        if len(group) > 1:
-            answers = [_answers(row, samples) for row in group]
-            accuracies = [float(row.attacked_accuracy or 0.0) for row in group]
-            runs = _runs(answers, accuracies, min(row.n for row in group))
-            out.append(_mean(group[0], group[0].attack, runs))
-    return out + _worst(rows, samples)
+        cell = row.dataset, row.model, row.attack, row.defense, row.threat
+        cells.setdefault(cell, []).append(row)
+    return [_joined(runs, samples) for runs in cells.values()]
 
 
-def _worst(rows: Sequence[Row], samples: Samples) -> list[Mean]:
-    if len({row.seed for row in rows}) < 2:
-        return []
-    groups: dict[tuple[Threat, str], list[tuple[Row, Answers]]] = {}
-    for group in by_threat(rows):
-        found = worst_case(group, samples)
-        if found is not None and len(found[0].attacks) + len(found[0].missing) > 1:
-            case, answers = found
-            groups.setdefault((case.threat, case.defense), []).append((group[0], answers))
-    out = []
-    for cases in groups.values():
-        if len(cases) > 1:
-            known = [answer for _, answer in cases]
-            accuracies = [float(robust.mean()) for _, robust in known]
-            out.append(_mean(cases[0][0], WORST, _runs(known, accuracies, len(known[0][0]))))
+def answers(row: Row, arrays: Arrays | None, right: str = "robust") -> Answers | None:
+    """Return which images were right in which run of a row; None if that is not kept.
+
+    Parameters
+    ----------
+    row : Row
+    arrays : dict of ndarray, or None
+        Its samples; files are data from outside.
+    right : str
+        ``robust``, under the row's attack; ``baseline``, with the baseline in its place; ``clean``,
+        without either.
+    """
+    arrays = arrays or {}
+    ids, y = arrays.get("sample_ids"), arrays.get("y")
+    value = arrays.get(right)
+    if right == "clean" and value is not None and y is not None and y.shape == value.shape:
+        value = value == y
+    if ids is None or value is None or ids.ndim != 1 or value.shape != ids.shape:
+        return None
+    run = arrays.get("run", np.full(len(ids), row.seed))
+    n = sum(run.n_images for run in row.runs) if row.runs else row.n
+    if len(ids) != n or run.shape != ids.shape:
+        return None
+    return Answers(run.astype(np.int64), ids, value.astype(np.float64))
+
+
+def joined_samples(runs: Sequence[tuple[int, Arrays | None]]) -> Arrays | None:
+    """Return the samples of several runs, by their seeds, as one; None if some cannot be read.
+
+    What there is of each image stands run by run, ``run`` saying of which; of everything else the
+    first run's.
+    """
+    known = [(seed, arrays) for seed, arrays in runs if arrays and "sample_ids" in arrays]
+    if len(known) < len(runs) or not known:
+        return None
+    first = known[0][1]
+    lengths = [len(arrays["sample_ids"]) for _, arrays in known]
+    out = dict(first)
+    for name in first:
+        parts = [arrays.get(name) for _, arrays in known]
+        if all(
+            part is not None and part.shape == (n,) for part, n in zip(parts, lengths, strict=True)
+        ):
+            out[name] = np.concatenate([part for part in parts if part is not None])
+    out["run"] = np.repeat([seed for seed, _ in known], lengths)
     return out
 
 
-def _answers(row: Row, samples: Samples) -> Answers | None:
-    arrays = samples(row) or {}
-    ids, right = arrays.get("sample_ids"), arrays.get("robust")
-    if ids is None or right is None or not ids.shape == right.shape == (row.n,):
-        return None  # files are data from outside
-    return ids, right.astype(bool)
+def figure(found: Answers) -> Figure:
+    """Return the share of images that are right, and its interval over runs and images."""
+    if found.n_runs == 1:
+        share = Figure.of(found.value > 0)
+        assert share is not None  # there is no cell without images
+        return share
+    return _of_runs(found.runs())
 
 
-def _runs(answers: Sequence[Answers | None], accuracies: Sequence[float], n: int) -> Runs | None:
-    known = [answer for answer in answers if answer is not None]
-    if len(known) < len(answers):
-        return _runs_of(accuracies, n)
-    ids, right = zip(*known, strict=True)
-    return Runs.on_images(ids, right)
-
-
-def _runs_of(accuracies: Sequence[float], n: int) -> Runs | None:
-    """Return the runs of accuracies alone; None where they are no numbers of any images."""
-    known = n > 0 and not math.isnan(sum(accuracies))
-    return Runs.of_accuracies(accuracies, n) if known else None
-
-
-def _figure(runs: Runs | None) -> Figure | None:
-    if runs is None:
-        return None
+def _of_runs(runs: Runs) -> Figure:
     low, high = runs.interval()
     return Figure(float(runs.mean), float(low), float(high), runs.n_images, runs.means.shape[-1])
 
 
-def _mean(row: Row, attack: str, runs: Runs | None) -> Mean:
-    figure = _figure(runs)
-    assert figure is not None  # each row has a figure on images
-    return Mean(row.dataset, row.model, attack, row.defense, row.threat, figure)
+# -- a cell ---------------------------------------------------------------------------------
+
+
+def _joined(rows: Sequence[Row], samples: Samples) -> Row:
+    """Return the row of a cell of these runs: of those that are done, flagged if some are not."""
+    done = [row for row in rows if row.status == "ok"]
+    if not done:
+        return rows[0]
+    joined = _means(done) if len(done) > 1 else msgspec.structs.replace(done[0])
+    joined.runs = [_run(row) for row in done]
+    arrays = joined_samples([(row.seed, samples(row)) for row in done])
+    _count_images(joined, arrays)
+    undone = [row for row in rows if row.status != "ok"]
+    if undone:
+        joined.flags = [*joined.flags, _missing(undone, len(rows))]
+    return joined
+
+
+def _run(row: Row) -> Run:
+    shares = {f"{name}_accuracy": _value(getattr(row, f"{name}_accuracy")) for name in _ACCURACIES}
+    return Run(row.id, row.seed, row.n, weights=row.weights, **shares)
+
+
+def _value(figure: Figure | None) -> float | None:
+    return None if figure is None else figure.value
+
+
+def _missing(undone: Sequence[Row], n: int) -> Flag:
+    row = undone[0]
+    return Flag(
+        "runs_missing",
+        f"{len(undone)} of {n} runs {row.status}: {row.reason}",
+        "the same command tries them again",
+    )
+
+
+def _count_images(row: Row, arrays: Arrays | None) -> None:
+    """Fill in, or mend, the figures that can be told image by image."""
+    robust = answers(row, arrays)
+    if robust is not None:
+        row.attacked_accuracy = figure(robust)
+    if row.kind != "poisoning":
+        return
+    clean, baseline = answers(row, arrays, "clean"), answers(row, arrays, "baseline")
+    row.accuracy_lost = _lost(clean, robust, row.clean_accuracy, row.attacked_accuracy)
+    row.baseline_lost = _lost(clean, baseline, row.clean_accuracy, row.baseline_accuracy)
+
+
+def _lost(
+    clean: Answers | None, after: Answers | None, before: Figure | None, then: Figure | None
+) -> Figure | None:
+    """Return the accuracy lost from ``before`` to ``then``, paired where the images are known."""
+    if before is None or then is None:
+        return None
+    if clean is None or after is None:
+        return Figure(before.value - then.value, None, None, then.n_images, then.n_runs)
+    difference = clean.minus(after)
+    low, high = difference.interval()
+    n = difference.n_images
+    return Figure(float(difference.mean), float(low), float(high), n, clean.n_runs)
+
+
+def _means(rows: Sequence[Row]) -> Row:
+    """Return one row of several: the means of their figures, and what they say of themselves."""
+    first, dealt = rows[0], rows[0].kind == "evasion"
+    figures = {
+        name: _mean([getattr(row, name) for row in rows], dealt)
+        for name in (*(f"{share}_accuracy" for share in _ACCURACIES), "success_rate")
+    }
+    # Every run is right on the same images, all of them, whatever the kind of the row.
+    figures["clean_accuracy"] = _mean([row.clean_accuracy for row in rows], False)
+    certified = [row.certified for row in rows if row.certified is not None]
+    accuracy = _mean([one.accuracy for one in certified], True) if certified else None
+    return msgspec.structs.replace(
+        first,
+        n=sum(row.n for row in rows) if dealt else first.n,
+        **figures,
+        certified=Certified(certified[0].threat, accuracy) if accuracy else None,
+        distances=_numbers([row.distances for row in rows]),
+        poison=_numbers([row.poison for row in rows]) or None,
+        found=_alike([row.found for row in rows]),
+        sanitized=_numbers([row.sanitized for row in rows]) or None,
+        queries=_numbers([row.queries for row in rows]),
+        seconds={name: sum(row.seconds[name] for row in rows) for name in first.seconds},
+        weights=None,
+        flags=_remarks([row.flags for row in rows]),
+        notes=_remarks([row.notes for row in rows]),
+    )
+
+
+def _mean(figures: Sequence[Figure | None], dealt: bool) -> Figure | None:
+    """Return the mean of the runs' figures; nothing is known of their single images."""
+    known = [figure for figure in figures if figure is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    n, values = min(figure.n_images for figure in known), [figure.value for figure in known]
+    if n == 0 or not math.isfinite(sum(values)):
+        return Figure(fmean(values), None, None, n, len(known))
+    if not dealt:
+        return _of_runs(Runs.of_accuracies(values, n))
+    means = np.array(values)
+    own = np.mean(means * (1 - means)) / n
+    return _of_runs(Runs(means, own / len(known), own, sum(f.n_images for f in known)))
+
+
+def _numbers(parts: Sequence[dict[str, float] | None]) -> dict[str, float]:
+    """Return the means of the numbers that stand under one name."""
+    names = dict.fromkeys(name for part in parts for name in part or {})
+    return {name: fmean(part[name] for part in parts if part and name in part) for name in names}
+
+
+def _alike(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what all runs found alike, and of what they did not, a list of each run's."""
+    out = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        values = [part.get(name) for part in parts]
+        out[name] = values[0] if all(value == values[0] for value in values) else values
+    return out
+
+
+def _remarks(parts: Sequence[Sequence[Flag]]) -> list[Flag]:
+    """Return each remark once, by its name, and in how many of the runs it stands if not in all."""
+    first, count = dict[str, Flag](), dict[str, int]()
+    for part in parts:
+        for remark in part:
+            first.setdefault(remark.name, remark)
+            count[remark.name] = count.get(remark.name, 0) + 1
+    return [
+        remark
+        if count[name] == len(parts)
+        else msgspec.structs.replace(
+            remark, message=f"{remark.message} (in {count[name]} of {len(parts)} runs)"
+        )
+        for name, remark in first.items()
+    ]

@@ -51,6 +51,7 @@ class Made:
     facts: dict[str, Any]
 
 
+Dealt = tuple[int, int]  # of which images: see `fastadv.grid.cell.Cell`
 Inputs = Mapping[str, Made]  # by the names under which a stage needs them
 
 
@@ -71,9 +72,13 @@ class Context:
         return experiment.new_model(self.grid.model, seed, self.dataset)
 
     @functools.cached_property
-    def test_rows(self) -> npt.NDArray[np.intp]:
-        """The test images for evasion attacks."""
+    def _test_rows(self) -> npt.NDArray[np.intp]:
         return experiment.test_rows(self.dataset, self.grid.samples)
+
+    def test_rows(self, dealt: Dealt) -> npt.NDArray[np.intp]:
+        """Return the test images for evasion attacks, of one run."""
+        k, shares = dealt
+        return self._test_rows[k::shares]
 
 
 class Work(Protocol):
@@ -247,13 +252,21 @@ def _hash_of(state: Arrays) -> str:
 
 
 class OfFit:
-    """Base of the stages that need a training alone; a subclass has a field of this name."""
+    """Base of the stages that need a training alone, and the images of its run.
+
+    A subclass has fields of these names.
+    """
 
     fit: Fit
+    dealt: Dealt
 
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return the training."""
         return {"fit": self.fit}
+
+    def _images(self, context: Context) -> tuple[object, ...]:
+        """Return what says which images they are."""
+        return context.grid.samples, *self.dealt, self.fit.seed
 
 
 @dataclass(frozen=True)
@@ -262,6 +275,7 @@ class Perturb(OfFit):
 
     attack: Choice
     fit: Fit
+    dealt: Dealt
     adaptive: bool = True
     weight: float = field(default=3.0, compare=False)
 
@@ -273,11 +287,11 @@ class Perturb(OfFit):
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the attack hangs on."""
         wrapper = _wrapper(self.fit.defense) if self.adaptive else "none"
-        return self.attack.canonical, wrapper, context.grid.samples, self.fit.seed
+        return self.attack.canonical, wrapper, *self._images(context)
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Attack, and return the images."""
-        data, rows, fit = context.dataset, context.test_rows, inputs["fit"]
+        data, rows, fit = context.dataset, context.test_rows(self.dealt), inputs["fit"]
         model = (self.fit.defended if self.adaptive else self.fit.model)(fit, context)
         result = self.attack.made.perturb(
             model, data.x_test[rows], data.y_test[rows], task=data.task, seed=self.fit.seed
@@ -313,6 +327,7 @@ class Inspect(OfFit):
     """Look at the gradients of the defended model, as attacks meet it, on their test images."""
 
     fit: Fit
+    dealt: Dealt
     weight: float = field(default=0.3, compare=False)
 
     def label(self) -> str:
@@ -321,11 +336,11 @@ class Inspect(OfFit):
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the inspection hangs on."""
-        return _wrapper(self.fit.defense), context.grid.samples, self.fit.seed
+        return _wrapper(self.fit.defense), *self._images(context)
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Inspect, and return what shows."""
-        data, rows = context.dataset, context.test_rows
+        data, rows = context.dataset, context.test_rows(self.dealt)
         model = self.fit.defended(inputs["fit"], context)
         shown = inspect(model, data.x_test[rows], data.y_test[rows], data.task)
         return Made({}, {"probe": msgspec.to_builtins(shown)})
@@ -336,6 +351,7 @@ class Certify(OfFit):
     """Certify, for each test image that evasion attacks get, how far no attack can change it."""
 
     fit: Fit
+    dealt: Dealt
     weight: float = field(default=3.0, compare=False)
 
     def label(self) -> str:
@@ -344,11 +360,11 @@ class Certify(OfFit):
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the certificates hang on."""
-        return self.fit.defense.canonical, context.grid.samples, self.fit.seed
+        return self.fit.defense.canonical, *self._images(context)
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Certify, and return labels and radii."""
-        x, task = context.dataset.x_test[context.test_rows], context.dataset.task
+        x, task = context.dataset.x_test[context.test_rows(self.dealt)], context.dataset.task
         model = self.fit.model(inputs["fit"], context)
         certificate = self.fit.defense.made.certify(model, x, task=task, seed=self.fit.seed)
         return Made({"label": certificate.label, "radius": certificate.radius}, {})

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from fastadv.arrays import Arrays
 from fastadv.grid.row import Figure, Row
+from fastadv.grid.several import Samples, answers, figure
+from fastadv.runs import Answers
 from fastadv.threat import Threat
 
-Samples = Callable[[Row], Arrays | None]  # what is kept of each image of a row, if anything
-Answers = tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]  # ids of images, which are right
-
-_NEEDS = {"sample_ids", "robust"}  # of a file of samples
+WORST = "worst"  # the attack of a worst case
 
 
 @dataclass(frozen=True)
 class Worst:
-    """The worst case of one threat model, defense and seed.
+    """The worst case of one threat model and defense.
 
     Attributes
     ----------
@@ -29,12 +26,12 @@ class Worst:
     attacks : tuple of str
         Those that count.
     missing : tuple of str
-        Those that failed or took too long; with them the accuracy could only be lower.
+        Those that failed or took too long, in one run or more; with them the accuracy could only be
+        lower.
     """
 
     threat: Threat
     defense: str
-    seed: int
     accuracy: Figure
     attacks: tuple[str, ...]
     missing: tuple[str, ...] = ()
@@ -50,27 +47,31 @@ def worst_rows(rows: Sequence[Row], samples: Samples) -> list[Worst]:
 
 
 def by_threat(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the evasion rows of each threat model, defense and seed."""
-    groups: dict[tuple[Threat, str, int], list[Row]] = {}
+    """Return the evasion rows of each threat model and defense."""
+    groups: dict[tuple[Threat, str], list[Row]] = {}
     for row in rows:
         if row.kind == "evasion" and row.status != "skipped" and row.threat is not None:
-            groups.setdefault((row.threat, row.defense, row.seed), []).append(row)
+            groups.setdefault((row.threat, row.defense), []).append(row)
     return list(groups.values())
 
 
 def worst_case(rows: Sequence[Row], samples: Samples) -> tuple[Worst, Answers] | None:
     """Return the worst case of one such group, and its images; None if that is not known."""
-    known = {row.attack: samples(row) for row in rows if row.status == "ok"}
-    kept = {attack: arrays for attack, arrays in known.items() if arrays and set(arrays) >= _NEEDS}
-    if not kept:
+    found = {row.attack: answers(row, samples(row)) for row in rows if row.status == "ok"}
+    known = {attack: one for attack, one in found.items() if one is not None}
+    if not known:
         return None
-    first, *others = kept.values()
-    if any(not np.array_equal(first["sample_ids"], other["sample_ids"]) for other in others):
+    most = max(known.values(), key=lambda one: len(one.value))
+    counted = {attack: one for attack, one in known.items() if len(one.value) == len(most.value)}
+    if not all(_same_images(one, most) for one in counted.values()):
         return None
-    robust = np.all([arrays["robust"] for arrays in kept.values()], axis=0)
-    missing = tuple(row.attack for row in rows if row.attack not in kept)
-    row, accuracy = rows[0], Figure.of(robust)
-    assert row.threat is not None  # they are of one
-    assert accuracy is not None  # there is no cell without images
-    case = Worst(row.threat, row.defense, row.seed, accuracy, tuple(kept), missing)
-    return case, (first["sample_ids"], robust)
+    value = np.min([one.value for one in counted.values()], axis=0)
+    robust = Answers(most.run, most.image, value)
+    missing = tuple(row.attack for row in rows if row.attack not in counted)
+    threat = rows[0].threat
+    assert threat is not None  # they are of one
+    return Worst(threat, rows[0].defense, figure(robust), tuple(counted), missing), robust
+
+
+def _same_images(a: Answers, b: Answers) -> bool:
+    return np.array_equal(a.run, b.run) and np.array_equal(a.image, b.image)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import TYPE_CHECKING, Literal
 
-from fastadv.grid.several import WORST, Figures
 from fastadv.grid.trust.cells import CONTROLS
+from fastadv.grid.worst import WORST
 from fastadv.report.extras import EXTRAS, OBEY
 from fastadv.report.notes import Note, Notes
 
@@ -71,42 +71,26 @@ def make_sheets(result: GridResult) -> list[Sheet]:
     for row in result.rows:
         groups.setdefault((row.dataset, row.model), []).append(row)
     shown = result.worst if len(groups) == 1 else ()
-    figures = Figures(result.means)
-    return [
-        _sheet(f"{dataset}, {model}", part, shown, figures)
-        for (dataset, model), part in groups.items()
-    ]
-
-
-@dataclass(frozen=True)
-class _Context:
-    """What every cell of a table is written with."""
-
-    n_seeds: int
-    notes: Notes
-    figures: Figures
+    return [_sheet(f"{dataset}, {model}", part, shown) for (dataset, model), part in groups.items()]
 
 
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst], figures: Figures) -> Sheet:
-    context = _Context(len({row.seed for row in rows}), Notes(), figures)
+def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
+    notes = Notes()
     defenses = _distinct(row.defense for row in rows)
     attacks = _distinct(row.attack for row in sorted(rows, key=lambda row: row.kind != "none"))
-    cells: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        cells.setdefault((row.attack, row.defense), []).append(row)
-
+    cells = {(row.attack, row.defense): row for row in rows}
     table = []
     for attack in attacks:
-        line = tuple(_cell(cells.get((attack, d), []), context) for d in defenses)
+        line = tuple(_cell(cells.get((attack, d)), notes) for d in defenses)
         of_attack = [row for row in rows if row.attack == attack]
         table.append(SheetRow(attack, _threat_of(of_attack), of_attack[0].kind, line))
-    worst_rows = _worst_rows(rows, worst, defenses, context)
-    caption = _caption(rows, context.n_seeds, bool(worst_rows))
-    return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, context.notes.all())
+    worst_rows = _worst_rows(rows, worst, defenses, notes)
+    caption = _caption(rows, bool(worst_rows))
+    return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, notes.all())
 
 
 def _threat_of(rows: Sequence[Row]) -> str:
@@ -119,110 +103,101 @@ def _threat_of(rows: Sequence[Row]) -> str:
 # -- cells ----------------------------------------------------------------------------------
 
 
-def _cell(rows: Sequence[Row], context: _Context) -> Cell:
-    """Return what stands where an attack meets a defense; ``rows`` are its seeds."""
-    if not rows:
+def _cell(row: Row | None, notes: Notes) -> Cell:
+    """Return what stands where an attack meets a defense."""
+    if row is None:
         return Cell((Line("not run", "dim"),))
-    done = [row for row in rows if row.status == "ok"]
-    figure = context.figures.cell(done) if done else None
-    lines = _figures(done, figure, context) if done else []
-    undone: dict[tuple[str, str], int] = {}
-    for row in rows:
-        if row.status != "ok":
-            key = row.status, context.notes.number(row.reason)
-            undone[key] = undone.get(key, 0) + 1
-    for (status, number), count in undone.items():
-        share = f"{count}/{len(rows)} " if count < len(rows) else ""
-        if status == "skipped":
-            lines.append(Line(f"- {share}{number}", "dim"))
-        else:
-            lines.append(Line(f"{status} {share}{number}", "bad"))
-    return Cell(tuple(lines), None if figure is None else figure.value)
+    if row.status == "ok":
+        figure = row.attacked_accuracy
+        return Cell(tuple(_figures(row, notes)), None if figure is None else figure.value)
+    number = notes.number(row.reason)
+    if row.status == "skipped":
+        return Cell((Line(f"- {number}", "dim"),))
+    return Cell((Line(f"{row.status} {number}", "bad"),))
 
 
-def _figures(done: Sequence[Row], figure: Figure | None, context: _Context) -> list[Line]:
-    each = [row.attacked_accuracy for row in done if row.attacked_accuracy is not None]
-    first, *others = _accuracy_lines(figure, each, context.n_seeds)
-    extras = [extra.text(done) for extra in EXTRAS]
-    beneath = [Line(text, "dim") for text in extras if text]
-    quoted = " ".join(filter(None, [first.text, context.notes.marks(done), OBEY.text(done)]))
+def _figures(row: Row, notes: Notes) -> list[Line]:
+    first, *others = _accuracy_lines(row.attacked_accuracy)
+    spread = _spread([run.attacked_accuracy for run in row.runs])
+    beneath = [Line(text, "dim") for text in (spread, *(e.text(row) for e in EXTRAS)) if text]
+    quoted = " ".join(filter(None, [first.text, notes.marks(row), OBEY.text(row)]))
     return [Line(quoted), *others, *beneath]
 
 
-def _accuracy_lines(figure: Figure | None, each: Sequence[Figure], n_seeds: int) -> list[Line]:
-    """Return the accuracy and its interval, and of a grid of several seeds the spread."""
+def _accuracy_lines(figure: Figure | None) -> list[Line]:
+    """Return the accuracy and its interval."""
     if figure is None:
         return [Line("nan")]
     lines = [Line(f"{100 * figure.value:.1f}")]
     if figure.low is not None and figure.high is not None:
         lines.append(Line(f"{100 * figure.low:.1f}-{100 * figure.high:.1f}", "dim"))
-    if n_seeds > 1:
-        shares = [seed.value for seed in each]
-        spread = f"± {100 * stdev(shares):.1f}" if len(shares) > 1 else "one seed"
-        lines.append(Line(spread, "dim"))
     return lines
+
+
+def _spread(shares: Sequence[float | None]) -> str:
+    """Return the spread over runs; empty of one."""
+    known = [share for share in shares if share is not None]
+    return f"± {100 * stdev(known):.1f}" if len(known) > 1 else ""
 
 
 # -- the worst case -------------------------------------------------------------------------
 
 
 def _worst_rows(
-    rows: Sequence[Row],
-    worst: Sequence[Worst],
-    defenses: Sequence[str],
-    context: _Context,
+    rows: Sequence[Row], worst: Sequence[Worst], defenses: Sequence[str], notes: Notes
 ) -> list[SheetRow]:
     """Return a row for each threat with several attacks; with one it would repeat that attack's."""
-    attacks: dict[Threat, set[str]] = {}
-    for row in rows:
-        if row.kind == "evasion" and row.status == "ok" and row.threat:
-            attacks.setdefault(row.threat, set()).add(row.attack)
-    cases: dict[tuple[Threat, str], list[Worst]] = {}
-    for case in worst:
-        cases.setdefault((case.threat, case.defense), []).append(case)
+    cases = {(case.threat, case.defense): case for case in worst}
     table = []
-    for threat in dict.fromkeys(case.threat for case in worst):
-        names = attacks.get(threat, set())
-        if len(names) > 1 and any(name.partition("[")[0] not in CONTROLS for name in names):
-            cells = tuple(
-                _worst_cell(cases.get((threat, d), []), names, rows[0], context) for d in defenses
-            )
+    for threat, names in several_attacks(rows).items():
+        cells = tuple(_worst_cell(cases.get((threat, d)), names, notes) for d in defenses)
+        if any((threat, d) in cases for d in defenses):
             table.append(SheetRow(WORST, str(threat), WORST, cells))
     return table
 
 
-def _worst_cell(cases: Sequence[Worst], names: set[str], row: Row, context: _Context) -> Cell:
+def several_attacks(rows: Sequence[Row]) -> dict[Threat, set[str]]:
+    """Return the evasion attacks of each threat model that has two or more, not only controls."""
+    attacks: dict[Threat, set[str]] = {}
+    for row in rows:
+        if row.kind == "evasion" and row.status == "ok" and row.threat:
+            attacks.setdefault(row.threat, set()).add(row.attack)
+    return {
+        threat: names
+        for threat, names in attacks.items()
+        if len(names) > 1 and any(name.partition("[")[0] not in CONTROLS for name in names)
+    }
+
+
+def _worst_cell(case: Worst | None, names: set[str], notes: Notes) -> Cell:
     """Return the worst case, and a line if it stands on fewer attacks than others of its row."""
-    if not cases:
+    if case is None:
         return Cell((Line("-", "dim"),))
-    figure = context.figures.worst(cases, row)
-    lines = _accuracy_lines(figure, [case.accuracy for case in cases], context.n_seeds)
-    absent = sorted({name for case in cases for name in names - set(case.attacks)})
+    lines = _accuracy_lines(case.accuracy)
+    absent = sorted(names - set(case.attacks))
     if absent:
         reason = f"a worst case without {', '.join(absent)}, with which it could only be lower"
-        lines.append(Line(f"partial {context.notes.number(reason)}", "bad"))
-    return Cell(tuple(lines), None if figure is None else figure.value)
+        lines.append(Line(f"partial {notes.number(reason)}", "bad"))
+    return Cell(tuple(lines), case.accuracy.value)
 
 
 # -- the caption ----------------------------------------------------------------------------
 
 
-def _caption(rows: Sequence[Row], n_seeds: int, has_worst: bool) -> str:
-    if n_seeds == 1:
+def _caption(rows: Sequence[Row], has_worst: bool) -> str:
+    done = [row for row in rows if row.status == "ok"]
+    runs = {len(row.runs) for row in done}
+    figure = "accuracy in %, beneath it its 95 % interval over test images, for one training"
+    if max(runs, default=1) > 1:
         figure = (
-            "accuracy in %, beneath it its 95 % Wilson interval over test images, for one training"
-        )
-    else:
-        figure = (
-            f"accuracy in %, the mean over {n_seeds} seeds, beneath it its 95 % interval over "
-            "trainings and test images, and ± the sample standard deviation over seeds"
+            f"accuracy in %, the mean over {runs_text(done)}, beneath it its 95 % interval over "
+            "trainings and test images, and ± the sample standard deviation over runs"
         )
     sentences = [f"A row for each attack, a column for each defense; {figure}"]
     images = _images(rows)
     if images:
         sentences.append(images)
-    done = [row for row in rows if row.status == "ok"]
-    legends = [extra.legend for extra in (OBEY, *EXTRAS) if extra.text(done)]
+    legends = [extra.legend for extra in (OBEY, *EXTRAS) if any(extra.text(row) for row in done)]
     radii = _distinct(
         f"{row.certified.threat} for {row.defense}"
         for row in rows
@@ -234,6 +209,20 @@ def _caption(rows: Sequence[Row], n_seeds: int, has_worst: bool) -> str:
         legends.append("worst: an image counts if it survives every attack of that threat model")
     sentences += ["; ".join(legends)] if legends else []
     return ". ".join(sentences) + "."
+
+
+def runs_text(rows: Sequence[Row]) -> str:
+    """Return how many runs each defense has: ``5 runs``, ``5 runs of a, b; 3 of c``."""
+    defenses: dict[int, dict[str, None]] = {}
+    most = {d: max(len(r.runs) for r in rows if r.defense == d) for d in {r.defense for r in rows}}
+    for row in rows:
+        defenses.setdefault(most[row.defense], {})[row.defense] = None
+    if len(defenses) == 1:
+        (n,) = defenses
+        return f"{n} run{'s' if n > 1 else ''}"
+    ordered = sorted(defenses.items(), reverse=True)
+    parts = [f"{n} of {', '.join(names)}" for n, names in ordered]
+    return "; ".join(parts).replace(" of", " runs of", 1)
 
 
 def _images(rows: Sequence[Row]) -> str:

@@ -15,7 +15,7 @@ from fastadv.grid.result import GridResult, read_result
 from fastadv.grid.row import Row
 from fastadv.metrics import holm
 from fastadv.report.notes import name_some
-from fastadv.report.pairs import NO_SEED, REMEDIES, Pair, make_pair
+from fastadv.report.pairs import REMEDIES, Pair, make_pair
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_side(text: str) -> Side:
         raise InputError(f"{folder} has no defense {defense!r} (known there: {known or 'nothing'})")
     worst = tuple(case for case in result.worst if case.defense == defense)
     grid = result.grid | {"defenses": [defense]}
-    return Side(name, defense, replace(result, rows=rows, worst=worst, means=(), grid=grid))
+    return Side(name, defense, replace(result, rows=rows, worst=worst, grid=grid))
 
 
 def _split(text: str) -> tuple[Path, str | None]:
@@ -88,11 +88,12 @@ def _split(text: str) -> tuple[Path, str | None]:
 def compare_grids(before: Side, after: Side) -> Comparison:
     """Return each cell that both have, tested where a test can tell.
 
-    Cells are the same if attack and defense are, as they were written, and their runs are paired by
-    seed; with a defense named on both sides, those two are compared. Dataset and model have to be
-    the same only where one side has several.
+    Cells are the same if attack and defense are, as they were written; with a defense named on both
+    sides, those two are compared. Dataset and model have to be the same only where one side has
+    several.
 
-    - Of several runs the mean difference is tested, over trainings and images (`fastadv.runs`).
+    - Of several runs the mean difference is tested, over trainings and images (`fastadv.runs`);
+      runs of the same seeds on the same images are paired.
     - Of one run nothing is known if the two are of two trainings, or poisoned: another seed may say
       the opposite. Two figures of one trained model, such as ``none`` and ``median`` under an
       evasion attack, are compared by McNemar's exact test on its images, for this model only.
@@ -109,23 +110,12 @@ def compare_grids(before: Side, after: Side) -> Comparison:
     pairs, notes = list[Pair](), _differences(before, after)
     for key in common:
         a, b = keyed[0][key], keyed[1][key]
-        alone = sorted(set(a) ^ set(b))
-        if alone:
-            few = name_some([str(seed) for seed in alone])
-            notes.append(f"seeds that only one of the two has are left out: {few}")
-        runs = [(a[seed], b[seed]) for seed in a if seed in b]
-        for run in runs:
-            notes += _changed_parameters(*run)
-        if not runs:
-            row = next(iter(b.values()))
-            apart = Pair(row.attack, row.defense, row.threat, None, None)
-            pairs.append(replace(apart, unknown=NO_SEED))
-            continue
-        pair, remarks = make_pair(runs, (before.result.samples, after.result.samples))
+        notes += _changed_parameters(a, b)
+        pair, remarks = make_pair(a, b, (before.result.samples, after.result.samples))
         pairs += [pair] if pair is not None else []
         notes += remarks
     for side, mine, others in ((before, keyed[0], keyed[1]), (after, keyed[1], keyed[0])):
-        rows = [row for key, cell in mine.items() if key not in others for row in cell.values()]
+        rows = [row for key, row in mine.items() if key not in others]
         names = list(dict.fromkeys(f"{row.attack} / {row.defense}" for row in rows))
         if names:
             notes.append(f"only in {side.name}: {name_some(names)}")
@@ -146,12 +136,9 @@ def _key_of(before: Side, after: Side) -> tuple[str, ...]:
 Key = tuple[str, ...]
 
 
-def _by_key(side: Side, key: Sequence[str]) -> dict[Key, dict[int, Row]]:
-    """Return the rows of each cell, by their seeds."""
-    cells: dict[Key, dict[int, Row]] = {}
-    for row in side.result:
-        cells.setdefault(tuple(getattr(row, name) for name in key), {})[row.seed] = row
-    return cells
+def _by_key(side: Side, key: Sequence[str]) -> dict[Key, Row]:
+    """Return the row of each cell."""
+    return {tuple(getattr(row, name) for name in key): row for row in side.result}
 
 
 def _adjusted(pairs: Sequence[Pair]) -> tuple[Pair, ...]:

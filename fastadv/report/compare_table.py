@@ -11,8 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastadv.grid.ranking import LEVEL
 from fastadv.report.compare import Comparison, Sides, untold
-from fastadv.report.pairs import LEVEL, Pair
+from fastadv.report.pairs import Pair
 from fastadv.report.table import wrap
 
 SCHEMA = 2
@@ -47,13 +48,13 @@ def _legend(pairs: Sequence[Pair]) -> str:
     images = f"{counts[0]:,} to {counts[-1]:,}" if len(counts) > 1 else f"{counts[0]:,}"
     sentences = [
         "Accuracy in % under the attack, before and after, over the test images that both have "
-        f"({images}). lost/won: images that only before were right, that only after are"
+        f"({images}). lost/won: images that fewer runs are right on after, and more"
     ]
     scopes = {pair.scope for pair in pairs}
     if "runs" in scopes:
         sentences.append(
-            "p: a t test of the difference over runs, paired by seed, that counts trainings and "
-            "test images"
+            "p: a t test of the difference over runs, paired where both have the same, that counts "
+            "trainings and test images"
         )
     if "this model" in scopes:
         sentences.append(

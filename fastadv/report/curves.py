@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastadv.grid.several import Figures
 from fastadv.grid.trust.rows import attack_and_budget
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
-    from fastadv.grid.row import Figure, Row
+    from fastadv.grid.row import Figure
 
 Scale = Callable[[float], float]
 
@@ -52,28 +51,22 @@ def plots(result: GridResult) -> list[Plot]:
     """Return a plot for each attack of which there is a curve: two budgets or more.
 
     An attack is the same where all its parameters but the budget are; of a budget with several
-    limits all but one have to be alike. Over several seeds a point is the mean.
+    limits all but one have to be alike.
     """
-    figures = Figures(result.means)
-    cells: dict[tuple[str, str], dict[str, dict[tuple[float, ...], list[Row]]]] = {}
+    cells: dict[tuple[str, str], dict[str, dict[tuple[float, ...], Figure]]] = {}
     for row in result.rows:  # by attack and defense, then by budget
         found = attack_and_budget(row)
         if row.threat is not None and row.attacked_accuracy is not None and found is not None:
             attack, limits = found
             by_budget = cells.setdefault((attack, row.threat.kind), {}).setdefault(row.defense, {})
-            by_budget.setdefault(limits, []).append(row)
+            by_budget[limits] = row.attacked_accuracy
     out = []
     defenses = list(dict.fromkeys(row.defense for row in result.rows))
     for (attack, kind), by_defense in cells.items():
         budgets = {limits for cell in by_defense.values() for limits in cell}
         varied = _varied(budgets)
         curves = [
-            _curve(
-                defenses.index(d),
-                d,
-                {limits[varied]: rows for limits, rows in cell.items()},
-                figures,
-            )
+            _curve(defenses.index(d), d, {limits[varied]: f for limits, f in cell.items()})
             for d, cell in by_defense.items()
             if varied is not None and len(cell) > 1
         ]
@@ -97,10 +90,9 @@ def _unit(kind: str, limits: tuple[float, ...], varied: int | None) -> str:
     return f"{kind}({','.join(shown)})"
 
 
-def _curve(number: int, defense: str, by_budget: dict[float, list[Row]], figures: Figures) -> Curve:
-    points = [(budget, figures.cell(by_budget[budget])) for budget in sorted(by_budget)]
-    known = [(budget, figure) for budget, figure in points if figure is not None]
-    return Curve(number, defense, tuple(b for b, _ in known), tuple(f for _, f in known))
+def _curve(number: int, defense: str, by_budget: dict[float, Figure]) -> Curve:
+    budgets = sorted(by_budget)
+    return Curve(number, defense, tuple(budgets), tuple(by_budget[budget] for budget in budgets))
 
 
 def svg(plot: Plot) -> str:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 def rows_json(result: GridResult) -> str:
-    """Return ``{"schema": 2, "grid": {...}, "rows": [...], "worst": [...], "means": [...]}``."""
+    """Return ``{"schema": 2, "grid": {...}, "rows": [...], "worst": [...]}``."""
     document = {
         "schema": SCHEMA, "grid": result.grid, "rows": result.rows, "worst": result.worst,
-        "means": result.means,
     }  # fmt: skip
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,18 +23,11 @@ class Extra:
     legend: str
     beside: Callable[[Row], float | None] = lambda _: None
 
-    def text(self, rows: Sequence[Row]) -> str:
-        """Return the line of a cell, with the means over its rows; empty if none has a figure."""
-        figures = [_mean(rows, self.value), _mean(rows, self.beside)]
-        known = [f"{figure:.1f}" for figure in figures if figure is not None]
+    def text(self, row: Row) -> str:
+        """Return the line of a cell; empty if it has no finite figure."""
+        figures = [self.value(row), self.beside(row)]
+        known = [f"{f:.1f}" for f in figures if f is not None and math.isfinite(f)]
         return f"{self.label} {' / '.join(known)}" if known else ""
-
-
-def _mean(rows: Sequence[Row], value: Callable[[Row], float | None]) -> float | None:
-    """Return the mean over the rows that have a finite value; None if there is none."""
-    values = [value(row) for row in rows]
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    return fmean(known) if known else None
 
 
 def _percent(share: Figure | float | None) -> float | None:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fastadv.errors import InputError
@@ -19,15 +18,14 @@ from fastadv.specs import closest, partition_top_level, read_toml, same_spec, sp
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
-    from fastadv.grid.row import Row
+    from fastadv.grid.row import Figure, Row
     from fastadv.grid.worst import Worst
-    from fastadv.threat import Threat
 
 FAIL_UNDER, ALLOW_FLAGGED = "--fail-under", "--allow-flagged"
 
 WORST, CLEAN = "worst", "none"  # attacks that are not run, but have a row
 
-_ROUNDING = 1e-9  # of a mean over seeds
+_ROUNDING = 1e-9  # of a mean over runs
 
 
 @dataclass(frozen=True)
@@ -134,44 +132,38 @@ class Gate:
     def failures(self, result: GridResult) -> list[str]:
         """Return a line for each named cell that fails, and why.
 
-        It fails if its accuracy, over several seeds their mean, is lower than asked, if it is
-        flagged, and if a figure is missing. Of pairs that do not go together only those fail that
-        are named without ``*``.
+        It fails if its accuracy, of several runs their mean, is lower than asked, if it is flagged,
+        and if it has no figure. Of pairs that do not go together only those fail that are named
+        without ``*``.
 
         Raises
         ------
         InputError
             If a pattern names no cell, of those that were asked for and of those that are there.
         """
-        cells: dict[Cell, list[Row]] = {}
         grid = result.grid  # what it does not say is not missed
-        for row in result.rows:
-            cells.setdefault((row.attack, row.defense), []).append(row)
-        cases: dict[tuple[Threat, str], list[Worst]] = {}
-        for case in result.worst:
-            if len(case.attacks) + len(case.missing) > 1:
-                cases.setdefault((case.threat, case.defense), []).append(case)
+        cells = {(row.attack, row.defense): row for row in result.rows}
+        cases = [case for case in result.worst if len(case.attacks) + len(case.missing) > 1]
         asked = list(itertools.product(grid.get("attacks", []), grid.get("defenses", [])))
-        of_worst = [(WORST, defense) for _, defense in cases]
-        self.check_names([*asked, *cells, *of_worst])
+        self.check_names([*asked, *cells, *((WORST, case.defense) for case in cases)])
         lines = []
         for cell in dict.fromkeys([*asked, *cells]):
-            lines += self._cell(cell, cells.get(cell, []), grid.get("seeds", []))
-        for (threat, defense), found in cases.items():
-            lines += self._worst(threat, defense, found)
+            lines += self._cell(cell, cells.get(cell))
+        for case in cases:
+            lines += self._worst(case)
         return lines
 
-    def _cell(self, cell: Cell, rows: Sequence[Row], seeds: Sequence[int]) -> list[str]:
+    def _cell(self, cell: Cell, row: Row | None) -> list[str]:
         least = self.least(*cell)
         if least is None:
             return []
-        done = [row for row in rows if row.attacked_accuracy is not None]
-        reasons = _missing(rows, seeds, self._names_one(cell))
-        if done:
-            accuracy = fmean(float(row.attacked_accuracy or 0.0) for row in done)
-            if accuracy < least - _ROUNDING:
-                reasons.append(_below(accuracy, least, len(done)) + _obeying(done))
-        flags = list(dict.fromkeys(flag.name for row in done for flag in row.flags))
+        if row is None or row.attacked_accuracy is None:
+            status = "not run" if row is None else row.status
+            missing = status != "skipped" or self._names_one(cell)
+            reasons = [f"no figure ({status})"] * missing
+        else:
+            reasons = _below(row.attacked_accuracy, least, _obeying(row))
+        flags = [flag.name for flag in row.flags] if row is not None else []
         if flags and not any(pattern.names(*cell) for pattern in self.allowed):
             name = "/".join(cell)
             reasons.append(f"not to be trusted: {', '.join(flags)} ({ALLOW_FLAGGED} {name})")
@@ -180,45 +172,30 @@ class Gate:
     def _names_one(self, cell: Cell) -> bool:
         return any(pattern.one_cell and pattern.names(*cell) for pattern, _ in self.thresholds)
 
-    def _worst(self, threat: Threat, defense: str, cases: Sequence[Worst]) -> list[str]:
-        least = self.least(WORST, defense)
+    def _worst(self, case: Worst) -> list[str]:
+        least = self.least(WORST, case.defense)
         if least is None:
             return []
-        reasons, accuracy = [], fmean(float(case.accuracy) for case in cases)
-        if accuracy < least - _ROUNDING:
-            reasons.append(_below(accuracy, least, len(cases)))
-        absent = list(dict.fromkeys(name for case in cases for name in case.missing))
-        if absent:
-            reasons.append(f"without {', '.join(absent)}, with which it could only be lower")
-        return [f"worst of {threat} / {defense}: {'; '.join(reasons)}"] if reasons else []
+        reasons = _below(case.accuracy, least)
+        if case.missing:
+            without = ", ".join(case.missing)
+            reasons.append(f"without {without}, with which it could only be lower")
+        return [f"worst of {case.threat} / {case.defense}: {'; '.join(reasons)}"] * bool(reasons)
 
 
-def _missing(rows: Sequence[Row], seeds: Sequence[int], named: bool) -> list[str]:
-    """Return what to say of seeds without a figure; of a skipped pair only where it is named."""
-    why = dict.fromkeys(seeds or ([] if rows else [0]), "not run")
-    for row in rows:
-        why[row.seed] = "" if row.attacked_accuracy is not None else row.status
-    if not named:
-        why = {seed: text for seed, text in why.items() if text != "skipped"}
-    texts = list(dict.fromkeys(text for text in why.values() if text))
-    if not texts:
+def _below(figure: Figure, least: float, why: str = "") -> list[str]:
+    if figure.value >= least - _ROUNDING:
         return []
-    count = sum(bool(text) for text in why.values())
-    share = f" for {count} of {len(why)} seeds" if len(why) > 1 else ""
-    return [f"no figure{share} ({', '.join(texts)})"]
+    mean = f", the mean over {figure.n_runs} runs," if figure.n_runs > 1 else ""
+    return [f"{100 * figure.value:.4g} %{mean} is below {100 * least:g} %{why}"]
 
 
-def _below(accuracy: float, least: float, n_seeds: int) -> str:
-    mean = f", the mean over {n_seeds} seeds," if n_seeds > 1 else ""
-    return f"{100 * accuracy:.4g} %{mean} is below {100 * least:g} %"
-
-
-def _obeying(rows: Sequence[Row]) -> str:
+def _obeying(row: Row) -> str:
     """Return what a backdoor's figure is low for; nothing for other rows."""
-    rates = [float(row.success_rate) for row in rows if row.success_rate is not None]
-    if rows[0].kind != "poisoning" or not rates:
+    if row.kind != "poisoning" or row.success_rate is None:
         return ""
-    return f" ({100 * fmean(rates):.4g} % of the triggered images get the target label)"
+    share = 100 * row.success_rate.value
+    return f" ({share:.4g} % of the triggered images get the target label)"
 
 
 # -- what a user writes ---------------------------------------------------------------------

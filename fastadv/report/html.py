@@ -84,9 +84,11 @@ def _command(grid: dict[str, Any]) -> str:
             value = grid[name]
             joined = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             words += [f"--{name}", joined]
-    seeds = grid.get("seeds")
-    if isinstance(seeds, list) and seeds and seeds != [0]:
-        words += ["--seeds", str(len(seeds)), "--seed", str(seeds[0])]
+    runs, seeds = grid.get("runs"), grid.get("seeds")
+    if isinstance(runs, dict) and grid.get("repeats") is not None:
+        words += ["--repeats", str(grid["repeats"])]
+    if isinstance(seeds, list) and seeds and seeds[0] != 0:
+        words += ["--seed", str(seeds[0])]
     return shlex.join(words)
 
 

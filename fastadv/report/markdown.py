@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 
 from fastadv.files import atomic_write
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
+from fastadv.report.notes import FLAG
+from fastadv.report.summary import BEST, Entry, Summary, summaries
+from fastadv.report.verdict import verdict
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
 
 
 def grid_markdown(result: GridResult) -> str:
-    """Return the table of a grid and its notes, as `fastadv.report.table.grid_table` shows them."""
+    """Return the table of a grid, as `fastadv.report.summary_table.summary_table` shows it."""
+    return "\n".join(_summary(sheet, verdict(sheet, result.samples)) for sheet in summaries(result))
+
+
+def details_markdown(result: GridResult) -> str:
+    """Return all figures and notes, as `fastadv.report.table.grid_table` shows them."""
     return "\n".join(_sheet(sheet) for sheet in make_sheets(result))
 
 
@@ -23,6 +31,27 @@ def write_table(result: GridResult, folder: Path) -> None:
     """Write ``table.md`` into a grid's folder."""
     with atomic_write(folder / "table.md") as stream:
         stream.write(grid_markdown(result).encode())
+
+
+def _summary(sheet: Summary, said: Sequence[str]) -> str:
+    lines = [f"### {_escape(sheet.title)}", ""]
+    lines.append(_line(["", *map(_code, sheet.defenses)]))
+    lines.append(_line(["---", *["---:"] * len(sheet.defenses)]))
+    for section in sheet.sections:
+        if section.heading:
+            lines.append(_line([f"*{_escape(section.heading)}*", *[""] * len(sheet.defenses)]))
+        lines += [
+            _line([_escape(line.label), *map(_entry, line.entries)]) for line in section.lines
+        ]
+    lines += ["", _escape(sheet.caption)]
+    for texts in (said, [f"{note.mark} {note.text}" for note in sheet.notes]):
+        lines += ["", *(f"- {_escape(text)}" for text in texts)] if texts else []
+    return "\n".join(lines) + "\n"
+
+
+def _entry(entry: Entry) -> str:
+    text = _escape(f"{BEST * entry.best}{entry.text}{FLAG * entry.flag}")
+    return f"**{text}**" if entry.best else text
 
 
 def _sheet(sheet: Sheet) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from fastadv.grid.row import Flag, Row
 
 FLAG, NOTE = "!", "†"  # behind the figure of a cell
@@ -36,14 +38,12 @@ class Notes:
             self._reasons.append(text)
         return f"[{self._reasons.index(text) + 1}]"
 
-    def marks(self, rows: Sequence[Row]) -> str:
-        """Keep what the rows of one cell have to say, and return the marks of its figure."""
-        for row in rows:
-            for mark, remarks in ((FLAG, row.flags), (NOTE, row.notes)):
-                for remark in remarks:
-                    self._keep(mark, remark, f"{row.attack} / {row.defense}")
-        marks = [FLAG] * any(row.flags for row in rows) + [NOTE] * any(row.notes for row in rows)
-        return " ".join(marks)
+    def marks(self, row: Row) -> str:
+        """Keep what a row has to say, and return the marks of its figure."""
+        for mark, remarks in ((FLAG, row.flags), (NOTE, row.notes)):
+            for remark in remarks:
+                self._keep(mark, remark, f"{row.attack} / {row.defense}")
+        return " ".join([FLAG] * bool(row.flags) + [NOTE] * bool(row.notes))
 
     def _keep(self, mark: str, remark: Flag, cell: str) -> None:
         text = f"{remark.message}; {remark.remedy}" if remark.remedy else remark.message
@@ -66,3 +66,16 @@ def name_some(cells: Sequence[str]) -> str:
     """Return the first few cells, and how many more there are."""
     more = len(cells) - _NAMED_CELLS
     return ", ".join(cells[:_NAMED_CELLS]) + (f" and {more} more" if more > 0 else "")
+
+
+def listed(notes: Sequence[Note]) -> RenderableType:
+    """Return the notes below a table, each behind its mark."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    for note in notes:
+        grid.add_row(Text(note.mark), Text(note.text))
+    return grid

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastadv.report.cells import Cell, Sheet, SheetRow, Tone, make_sheets
-from fastadv.report.notes import Note
+from fastadv.report.notes import listed
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -52,7 +52,7 @@ class _GridTable:
                 yield _table(sheet, columns, header_width)
             yield Padding(Text(sheet.caption, style="dim"), (0, 1))
             if sheet.notes:
-                yield Padding(_notes(sheet.notes), (1, 1, 0, 1))
+                yield Padding(listed(sheet.notes), (1, 1, 0, 1))
 
 
 def _split_columns(sheet: Sheet, width: int, header_width: int) -> list[list[int]]:
@@ -124,12 +124,3 @@ def _break(line: str, width: int) -> tuple[str, str]:
     at = max(line.rfind(mark, 0, width) for mark in "=_-/") + 1
     at = at if at > width // 3 else width
     return line[:at], line[at:]
-
-
-def _notes(notes: Sequence[Note]) -> Table:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    for note in notes:
-        grid.add_row(Text(note.mark), Text(note.text))
-    return grid

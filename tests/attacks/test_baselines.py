@@ -126,7 +126,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Row]:
     """A grid's folder with a backdoor that works, and its row."""
     folder = tmp_path_factory.mktemp("backdoor")
     rows = run_grid(
-        attacks=["backdoor[points=20,patch=2]"], defenses=["none", "dpa[partitions=5,blur=0]"],
+        repeats=1, attacks=["backdoor[points=20,patch=2]"], defenses=["none", "dpa[partitions=5,blur=0]"],
         samples=20, dataset=write_npz(folder / "d.npz"), output=folder / "out",
         model="mlp[hidden_layer_sizes=6,max_iter=60,batch_size=16]",
     )  # fmt: skip

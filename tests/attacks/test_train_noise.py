@@ -84,7 +84,7 @@ def test_a_negative_sigma_is_refused() -> None:
 
 def test_in_a_grid_it_is_a_control(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks=["train_noise[points=6]", "train_noise[points=6,replace=true]"],
+        repeats=1, attacks=["train_noise[points=6]", "train_noise[points=6,replace=true]"],
         defenses=["none", "knn_relabel[neighbors=5]", "sphere_slab", "dpa[partitions=4,blur=0]"],
         dataset=write_npz(tmp_path / "d.npz", n=300), model=SMALL_MLP, samples=20,
     )  # fmt: skip

@@ -177,7 +177,7 @@ def dataset(path: Path) -> str:
 
 def test_what_leaves_nothing_is_a_row_with_a_reason(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks=["fgsm"], defenses=["outlier", "sphere_slab"], samples=20,
+        repeats=1, attacks=["fgsm"], defenses=["outlier", "sphere_slab"], samples=20,
         dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     assert [row.status for row in rows] == ["failed"] * 4
@@ -187,7 +187,7 @@ def test_what_leaves_nothing_is_a_row_with_a_reason(tmp_path: Path) -> None:
 
 def test_the_grid_says_what_was_caught_and_lost(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks=["label_flip[points=6]", "fgsm"], defenses=["none", "sphere_slab", "knn_relabel[neighbors=5]"],
+        repeats=1, attacks=["label_flip[points=6]", "fgsm"], defenses=["none", "sphere_slab", "knn_relabel[neighbors=5]"],
         samples=20, dataset=dataset(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     found = {(row.kind, row.defense): row.sanitized for row in rows}
@@ -212,7 +212,7 @@ def test_an_oblivious_attack_is_the_same_attack_as_against_no_defense(tmp_path: 
     """Its poison is chosen once, for every defense; the adaptive one's once for each region."""
     out = tmp_path / "out"
     rows = run_grid(
-        attacks=["label_flip[points=6]", "label_flip[points=6,replace=true]"],
+        repeats=1, attacks=["label_flip[points=6]", "label_flip[points=6,replace=true]"],
         defenses=["none", "outlier", "sphere_slab"], samples=20, output=out,
         dataset=dataset(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip

@@ -258,7 +258,7 @@ def test_a_saved_vote_is_the_same_vote(tmp_path: Path) -> None:
 
 def test_in_a_grid_gradients_are_refused_and_the_rest_runs(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks=["fgsm", "noise", "square[queries=10]", "label_flip[points=6]"], samples=20,
+        repeats=1, attacks=["fgsm", "noise", "square[queries=10]", "label_flip[points=6]"], samples=20,
         defenses=["dpa[partitions=8,blur=0]", "bagging[models=12,images=9,blur=0]"],
         dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
@@ -272,7 +272,7 @@ def test_in_a_grid_gradients_are_refused_and_the_rest_runs(tmp_path: Path) -> No
 
 def test_a_share_of_poison_is_certified_as_its_number(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks=["label_flip[fraction=0.04]"], defenses=["dpa[partitions=8,blur=0]"], samples=20,
+        repeats=1, attacks=["label_flip[fraction=0.04]"], defenses=["dpa[partitions=8,blur=0]"], samples=20,
         dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP,
     )  # fmt: skip
     certified = rows[1].certified

@@ -54,7 +54,7 @@ def dataset(tmp_path: Path) -> str:
 
 def small_grid(dataset: str, **changes: Any) -> GridResult:
     settings = {"attacks": ATTACKS, "defenses": DEFENSES, "model": SMALL_MLP, "samples": 20}
-    return run_grid(dataset=dataset, **{**settings, **changes})
+    return run_grid(repeats=1, dataset=dataset, **{**settings, **changes})
 
 
 def numbers(rows: Sequence[Row]) -> list[object]:
@@ -159,7 +159,7 @@ def test_kill_and_resume(dataset: str, tmp_path: Path) -> None:
     whole = small_grid(dataset, output=tmp_path / "whole")
     code = (
         "import sys; from fastadv import run_grid; "
-        f"run_grid(attacks={ATTACKS!r}, defenses={DEFENSES!r}, model={SMALL_MLP!r}, samples=20, "
+        f"run_grid(repeats=1, attacks={ATTACKS!r}, defenses={DEFENSES!r}, model={SMALL_MLP!r}, samples=20, "
         f"dataset={dataset!r}, output={str(tmp_path / 'cut')!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
@@ -399,7 +399,9 @@ def test_a_cell_that_cannot_be_planned_fails_alone() -> None:
     """Three per cent of 15 images are no point; how many there are is asked before any work."""
     x, y = blobs(15)
     dataset = Dataset("few", x, y, x, y, x, y, task=TASK)
-    rows = run_grid(attacks=["biggio", "fgsm"], defenses=["none"], dataset=dataset, model=SMALL_MLP)
+    rows = run_grid(
+        repeats=1, attacks=["biggio", "fgsm"], defenses=["none"], dataset=dataset, model=SMALL_MLP
+    )
     assert [row.status for row in rows] == ["ok", "failed", "ok"]
     assert rows[1].reason == (
         "biggio against none: a fraction of 0.03 of 15 images is less than one point"
@@ -523,7 +525,7 @@ def test_any_executor_gives_the_same_rows(dataset: str) -> None:
 
 SCRIPT = """
 from fastadv import run_grid
-rows = run_grid(attacks=["fgsm"], defenses=["none"], dataset={dataset!r}, model={model!r},
+rows = run_grid(repeats=1, attacks=["fgsm"], defenses=["none"], dataset={dataset!r}, model={model!r},
                 samples=20, jobs=2)
 print([row.status for row in rows])
 """
@@ -560,7 +562,9 @@ def test_what_nothing_will_read_is_not_kept(dataset: str, tmp_path: Path) -> Non
     """Of each stage, what cells of other attacks or defenses can need stays; rows are the same."""
     attacks, small = ["fgsm", "biggio[points=6,steps=1]"], {"model": SMALL_MLP, "samples": 20}
     defenses = ["none", "median", "knn_relabel[neighbors=5]", "outlier[neighbors=1]"]
-    first = run_grid(dataset=dataset, attacks=attacks, defenses=defenses, output=tmp_path, **small)
+    first = run_grid(
+        repeats=1, dataset=dataset, attacks=attacks, defenses=defenses, output=tmp_path, **small
+    )
     assert {row.status for row in first} == {"ok"}
     kept = Counter(_what_it_is(path) for path in (tmp_path / "stages").iterdir())
     assert kept == {
@@ -571,8 +575,10 @@ def test_what_nothing_will_read_is_not_kept(dataset: str, tmp_path: Path) -> Non
         "inspection": 4,
     }
     more = ["noise", *attacks], [*defenses, "bit_depth"]
-    second = run_grid(dataset=dataset, attacks=more[0], defenses=more[1], output=tmp_path, **small)
-    fresh = run_grid(dataset=dataset, attacks=more[0], defenses=more[1], **small)
+    second = run_grid(
+        repeats=1, dataset=dataset, attacks=more[0], defenses=more[1], output=tmp_path, **small
+    )
+    fresh = run_grid(repeats=1, dataset=dataset, attacks=more[0], defenses=more[1], **small)
     assert numbers(second) == numbers(fresh)
     assert [n for n in numbers(second) if n in numbers(first)] == numbers(first)
 
@@ -663,13 +669,22 @@ def test_an_output_that_cannot_be_written(dataset: str, tmp_path: Path) -> None:
 def test_specs_as_one_text_and_a_dataset_in_memory(dataset: str) -> None:
     data = load_dataset(dataset)
     rows = run_grid(
-        attacks="fgsm,pgd[eps=0.1,steps=2]", defenses="none", dataset=data, model=SMALL_MLP
+        repeats=1,
+        attacks="fgsm,pgd[eps=0.1,steps=2]",
+        defenses="none",
+        dataset=data,
+        model=SMALL_MLP,
     )
     assert [row.attack for row in rows] == ["none", "fgsm", "pgd[eps=0.1,steps=2]"]
     assert {row.dataset for row in rows} == {dataset}
     assert rows[1].n == len(data.x_test) == 45  # fewer than 1,000
     path = run_grid(
-        attacks=["fgsm"], defenses=["none"], dataset=Path(dataset), model=SMALL_MLP, samples=45
+        repeats=1,
+        attacks=["fgsm"],
+        defenses=["none"],
+        dataset=Path(dataset),
+        model=SMALL_MLP,
+        samples=45,
     )
     assert numbers(path) == numbers(rows[:2])
 

@@ -30,7 +30,9 @@ FIGURES = (
 @pytest.mark.compiled
 def test_rows_are_what_they_were(tmp_path: Path) -> None:
     dataset = write_npz(tmp_path / "d.npz")
-    rows = run_grid(attacks=ATTACKS, defenses=DEFENSES, dataset=dataset, model=MODEL, samples=20)
+    rows = run_grid(
+        repeats=1, attacks=ATTACKS, defenses=DEFENSES, dataset=dataset, model=MODEL, samples=20
+    )
     kept = json.loads((Path(__file__).parent / "kept_rows.json").read_text())
     assert [f"{row.attack} / {row.defense}" for row in rows] == list(kept)
     for row, old in zip(rows, kept.values(), strict=True):

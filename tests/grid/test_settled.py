@@ -30,7 +30,7 @@ def remarks(rows: Sequence[Row]) -> dict[str, list[str]]:
 def test_rows_of_a_model_that_has_not_settled_have_a_note(tmp_path: Path) -> None:
     def rows(model: str, *defenses: str) -> Sequence[Row]:
         return run_grid(
-            attacks=["fgsm", "label_flip[points=6]"], defenses=defenses, model=model,
+            repeats=1, attacks=["fgsm", "label_flip[points=6]"], defenses=defenses, model=model,
             dataset=write_npz(tmp_path / "d.npz"), samples=20, output=tmp_path / "out",
         )  # fmt: skip
 
@@ -64,8 +64,8 @@ def test_a_single_attack_says_it_in_a_line(
 
 def test_what_biggio_cannot_differentiate_is_skipped_with_the_reason(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks="biggio", defenses="none", dataset=write_npz(tmp_path / "d.npz"),
-        model=f"{LONG[:-1]},early_stopping=true]",
+        repeats=1, attacks="biggio", defenses="none", dataset=write_npz(tmp_path / "d.npz"),
+        model=f"{LONG[:-1]},early_stopping=true)",
     )  # fmt: skip
     assert rows[1].status == "skipped"
     assert rows[1].reason == "there is no derivative through early_stopping; leave it off"

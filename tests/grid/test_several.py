@@ -124,7 +124,7 @@ def test_a_grid_of_several_seeds_prints_and_exports_them(
 
 def test_defenses_of_one_grid_are_compared_by_what_they_trained(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks=["fgsm", "label_flip[points=6]"], defenses=["none", "median", "knn_relabel"],
+        repeats=1, attacks=["fgsm", "label_flip[points=6]"], defenses=["none", "median", "knn_relabel"],
         samples=20, dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP, output=tmp_path / "out",
     )  # fmt: skip
     weights = {(row.kind, row.defense): row.weights for row in rows}

@@ -341,7 +341,7 @@ def test_what_chance_or_few_images_may_do_is_no_flag() -> None:
 def test_poison_that_does_not_know_the_defense_has_a_note(tmp_path: Path) -> None:
     added, replaced = "label_flip[points=6]", "label_flip[points=6,replace=true]"
     rows = run_grid(
-        attacks=[added, replaced, "backdoor[points=6,patch=2]", "fgsm"],
+        repeats=1, attacks=[added, replaced, "backdoor[points=6,patch=2]", "fgsm"],
         defenses=["none", "knn_relabel[neighbors=5]", "median", "sphere_slab"],
         dataset=write_npz(tmp_path / "d.npz", n=300), model=SMALL_MLP, samples=20,
     )  # fmt: skip
@@ -386,7 +386,7 @@ def test_flags_of_a_grid_are_shown_and_leave_what_is_kept_alone(
     monkeypatch.setitem(registry.REGISTRY, "defense", [*registry.DEFENSES, entry])
     dataset, out = write_npz(tmp_path / "small.npz"), tmp_path / "out"
     rows = run_grid(
-        attacks=["pgd[eps=0.3,steps=4]", "square[eps=0.3,queries=60]", "noise[eps=0.3,draws=5]"],
+        repeats=1, attacks=["pgd[eps=0.3,steps=4]", "square[eps=0.3,queries=60]", "noise[eps=0.3,draws=5]"],
         defenses=["none", "masked"], dataset=dataset, samples=30, output=out,
         model="mlp[hidden_layer_sizes=6,batch_size=16,max_iter=12]",
     )  # fmt: skip

@@ -175,7 +175,7 @@ def test_more_than_two_classes_are_refused_in_one_line() -> None:
 
 def test_a_grid_says_at_once_that_ten_classes_are_too_many(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="keep two of them: classes=1-0"):
-        run_grid(attacks=["pgd"], model="svm", samples=5, output=tmp_path)
+        run_grid(repeats=1, attacks=["pgd"], model="svm", samples=5, output=tmp_path)
 
 
 @pytest.mark.compiled
@@ -183,7 +183,7 @@ def test_a_grid_says_at_once_that_ten_classes_are_too_many(tmp_path: Path) -> No
 def test_works_in_grids(model: str, tmp_path: Path) -> None:
     """Every kind of attack; a defense that needs batches is skipped with its reason."""
     rows = run_grid(
-        attacks=["biggio[points=1,steps=3]", "pgd[steps=3]", "label_flip[points=2,strategy=coherent]"],
+        repeats=1, attacks=["biggio[points=1,steps=3]", "pgd[steps=3]", "label_flip[points=2,strategy=coherent]"],
         defenses=["none", "median", "adv_training"], model=model, samples=20, output=tmp_path,
         dataset="mnist[classes=7-1,train=60,val=40,test=60]",
     )  # fmt: skip

@@ -1,0 +1,292 @@
+"""What a grid's table says at a glance: one figure a cell, and the best of each row.
+
+Everything else a row has is in `fastadv.report.cells`, which ``--details`` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from fastadv.grid.ranking import LEVEL, Candidate, best, candidate
+from fastadv.grid.ranking import worst_candidate as worst_of
+from fastadv.grid.trust.rows import attack_and_budget
+from fastadv.grid.worst import WORST
+from fastadv.report.cells import runs_text, several_attacks
+from fastadv.report.notes import FLAG, NOTE, Note, Notes
+
+if TYPE_CHECKING:
+    from fastadv.grid.result import GridResult
+    from fastadv.grid.row import Figure, Row
+    from fastadv.threat import Threat
+
+Kind = Literal["clean", "evasion", "worst", "poisoning"]
+BEST = "*"
+FLIPS = "random flips"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell: its figure in points, its marks, and what stands there if there is no figure."""
+
+    figure: Figure | None = None
+    best: bool = False
+    flag: bool = False
+    missing: str = "-"
+
+    @property
+    def text(self) -> str:
+        """The figure and the half width of its interval, in per cent, without marks."""
+        if self.figure is None:
+            return self.missing
+        value = f"{100 * self.figure.value:.1f}".replace("-0.0", "0.0")
+        if self.figure.low is None or self.figure.high is None:
+            return value
+        return f"{value}±{100 * (self.figure.high - self.figure.low) / 2:.1f}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table: an attack, what it may do, and an entry for each defense.
+
+    Attributes
+    ----------
+    name : str
+        The attack, short.
+    threat : str
+        What its figures are conditional on; empty where the heading of its section says it.
+    rows : dict of Row
+        By defense, what the entries are from; empty of a worst case.
+    best : tuple of str
+        The best defense, and those that a test cannot tell from it.
+    """
+
+    kind: Kind
+    name: str
+    threat: str
+    entries: tuple[Entry, ...]
+    rows: dict[str, Row] = field(default_factory=dict)
+    best: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name and threat."""
+        return f"{self.name} {self.threat}".strip()
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines that belong together; poisoning has a heading that says what its figures are."""
+
+    heading: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All that the table shows; the defenses are its columns.
+
+    ``notes`` are why cells have no figure, and flags.
+    """
+
+    title: str
+    defenses: tuple[str, ...]
+    sections: tuple[Section, ...]
+    caption: str
+    notes: tuple[Note, ...]
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines of all sections."""
+        return tuple(line for section in self.sections for line in section.lines)
+
+
+def summaries(result: GridResult) -> list[Summary]:
+    """Return the table of each dataset and model among the rows."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in result.rows:
+        groups.setdefault((row.dataset, row.model), []).append(row)
+    return [_summary(rows, result, len(groups) == 1) for rows in groups.values()]
+
+
+def _summary(rows: Sequence[Row], result: GridResult, with_worst: bool) -> Summary:
+    notes = Notes()
+    defenses = tuple(dict.fromkeys(row.defense for row in rows))
+    made = _Lines(rows, defenses, result, notes)
+    clean = made.of_kind("none", "clean", lambda _: "")
+    evasion = made.of_kind("evasion", "evasion", lambda row: _words(row.threat))
+    worst = made.worst() if with_worst else []
+    sections = [Section("", tuple(lines)) for lines in (clean, [*evasion, *worst]) if lines]
+    poisoned = made.of_kind("poisoning", "poisoning", lambda _: "")
+    for threat in dict.fromkeys(_threat(line.rows.values()) for line in poisoned):
+        lines = [line for line in poisoned if _threat(line.rows.values()) == threat]
+        heading = f"points of clean accuracy lost to {_means(threat)}"
+        sections.append(Section(heading, (*lines, *made.flips(lines))))
+    done = [row for row in rows if row.status == "ok"]
+    title = f"{rows[0].dataset} · {rows[0].model} · {runs_text(done)}" if done else rows[0].dataset
+    everything = [line for section in sections for line in section.lines]
+    return Summary(
+        title, defenses, tuple(sections), _caption(everything, done),
+        tuple(note for note in notes.all() if note.mark != NOTE),
+    )  # fmt: skip
+
+
+class _Lines:
+    """Makes the lines of one table."""
+
+    def __init__(
+        self, rows: Sequence[Row], defenses: tuple[str, ...], result: GridResult, notes: Notes
+    ) -> None:
+        self._rows, self._defenses, self._result, self._notes = rows, defenses, result, notes
+        self._names = short_names(rows)
+
+    def of_kind(self, of: str, kind: Kind, threat: Callable[[Row], str]) -> list[Line]:
+        """Return a line for each attack of a kind of rows."""
+        attacks: dict[str, dict[str, Row]] = {}
+        for row in self._rows:
+            if row.kind == of:
+                attacks.setdefault(row.attack, {})[row.defense] = row
+        lines = []
+        for attack, rows in attacks.items():
+            found = [candidate(row, self._result.samples) for row in rows.values()]
+            leading = self._best(found, rows.values()) if kind != "clean" else ()
+            entries = [self._entry(rows.get(d), d in leading) for d in self._defenses]
+            first = next((row for row in rows.values() if row.threat), next(iter(rows.values())))
+            name = "clean" if kind == "clean" else self._names[attack]
+            lines.append(Line(kind, name, threat(first), tuple(entries), rows, leading))
+        return lines
+
+    def _best(self, found: Sequence[Candidate | None], rows: Iterable[Row]) -> tuple[str, ...]:
+        """Return the best ones; none where the images of a figure are not kept."""
+        known = [one for one in found if one is not None]
+        shown = [row for row in rows if row.status == "ok" and not row.flags]
+        return best(known) if len(known) == len(shown) else ()
+
+    def _entry(self, row: Row | None, leads: bool) -> Entry:
+        if row is None:
+            return Entry(missing="")
+        if row.status != "ok":
+            status = "-" if row.status == "skipped" else row.status
+            return Entry(missing=f"{status} {self._notes.number(row.reason)}")
+        flagged = FLAG in self._notes.marks(row)
+        figure = row.accuracy_lost if row.kind == "poisoning" else row.attacked_accuracy
+        return Entry(figure, leads, flagged, "nan")
+
+    def flips(self, lines: Sequence[Line]) -> list[Line]:
+        """Return a line of random flips for each baseline of poisoning rows."""
+        out, seen = [], set()
+        for line in lines:
+            rows = {d: row for d, row in line.rows.items() if row.baseline_lost is not None}
+            figures = tuple(rows[d].baseline_lost if d in rows else None for d in self._defenses)
+            if rows and figures not in seen:
+                seen.add(figures)
+                entries = tuple(Entry(f, missing="-" if f is None else "") for f in figures)
+                out.append(Line("poisoning", FLIPS, "", entries))
+        return out
+
+    def worst(self) -> list[Line]:
+        """Return a line for each threat with several attacks."""
+        cases = {(case.threat, case.defense): case for case in self._result.worst}
+        lines = []
+        for threat in several_attacks(self._rows):
+            of = {d: cases.get((threat, d)) for d in self._defenses}
+            if not any(of.values()):
+                continue
+            found = [self._worst_candidate(threat, d) for d in self._defenses]
+            known = [one for one in found if one is not None]
+            leading = best(known) if len(known) == sum(map(bool, of.values())) else ()
+            entries = [
+                Entry(case.accuracy if case else None, d in leading, self._flagged(threat, d))
+                for d, case in of.items()
+            ]
+            lines.append(Line("worst", WORST, _words(threat), tuple(entries), best=leading))
+        return lines
+
+    def _of_threat(self, threat: Threat, defense: str) -> list[Row]:
+        return [
+            row
+            for row in self._rows
+            if row.kind == "evasion" and row.threat == threat and row.defense == defense
+            if row.status != "skipped"
+        ]
+
+    def _worst_candidate(self, threat: Threat, defense: str) -> Candidate | None:
+        return worst_of(self._of_threat(threat, defense), self._result.samples)
+
+    def _flagged(self, threat: Threat, defense: str) -> bool:
+        """Return whether every attack behind a worst case is flagged, or one has no figure."""
+        rows = self._of_threat(threat, defense)
+        return bool(rows) and (
+            all(row.flags for row in rows) or any(row.status != "ok" for row in rows)
+        )
+
+
+def short_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Return for each attack its name, with what tells it from others of that name.
+
+    The budget stands beside it; of the parameters that are not the same, a switch that is off
+    is not named.
+    """
+    attacks = {row.attack: row for row in rows}
+    names = {}
+    for attack, row in attacks.items():
+        base = attack.partition("[")[0]
+        alike = [r for a, r in attacks.items() if a.partition("[")[0] == base]
+        differ = _differing(row, alike)
+        names[attack] = " ".join([base, *differ]) if len(alike) > 1 else base
+    shown = [(name, str(attacks[attack].threat)) for attack, name in names.items()]
+    return {
+        attack: name if shown.count((name, str(attacks[attack].threat))) == 1 else attack
+        for attack, name in names.items()
+    }
+
+
+def _differing(row: Row, alike: Sequence[Row]) -> list[str]:
+    own = row.parameters.get("attack", {})
+    if any(attack_and_budget(r) is None for r in alike if r.kind != "none"):
+        return []
+    words = []
+    for name, value in own.items():
+        values = [r.parameters.get("attack", {}).get(name) for r in alike]
+        if all(other == value for other in values) or value is False:
+            continue
+        if value is not True and row.threat is not None and value in row.threat.printed:
+            continue  # the budget
+        words.append(name if value is True else f"{name}={value}")
+    return words
+
+
+def _words(threat: Threat | None) -> str:
+    """Return ``linf 0.1``."""
+    if threat is None:
+        return ""
+    limits = ",".join(f"{limit:g}" for limit in threat.printed)
+    return f"{threat.kind.replace('_', '+')} {limits}"
+
+
+def _threat(rows: Iterable[Row]) -> Threat | None:
+    return next((row.threat for row in rows if row.threat), None)
+
+
+def _means(threat: Threat | None) -> str:
+    """Return ``3 % poison``."""
+    if threat is None:
+        return "poison"
+    counted = threat.kind in ("points", "trigger_points")
+    amount = f"{threat.budget:g} points of" if counted else f"{100 * threat.budget:g} %"
+    return f"{amount} poison" + (" and a trigger" if threat.kind.startswith("trigger") else "")
+
+
+def _caption(lines: Sequence[Line], rows: Sequence[Row]) -> str:
+    several = any(len(row.runs) > 1 for row in rows)
+    over = "runs and test images" if several else "test images, of one run"
+    parts = [f"Accuracy in %, ± half of its 95 % interval over {over}"]
+    counts = {kind: {row.n for row in rows if row.kind == kind} for kind in ("evasion", "none")}
+    if counts["evasion"] and counts["evasion"] != counts["none"]:
+        each = [f"{max(counts[kind]):,}" for kind in ("evasion", "none") if counts[kind]]
+        parts.append(f"{' images under evasion, '.join(each)} else")
+    if any(line.best for line in lines):
+        test = f"a paired test (Holm, {100 * LEVEL:g} %)"
+        parts.append(f"{BEST} best of its row, and what {test} cannot tell from it")
+    return ". ".join(parts) + "."

@@ -1,0 +1,117 @@
+"""A grid's table in a terminal: one figure a cell, in blocks as wide as the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.padding import Padding
+from rich.text import Text
+
+from fastadv.report.notes import FLAG, listed
+from fastadv.report.summary import BEST, Entry, Line, Summary, summaries
+from fastadv.report.table import wrap
+from fastadv.report.verdict import verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+    from fastadv.grid.result import GridResult
+
+_NAME_WIDTH = 26  # of attacks; a longer one goes on in the next line
+_COLUMN_WIDTH = 10  # of a defense's name
+
+
+def summary_table(result: GridResult) -> RenderableType:
+    """Return the table of a grid, its verdict, and the notes that belong to it."""
+    return _SummaryTable([(sheet, verdict(sheet, result.samples)) for sheet in summaries(result)])
+
+
+class _SummaryTable:
+    """Lays out for the width that it meets when it is printed."""
+
+    def __init__(self, sheets: list[tuple[Summary, list[str]]]) -> None:
+        self.sheets = sheets
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for sheet, said in self.sheets:
+            yield Padding(Text(sheet.title, style="bold"), (1, 1))
+            for block in _blocks(sheet, options.max_width):
+                yield from _table(sheet, block)
+                yield Text("")
+            yield Padding(Text(sheet.caption, style="dim"), (0, 1))
+            if said:
+                yield Padding(Text("\n".join(said)), (1, 1, 0, 1))
+            if sheet.notes:
+                yield Padding(listed(sheet.notes), (1, 1, 0, 1))
+
+
+def _blocks(sheet: Summary, width: int) -> list[list[tuple[int, int]]]:
+    """Return the columns of each block, and how wide each is, so that none is too wide."""
+    blocks: list[list[tuple[int, int]]] = [[]]
+    left = free = width - _names_width(sheet) - 1
+    for column in range(len(sheet.defenses)):
+        needs = _column_width(sheet, column)
+        if needs > left and blocks[-1]:
+            blocks.append([])
+            left = free
+        blocks[-1].append((column, needs))
+        left -= needs
+    return blocks
+
+
+def _names_width(sheet: Summary) -> int:
+    parts = [part for s in sheet.sections for line in s.lines for part in _label(line)]
+    return max(map(cell_len, parts)) + 1
+
+
+def _column_width(sheet: Summary, column: int) -> int:
+    """Return the width of a column with the mark before its figures and the one behind."""
+    texts = [line.entries[column].text for s in sheet.sections for line in s.lines]
+    figures = max(map(cell_len, texts)) + 2
+    return max(figures, max(map(cell_len, _header(sheet.defenses[column]))) + 1)
+
+
+def _header(defense: str) -> list[str]:
+    return wrap(defense, _COLUMN_WIDTH)
+
+
+def _label(line: Line) -> list[str]:
+    """Return the lines of an attack's name."""
+    if cell_len(line.label) <= _NAME_WIDTH:
+        return [line.label]
+    return [*wrap(line.name, _NAME_WIDTH), *([f"  {line.threat}"] if line.threat else [])]
+
+
+def _table(sheet: Summary, block: Sequence[tuple[int, int]]) -> Iterator[Text]:
+    names = _names_width(sheet)
+    width = names + sum(needs for _, needs in block)
+    headers = [_header(sheet.defenses[column]) for column, _ in block]
+    for at in range(max(map(len, headers))):
+        cells = [
+            # The last column of a cell is for the mark behind a figure.
+            (header[at] if at < len(header) else "").rjust(needs - 1) + " "
+            for header, (_, needs) in zip(headers, block, strict=True)
+        ]
+        yield Text(" " + " " * names + "".join(cells).rstrip(), style="bold")
+    for number, section in enumerate(sheet.sections):
+        if number:
+            yield Text(" " + "─" * (width - 1), style="dim")
+        if section.heading:
+            yield Text(" " + section.heading, style="dim")
+        for line in section.lines:
+            *above, last = _label(line)
+            for part in above:
+                yield Text(" " + part)
+            entries = [_entry(line.entries[column], needs) for column, needs in block]
+            row = Text(" " + last.ljust(names)).append_text(Text().join(entries))
+            row.rstrip()
+            yield row
+
+
+def _entry(entry: Entry, width: int) -> Text:
+    marked = (BEST if entry.best else "") + entry.text
+    style = "bold" if entry.best else "red" if entry.flag else ""
+    style = "dim" if entry.figure is None else style
+    return Text(marked.rjust(width - 1) + (FLAG if entry.flag else " "), style=style)
