@@ -237,6 +237,15 @@ def replaces(attack: Any) -> bool:
     return bool(getattr(attack, "replaces", False))
 
 
+def adapts(attack: Any, defense: Any) -> bool:
+    """Return whether a poisoning attack chooses other points where it knows the defense.
+
+    Its ``poison`` then takes ``defense``; that of an attack which says nothing of it need not.
+    """
+    asked = getattr(attack, "adapts", None)
+    return bool(asked(defense)) if asked else False
+
+
 def refuses(defense: Any, attack: Any) -> str | None:
     """Return None, or why the attack cannot run against the defense."""
     return _reason(defense, "refuses", attack)

@@ -291,7 +291,9 @@ class PoisoningAttack(Protocol):
     """An attack on the training set: a frozen dataclass whose fields are its hyper-parameters.
 
     One that changes rows in place, in place of adding some, has an attribute ``replaces`` that is
-    true.
+    true. One that chooses other points where it knows the defense has ``adapts(defense) -> bool``,
+    and its ``poison`` takes ``defense``, the defense that the victim will use; it is given those
+    alone that it adapts to.
     """
 
     name: ClassVar[str]
@@ -316,7 +318,6 @@ class PoisoningAttack(Protocol):
         *,
         task: Task,
         seed: int = 0,
-        project: Projection | None = None,
     ) -> PoisonResult:
         """Return the poisoned training set; the inputs are left alone."""
         ...

@@ -10,23 +10,12 @@ import numpy.typing as npt
 from fastadv.arrays import Floats, Labels, Mask
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
-from fastadv.protocols import ModelSanitizer, Region, RegionSanitizer, Sanitizer
+from fastadv.protocols import ModelSanitizer, RegionSanitizer, Sanitizer
 
 
 def cleans(defense: Any) -> bool:
     """Return whether the defense touches the training set."""
     return isinstance(defense, Sanitizer | ModelSanitizer)
-
-
-def region_of(defense: RegionSanitizer, data: Dataset) -> Region:
-    """Return what the defense accepts, as an attacker sees it who knows all but the poison's part.
-
-    Of a defense that trusts the held-out images that is exact; of one that draws its region around
-    what it cleans it is the region of the clean training set.
-    """
-    if defense.trusted:
-        return defense.region(data.x_val, data.y_val, task=data.task)
-    return defense.region(data.x_train, data.y_train, task=data.task)
 
 
 def sanitize(
@@ -40,7 +29,8 @@ def sanitize(
         If nothing of a class would be left to train on.
     """
     if isinstance(defense, RegionSanitizer) and defense.trusted:
-        keep, labels = region_of(defense, data).accepts(X, y), y
+        region = defense.region(data.x_val, data.y_val, task=data.task)
+        keep, labels = region.accepts(X, y), y
     elif isinstance(defense, ModelSanitizer):
         keep, labels = defense.screen(model, X, y, task=data.task, seed=seed)
     else:

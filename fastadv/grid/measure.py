@@ -29,7 +29,7 @@ from fastadv.grid.stages import (
     wraps,
 )
 from fastadv.grid.trust import cells as trust
-from fastadv.protocols import Certifier, Model, RegionSanitizer
+from fastadv.protocols import Certifier, Model
 from fastadv.results import PoisonEvaluation
 from fastadv.threat import Threat
 
@@ -95,8 +95,8 @@ class Measure:
         elif kind == "poisoning":
             adaptive, oblivious = self._poison(adaptive=True), self._poison(adaptive=False)
             needed |= {"poison": adaptive, "poisoned": self._fit(adaptive)}
-            if self._knows_region():
-                needed["oblivious"] = self._fit(oblivious)
+            if self._adapts():
+                needed |= {"oblivious_poison": oblivious, "oblivious": self._fit(oblivious)}
             baseline = self._baseline(context)
             if baseline is not None:
                 needed["baseline"] = baseline
@@ -117,7 +117,9 @@ class Measure:
             names = ["perturb"] * (trains or wraps(defense))
             return names + ["oblivious"] * (trains and wraps(defense))
         if kind == "poisoning" and trains:
-            return ["poisoned"] + ["oblivious"] * self._knows_region()
+            return ["poisoned"] + ["oblivious"] * self._adapts()
+        if kind == "poisoning" and self._adapts():
+            return ["poisoned"]  # on poison of its own
         return []
 
     def _rows(self, context: Context) -> npt.NDArray[np.intp]:
@@ -128,14 +130,13 @@ class Measure:
         """Return the training, without poison or on it."""
         return Fit(self.cell.defense, poison, self.cell.seed)
 
-    def _knows_region(self) -> bool:
-        """Return whether the sanitizer has a region that an attacker can stay in."""
-        adds = not capabilities.replaces(self.cell.attack.made)
-        return isinstance(self.cell.defense.made, RegionSanitizer) and adds
+    def _adapts(self) -> bool:
+        """Return whether the attack chooses other poison where it knows the defense."""
+        return capabilities.adapts(self.cell.attack.made, self.cell.defense.made)
 
     def _poison(self, adaptive: bool) -> Poison:
-        """Return the attack's rows; an adaptive attacker knows the sanitizer's region."""
-        known = self.cell.defense if adaptive and self._knows_region() else None
+        """Return the attack's rows; an adaptive attacker knows the defense."""
+        known = self.cell.defense if adaptive and self._adapts() else None
         return Poison(self.cell.attack, self.cell.seed, known)
 
     def _baseline(self, context: Context) -> Fit | None:
@@ -222,10 +223,11 @@ class Measure:
             row.success_rate = Figure.of((evaluation.triggered == row.found["target"])[others])
             samples["triggered"] = evaluation.triggered
         if "oblivious" in inputs:
-            oblivious = inputs["oblivious"]
-            row.oblivious_accuracy = Figure.of(self._evaluate(oblivious, poison, context).survives)
-            caught = oblivious.facts["sanitized"]["caught"]
-            row.sanitized = {**(row.sanitized or {}), "caught_oblivious": caught}
+            oblivious, unknowing = inputs["oblivious"], inputs["oblivious_poison"]
+            survives = self._evaluate(oblivious, unknowing, context).survives
+            row.oblivious_accuracy = Figure.of(survives)
+            if row.sanitized is not None:
+                row.sanitized["caught_oblivious"] = oblivious.facts["sanitized"]["caught"]
         else:
             row.notes += trust.not_adaptive(self.cell.attack, self.cell.defense)
         if "baseline" in inputs:

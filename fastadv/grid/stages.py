@@ -112,7 +112,7 @@ class Stage(Work, Protocol):
 
 @dataclass(frozen=True)
 class Poison:
-    """Choose the poisoned rows, inside what the sanitizer ``known`` accepts if there is one.
+    """Choose the poisoned rows, against the defense ``known`` if the attack adapts to it.
 
     The training set itself is not kept again.
     """
@@ -124,8 +124,8 @@ class Poison:
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
-        inside = f" inside {self.known.text}" if self.known else ""
-        return f"{self.attack.text}: choosing the poison{inside}"
+        against = f" against {self.known.text}" if self.known else ""
+        return f"{self.attack.text}: choosing the poison{against}"
 
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return no stage."""
@@ -142,18 +142,18 @@ class Poison:
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Poison, and return the rows."""
         data = context.dataset
-        region = cleaning.region_of(self.known.made, data) if self.known else None
+        known = {"defense": self.known.made} if self.known else {}
         result = self.attack.made.poison(
             context.new_model(self.seed), data.x_train, data.y_train, data.x_val, data.y_val,
-            task=data.task, seed=self.seed, project=region.project if region else None,
+            task=data.task, seed=self.seed, **known,
         )  # fmt: skip
         arrays = {
             "rows": result.X[result.index], "labels": result.y[result.index],
             "index": result.index, "history": result.history, "trigger": result.trigger,
             "origin": result.origin,
         }  # fmt: skip
-        known = {name: array for name, array in arrays.items() if array is not None}
-        return Made(known, {"details": result.details})
+        given = {name: array for name, array in arrays.items() if array is not None}
+        return Made(given, {"details": result.details})
 
 
 def training_set(poison: Made, data: Dataset) -> tuple[Floats, Labels]:

@@ -9,7 +9,7 @@ import pytest
 from helpers import TASK, blobs
 
 from fastadv import MLPClassifier, load_dataset, make_attack
-from fastadv.arrays import Float64
+from fastadv.arrays import Float64, Floats, Labels, Mask
 from fastadv.attacks.poisoning.ascent import ascend
 from fastadv.attacks.poisoning.feasible import Feasible
 from fastadv.errors import InputError
@@ -146,8 +146,26 @@ def test_the_worst_labels_do_at_least_as_much_harm_as_each_class() -> None:
 
 
 def test_a_known_sanitizer_is_obeyed() -> None:
+    class Dim:
+        """A sanitizer that takes no pixel above 0.6, and is its own region."""
+
+        trusted = False
+
+        def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
+            return self.accepts(X, y), y
+
+        def region(self, X: Floats, y: Labels, *, task: Task) -> Dim:
+            return self
+
+        def accepts(self, X: Floats, y: Labels) -> Mask:
+            dim: Mask = X.max(axis=1) <= np.float32(0.6)
+            return dim
+
+        def project(self, X: Floats, y: Labels) -> Floats:
+            return np.minimum(X, 0.6)
+
     result = make_attack("biggio[points=3,steps=4]").poison(
-        perceptron(), X, Y, X_VAL, Y_VAL, task=TASK, project=lambda x, _: np.minimum(x, 0.6)
+        perceptron(), X, Y, X_VAL, Y_VAL, task=TASK, defense=Dim()
     )
     assert result.X[result.index].max() <= np.float32(0.6)
 

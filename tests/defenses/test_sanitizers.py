@@ -226,11 +226,12 @@ def test_an_oblivious_attack_is_the_same_attack_as_against_no_defense(tmp_path: 
 @pytest.mark.compiled
 def test_gradients_through_training_stay_inside_too() -> None:
     x, y = blobs(40)
-    region = make_defense("sphere_slab").region(X_VAL, Y_VAL, task=TASK)
+    known = make_defense("sphere_slab")
+    region = known.region(X_VAL, Y_VAL, task=TASK)
     attack, model = make_attack("biggio[points=4,steps=5]"), MLPClassifier((4,), max_iter=4)
     found = [
-        attack.poison(model, x, y, X_VAL, Y_VAL, task=TASK, project=project)
-        for project in (None, region.project)
+        attack.poison(model, x, y, X_VAL, Y_VAL, task=TASK, defense=defense)
+        for defense in (None, known)
     ]
     inside = [region.accepts(f.X[f.index], f.y[f.index]).mean() for f in found]
     assert inside[0] < 1
@@ -240,11 +241,12 @@ def test_gradients_through_training_stay_inside_too() -> None:
 
 def test_on_many_images_they_stay_inside_as_well() -> None:
     x, y = blobs(150)
-    region = make_defense("outlier").region(X_VAL, Y_VAL, task=TASK)
+    known = make_defense("outlier")
     attack = make_attack("biggio[points=12,steps=1,subset_size=60,regions=1]")
     found = attack.poison(
-        MLPClassifier((4,), max_iter=2), x, y, X_VAL, Y_VAL, task=TASK, project=region.project
+        MLPClassifier((4,), max_iter=2), x, y, X_VAL, Y_VAL, task=TASK, defense=known
     )
+    region = known.region(X_VAL, Y_VAL, task=TASK)
     assert region.accepts(found.X[found.index], found.y[found.index]).all()
     assert found.origin is not None
     assert (y[found.origin] != found.y[found.index]).all()

@@ -9,7 +9,7 @@ from fastadv import checks, threat
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning.problem import Crafted, Problem
 from fastadv.errors import InputError, at_least, refuse, require
-from fastadv.protocols import Model, Projection
+from fastadv.protocols import Model, RegionSanitizer
 from fastadv.results import PoisonEvaluation, PoisonResult
 from fastadv.specs import Checked
 from fastadv.task import Task
@@ -45,6 +45,14 @@ class Poisoning(Checked, ABC):
         """Return None, or the reason why the attack cannot run."""
         return None
 
+    def adapts(self, defense: Any) -> bool:
+        """Return whether the attack chooses other points where it knows the defense.
+
+        Here: whether they are brought inside the region that a sanitizer accepts. Rows that are
+        changed in place stay where they are.
+        """
+        return isinstance(defense, RegionSanitizer) and not self.replaces
+
     def n_points(self, n_clean: int) -> int:
         """Return the number of points for ``n_clean`` clean rows: ``points``, or the fraction.
 
@@ -70,7 +78,7 @@ class Poisoning(Checked, ABC):
         *,
         task: Task,
         seed: int = 0,
-        project: Projection | None = None,
+        defense: Any = None,
     ) -> PoisonResult:
         """Return the poisoned training set; the inputs, and ``model``, are left alone.
 
@@ -84,9 +92,9 @@ class Poisoning(Checked, ABC):
             Labels of any kind.
         task : Task
         seed : int
-        project : callable or None
-            Brings points (p, d) inside what a sanitizer that the attacker knows accepts under
-            their labels (p,). Rows that are changed in place stay as they are.
+        defense : Defense or None
+            What the victim is known to use; None: the attacker knows of none. It matters only where
+            the attack `adapts` to it.
 
         Raises
         ------
@@ -95,7 +103,8 @@ class Poisoning(Checked, ABC):
         """
         problem = Problem.of(
             model, X_train, y_train, X_val, y_val,
-            task=task, budget=self.n_points, seed=seed, project=project,
+            task=task, budget=self.n_points, seed=seed,
+            defense=defense if self.adapts(defense) else None,
         )  # fmt: skip
         refuse(self.supports(model, problem.task))
         crafted = self.craft(problem)

@@ -16,7 +16,7 @@ from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.errors import InputError
 from fastadv.models.base import columns_of
-from fastadv.protocols import PoisonObjective, Projection
+from fastadv.protocols import PoisonObjective, Projection, RegionSanitizer
 from fastadv.results import PoisonResult
 from fastadv.task import Task
 
@@ -68,8 +68,10 @@ class Problem:
     n_points : int
         The budget.
     seed : int
+    defense : Defense or None
+        What the victim is known to use.
     project : callable or None
-        As `PoisoningAttack.poison` takes it, but of columns.
+        Brings points (p, d) inside what that defense accepts under their labels (p,).
     goal : Goal
     norm : {"l2", "linf"}
     eps : float or None
@@ -85,6 +87,7 @@ class Problem:
     task: Task
     n_points: int
     seed: int
+    defense: Any = None
     project: Projection | None = None
     goal: Goal = field(default_factory=Goal)
     norm: str = "l2"
@@ -102,7 +105,7 @@ class Problem:
         task: Task,
         budget: Callable[[int], int],
         seed: int,
-        project: Projection | None,
+        defense: Any,
     ) -> Problem:
         """Check the four arrays and bring them into the form that the attacks use.
 
@@ -133,8 +136,8 @@ class Problem:
         return cls(
             model, X_train, y.astype(np.int64), X_val, columns_of(classes, y_val), classes,
             replace(task, n_classes=len(classes), class_names=names),
-            budget(len(X_train)), seed,
-            None if project is None else lambda X, y: project(X, classes[y]),
+            budget(len(X_train)), seed, defense,
+            _projection(defense, (X_train, y_train), (X_val, y_val), classes, task),
         )  # fmt: skip
 
     def inside(self, points: Floats, labels: Labels) -> Floats:
@@ -185,6 +188,24 @@ class Problem:
         return PoisonResult(
             X, self.classes[y], index, history, crafted.trigger, crafted.details, crafted.origin
         )
+
+
+def _projection(
+    defense: Any,
+    train: tuple[Floats, Labels],
+    val: tuple[Floats, Labels],
+    classes: npt.NDArray[Any],
+    task: Task,
+) -> Projection | None:
+    """Return what brings points inside the region that a sanitizer accepts; None if it has none.
+
+    Of a sanitizer that trusts the held-out images, which the attacker has, the region is exact; of
+    one that draws it around what it cleans it is that of the clean training set.
+    """
+    if not isinstance(defense, RegionSanitizer):
+        return None
+    region = defense.region(*(val if defense.trusted else train), task=task)
+    return lambda X, columns: region.project(X, classes[columns])
 
 
 def _warn_of_shared_rows(X_train: Floats, X_val: Floats) -> None:
