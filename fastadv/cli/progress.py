@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,7 +19,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-_LABEL_WIDTH = 48
+if TYPE_CHECKING:
+    from fastadv.grid.row import Row
+
+_LABEL_WIDTH = 56
 
 
 class TimeLeft(ProgressColumn):
@@ -45,13 +50,15 @@ class GridBar:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar: Progress | None = None
+        self._live: Live | None = None
+        self._table: RenderableType = ""
         self._compiling = False
 
     def start(self, total: float, cells: int, kept: int) -> None:
         """Begin work of ``total`` weight: ``cells`` to do, beside ``kept`` from an earlier run."""
         self.note(f"{cells} cells to do" + (f", {kept} kept from an earlier run" if kept else ""))
         if self._console.is_interactive:
-            bar = self._live()
+            bar = self._show()
             bar.reset(bar.task_ids[0], total=total)
 
     def begin(self, label: str) -> None:
@@ -63,6 +70,15 @@ class GridBar:
         """Count ``weight`` as done."""
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], weight)
+
+    def rows(self, runs: Sequence[Row]) -> None:
+        """Fill the table in, on a terminal."""
+        if self._console.is_interactive:
+            from fastadv.grid.result import GridResult
+            from fastadv.report.summary_table import growing_table
+
+            self._table = growing_table(GridResult.so_far(runs))
+            self._show()
 
     def note(self, text: str) -> None:
         """Print a line above the bar; a path in it stays in one piece."""
@@ -82,23 +98,23 @@ class GridBar:
             return
         self._say(f"{what}, {done} of {total} done")
         if self._console.is_interactive:
-            bar = self._live()
+            bar = self._show()
             bar.update(bar.task_ids[0], total=total, completed=done)
 
     def stop(self) -> None:
         """Remove the bar; may be called more than once."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._live is not None:
+            self._live.stop()
+            self._bar = self._live = None
 
     def _say(self, label: str) -> None:
         if self._console.is_interactive:
-            bar = self._live()
-            bar.update(bar.task_ids[0], description=label[:_LABEL_WIDTH], refresh=True)
+            bar = self._show()
+            bar.update(bar.task_ids[0], description=label[:_LABEL_WIDTH])
         elif label:
             self._console.print(Text(label))
 
-    def _live(self) -> Progress:
+    def _show(self) -> Progress:
         if self._bar is None:
             self._bar = Progress(
                 SpinnerColumn(),
@@ -107,11 +123,18 @@ class GridBar:
                 TaskProgressColumn(),
                 TimeLeft(),
                 console=self._console,
-                transient=True,
             )
             self._bar.add_task("", total=None)
-            self._bar.start()
+            self._live = Live(
+                console=self._console, transient=True, get_renderable=self._view,
+                refresh_per_second=8,
+            )  # fmt: skip
+            self._live.start()
         return self._bar
+
+    def _view(self) -> RenderableType:
+        assert self._bar is not None  # it is shown together with it
+        return Group(self._table, self._bar.get_renderable())
 
 
 def first_run() -> str:

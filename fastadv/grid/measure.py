@@ -81,7 +81,8 @@ class Measure:
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
-        return f"{self.cell.attack.text} against {self.cell.defense.text}: measuring"
+        attack, defense = self.cell.attack.text, self.cell.defense.text
+        return f"{attack} against {defense}: measuring, seed {self.cell.seed}"
 
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return the stages whose results make the row."""

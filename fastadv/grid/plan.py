@@ -82,7 +82,6 @@ def make_plan(context: Context, store: Store, fresh: bool, note: Callable[[str],
             else:
                 plan.stages |= {key: s for key, s in stages.items() if key not in plan.stages}
         if row.status != "ok":
-            store.save_row(row)
             plan.rows[row.id] = row
     plan.stages = _to_run(plan, store)
     readers = Counter(key for planned in plan.stages.values() for key in planned.needs.values())

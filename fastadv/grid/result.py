@@ -59,6 +59,12 @@ class GridResult(Sequence[Row]):
         rows = tuple(flagged(join(runs, result.samples)))
         return replace(result, rows=rows, worst=tuple(worst_rows(rows, result.samples)))
 
+    @classmethod
+    def so_far(cls, runs: Sequence[Row]) -> GridResult:
+        """Return the rows of runs of which some are to come, without what their images say."""
+        rows = join(runs, lambda _: None)
+        return cls(tuple(rows), tuple(runs))
+
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload

@@ -15,6 +15,7 @@ from fastadv.metrics import wilson_interval
 from fastadv.threat import Threat
 
 SCHEMA = 2
+WAITING = "waiting"  # the status of a row that is still to come; no file has it
 
 
 class Figure(msgspec.Struct, frozen=True):

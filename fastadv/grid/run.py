@@ -18,14 +18,14 @@ from fastadv import capabilities, experiment
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid import defaults
-from fastadv.grid.cell import Grid
+from fastadv.grid.cell import Cell, Grid
 from fastadv.grid.executors.base import Executor, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
 from fastadv.grid.executors.processes import Processes
 from fastadv.grid.measure import empty_row
 from fastadv.grid.plan import Plan, make_plan
 from fastadv.grid.result import GridResult
-from fastadv.grid.row import Row
+from fastadv.grid.row import WAITING, Row
 from fastadv.grid.stages import Context
 from fastadv.grid.store import Store
 from fastadv.specs import Spec, coerce, shown, split_top_level
@@ -45,6 +45,9 @@ class GridProgress(Protocol):
     def advance(self, weight: float) -> None:
         """Count that a stage of this weight has ended."""
 
+    def rows(self, runs: Sequence[Row]) -> None:
+        """Show what is known so far: a row a cell and run, ``waiting`` where it is to come."""
+
     def note(self, text: str) -> None:
         """Show a line of text."""
 
@@ -61,6 +64,7 @@ class _Silent:
     def start(self, total: float, cells: int, kept: int) -> None: ...
     def begin(self, label: str) -> None: ...
     def advance(self, weight: float) -> None: ...
+    def rows(self, runs: Sequence[Row]) -> None: ...
     def note(self, text: str) -> None: ...
     def compiling(self, name: str, done: int, total: int) -> None: ...
     def stop(self) -> None: ...
@@ -129,29 +133,19 @@ def run_grid(
     InputError
         Before any work, if something that was asked for makes no sense.
     """
-    require(repeats is None or seeds is None, "give one of repeats and seeds, not both", seeds)
     jobs, timeout = coerce(jobs, int, "jobs"), coerce(timeout, float | None, "timeout")
     at_least(1, jobs=jobs)
     require(timeout is None or timeout > 0, "timeout has to be above 0 seconds", timeout)
-    if not isinstance(dataset, str | Path | Dataset):
-        raise InputError(f"dataset has to be a name, a path or a Dataset, got {shown(dataset)}")
     if not isinstance(output, str | Path | None):
         raise InputError(f"output has to be the path of a folder, or None, got {shown(output)}")
-    name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
-    n = defaults.SAMPLES if samples is None else samples
-    repeats = seeds if repeats is None else repeats
-    grid = Grid.parse(
-        _specs("attacks", attacks), _specs("defenses", defenses), name,
-        coerce(model, str, "model"), coerce(n, int, "samples"),
-        coerce(repeats, int | None, "repeats"), coerce(seed, int, "seed"),
+    context = asked(
+        attacks=attacks, defenses=defenses, dataset=dataset, model=model, samples=samples,
+        repeats=repeats, seeds=seeds, seed=seed,
     )  # fmt: skip
-    data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
-    if samples is None:
-        grid = replace(grid, samples=min(n, len(data.x_test)))
-    experiment.test_rows(data, grid.samples), experiment.new_model(model, seed, data)  # or raise
+    grid, data = context.grid, context.dataset
     progress = progress or _Silent()
     with tempfile.TemporaryDirectory(prefix="fastadv-", ignore_cleanup_errors=True) as scratch:
-        store, context = Store(Path(scratch if output is None else output)), Context(grid, data)
+        store = Store(Path(scratch if output is None else output))
         if fresh:
             store.forget()
         for note in data.notes:
@@ -171,6 +165,42 @@ def run_grid(
         return result if output is not None else replace(result, folder=None)
 
 
+def asked(
+    *,
+    attacks: str | Sequence[str],
+    defenses: str | Sequence[str],
+    dataset: str | Path | Dataset,
+    model: str,
+    samples: int | None,
+    repeats: int | None,
+    seed: int,
+    seeds: int | None = None,
+) -> Context:
+    """Return the grid that was asked for, with its data; see `run_grid`.
+
+    Raises
+    ------
+    InputError
+        If it makes no sense.
+    """
+    require(repeats is None or seeds is None, "give one of repeats and seeds, not both", seeds)
+    if not isinstance(dataset, str | Path | Dataset):
+        raise InputError(f"dataset has to be a name, a path or a Dataset, got {shown(dataset)}")
+    name = dataset.name if isinstance(dataset, Dataset) else str(dataset)
+    n = defaults.SAMPLES if samples is None else samples
+    given, word = (repeats, "repeats") if seeds is None else (seeds, "seeds")
+    grid = Grid.parse(
+        _specs("attacks", attacks), _specs("defenses", defenses), name,
+        coerce(model, str, "model"), coerce(n, int, "samples"),
+        coerce(given, int | None, word), coerce(seed, int, "seed"),
+    )  # fmt: skip
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
+    if samples is None:
+        grid = replace(grid, samples=min(n, len(data.x_test)))
+    experiment.test_rows(data, grid.samples), experiment.new_model(model, seed, data)  # or raise
+    return Context(grid, data)
+
+
 def _specs(axis: str, given: Any) -> Sequence[str]:
     if isinstance(given, str):
         return split_top_level(given)
@@ -186,15 +216,27 @@ def _run(
     plan: Plan, context: Context, store: Store, executor: Executor, progress: GridProgress
 ) -> list[Row]:
     """Run what is planned, and return the rows of all cells in their order."""
+    for row in plan.rows.values():
+        if row.status != "ok":
+            store.save_row(row)
     weights = {key: planned.stage.weight for key, planned in plan.stages.items()}
     progress.start(sum(weights.values()), len(plan.cells) - len(plan.rows), plan.kept)
-    rows, queue = dict(plan.rows), Queue(plan, store)
+    queue = Queue(plan, store)
+    rows = {key: plan.rows.get(key) or _waiting(plan.cells[key], context) for key in plan.cells}
+    progress.rows(list(rows.values()))
     for outcome in executor.run(queue, context, progress.begin):
         progress.advance(weights[outcome.key])
         if outcome.key in plan.cells:
-            row = queue.rows.get(outcome.key)
-            rows[outcome.key] = row or _undone(outcome, plan, context, store)
-    return [rows[cell_id] for cell_id in plan.cells]
+            measured = queue.rows.get(outcome.key)
+            rows[outcome.key] = measured or _undone(outcome, plan, context, store)
+            progress.rows(list(rows.values()))
+    return list(rows.values())
+
+
+def _waiting(cell: Cell, context: Context) -> Row:
+    row = empty_row(cell, context)
+    row.status = WAITING
+    return row
 
 
 def _undone(outcome: Outcome, plan: Plan, context: Context, store: Store) -> Row:

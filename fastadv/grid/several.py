@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from fastadv.arrays import Arrays
-from fastadv.grid.row import Certified, Figure, Flag, Row, Run
+from fastadv.grid.row import WAITING, Certified, Figure, Flag, Row, Run
 from fastadv.runs import Answers, Runs
 
 Samples = Callable[[Row], Arrays | None]  # what is kept of each image of a row, if anything
@@ -114,7 +114,7 @@ def _joined(rows: Sequence[Row], samples: Samples) -> Row:
     joined.runs = [_run(row) for row in done]
     arrays = joined_samples([(row.seed, samples(row)) for row in done])
     _count_images(joined, arrays)
-    undone = [row for row in rows if row.status != "ok"]
+    undone = [row for row in rows if row.status not in ("ok", WAITING)]
     if undone:
         joined.flags = [*joined.flags, _missing(undone, len(rows))]
     return joined

@@ -125,7 +125,7 @@ class Poison:
     def label(self) -> str:
         """Return what a user reads while it runs."""
         against = f" against {self.known.text}" if self.known else ""
-        return f"{self.attack.text}: choosing the poison{against}"
+        return f"{self.attack.text}: choosing the poison{against}, seed {self.seed}"
 
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return no stage."""
@@ -178,7 +178,7 @@ class Fit:
     def label(self) -> str:
         """Return what a user reads while it runs."""
         data = f" on {self.poison.attack.text}'s set" if self.poison else ""
-        return f"{self.defense.text}: training{data}"
+        return f"{self.defense.text}: training{data}, seed {self.seed}"
 
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return the poison, if there is any."""
@@ -282,7 +282,7 @@ class Perturb(OfFit):
     def label(self) -> str:
         """Return what a user reads while it runs."""
         how = "" if self.adaptive else ", oblivious to the defense"
-        return f"{self.attack.text}: attacking {self.fit.defense.text}{how}"
+        return f"{self.attack.text}: attacking {self.fit.defense.text}{how}, seed {self.fit.seed}"
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the attack hangs on."""
@@ -332,7 +332,7 @@ class Inspect(OfFit):
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
-        return f"{self.fit.defense.text}: inspecting its gradients"
+        return f"{self.fit.defense.text}: inspecting its gradients, seed {self.fit.seed}"
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the inspection hangs on."""
@@ -356,7 +356,7 @@ class Certify(OfFit):
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
-        return f"{self.fit.defense.text}: certifying"
+        return f"{self.fit.defense.text}: certifying, seed {self.fit.seed}"
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the certificates hang on."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fastadv.grid.ranking import LEVEL, Candidate, best, candidate
 from fastadv.grid.ranking import worst_candidate as worst_of
+from fastadv.grid.row import WAITING
 from fastadv.grid.trust.rows import attack_and_budget
 from fastadv.grid.worst import WORST
 from fastadv.report.cells import runs_text, several_attacks
@@ -166,6 +167,8 @@ class _Lines:
     def _entry(self, row: Row | None, leads: bool) -> Entry:
         if row is None:
             return Entry(missing="")
+        if row.status == WAITING:
+            return Entry(missing="·")
         if row.status != "ok":
             status = "-" if row.status == "skipped" else row.status
             return Entry(missing=f"{status} {self._notes.number(row.reason)}")

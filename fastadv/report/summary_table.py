@@ -28,10 +28,15 @@ def summary_table(result: GridResult) -> RenderableType:
     return _SummaryTable([(sheet, verdict(sheet, result.samples)) for sheet in summaries(result)])
 
 
+def growing_table(result: GridResult) -> RenderableType:
+    """Return the table alone of a grid that runs, without a verdict."""
+    return _SummaryTable([(sheet, None) for sheet in summaries(result)])
+
+
 class _SummaryTable:
     """Lays out for the width that it meets when it is printed."""
 
-    def __init__(self, sheets: list[tuple[Summary, list[str]]]) -> None:
+    def __init__(self, sheets: Sequence[tuple[Summary, list[str] | None]]) -> None:
         self.sheets = sheets
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
@@ -40,6 +45,8 @@ class _SummaryTable:
             for block in _blocks(sheet, options.max_width):
                 yield from _table(sheet, block)
                 yield Text("")
+            if said is None:
+                continue
             yield Padding(Text(sheet.caption, style="dim"), (0, 1))
             if said:
                 yield Padding(Text("\n".join(said)), (1, 1, 0, 1))
