@@ -107,6 +107,10 @@ def grid(
         bool,
         typer.Option("--details", help="Print all figures of each cell, and every note."),
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="List what would run, how long and how large, and stop."),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on standard output.")
     ] = False,
@@ -133,6 +137,9 @@ def grid(
     if gate is not None:  # a cell that is not asked for is told before the work
         attacked = ["none", WORST, *expanded("attack", options.attacks)]
         gate.check_names(list(product(attacked, expanded("defense", options.defenses))))
+    if plan:
+        _outline(options, fresh)
+        return
     result = _run(options, fresh)
     _print(result, Path(options.output), json, details)
     again = f"fastadv report {shlex.quote(options.output)}".removesuffix(f" {OUTPUT}")
@@ -165,6 +172,16 @@ def _run(options: GridOptions, fresh: bool) -> GridResult:
         raise Stopped(f"stopped; {kept}: {_again(fresh)} to go on") from None
     finally:
         progress.stop()
+
+
+def _outline(options: GridOptions, fresh: bool) -> None:
+    from fastadv.cli.plan_view import plan_view
+    from fastadv.grid.outline import outline
+
+    asked = msgspec.structs.asdict(options)
+    for name in ("jobs", "timeout"):  # they change no number
+        del asked[name]
+    console.output().print(plan_view(outline(**asked, fresh=fresh)))
 
 
 def _again(fresh: bool) -> str:

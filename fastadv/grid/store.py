@@ -35,7 +35,8 @@ class Store:
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+    make : bool
+        Make it if it is not there; without, nothing can be kept in a folder that is not there.
 
     Raises
     ------
@@ -43,8 +44,10 @@ class Store:
         If the folder cannot be made or, then or later, written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: bool = True) -> None:
         self.folder = folder
+        if not make:
+            return
         for made in (folder, folder / "cells", folder / "stages"):
             make_folder(made)
         if not os.access(folder / "cells", os.W_OK):
