@@ -287,6 +287,29 @@ class EvasionAttack(Protocol):
 
 
 @runtime_checkable
+class WarmStarted(Protocol):
+    """An evasion attack that can begin at images that it is given."""
+
+    def random_start(self, x: Floats, *, task: Task, stream: Stream) -> Floats:
+        """Return where ``craft`` begins by itself, (n, d)."""
+        ...
+
+    def craft_from(
+        self,
+        start: Floats,
+        model: Model,
+        x: Floats,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
+    ) -> tuple[Floats, dict[str, npt.NDArray[Any]]]:
+        """Attack as ``craft`` does, from ``start`` (n, d) on, which may be modified."""
+        ...
+
+
+@runtime_checkable
 class PoisoningAttack(Protocol):
     """An attack on the training set: a frozen dataclass whose fields are its hyper-parameters.
 

@@ -44,7 +44,7 @@ ATTACKS: list[Entry] = [
 
 DEFENSES: list[Entry] = [
     Entry("none", "none", "no defense", "fastadv.defenses.none:NoDefense"),
-    Entry("adv_training", "training", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=5,keep=last]"}),
+    Entry("adv_training", "training", "training on attacked batches", f"{_DEFENSES}.training.adv_training:AdversarialTraining", {"attack": "pgd[eps=0.1,steps=1,step_size=0.1,keep=last]"}),
     Entry("knn_relabel", "sanitizer", "training labels by their neighbours' vote", f"{_DEFENSES}.sanitizers.knn_relabel:KNNRelabel"),
     Entry("outlier", "sanitizer", "without training images far from their class", f"{_DEFENSES}.sanitizers.outlier:Outlier"),
     Entry("sphere_slab", "sanitizer", "a ball and a slab around each class's mean", f"{_DEFENSES}.sanitizers.sphere_slab:SphereSlab"),

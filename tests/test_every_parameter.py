@@ -81,7 +81,7 @@ CHANGES: dict[str, dict[str, dict[str, str]]] = {
     "defense": {
         "adv_training": {
             "": "epochs=2,batch_size=32", "attack": "pgd[eps=0.3]", "epochs": "1",
-            "batch_size": "64", "loss": "trades", "beta": "1;loss=trades",
+            "batch_size": "64", "warm": "false", "loss": "trades", "beta": "1;loss=trades",
         },
         "knn_relabel": {"": "", "neighbors": "1", "eta": "0.9;neighbors=40", "components": "1"},
         "outlier": {"": "", "neighbors": "1", "keep": "0.5", "trusted": "false"},

@@ -18,8 +18,9 @@ from sklearn.utils.validation import validate_data
 
 from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import DivergenceError, InputError
+from fastadv.kernels.network import dense, loss
 from fastadv.kernels.training import sgd
-from fastadv.models.network import Ints, Network, Packed
+from fastadv.models.network import Ints, Network, Packed, add_up
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.schedule import Schedule, step_rates
 from fastadv.models.stopping import Patience, why_unsettled
@@ -30,6 +31,7 @@ from fastadv.threads import numba_threads, one_blas_thread
 # (order of the rows, rate of each step) -> the sum of the rows' losses, each before its step
 Epoch = Callable[[Ints, Float32], float]
 
+_BLOCK = 64  # rows of a batch whose gradient is taken at once
 _SPARSE = 0.4  # share of non-zeros below which training walks them alone
 
 
@@ -100,20 +102,13 @@ class Descent(ABC):
             ``perturb(model, x, rows, columns)`` gets the model as it stands, the batch (b, d), the
             rows' numbers in X and their class columns, and returns the batch to train on.
         """
+        if perturb is not None:
+            return self.fit_gradient(X, y, _cross_entropy_of(perturb))
         X, columns, rng = self._start(X, y)
-        velocity = np.zeros_like(self._params)
-        rows = _rows(X, self.batch_size) if perturb is None else Rows.dense(X)
+        velocity, rows = np.zeros_like(self._params), _rows(X, self.batch_size)
 
         def epoch(order: Ints, rates: Float32) -> float:
-            if perturb is None:
-                return self._descend(rows, columns, order, rates, velocity)
-            total = 0.0
-            for step, start in enumerate(range(0, len(order), self.batch_size)):
-                batch = order[start : start + self.batch_size]
-                x = np.ascontiguousarray(perturb(self, X[batch], batch, columns[batch]))
-                rate, in_order = rates[step : step + 1], np.arange(len(batch))
-                total += self._descend(Rows.dense(x), columns[batch], in_order, rate, velocity)
-            return total
+            return self._descend(rows, columns, order, rates, velocity)
 
         return self._run(epoch, X, columns, rng)
 
@@ -147,7 +142,8 @@ class Descent(ABC):
                 self._packed.changed()
             return total
 
-        return self._run(epoch, X, columns, rng)
+        with one_blas_thread():  # once: a step asks for it several times
+            return self._run(epoch, X, columns, rng)
 
     def parameter_vjp(self, X: Float32) -> tuple[Float32, Callable[[Float32], Float32]]:
         """Return the logits (n, k) and the pullback to all parameters, (n, k) to (P,), summed.
@@ -155,7 +151,10 @@ class Descent(ABC):
         In the calling thread, of rows in C order.
         """
         network = self.network()
-        logits, hidden = network.forward(X)
+        hidden, logits = network.buffers(len(X))
+        dense.forward_rows(
+            X, network.params, self._packed(), network.sizes, network.activation, hidden, logits
+        )
         return logits, lambda dlogits: network.backward(X, hidden, dlogits)
 
     def _start(
@@ -278,6 +277,23 @@ class Descent(ABC):
 
     def _take(self, params: Float32) -> None:
         self._params, self._packed = params, Packed(params, self._sizes)
+
+
+def _cross_entropy_of(perturb: Perturb) -> BatchGradient:
+    """Return the loss and gradient of what ``perturb`` makes of a batch."""
+
+    def gradient(model: Any, x: Float32, rows: Labels, columns: Labels, out: Float32) -> float:
+        x = np.ascontiguousarray(perturb(model, x, rows, columns), dtype=np.float32)
+
+        def block(start: int, stop: int) -> tuple[Float32, float]:
+            logits, pullback = model.parameter_vjp(x[start:stop])
+            losses, dlogits = np.empty(stop - start), np.empty_like(logits)
+            loss.cross_entropy(logits, columns[start:stop], losses, dlogits)
+            return pullback(dlogits), float(losses.sum())
+
+        return add_up(block, len(x), _BLOCK, out)
+
+    return gradient
 
 
 def _rows(X: Float32, batch_size: int) -> Rows:

@@ -9,7 +9,7 @@ import pytest
 from helpers import TASK, blobs
 
 from fastadv import registry
-from fastadv.defenses.training.adv_training import AdversarialTraining, _Divergent
+from fastadv.defenses.training.adv_training import AdversarialTraining, _Attacker, _Divergent
 from fastadv.errors import InputError
 from fastadv.models.mlp import MLPClassifier
 from fastadv.reference import dense, loss
@@ -39,7 +39,8 @@ def test_the_gradient_is_central_differences(shape: tuple[int, ...]) -> None:
     network = model.network()
     defense = AdversarialTraining(attack=Shifted(), loss="trades", beta=2.5)  # type: ignore[arg-type]
     out = np.empty_like(network.params)
-    total = defense._trades(TASK, 0)(model, X, np.arange(30), Y, out)
+    attacker = _Attacker(defense.attack, None, TASK, seed=0)
+    total = defense._trades(attacker)(model, X, np.arange(30), Y, out)
 
     def expected(params: np.ndarray) -> float:
         shares, losses = [], np.empty(30)

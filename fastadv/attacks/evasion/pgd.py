@@ -75,13 +75,33 @@ class PGD(ball.InBall):
         stream: Stream,
     ) -> tuple[Floats, Details]:
         """Climb from each start."""
+        start = self.random_start(x, task=task, stream=stream)
+        return self.craft_from(start, model, x, y, target, task=task, stream=stream)
+
+    def random_start(self, x: Float32, *, task: Task, stream: Stream) -> Float32:
+        """Return a point of the ball around each row of x (n, d), where `craft` begins."""
+        return ball.random_point(self.norm, x, self.eps, task, stream, 0)
+
+    def craft_from(
+        self,
+        start: Float32,
+        model: Model,
+        x: Float32,
+        y: Labels,
+        target: Labels | None,
+        *,
+        task: Task,
+        stream: Stream,
+    ) -> tuple[Floats, Details]:
+        """Climb as `craft` does, the first time from ``start`` (n, d). It is modified."""
         usual = (2.5 if self.norm == "linf" else 5.0) * self.eps / self.steps
         size = usual if self.step_size is None else self.step_size
         if self.keep == "first":
-            return self._until_success(model, x, y, target, size, task, stream), {}
-        best = Best(x)
+            return self._until_success(start, model, x, y, target, size, task, stream), {}
+        best, x_adv = Best(x), start
         for restart in range(self.restarts):
-            x_adv = ball.random_point(self.norm, x, self.eps, task, stream, restart)
+            if restart > 0:
+                x_adv = ball.random_point(self.norm, x, self.eps, task, stream, restart)
             for _ in range(self.steps):
                 logits, pullback = model.vjp(x_adv)
                 losses, dlogits = cross_entropy_ascent(logits, y, target)
@@ -98,6 +118,7 @@ class PGD(ball.InBall):
 
     def _until_success(
         self,
+        start: Float32,
         model: Model,
         x: Float32,
         y: Labels,
@@ -109,8 +130,11 @@ class PGD(ball.InBall):
         """Return the first success of each image, or the last iterate of the last start."""
         successes, left = x.copy(), np.arange(len(x))
         for restart in range(self.restarts):
-            rows, centre = left, x[left]
-            x_adv = ball.random_point(self.norm, centre, self.eps, task, stream.rows(rows), restart)
+            rows, centre, x_adv = left, x[left], start
+            if restart > 0:
+                x_adv = ball.random_point(
+                    self.norm, centre, self.eps, task, stream.rows(rows), restart
+                )
             for step in range(self.steps + 1):
                 wanted = None if target is None else target[rows]
                 logits, pullback = model.vjp(x_adv)

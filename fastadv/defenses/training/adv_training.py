@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,6 +22,7 @@ from fastadv.protocols import (
     LossTrainable,
     Model,
     Pullback,
+    WarmStarted,
 )
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
@@ -39,11 +41,17 @@ class AdversarialTraining(Checked):
     ----------
     attack : EvasionAttack
         In a spec: ``adv_training[attack=pgd[eps=0.1,steps=5]]``. The paper trains convolutional
-        networks at eps 0.3 with 40 steps; a perceptron wants 0.1.
+        networks at eps 0.3 with 40 steps; a perceptron wants 0.1 and, where the attack is
+        ``warm``, one step of that size.
     epochs : int
         In place of the model's ``max_iter``.
     batch_size : int
         In place of the model's: two chunks, one for each of two threads.
+    warm : bool or None
+        The attack on an image begins where the one an epoch ago ended, so that its steps add up
+        over the epochs and one is enough (Zheng et al., CVPR 2020, arXiv 1912.11969); begun anew
+        in every epoch, a single step is a weak attack. None: where the attack can begin at given
+        images, as ``pgd`` can.
     loss : {"ce", "trades"}
         The cross-entropy of the attacked image; or that of the clean one and ``beta`` times the
         divergence KL(p(x) || p(x')) of the two predictions, which the attack then maximises in
@@ -54,8 +62,9 @@ class AdversarialTraining(Checked):
     """
 
     attack: EvasionAttack
-    epochs: int = 8
+    epochs: int = 6
     batch_size: int = 128
+    warm: bool | None = None
     loss: Literal["ce", "trades"] = "ce"
     beta: float = 6.0
 
@@ -72,6 +81,8 @@ class AdversarialTraining(Checked):
             self.no_part("it is for loss=trades", "beta")
         if isinstance(self.attack, Checked):
             self.attack.no_part("training takes whatever the attack finds", "budget")
+        if self.warm and not isinstance(self.attack, WarmStarted):
+            raise InputError(f"warm=true needs an attack such as pgd, got {self.attack.name}")
         if self.loss == "trades" and self.attack.name != "pgd":
             raise InputError(f"loss=trades steps by pgd, got attack={self.attack.name}")
 
@@ -87,23 +98,17 @@ class AdversarialTraining(Checked):
         """Return a clone of ``model``, trained on attacked batches."""
         X, y = checks.training_set(X, y, task)
         hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
+        attacker = _Attacker(self.attack, X if self._goes_on() else None, task, seed)
         if self.loss == "trades":
-            trades: Model = hardened.fit_gradient(X, y, self._trades(task, seed))
+            trades: Model = hardened.fit_gradient(X, y, self._trades(attacker))
             return trades
-        step = 0
 
         def perturb(model: Any, x: Float32, rows: Labels, columns: Labels) -> Float32:
-            nonlocal step
-            step += 1
-            key, ids = seeds.derive(seed, "adv_training", step), rows.astype(np.uint64)
-            out, met = np.empty_like(x), capabilities.adapted(model, task)
+            craft, out = attacker.on_batch(model), np.empty_like(x)
 
             def attack(start: int, stop: int) -> None:
                 part = slice(start, stop)
-                stream = Stream(key, ids[part])
-                out[part], _ = self.attack.craft(
-                    met, x[part], columns[part], None, task=task, stream=stream
-                )
+                out[part] = craft(x[part], rows[part], columns[part])
 
             map_chunks(attack, len(x), _CHUNK)
             return out
@@ -111,15 +116,15 @@ class AdversarialTraining(Checked):
         trained: Model = hardened.fit_perturbed(X, y, perturb)
         return trained
 
-    def _trades(self, task: Task, seed: int) -> BatchGradient:
+    def _goes_on(self) -> bool:
+        """Return whether the attack on an image begins where it ended an epoch ago."""
+        return isinstance(self.attack, WarmStarted) if self.warm is None else self.warm
+
+    def _trades(self, attacker: _Attacker) -> BatchGradient:
         """Return the loss and gradient of a batch: clean cross-entropy and divergence."""
-        step = 0
 
         def gradient(model: Any, x: Float32, rows: Labels, columns: Labels, out: Float32) -> float:
-            nonlocal step
-            step += 1
-            key, ids = seeds.derive(seed, "adv_training", step), rows.astype(np.uint64)
-            met = capabilities.adapted(model, task)
+            craft = attacker.on_batch(model)
 
             def block(start: int, stop: int) -> tuple[Float32, float]:
                 part, labels = x[start:stop], columns[start:stop]
@@ -128,11 +133,7 @@ class AdversarialTraining(Checked):
                 kernels.cross_entropy(logits, labels, losses, dlogits)
                 p = np.empty_like(logits)
                 kernels.softmax(logits, p)
-                x_adv, _ = self.attack.craft(
-                    _Divergent(met, p), part, labels, None,
-                    task=task, stream=Stream(key, ids[start:stop]),
-                )  # fmt: skip
-                x_adv = np.ascontiguousarray(x_adv, dtype=np.float32)
+                x_adv = craft(part, rows[start:stop], labels, p)
                 logits_adv, pullback_adv = model.parameter_vjp(x_adv)
                 q = np.empty_like(p)
                 kernels.softmax(logits_adv, q)
@@ -147,6 +148,50 @@ class AdversarialTraining(Checked):
             return add_up(block, len(x), _CHUNK, out)
 
         return gradient
+
+
+class _Attacker:
+    """The attack on the batches of one training.
+
+    Parameters
+    ----------
+    attack : EvasionAttack
+    X : ndarray of shape (n, d) or None
+        The rows that are trained on; None: the attack on each begins anew in every epoch.
+    """
+
+    def __init__(self, attack: Any, X: Float32 | None, task: Task, seed: int) -> None:
+        self.attack, self.task, self.seed, self.step = attack, task, seed, 0
+        self.ends = None if X is None else np.empty_like(X)  # where the attack on each row ended
+        self.begun = np.zeros(0 if X is None else len(X), dtype=bool)
+
+    def on_batch(self, model: Any) -> Callable[..., Float32]:
+        """Return what attacks some rows of the next batch: their images, numbers and columns.
+
+        And, where the attack is to climb the divergence from them, the clean probabilities.
+        """
+        self.step += 1
+        key = seeds.derive(self.seed, "adv_training", self.step)
+        met = capabilities.adapted(model, self.task)
+
+        def craft(x: Float32, rows: Labels, columns: Labels, p: Float32 | None = None) -> Float32:
+            stream, task = Stream(key, rows.astype(np.uint64)), self.task
+            climbed: Any = met if p is None else _Divergent(met, p)
+            if self.ends is None:
+                x_adv, _ = self.attack.craft(climbed, x, columns, None, task=task, stream=stream)
+            else:
+                start, new = self.ends[rows], np.flatnonzero(~self.begun[rows])
+                if len(new):
+                    start[new] = self.attack.random_start(
+                        x[new], task=task, stream=stream.rows(new)
+                    )
+                x_adv, _ = self.attack.craft_from(
+                    start, climbed, x, columns, None, task=task, stream=stream
+                )
+                self.ends[rows], self.begun[rows] = x_adv, True
+            return np.ascontiguousarray(x_adv, dtype=np.float32)
+
+        return craft
 
 
 class _Divergent(DifferentiableModel):

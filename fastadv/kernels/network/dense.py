@@ -173,10 +173,22 @@ def sum_rows(d, out):
 
 
 @exact_kernel
+def _transposed_product(x, d, out):
+    """Fill ``out`` (m, k) with x' d, of x (n, m) and d (n, k)."""
+    turned = np.empty((x.shape[1], x.shape[0]), x.dtype)
+    for j in range(x.shape[1]):
+        for i in range(x.shape[0]):
+            turned[j, i] = x[i, j]
+    packed = np.empty(product.packed_size(d.shape[0], d.shape[1], d), d.dtype)
+    product.pack(d, packed)
+    product.product(turned, packed, out)
+
+
+@exact_kernel
 def parameter_gradient(X, sizes, hidden, dlogits, deltas, gradient):
     """Gather the gradient of all parameters, summed over rows. ``gradient`` is filled."""
     first = layer_of(deltas, dlogits, sizes, 1, X.shape[0])
-    np.dot(X.T, first, weights(gradient, sizes, 0))
+    _transposed_product(X, first, weights(gradient, sizes, 0))
     upper_gradient(sizes, hidden, dlogits, deltas, gradient)
 
 
