@@ -118,12 +118,23 @@ def unsettled(model: Any) -> tuple[str, str] | None:
 
 def gradient_kind(model: Any) -> str:
     """Return ``exact``, or ``identity`` where the gradient is that of an identity in between."""
-    return str(getattr(model, "gradient", "exact"))
+    return str(getattr(_as_given(model), "gradient", "exact"))
+
+
+def surrogate(model: Any, progress: float) -> Any:
+    """Return the model's smooth stand-in, sharpened by ``progress`` in [0, 1]; None without one."""
+    asked = getattr(_as_given(model), "surrogate", None)
+    return asked(progress) if asked else None
+
+
+def undefended(model: Any) -> Any:
+    """Return the model that a defended one stands before; None if it is no such model."""
+    return getattr(_as_given(model), "model", None)
 
 
 def randomised(model: Any) -> bool:
     """Return whether the draws that attacks meet are not those that the model's users will."""
-    return bool(getattr(model, "randomised", False))
+    return bool(getattr(_as_given(model), "randomised", False))
 
 
 def made_here(model: Any) -> bool:
@@ -139,7 +150,12 @@ def made_here(model: Any) -> bool:
 
 def class_of(model: Any) -> str:
     """Return the name of the model's class, for a message."""
-    return type(model.model if isinstance(model, _Given) else model).__name__
+    return type(_as_given(model)).__name__
+
+
+def _as_given(model: Any) -> Any:
+    """Return a model as it came, before `adapted` filled in what it lacks."""
+    return model.model if isinstance(model, _Given) else model
 
 
 def adapted(model: Any, task: Task) -> Any:
@@ -230,6 +246,11 @@ def needs_gradient(attack: Any) -> bool:
 def minimum_norm(attack: Any) -> bool:
     """Return whether the attack searches for the least change and may pass its budget."""
     return bool(getattr(attack, "minimum_norm", False))
+
+
+def targeted(attack: Any) -> bool:
+    """Return whether an evasion attack chooses the labels that it is after by a rule of its own."""
+    return bool(getattr(attack, "targeted", False))
 
 
 def replaces(attack: Any) -> bool:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities, registry, seeds
 from fastadv.arrays import Floats, Labels
+from fastadv.attacks.evasion import without_gradient
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
 from fastadv.grid.defaults import SAMPLES
@@ -168,7 +169,7 @@ def _evade(
     attack.perturb(model, X[:1], y[:1], task=data.task, seed=asked.seed)
     with wait(f"attacking {len(X):,} test images with {asked.attack}"):
         start = time.perf_counter()
-        result = attack.perturb(model, X, y, task=data.task, seed=asked.seed)
+        result = without_gradient.perturb(attack, model, X, y, task=data.task, seed=asked.seed)
         seconds = time.perf_counter() - start
     return Evasion(asked, attack, model, data, rows, X, y, result, seconds)
 

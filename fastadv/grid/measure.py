@@ -260,11 +260,12 @@ class Measure:
         _quote(row, robust)
         row.success_rate = Figure.of(is_adv[~result.misclassified])
         row.distances = result.median_distances()
+        row.found = perturb.facts.get("found", {})
         row.queries, row.seconds["perturb"] = result.queries, perturb.facts["seconds"]
         row.flags = trust.cell_flags(
             trust.Attacked(
                 self.cell.attack, self.cell.defense, model, data.task, is_adv & ~success, x_adv,
-                msgspec.convert(inputs["inspect"].facts["probe"], Probe),
+                msgspec.convert(inputs["inspect"].facts["probe"], Probe), row.found,
             )
         )  # fmt: skip
         if "oblivious" in inputs:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities, experiment, registry
 from fastadv.arrays import Arrays, Floats, Labels
+from fastadv.attacks.evasion import without_gradient
 from fastadv.datasets import Dataset
 from fastadv.defenses.none import NoDefense
 from fastadv.grid import cleaning
@@ -279,6 +280,13 @@ class Perturb(OfFit):
     adaptive: bool = True
     weight: float = field(default=3.0, compare=False)
 
+    def needs(self, context: Context) -> dict[str, Stage]:
+        """Return the training; and what an adaptive attack may transfer to the defended model."""
+        transfers = self.adaptive and wraps(self.fit.defense.made)
+        if not transfers or not capabilities.needs_gradient(self.attack.made):
+            return super().needs(context)
+        return super().needs(context) | {"oblivious": replace(self, adaptive=False)}
+
     def label(self) -> str:
         """Return what a user reads while it runs."""
         how = "" if self.adaptive else ", oblivious to the defense"
@@ -292,16 +300,27 @@ class Perturb(OfFit):
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Attack, and return the images."""
         data, rows, fit = context.dataset, context.test_rows(self.dealt), inputs["fit"]
+        X, y, task, seed = data.x_test[rows], data.y_test[rows], data.task, self.fit.seed
         model = (self.fit.defended if self.adaptive else self.fit.model)(fit, context)
-        result = self.attack.made.perturb(
-            model, data.x_test[rows], data.y_test[rows], task=data.task, seed=self.fit.seed
-        )
-        arrays = {f"distance_{name}": values for name, values in result.distances.items()}
+        attack, bare = self.attack.made, None
+        if self.adaptive and wraps(self.fit.defense.made):
+            bare = self.fit.model(fit, context)
+        result = without_gradient.perturb(
+            attack, model, X, y, task=task, seed=seed, undefended=bare,
+            oblivious=evasion_result(inputs["oblivious"]) if "oblivious" in inputs else None,
+        )  # fmt: skip
+        arrays: Arrays = {f"distance_{name}": values for name, values in result.distances.items()}
         arrays |= {
             "x_adv": result.x_adv, "is_adv": result.is_adv, "success": result.success,
             "misclassified": result.misclassified,
         }  # fmt: skip
-        return Made(arrays, {"queries": result.queries})
+        facts: dict[str, Any] = {"queries": result.queries}
+        if without_gradient.applies(attack, model):
+            account = without_gradient.account(
+                attack, model, X, y, result, task=task, seed=seed, undefended=bare
+            )
+            facts["found"] = msgspec.to_builtins(account)
+        return Made(arrays, facts)
 
 
 def evasion_result(perturb: Made) -> EvasionResult:

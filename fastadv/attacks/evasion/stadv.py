@@ -119,6 +119,11 @@ class StAdv(Evasion):
         """Whether the attack may pass the budget of its threat."""
         return self.max_shift is None
 
+    @property
+    def targeted(self) -> bool:
+        """Whether the attack's own rule chooses the label that counts."""
+        return self.target not in ("none", "easiest")
+
     def supports(self, model: Model, task: Task) -> str | None:
         """Return None, or the reason why the attack cannot run on ``model``."""
         reason = super().supports(model, task)
@@ -136,7 +141,7 @@ class StAdv(Evasion):
         self, model: Model, x: Floats, y: Labels, task: Task, stream: Stream
     ) -> Labels | None:
         """Return the target columns by the attack's rule, never the true class."""
-        if self.target in ("none", "easiest"):
+        if not self.targeted:
             return None
         n_classes = len(model.classes_)
         if self.target == "random":

@@ -18,8 +18,16 @@ from fastadv.task import Task
 Transform = Callable[[Floats], tuple[Floats, Pullback]]
 
 
+# How far it is sharpened, from 0 to 1, to a smooth stand-in of a transformation
+Smooth = Callable[[float], Transform]
+
+
 def behind(
-    model: Any, task: Task, transform: Transform, gradient: Literal["exact", "identity"]
+    model: Any,
+    task: Task,
+    transform: Transform,
+    gradient: Literal["exact", "identity"],
+    smooth: Smooth | None = None,
 ) -> Classifier:
     """Return ``model`` as its users meet it: behind ``transform``, differentiable if it is.
 
@@ -28,21 +36,35 @@ def behind(
     gradient : {"exact", "identity"}
         What an attack gets through the transformation: its exact gradient, or the identity's in
         place of one that is zero or does not exist (BPDA, Athalye et al., ICML 2018, section 4.1).
+        A model that itself has the identity's keeps it behind any transformation.
+    smooth : callable, optional
+        Smooth stand-ins of a transformation without a useful gradient: from 0, where it is easy
+        to climb, to 1, where it is nearly the transformation. Without one, attacks have the
+        identity and what needs no gradient; see `fastadv.attacks.evasion.without_gradient`.
     """
     kind = PreprocessedModel if capabilities.differentiable(model) else PreprocessedLogits
+    if capabilities.gradient_kind(model) == "identity":
+        gradient = "identity"
 
     def checked(X: Floats) -> tuple[Floats, Pullback]:
         rows = checks.rows(X, task.n_features)
         return transform(np.ascontiguousarray(rows, dtype=np.float32))
 
-    return kind(capabilities.adapted(model, task), checked, gradient)
+    return kind(capabilities.adapted(model, task), checked, gradient, smooth)
 
 
 class PreprocessedLogits(LogitsModel):
     """What `behind` makes of a model that tells its logits alone."""
 
-    def __init__(self, model: Classifier, transform: Transform, gradient: str) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        transform: Transform,
+        gradient: str,
+        smooth: Smooth | None = None,
+    ) -> None:
         self.model, self.transform, self.gradient = model, transform, gradient
+        self.smooth = smooth
         self.classes_: npt.NDArray[Any] = model.classes_
 
     def logits(self, X: Floats) -> Floats:
@@ -60,3 +82,14 @@ class PreprocessedModel(DifferentiableModel, PreprocessedLogits):
         inner, pull_transform = self.transform(X)
         logits, pull_model = self.model.vjp(inner)
         return logits, lambda dlogits: pull_transform(pull_model(dlogits))
+
+    def surrogate(self, progress: float) -> Model | None:
+        """Return a smooth stand-in, sharpened by ``progress`` in [0, 1]; None without one.
+
+        Of models behind several transformations each is replaced that has a stand-in.
+        """
+        inner = capabilities.surrogate(self.model, progress)
+        if inner is None and self.smooth is None:
+            return None
+        transform = self.transform if self.smooth is None else self.smooth(progress)
+        return PreprocessedModel(self.model if inner is None else inner, transform, self.gradient)

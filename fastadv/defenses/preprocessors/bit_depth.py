@@ -8,16 +8,22 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.arrays import Floats
-from fastadv.defenses.preprocessors.base import behind
+from fastadv.defenses.preprocessors.base import Transform, behind
 from fastadv.errors import require
 from fastadv.protocols import Classifier, Pullback
 from fastadv.specs import Checked
 from fastadv.task import Task
 
+# How sharp the stand-in of the rounding is where an attack begins and ends.
+_SHARPNESS = (2.0, 16.0)
+
 
 @dataclass(frozen=True)
 class BitDepth(Checked):
-    """Rounding to 2^bits grey levels; attacked through the identity, its own gradient being 0.
+    """Rounding to 2^bits grey levels, whose own gradient is 0 nearly everywhere.
+
+    Attacked through the identity and through a smooth stand-in, and by what needs no gradient; see
+    `fastadv.attacks.evasion.without_gradient`.
 
     Parameters
     ----------
@@ -36,14 +42,39 @@ class BitDepth(Checked):
 
     def wrap(self, model: Classifier, *, task: Task) -> Classifier:
         """Return ``model`` behind the rounding."""
-        low, high = task.bounds
-        levels = np.float32(2**self.bits - 1)
-        span = np.float32(high - low)
+        low, high = (np.float32(bound) for bound in task.bounds)
+        steps = np.float32(2**self.bits - 1)  # between the levels
 
         def transform(X: Floats) -> tuple[Floats, Pullback]:
-            unit = (X - np.float32(low)) / span
+            unit = (X - low) / (high - low)
             # floor(x + 1/2), not round: NumPy rounds halves to even, which no camera does
-            out = np.floor(unit * levels + np.float32(0.5)) / levels * span + np.float32(low)
+            out = np.floor(unit * steps + np.float32(0.5)) / steps * (high - low) + low
             return out.astype(np.float32), lambda dout: dout
 
-        return behind(model, task, transform, "identity")
+        def smooth(progress: float) -> Transform:
+            first, last = _SHARPNESS
+            return soft_rounding(low, high, steps, np.float32(first * (last / first) ** progress))
+
+        return behind(model, task, transform, "identity", smooth)
+
+
+def soft_rounding(
+    low: np.float32, high: np.float32, steps: np.float32, sharpness: np.float32
+) -> Transform:
+    """Return a smooth stand-in of rounding [low, high] to ``steps`` + 1 levels.
+
+    Between two levels a tanh around their middle, scaled to meet them: the identity at a sharpness
+    of 0, the rounding in the limit. Its slope is nowhere 0 (Agustsson and Theis, NeurIPS 2020,
+    arXiv 2006.09952, section 4.1).
+    """
+    scale = 2 * np.tanh(sharpness / 2)
+
+    def transform(X: Floats) -> tuple[Floats, Pullback]:
+        place = (X - low) / (high - low) * steps
+        below = np.clip(np.floor(place), 0, steps - 1)
+        past = sharpness * (place - below - np.float32(0.5))
+        out = (below + np.float32(0.5) + np.tanh(past) / scale) / steps * (high - low) + low
+        slope = sharpness / scale / np.cosh(past) ** 2
+        return out.astype(np.float32), lambda dout: dout * slope
+
+    return transform

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from fastadv import capabilities
 from fastadv.arrays import Floats, Labels, Mask
+from fastadv.attacks.evasion import without_gradient
 from fastadv.attacks.evasion.probe import Probe, faults
 from fastadv.defenses.none import NoDefense
 from fastadv.grid.cell import Choice
@@ -23,6 +26,7 @@ from fastadv.protocols import Model
 from fastadv.task import Task
 
 CONTROLS = {"noise", "train_noise"}  # attacks that show what chance does
+_MORE = 0.01  # the share of the images that more queries may break without a flag
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Attacked:
     beyond : ndarray of bool, shape (n,)
         Where an adversarial image lies outside the budget.
     x_adv : ndarray of shape (n, d)
+    found : dict
+        What else the attack returned, see `Row`.
     """
 
     attack: Choice
@@ -45,6 +51,7 @@ class Attacked:
     beyond: Mask
     x_adv: Floats
     probe: Probe
+    found: dict[str, Any]
 
 
 def cell_flags(cell: Attacked) -> list[Flag]:
@@ -59,12 +66,25 @@ def _climbs(cell: Attacked) -> bool:
 
 
 def _identity(cell: Attacked) -> Flag | None:
-    if capabilities.gradient_kind(cell.model) != "identity" or not _climbs(cell):
+    """Flag what was attacked through the identity alone, or where more queries find more."""
+    if not without_gradient.applies(cell.attack.made, cell.model):
+        return None
+    account = msgspec.convert(cell.found, without_gradient.Account)
+    search, name = account.search, cell.defense.text
+    if search is None and "surrogate" not in account.broken_by:
+        return Flag(
+            "identity_gradient",
+            f"{name} has no useful gradient: attacked through the identity in its place",
+            "give it a smooth stand-in, or add an attack that needs no gradient",
+        )
+    if search is None or search.broken <= _MORE * search.n:
         return None
     return Flag(
         "identity_gradient",
-        f"{cell.defense.text} has no useful gradient: attacked through the identity in its place",
-        "a black-box attack may find more",
+        f"{name} has no useful gradient, and {search.queries:,} queries of square break "
+        f"{search.broken} more of {search.n:,} images, of the {search.nearest} nearest to it",
+        "the figure is too high by as many at least: add square with more queries, and quote the "
+        "worst row",
     )
 
 

@@ -1,0 +1,247 @@
+"""Attacks that climb a gradient, on models without a useful one: the best of several ways.
+
+The gradient of a preprocessor such as `bit_depth` leads nowhere, and nobody has to go through it
+(Athalye, Carlini and Wagner, ICML 2018, arXiv 1802.00420). An image counts as broken if one of
+these breaks it within the budget of the attack:
+
+identity    the attack, with the identity's gradient in place of the preprocessor's (BPDA, ibid.)
+transfer    what the attack finds on the undefended model
+surrogate   the attack, with the gradients of a smooth stand-in that is sharpened over its steps
+square      Square Attack, which asks for logits alone; in Linf and L2
+
+In Python::
+
+    defended = make_defense("bit_depth").wrap(model, task=task)
+    result = without_gradient.perturb(make_attack("pgd"), defended, X, y, task=task)
+    result.robust_accuracy(), result.details["part"]
+
+Grids and ``fastadv attack`` do the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from fastadv import capabilities
+from fastadv.arrays import Floats, Labels
+from fastadv.attacks.evasion.base import CHUNK
+from fastadv.attacks.evasion.joining import Rows, improved, joined, rows_of
+from fastadv.attacks.evasion.loss import margins
+from fastadv.attacks.evasion.square import Square
+from fastadv.models.adapters.annealed import Annealed
+from fastadv.models.base import class_columns
+from fastadv.protocols import EvasionAttack, Model
+from fastadv.results import EvasionResult
+from fastadv.task import Task
+from fastadv.threads import map_chunks
+from fastadv.threat import Threat
+
+QUERIES = 1000  # of Square; what more of them find is in results/README.md
+MORE_QUERIES = 5000
+_NEAREST = 50  # images that get so many
+_NAMES = "<U9"
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What Square finds with more queries where all ways have failed.
+
+    Attributes
+    ----------
+    nearest : int
+        How many of the images that were left got them: those of the smallest margins.
+    broken : int
+        How many of these it broke.
+    n : int
+        All images.
+    queries : int
+        An image.
+    """
+
+    nearest: int
+    broken: int
+    n: int
+    queries: int = MORE_QUERIES
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What came of the ways.
+
+    Attributes
+    ----------
+    broken_by : dict
+        Images that are broken by each way that was gone, each image by the one whose ``x_adv``
+        stands.
+    search : Search or None
+        None but in Linf and L2.
+    """
+
+    broken_by: dict[str, int]
+    search: Search | None
+
+
+def applies(attack: Any, model: Any) -> bool:
+    """Return whether the attack climbs a gradient and the model has none that is useful."""
+    return capabilities.needs_gradient(attack) and capabilities.gradient_kind(model) == "identity"
+
+
+def ways(attack: EvasionAttack, model: Any, undefended: Any = None) -> tuple[str, ...]:
+    """Return which of the ways there are for an attack and a model, in the order they are gone."""
+    there = {
+        "identity": True,
+        "transfer": undefended is not None or capabilities.undefended(model) is not None,
+        "surrogate": capabilities.surrogate(model, 0.0) is not None,
+        "square": attack.threat().kind in ("linf", "l2"),
+    }
+    return tuple(way for way, is_there in there.items() if is_there)
+
+
+def perturb(
+    attack: EvasionAttack,
+    model: Model,
+    X: Floats,
+    y: Labels,
+    *,
+    task: Task,
+    target: Labels | None = None,
+    seed: int = 0,
+    undefended: Model | None = None,
+    oblivious: EvasionResult | None = None,
+) -> EvasionResult:
+    """Attack every row of X: in all ways where that is called for, else as the attack itself does.
+
+    Parameters
+    ----------
+    X, y, target
+        See `fastadv.attacks.evasion.base.Evasion.perturb`.
+    undefended : Model, optional
+        What ``model`` stands before; its attribute ``model`` unless given.
+    oblivious : EvasionResult, optional
+        What the attack has found on ``undefended`` with this seed, if that is known.
+
+    Returns
+    -------
+    EvasionResult
+        ``x_adv`` is what broke the image at the least distance. An attack that searches for the
+        least change goes every way but Square with every image; of others the next way gets what
+        those before it have left. ``details["part"]`` (n,) names the way, empty where none broke
+        it; ``queries`` counts all. Distances and details are those that every way has.
+    """
+    first = attack.perturb(model, X, y, task=task, target=target, seed=seed)
+    if not applies(attack, model):
+        return first
+    if undefended is None:
+        undefended = capabilities.undefended(model)
+    X, y = np.asarray(X), np.asarray(y)
+    problem = _Problem(attack, model, undefended, oblivious, X, y, target, task, seed)
+    best, threat = _named(first, "identity"), attack.threat()
+    for way in ways(attack, model, undefended)[1:]:
+        every = capabilities.minimum_norm(attack) and way != "square"
+        rows = np.flatnonzero(~best.misclassified if every else best.robust)
+        found: EvasionResult = getattr(problem.of(rows), way)()
+        best = improved(best, _named(found, way), rows, threat)
+    return best
+
+
+def _named(found: EvasionResult, way: str) -> EvasionResult:
+    """Return the result with the name of the way among its details."""
+    part = np.where(found.is_adv, way, "").astype(_NAMES)
+    return replace(found, details={**found.details, "part": part})
+
+
+def account(
+    attack: EvasionAttack,
+    model: Model,
+    X: Floats,
+    y: Labels,
+    result: EvasionResult,
+    *,
+    task: Task,
+    seed: int = 0,
+    undefended: Model | None = None,
+) -> Account:
+    """Return which way broke how many images in a result of `perturb`, and what it has missed."""
+    gone = ways(attack, model, undefended)
+    part = result.details["part"][result.success]
+    broken_by = {way: int(np.count_nonzero(part == way)) for way in gone}
+    if "square" not in gone:
+        return Account(broken_by, None)
+    rows = np.flatnonzero(result.robust)
+    logits = capabilities.adapted(model, task).logits(X[rows])
+    margin = margins(logits, class_columns(model, y[rows]), None)[0]
+    rows = rows[np.argsort(margin, kind="stable")[:_NEAREST]]
+    found = _square(attack.threat(), MORE_QUERIES).perturb(
+        model, X[rows], y[rows], task=task, seed=seed
+    )
+    return Account(broken_by, Search(len(rows), int(found.success.sum()), len(X)))
+
+
+def _square(threat: Threat, queries: int) -> Square:
+    return Square(
+        eps=threat.budget, norm="linf" if threat.kind == "linf" else "l2", queries=queries
+    )
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Images, what is to attack them, and a method for each way but the first."""
+
+    attack: EvasionAttack
+    model: Model
+    undefended: Any
+    oblivious: EvasionResult | None
+    X: Floats
+    y: Labels
+    target: Labels | None
+    task: Task
+    seed: int
+
+    def of(self, rows: Rows) -> _Problem:
+        """Return that of some rows."""
+        return replace(
+            self, X=self.X[rows], y=self.y[rows],
+            target=None if self.target is None else self.target[rows],
+            oblivious=None if self.oblivious is None else rows_of(self.oblivious, rows),
+        )  # fmt: skip
+
+    def _attack(self, model: Any, part: slice = slice(None)) -> EvasionResult:
+        return self.attack.perturb(
+            model, self.X[part], self.y[part], task=self.task, seed=self.seed,
+            target=None if self.target is None else self.target[part],
+        )  # fmt: skip
+
+    def transfer(self) -> EvasionResult:
+        """Judge by the defended model what the attack finds on the undefended one."""
+        found = self.oblivious
+        if found is None:
+            found = self._attack(self.undefended)
+        model = capabilities.adapted(self.model, self.task)
+        said, right = model.predict(found.x_adv), model.predict(self.X) == self.y
+        wanted = self.target
+        if wanted is None and capabilities.targeted(self.attack):
+            wanted = capabilities.adapted(self.undefended, self.task).predict(found.x_adv)
+        is_adv = found.is_adv & right & (said != self.y)
+        if wanted is not None:
+            is_adv &= said == wanted
+        success = is_adv & self.attack.threat().within(found.distances, len(is_adv))
+        return replace(found, is_adv=is_adv, success=success, misclassified=~right)
+
+    def surrogate(self) -> EvasionResult:
+        """Climb the stand-in, each chunk of images from its smoothest form on."""
+        steps, chunk = getattr(self.attack, "steps", 1), getattr(self.attack, "chunk", CHUNK)
+
+        def climb(start: int, stop: int) -> EvasionResult:
+            return self._attack(Annealed(self.model, steps), slice(start, stop))
+
+        parts = map_chunks(climb, len(self.X), chunk) or [climb(0, 0)]
+        return joined(parts)
+
+    def square(self) -> EvasionResult:
+        """Search at random."""
+        square = _square(self.attack.threat(), QUERIES)
+        return square.perturb(
+            self.model, self.X, self.y, task=self.task, target=self.target, seed=self.seed
+        )
