@@ -79,6 +79,13 @@ class Grid:
     repeats: int | None
     seed: int
 
+    def __post_init__(self) -> None:
+        require(
+            self.repeats is None or self.repeats <= self.samples,
+            f"repeats has to be at most samples ({self.samples}), which the runs share",
+            self.repeats,
+        )
+
     @classmethod
     def parse(
         cls,
@@ -99,10 +106,6 @@ class Grid:
         """
         at_least(1, samples=samples, repeats=1 if repeats is None else repeats)
         at_least(0, seed=seed)
-        require(
-            repeats is None or repeats <= samples,
-            f"repeats has to be at most samples ({samples}), which the runs share", repeats,
-        )  # fmt: skip
         last = seed + (repeats or max(defaults.REPEATS, defaults.REPEATS_COSTLY)) - 1
         require(last < 2**32, f"seeds have to be below {2**32}, as NumPy takes them", last)
         if not attacks or not defenses:

@@ -7,7 +7,7 @@ Each run has a training of its own, and a draw of the attacker's; test images ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -23,7 +23,9 @@ Samples = Callable[[Row], Arrays | None]  # what is kept of each image of a row,
 _ACCURACIES = ("clean", "benign", "attacked", "oblivious", "baseline")
 
 
-def join(rows: Sequence[Row], samples: Samples) -> list[Row]:
+def join(
+    rows: Sequence[Row], samples: Samples, planned: Mapping[str, int] | None = None
+) -> list[Row]:
     """Return a row for each cell, in the order of their first runs.
 
     Parameters
@@ -32,12 +34,15 @@ def join(rows: Sequence[Row], samples: Samples) -> list[Row]:
         Each of one run.
     samples : callable
         Where it has nothing of a row the interval is as wide as images can make it.
+    planned : mapping, optional
+        How many runs a cell of each defense has; one that has fewer is flagged.
     """
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         cell = row.dataset, row.model, row.attack, row.defense, row.threat
         cells.setdefault(cell, []).append(row)
-    return [_joined(runs, samples) for runs in cells.values()]
+    planned = planned or {}
+    return [_joined(runs, samples, planned.get(runs[0].defense, 0)) for runs in cells.values()]
 
 
 def answers(row: Row, arrays: Arrays | None, right: str = "robust") -> Answers | None:
@@ -105,7 +110,7 @@ def _of_runs(runs: Runs) -> Figure:
 # -- a cell ---------------------------------------------------------------------------------
 
 
-def _joined(rows: Sequence[Row], samples: Samples) -> Row:
+def _joined(rows: Sequence[Row], samples: Samples, planned: int) -> Row:
     """Return the row of a cell of these runs: of those that are done, flagged if some are not."""
     done = [row for row in rows if row.status == "ok"]
     if not done:
@@ -114,9 +119,7 @@ def _joined(rows: Sequence[Row], samples: Samples) -> Row:
     joined.runs = [_run(row) for row in done]
     arrays = joined_samples([(row.seed, samples(row)) for row in done])
     _count_images(joined, arrays)
-    undone = [row for row in rows if row.status not in ("ok", WAITING)]
-    if undone:
-        joined.flags = [*joined.flags, _missing(undone, len(rows))]
+    joined.flags = [*joined.flags, *_missing(rows, max(planned, len(rows)))]
     return joined
 
 
@@ -129,23 +132,31 @@ def _value(figure: Figure | None) -> float | None:
     return None if figure is None else figure.value
 
 
-def _missing(undone: Sequence[Row], n: int) -> Flag:
-    row = undone[0]
-    return Flag(
-        "runs_missing",
-        f"{len(undone)} of {n} runs {row.status}: {row.reason}",
-        "the same command tries them again",
-    )
+def _missing(rows: Sequence[Row], n: int) -> list[Flag]:
+    """Return the flag of a cell of which not all of its n runs are done, or to come."""
+    undone = [f"{row.status}: {row.reason}" for row in rows if row.status not in ("ok", WAITING)]
+    count = n - len(rows) + len(undone)
+    if not count:
+        return []
+    why = undone[0] if undone else "not there; the grid has not ended"
+    remedy = f"the same command {'tries them again' if undone else 'goes on'}"
+    return [Flag("runs_missing", f"{count} of {n} runs {why}", remedy)]
 
 
 def _count_images(row: Row, arrays: Arrays | None) -> None:
     """Fill in, or mend, the figures that can be told image by image."""
-    robust = answers(row, arrays)
+    robust, clean = answers(row, arrays), answers(row, arrays, "clean")
     if robust is not None:
         row.attacked_accuracy = figure(robust)
-    if row.kind != "poisoning":
+    if row.kind == "evasion":
         return
-    clean, baseline = answers(row, arrays, "clean"), answers(row, arrays, "baseline")
+    if clean is not None:
+        row.clean_accuracy = figure(clean)
+    if row.kind == "none":
+        return
+    baseline = answers(row, arrays, "baseline")
+    if baseline is not None:
+        row.baseline_accuracy = figure(baseline)
     row.accuracy_lost = _lost(clean, robust, row.clean_accuracy, row.attacked_accuracy)
     row.baseline_lost = _lost(clean, baseline, row.clean_accuracy, row.baseline_accuracy)
 
@@ -185,7 +196,7 @@ def _means(rows: Sequence[Row]) -> Row:
         found=_alike([row.found for row in rows]),
         sanitized=_numbers([row.sanitized for row in rows]) or None,
         queries=_numbers([row.queries for row in rows]),
-        seconds={name: sum(row.seconds[name] for row in rows) for name in first.seconds},
+        seconds=_sums([row.seconds for row in rows]),
         weights=None,
         flags=_remarks([row.flags for row in rows]),
         notes=_remarks([row.notes for row in rows]),
@@ -211,6 +222,11 @@ def _numbers(parts: Sequence[dict[str, float] | None]) -> dict[str, float]:
     """Return the means of the numbers that stand under one name."""
     names = dict.fromkeys(name for part in parts for name in part or {})
     return {name: fmean(part[name] for part in parts if part and name in part) for name in names}
+
+
+def _sums(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
 
 def _alike(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

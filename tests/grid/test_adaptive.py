@@ -87,7 +87,7 @@ def test_what_knows_the_defense_stands_beside_what_does_not(
 ) -> None:
     def grid(folder: str) -> dict[str, Row]:
         found = run_grid(
-            attacks=["knowing[points=500]"], defenses=["none", "median", "bit_depth", "knn_relabel"],
+            repeats=1, attacks=["knowing[points=500]"], defenses=["none", "median", "bit_depth", "knn_relabel"],
             dataset=write_npz(tmp_path / "d.npz", n=300), model=SMALL_MLP, samples=20,
             output=tmp_path / folder,
         )  # fmt: skip
@@ -111,7 +111,7 @@ def test_what_knows_the_defense_stands_beside_what_does_not(
 
 def test_an_attack_that_takes_no_defense_is_asked_without(tmp_path: Path) -> None:
     rows = run_grid(
-        attacks=["old"], defenses=["none", "median", "sphere_slab"],
+        repeats=1, attacks=["old"], defenses=["none", "median", "sphere_slab"],
         dataset=write_npz(tmp_path / "d.npz", n=300), model=SMALL_MLP, samples=20,
     )  # fmt: skip
     old = {row.defense: row for row in rows if row.attack == "old"}

@@ -54,7 +54,7 @@ def dataset(tmp_path: Path) -> str:
 
 def small_grid(dataset: str, **changes: Any) -> GridResult:
     settings = {"attacks": ATTACKS, "defenses": DEFENSES, "model": SMALL_MLP, "samples": 20}
-    return run_grid(repeats=1, dataset=dataset, **{**settings, **changes})
+    return run_grid(dataset=dataset, **{"repeats": 1, **settings, **changes})
 
 
 def numbers(rows: Sequence[Row]) -> list[object]:
@@ -191,7 +191,7 @@ def test_the_worst_case_of_one_image_at_a_time(tmp_path: Path) -> None:
 
     def cell(attack: str, right: str, status: str = "ok", **changes: Any) -> Row:
         values = {"kind": "evasion", "threat": linf(0.1), "defense": "none", "seed": 0, **changes}
-        row = Row(id=attack, dataset="d", model="m", attack=attack, status=status, **values)
+        row = Row(id=attack, dataset="d", model="m", attack=attack, status=status, n=8, **values)
         robust = np.array([letter == "1" for letter in right])
         store.save_row(row, {"sample_ids": ids, "y": labels, "robust": robust})
         return row
@@ -202,12 +202,11 @@ def test_the_worst_case_of_one_image_at_a_time(tmp_path: Path) -> None:
     rows = [
         cell("pgd", "11110000"), cell("square", "00111110"), cell("cw", "", "failed"),
         cell("apgd", "", "skipped"), cell("other", "10000000", threat=linf(0.2)),
-        cell("median", "11000000", defense="median"), cell("seed", "11100000", seed=1),
+        cell("median", "11000000", defense="median"),
     ]  # fmt: skip
     found = worst_rows(rows, samples)
-    assert [(str(w.threat), w.defense, w.seed, w.accuracy.value) for w in found] == [
-        ("linf(0.1)", "none", 0, 0.25), ("linf(0.2)", "none", 0, 0.125),
-        ("linf(0.1)", "median", 0, 0.25), ("linf(0.1)", "none", 1, 0.375),
+    assert [(str(w.threat), w.defense, w.accuracy.value) for w in found] == [
+        ("linf(0.1)", "none", 0.25), ("linf(0.2)", "none", 0.125), ("linf(0.1)", "median", 0.25)
     ]  # fmt: skip
     assert found[0].attacks == ("pgd", "square")
     assert found[0].missing == ("cw",)
@@ -640,8 +639,8 @@ def test_how_a_process_ended(tmp_path: Path, dataset: str) -> None:
         ({"samples": -1}, "samples has to be at least 1"),
         ({"samples": 46}, "has 45 test images"),
         ({"jobs": 0}, "jobs has to be at least 1"),
-        ({"seeds": 0}, "seeds has to be at least 1"),
-        ({"seed": 2**32 - 1, "seeds": 2}, "seeds have to be below 4294967296, .* got 4294967296"),
+        ({"repeats": 0}, "repeats has to be at least 1"),
+        ({"seed": 2**32 - 1, "repeats": 2}, "seeds have to be below 4294967296, .* got 4294967296"),
         ({"samples": "46"}, "samples is 46, but .* has 45 test images"),
         ({"output": 3}, "output has to be the path of a folder, or None, got 3"),
         ({"output": b"x"}, "output has to be the path of a folder, or None, got b'x'"),
@@ -689,9 +688,16 @@ def test_specs_as_one_text_and_a_dataset_in_memory(dataset: str) -> None:
     assert numbers(path) == numbers(rows[:2])
 
 
-def test_seeds_are_rows_of_their_own(dataset: str) -> None:
-    rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], seeds=2, seed=4)
-    assert [row.seed for row in rows] == [4, 4, 5, 5]
+def test_runs_are_kept_one_by_one_behind_the_row_of_their_cell(dataset: str) -> None:
+    rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], repeats=2, seed=4)
+    assert [(row.attack, row.seed) for row in rows.runs] == [
+        ("none", 4), ("fgsm", 4), ("none", 5), ("fgsm", 5)
+    ]  # fmt: skip
+    assert [(row.attack, [run.seed for run in row.runs]) for row in rows] == [
+        ("none", [4, 5]), ("fgsm", [4, 5])
+    ]  # fmt: skip
+    again = small_grid(dataset, attacks=["fgsm"], defenses=["none"], seeds=2, repeats=None, seed=4)
+    assert numbers(again) == numbers(rows)
 
 
 def test_only_what_hangs_on_the_machine_is_said_to_be_tried_again() -> None:

@@ -65,7 +65,7 @@ def test_a_single_attack_says_it_in_a_line(
 def test_what_biggio_cannot_differentiate_is_skipped_with_the_reason(tmp_path: Path) -> None:
     rows = run_grid(
         repeats=1, attacks="biggio", defenses="none", dataset=write_npz(tmp_path / "d.npz"),
-        model=f"{LONG[:-1]},early_stopping=true)",
+        model=f"{LONG[:-1]},early_stopping=true]",
     )  # fmt: skip
     assert rows[1].status == "skipped"
     assert rows[1].reason == "there is no derivative through early_stopping; leave it off"

@@ -8,7 +8,7 @@ from typing import Any
 from fastadv import threat
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import Figure, Row
-from fastadv.grid.several import Mean
+from fastadv.grid.several import join
 from fastadv.grid.worst import Worst
 from fastadv.metrics import wilson_interval
 from fastadv.threat import Threat
@@ -81,17 +81,21 @@ def _row(attack: str, defense: str, seed: int, values: dict[str, Any]) -> Row:
 
 
 def worst_case(
-    accuracy: float = 0.31, defense: str = "none", threat: Threat = LINF, seed: int = 0,
+    accuracy: float = 0.31, defense: str = "none", threat: Threat = LINF, n_runs: int = 1,
     attacks: tuple[str, ...] = ("pgd", "fgsm"), missing: tuple[str, ...] = (), n: int = 1000,
 ) -> Worst:  # fmt: skip
-    return Worst(threat, defense, seed, figure(accuracy, n), attacks, missing)
+    return Worst(threat, defense, figure(accuracy, n, n_runs), attacks, missing)
+
+
+def joined(rows: Sequence[Row]) -> list[Row]:
+    """Return one row a cell of rows of one run each, of whose images nothing is kept."""
+    return join(rows, lambda _: None)
 
 
 def result(
-    rows: Sequence[Row], worst: Sequence[Worst] = (), means: Sequence[Mean] = (),
-    grid: dict[str, Any] | None = None,
-) -> GridResult:  # fmt: skip
-    return GridResult(tuple(rows), tuple(worst), tuple(means), grid or {})
+    rows: Sequence[Row], worst: Sequence[Worst] = (), grid: dict[str, Any] | None = None
+) -> GridResult:
+    return GridResult(tuple(joined(rows)), tuple(rows), tuple(worst), grid or {})
 
 
 def full_grid(defenses: tuple[str, ...] = DEFENSES) -> list[Row]:

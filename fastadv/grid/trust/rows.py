@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from statistics import fmean
 
 import msgspec
 
@@ -64,34 +63,31 @@ def _old_backdoor(row: Row) -> bool:
 
 
 def _random_flips(rows: Sequence[Row]) -> Found:
-    """Find poison that does less than as many random label flips, over the seeds of a cell.
+    """Find poison that does less than as many random label flips, in the mean over runs.
 
     Less by the margin and by a standard error over test images. Two trainings differ by as much, so
     that of one run this may be chance; but what chance takes for the stronger of the two is at best
     as strong, and its figure no bound on what an attacker does. A backdoor is after something else.
     """
-    cells: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         plain = row.kind == "poisoning" and row.benign_accuracy is None and not _control(row)
-        if plain and row.attacked_accuracy and row.baseline_accuracy:
-            cell = row.dataset, row.model, row.attack, row.defense
-            cells.setdefault(cell, []).append(row)
-    for cell_rows in cells.values():
-        attacked = fmean(_accuracy(row) for row in cell_rows)
-        flips = fmean(float(row.baseline_accuracy or 0.0) for row in cell_rows)
-        n = max(1, min(row.n for row in cell_rows))
+        if not plain or row.attacked_accuracy is None or row.baseline_accuracy is None:
+            continue
+        attacked, flips, n = _accuracy(row), row.baseline_accuracy.value, max(1, row.n)
         error = math.sqrt((attacked * (1 - attacked) + flips * (1 - flips)) / n)
         if not _exceeds(attacked, flips) or attacked - flips <= error:
             continue
-        several = f", over {len(cell_rows)} seeds" if len(cell_rows) > 1 else ""
-        flag = Flag(
-            "weaker_than_flips",
-            f"as many random flips leave {100 * flips:.1f}, this {100 * attacked:.1f}{several}: "
-            "the attack does less than chance",
-            "quote the lower figure; the points were not chosen for this defense, or badly: more "
-            "seeds tell which",
+        several = f", over {len(row.runs)} runs" if len(row.runs) > 1 else ""
+        yield (
+            row,
+            Flag(
+                "weaker_than_flips",
+                f"as many random flips leave {100 * flips:.1f}, this {_percent(row)}{several}: "
+                "the attack does less than chance",
+                "quote the lower figure; the points were not chosen for this defense, or badly: "
+                "more runs tell which",
+            ),
         )
-        yield from ((row, flag) for row in cell_rows)
 
 
 def _accuracy(row: Row) -> float:
