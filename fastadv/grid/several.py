@@ -20,6 +20,8 @@ from fastadv.runs import Answers, Runs
 
 Samples = Callable[[Row], Arrays | None]  # what is kept of each image of a row, if anything
 
+RUNS_MISSING = "runs_missing"  # the flag of a cell of which not all runs are done
+
 _ACCURACIES = ("clean", "benign", "attacked", "oblivious", "baseline")
 
 
@@ -75,8 +77,10 @@ def joined_samples(runs: Sequence[tuple[int, Arrays | None]]) -> Arrays | None:
     """Return the samples of several runs, by their seeds, as one; None if some cannot be read.
 
     What there is of each image stands run by run, ``run`` saying of which; of everything else the
-    first run's.
+    first run's. Those of a single run are as they are kept.
     """
+    if len(runs) == 1:
+        return runs[0][1]
     known = [(seed, arrays) for seed, arrays in runs if arrays and "sample_ids" in arrays]
     if len(known) < len(runs) or not known:
         return None
@@ -140,7 +144,7 @@ def _missing(rows: Sequence[Row], n: int) -> list[Flag]:
         return []
     why = undone[0] if undone else "not there; the grid has not ended"
     remedy = f"the same command {'tries them again' if undone else 'goes on'}"
-    return [Flag("runs_missing", f"{count} of {n} runs {why}", remedy)]
+    return [Flag(RUNS_MISSING, f"{count} of {n} runs {why}", remedy)]
 
 
 def _count_images(row: Row, arrays: Arrays | None) -> None:

@@ -84,9 +84,12 @@ def _command(grid: dict[str, Any]) -> str:
             value = grid[name]
             joined = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             words += [f"--{name}", joined]
-    runs, seeds = grid.get("runs"), grid.get("seeds")
-    if isinstance(runs, dict) and grid.get("repeats") is not None:
-        words += ["--repeats", str(grid["repeats"])]
+    seeds = grid.get("seeds")
+    repeats = grid.get("repeats")
+    if "runs" not in grid and isinstance(seeds, list):  # of fastadv 0.1
+        repeats = len(seeds)
+    if repeats is not None:
+        words += ["--repeats", str(repeats)]
     if isinstance(seeds, list) and seeds and seeds[0] != 0:
         words += ["--seed", str(seeds[0])]
     return shlex.join(words)

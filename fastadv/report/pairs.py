@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastadv.arrays import Arrays
 from fastadv.grid.ranking import LEVEL, ONE_RUN, ONE_TRAINING, untestable
 from fastadv.grid.row import Row
-from fastadv.grid.several import Samples, answers
+from fastadv.grid.several import RUNS_MISSING, Samples, answers
 from fastadv.metrics import mcnemar_exact
 from fastadv.runs import Answers
 from fastadv.threat import Threat
@@ -93,7 +93,7 @@ def make_pair(a: Row, b: Row, samples: tuple[Samples, Samples]) -> tuple[Pair | 
         b.attack, a.defense if a.defense == b.defense else f"{a.defense} -> {b.defense}",
         b.threat or a.threat, _value(a), _value(b), runs=min(len(a.runs), len(b.runs)),
     )  # fmt: skip
-    undone = [f"{r.status} {s}" for s, r in (("before", a), ("after", b)) if r.status != "ok"]
+    undone = [f"{what} {s}" for s, r in (("before", a), ("after", b)) if (what := _undone(r))]
     if undone:
         return replace(plain, problem="; ".join(undone)), []
     if a.threat != b.threat:
@@ -116,6 +116,12 @@ def make_pair(a: Row, b: Row, samples: tuple[Samples, Samples]) -> tuple[Pair | 
         ]
     sides = [one.only(np.isin(one.image, both)) for one in (before, after)]
     return _tested(plain, (a, b), sides[0], sides[1], both), notes
+
+
+def _undone(row: Row) -> str:
+    if row.status != "ok":
+        return row.status
+    return "runs missing" if any(flag.name == RUNS_MISSING for flag in row.flags) else ""
 
 
 def _value(row: Row) -> float | None:

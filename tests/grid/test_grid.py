@@ -601,7 +601,9 @@ def test_a_process_that_dies_early_fails_its_stage_after_a_second_try(
     monkeypatch.setattr(processes, "_PROGRAM", DIES[when])
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
     assert [row.status for row in rows] == ["failed", "failed"]
-    assert rows[0].reason == f"none: training: its process ended with code 3, twice ({AGAIN})"
+    assert (
+        rows[0].reason == f"none: training, seed 0: its process ended with code 3, twice ({AGAIN})"
+    )
 
 
 def test_a_stage_whose_process_is_killed_once_is_tried_again(

@@ -19,7 +19,7 @@ from fastadv.errors import InputError
 from fastadv.metrics import mcnemar_exact
 from fastadv.report.compare import compare_grids, read_side, regressions
 from fastadv.report.compare_table import compare_table
-from fastadv.runs import Runs
+from fastadv.runs import Answers, Runs
 
 
 def keep(folder, *cells):
@@ -204,7 +204,10 @@ def test_the_table_fits(folders):
     long = "stadv[tau=0.05,kappa=0,search=false,keep=last]"
     training = "adv_training[attack=pgd[eps=0.1,steps=5],epochs=20]"
     cells = [
-        (evasion(long, d, seed, weights=f"{d} {seed}"), (np.arange(200) + seed, right(200, 50)))
+        (
+            evasion(long, d, seed, weights=f"{d} {seed}"),
+            (np.arange(200) + 200 * seed, right(200, 50)),
+        )
         for d in ("none", training)
         for seed in (0, 1)
     ]
@@ -252,8 +255,8 @@ def test_two_defenses_of_one_run_are_unknown_whatever_the_images_say(folders, ca
         printed = capsys.readouterr()
         assert "unknown (1" in printed.out
         assert printed.err.splitlines() == [
-            "fastadv: unknown (1 run): biggio / none -> knn_relabel; run both with the same "
-            "--seeds, 3 or more"
+            "fastadv: unknown (1 run): biggio / none -> knn_relabel; run both with --repeats, "
+            "3 or more"
         ]
 
 
@@ -292,10 +295,10 @@ def test_several_runs_are_paired_by_seed_and_tested_over_them(folders):
     (pair,) = compared("a:none", "a:bagging").pairs
     samples = [np.random.default_rng(0).random(1000) < accuracy for accuracy in before + after]
     differences = np.stack(samples[4:]).astype(float) - np.stack(samples[:4])
-    assert (pair.scope, pair.runs, pair.n, pair.seed) == ("runs", 4, 1000, None)
+    assert (pair.scope, pair.runs, pair.n) == ("runs", 4, 1000)
     assert pair.difference == pytest.approx(differences.mean())
     assert pair.p_value == pytest.approx(float(Runs.on_shared_images(differences).p_value()))
-    assert (pair.lost, pair.won) == (0, int((differences > 0).sum()))
+    assert (pair.lost, pair.won) == (0, int((differences.mean(axis=0) > 0).sum()))  # images
     assert pair.significant
     # The same figures by other seeds: what stood against what is chance, and so is the difference.
     keep(folders[1], *poisoned("none", before), *poisoned("bagging", after[::-1]))
@@ -316,16 +319,50 @@ def test_trainings_that_scatter_make_no_difference_significant(folders):
     assert mcnemar_exact(pair.lost, pair.won) < 1e-3  # which images alone would call certain
 
 
-def test_runs_that_cannot_be_paired_are_told(folders, capsys):
-    keep(folders[0], *poisoned("none", (0.9, 0.9), seeds=(0, 1)))
-    keep(folders[1], *poisoned("none", (0.5, 0.5), seeds=(2, 3)))
+def test_runs_of_other_seeds_are_tested_unpaired(folders, capsys):
+    """Their trainings then count one by one, and what both have drawn alike no longer helps."""
+    before, after = (0.90, 0.91, 0.92, 0.93), (0.93, 0.94, 0.95, 0.96)
+    keep(folders[0], *poisoned("none", before))
+    keep(folders[1], *poisoned("none", after))
+    paired = compared().pairs[0]
+    keep(folders[0] / "far", *poisoned("none", before))
+    keep(folders[1] / "far", *poisoned("none", after, seeds=(4, 5, 6, 7)))
+    (pair,) = compared("a/far", "b/far").pairs
+    assert (pair.scope, pair.unknown, pair.runs, pair.n) == ("runs", None, 4, 1000)
+    assert (pair.before, pair.after) == pytest.approx((paired.before, paired.after))
+    sides = [np.stack([np.random.default_rng(0).random(1000) < a for a in one])
+             for one in (before, after)]  # fmt: skip
+    answers = [Answers(np.repeat(np.arange(4) + 4 * k, 1000), np.tile(np.arange(1000), 4),
+                       one.astype(float).ravel()) for k, one in enumerate(sides)]  # fmt: skip
+    assert pair.p_value == pytest.approx(float(answers[1].minus(answers[0]).p_value()))
+    assert pair.p_value > paired.p_value
+    assert pair.significant
+    assert main(["compare", "a/far", "b/far"]) == 0
+    assert "paired where both have the same" in " ".join(capsys.readouterr().out.split())
+
+
+def test_five_runs_on_their_own_images_beside_three(folders):
+    """As `none` stands beside adv_training: the images are dealt out, the seeds are not the same."""
+    hard, ids = np.random.default_rng(1).random(1000), np.arange(1000)
+    cells = []
+    for defense, n_runs, accuracy in (("none", 5, 0.3), ("trades", 3, 0.7)):
+        for seed in range(n_runs):
+            mine = ids[seed::n_runs]
+            row = evasion(defense=defense, seed=seed, weights=f"{defense} {seed}")
+            cells.append((row, (mine, hard[mine] < accuracy)))
+    keep(folders[0], *cells)
+    (pair,) = compared("a:none", "a:trades").pairs
+    assert (pair.scope, pair.runs, pair.n, pair.lost) == ("runs", 3, 1000, 0)
+    assert pair.difference == pytest.approx(np.mean((hard >= 0.3) & (hard < 0.7)))
+    assert pair.won == int(np.sum((hard >= 0.3) & (hard < 0.7)))
+    assert pair.significant
+
+
+def test_one_run_beside_several_is_unknown(folders):
+    keep(folders[0], *poisoned("none", (0.9, 0.9, 0.9)))
+    keep(folders[1], *poisoned("none", (0.5,)))
     (pair,) = compared().pairs
-    assert pair.unknown == "no seed in common"
-    assert main(["compare", "a", "b", "--fail-on-regression"]) == 0
-    assert "unknown (no seed in common): biggio / none" in capsys.readouterr().err
-    keep(folders[1], *poisoned("none", (0.9, 0.5), seeds=(1, 2)))
-    assert "seeds that only one of the two has are left out: 0, 2, 3" in compared().notes
-    assert compared().pairs[0].unknown == "1 run"
+    assert (pair.unknown, pair.runs) == ("1 run", 1)
 
 
 def test_runs_that_trained_one_model_are_one_training(folders):
@@ -355,7 +392,7 @@ def test_a_failed_run_is_a_problem_of_the_cell(folders):
     keep(folders[0], *poisoned("none", (0.9, 0.9, 0.9)))
     whole = poisoned("none", (0.9, 0.9, 0.9))
     keep(folders[1], *whole[:2], undone(whole[2][0], "failed", "x"))
-    assert regressions(compared()) == ["biggio / none: not tested (failed after)"]
+    assert regressions(compared()) == ["biggio / none: not tested (runs missing after)"]
 
 
 # -- the command ----------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def said(capsys, *options, command=("report", "kept"), code=1):
 
 
 def failing(rows, text, allowed=(), grid=None, worst=()):
-    return Gate.parse(text, allowed).failures(result(rows, worst, grid=grid))
+    return Gate.parse(text, allowed).failures(result(rows, worst, grid))
 
 
 # -- the findings ---------------------------------------------------------------------------
@@ -221,32 +221,36 @@ def test_an_accuracy_is_in_per_cent(given, share):
     assert parse_share(given, "x") == share
 
 
-# -- several seeds --------------------------------------------------------------------------
+# -- several runs ---------------------------------------------------------------------------
 
 
-def test_over_several_seeds_the_mean_is_judged_and_a_cell_is_one_line():
+def test_over_several_runs_the_mean_is_judged_and_a_cell_is_one_line(folder, capsys):
     rows = [evasion(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.3, 0.5, 0.4))]
     assert failing(rows, "40%") == []
-    assert failing(rows, "41%") == ["pgd / none: 40 %, the mean over 3 seeds, is below 41 %"]
-    rows[1].flags, grid = (
-        [IDENTITY],
-        {"attacks": ["pgd"], "defenses": ["none"], "seeds": [0, 1, 2, 3]},
-    )
+    assert failing(rows, "41%") == ["pgd / none: 40 %, the mean over 3 runs, is below 41 %"]
+    rows[1].flags = [IDENTITY]
     undone(rows[2], "failed", "x")
-    assert failing(rows, "41%", grid=grid) == [
-        "pgd / none: no figure for 2 of 4 seeds (failed, not run); 40 %, the mean over 2 seeds, is "
-        "below 41 %; not to be trusted: identity_gradient (--allow-flagged pgd/none)"
+    assert failing(rows, "41%") == [
+        "pgd / none: 40 %, the mean over 2 runs, is below 41 %; not to be trusted: "
+        "identity_gradient, runs_missing (--allow-flagged pgd/none)"
+    ]
+    # What is not there at all fails as well: a grid that was stopped passes no gate.
+    grid = {"attacks": ["pgd"], "defenses": ["none"], "runs": {"none": 3}, "seeds": [0, 1, 2]}
+    keep(folder, *[evasion(seed=s, dealt=(s, 3), n=334 - (s > 0)) for s in (0, 1)],
+         grid=grid | {"samples": 1000})  # fmt: skip
+    assert said(capsys, "--fail-under", "40%") == [
+        "fastadv: pgd / none: not to be trusted: runs_missing (--allow-flagged pgd/none)"
     ]
 
 
-def test_a_seed_of_which_nothing_is_left_counts_as_nothing():
+def test_a_run_of_which_nothing_is_left_counts_as_nothing():
     rows = [evasion(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.0, 0.5))]
     assert failing(rows, "25%") == []
-    assert failing(rows, "26%") == ["pgd / none: 25 %, the mean over 2 seeds, is below 26 %"]
+    assert failing(rows, "26%") == ["pgd / none: 25 %, the mean over 2 runs, is below 26 %"]
     assert failing(rows[:1], "1%") == ["pgd / none: 0 % is below 1 %"]
-    cases = [worst_case(a, seed=seed) for seed, a in enumerate((0.0, 0.5))]
-    assert failing(rows, "worst/none=26%", worst=cases) == [
-        "worst of linf(0.1) / none: 25 %, the mean over 2 seeds, is below 26 %"
+    case = worst_case(0.25, n_runs=2)
+    assert failing(rows, "worst/none=26%", worst=[case]) == [
+        "worst of linf(0.1) / none: 25 %, the mean over 2 runs, is below 26 %"
     ]
     obeys = {"success_rate": 0.0, "benign_accuracy": 0.9, "attacked_accuracy": 0.5}
     (line,) = failing([poisoning("backdoor", **obeys)], "60%")
@@ -262,7 +266,7 @@ def test_a_grid_that_is_run_has_the_same_gate(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     grid = ["grid", "--dataset", write_npz(tmp_path / "d.npz"), "--attacks", "backdoor[points=20,patch=2]",
-            "--defenses", "none", "--model", SMALL_MLP.replace("max_iter=4", "max_iter=60"), "--samples", "20"]  # fmt: skip
+            "--repeats", "1", "--defenses", "none", "--model", SMALL_MLP.replace("max_iter=4", "max_iter=60"), "--samples", "20"]  # fmt: skip
     assert main([*grid, "--fail-under", "backdor/none=5%"]) == 2
     assert "names no cell" in capsys.readouterr().err
     assert not (tmp_path / "fastadv-results").exists()  # told before any work

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from made_rows import (
     DEFENSES,
-    LINF,
     clean,
     evasion,
     full_grid,
@@ -22,9 +21,8 @@ from rich.console import Console
 
 from fastadv import threat
 from fastadv.grid.row import Figure, Flag
-from fastadv.grid.several import Mean
 from fastadv.report.cells import make_sheets
-from fastadv.report.markdown import grid_markdown
+from fastadv.report.markdown import details_markdown
 from fastadv.report.table import grid_table
 from fastadv.runs import Runs
 
@@ -35,14 +33,14 @@ def render(rows, worst=(), width=100, **options):
     return stream.getvalue()
 
 
-def sheet_of(rows, worst=(), means=()):
-    (sheet,) = make_sheets(result(rows, worst, means))
+def sheet_of(rows, worst=()):
+    (sheet,) = make_sheets(result(rows, worst))
     return sheet
 
 
-def cell(rows, attack, defense, worst=(), means=()):
+def cell(rows, attack, defense, worst=()):
     """Return the lines of one cell."""
-    sheet = sheet_of(rows, worst, means)
+    sheet = sheet_of(rows, worst)
     (row,) = [row for row in sheet.rows if row.attack == attack]
     return [line.text for line in row.cells[sheet.defenses.index(defense)].lines]
 
@@ -169,30 +167,34 @@ def test_a_note_has_a_mark_of_its_own_and_stands_behind_the_flags():
         ("!", "masked: look away (label_flip / none)"),
         ("†", "not_adaptive: chosen unseeing; adapt it (biggio / none, label_flip / none)"),
     ]
-    assert "- † not\\_adaptive: chosen unseeing" in grid_markdown(result(rows))
+    assert "- † not\\_adaptive: chosen unseeing" in details_markdown(result(rows))
     assert "95.0 ! †" in render(rows)
 
 
-# -- several seeds --------------------------------------------------------------------------
+# -- several runs ---------------------------------------------------------------------------
 
 
-def test_several_seeds_give_mean_interval_and_sample_deviation():
-    accuracies = (0.4, 0.42, 0.44)
-    rows = [evasion(seed=s, attacked_accuracy=a) for s, a in enumerate(accuracies)]
-    low, high = Runs.of_accuracies(accuracies, 1000).interval()
-    # over n - 1; over n the deviation would be 1.6
-    assert cell(rows, "pgd", "none") == ["42.0", f"{100 * low:.1f}-{100 * high:.1f}", "± 2.0"]
-    narrower = Mean("mnist", "mlp", "pgd", "none", LINF, Figure(0.42, 0.381, 0.459, 1000, 3))
-    assert cell(rows, "pgd", "none", means=[narrower]) == ["42.0", "38.1-45.9", "± 2.0"]
-    assert cell(rows[:2], "pgd", "none", means=[narrower])[1] != "38.1-45.9"  # of other seeds
+def test_several_runs_give_mean_interval_and_sample_deviation():
+    accuracies = (0.94, 0.942, 0.944)
+    rows = [poisoning(seed=s, attacked_accuracy=a) for s, a in enumerate(accuracies)]
+    low, high = Runs.of_accuracies(accuracies, 10000).interval()
+    # over n - 1; over n the deviation would be 0.16
+    assert cell(rows, "biggio", "none")[:3] == [
+        "94.2", f"{100 * low:.1f}-{100 * high:.1f}", "± 0.2"
+    ]  # fmt: skip
     sheet = sheet_of(rows)
-    assert (
-        "mean over 3 seeds, beneath it its 95 % interval over trainings and test" in sheet.caption
-    )
-    assert "sample standard deviation" in sheet.caption
+    assert "mean over 3 runs, beneath it its 95 % interval over trainings and test" in sheet.caption
+    assert "sample standard deviation over runs" in sheet.caption
 
 
-def test_a_seed_of_which_nothing_is_left_counts_as_nothing():
+def test_columns_of_other_numbers_of_runs_are_told_apart():
+    rows = [
+        clean(d, seed) for d, n in (("none", 5), ("trades", 3), ("median", 5)) for seed in range(n)
+    ]
+    assert "mean over 5 runs of none, median; 3 of trades, beneath" in sheet_of(rows).caption
+
+
+def test_a_run_of_which_nothing_is_left_counts_as_nothing():
     rows = [evasion(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.0, 0.5))]
     lines = cell(rows, "pgd", "none")
     assert (lines[0], lines[2]) == ("25.0", "± 35.4")
@@ -201,11 +203,15 @@ def test_a_seed_of_which_nothing_is_left_counts_as_nothing():
     assert cell(rows, "biggio", "none")[-1] == "flips 25.0"
 
 
-def test_seeds_that_failed_are_counted_beside_the_mean_of_the_others():
+def test_runs_that_failed_are_counted_beside_the_mean_of_the_others():
     rows = [evasion(seed=0), evasion(seed=1), undone(evasion(seed=2), "failed", "x")]
-    assert cell(rows, "pgd", "none") == ["42.1", "39.1-45.2", "± 0.0", "failed 1/3 [1]"]
+    first, _, spread = cell(rows, "pgd", "none")
+    assert (first, spread) == ("42.1 !", "± 0.0")
+    assert notes(rows) == [
+        ("!", "runs_missing: 1 of 3 runs failed: x; the same command tries them again (pgd / none)")
+    ]
     rows = [evasion(seed=0), undone(evasion(seed=1), "failed", "x")]
-    assert cell(rows, "pgd", "none") == ["42.1", "39.1-45.2", "one seed", "failed 1/2 [1]"]
+    assert cell(rows, "pgd", "none") == ["42.1 !", "39.1-45.2"]
 
 
 # -- the worst case -------------------------------------------------------------------------
@@ -254,14 +260,10 @@ def test_a_worst_case_without_an_attack_of_its_row_says_so():
     assert sheet.notes[1].text == "a worst case without square, with which it could only be lower"
 
 
-def test_the_worst_row_of_several_seeds():
+def test_the_worst_row_of_several_runs():
     rows = [evasion(a, seed=s) for a in ("pgd", "fgsm") for s in (0, 1)]
-    cases = [worst_case(0.3, seed=0), worst_case(0.4, seed=1)]
-    low, high = Runs.of_accuracies((0.3, 0.4), 1000).interval()
-    interval = f"{100 * low:.1f}-{100 * high:.1f}"
-    assert cell(rows, "worst", "none", cases) == ["35.0", interval, "± 7.1"]
-    mean = Mean("mnist", "mlp", "worst", "none", LINF, Figure(0.35, 0.25, 0.45, 1000, 2))
-    assert cell(rows, "worst", "none", cases, [mean])[1] == "25.0-45.0"
+    case = worst_case(0.35, n_runs=2)
+    assert cell(rows, "worst", "none", [case]) == ["35.0", "32.1-38.0"]
 
 
 # -- the whole table ------------------------------------------------------------------------
@@ -329,7 +331,7 @@ def test_a_spec_is_broken_earlier_only_where_that_saves_a_table():
 
 def test_the_caption_says_how_many_images():
     sheet = sheet_of([clean(), evasion(), poisoning()])
-    assert "95 % Wilson interval over test images, for one training" in sheet.caption
+    assert "95 % interval over test images, for one training" in sheet.caption
     assert "1,000 images for evasion rows" in sheet.caption
     assert "10,000 images for clean and poisoning rows" in sheet.caption
 
@@ -359,7 +361,7 @@ def test_markdown_has_the_same_cells_and_notes():
         clean(), clean("median"), stadv(flags=[Flag("masked_x", "look *there*")]),
         undone(stadv("median"), "skipped", "a|b <c>"),
     ]  # fmt: skip
-    text = grid_markdown(result(rows))
+    text = details_markdown(result(rows))
     lines = text.splitlines()
     assert "| attack | `none` | `median` |" in lines
     assert "| --- | ---: | ---: |" in lines
@@ -371,6 +373,6 @@ def test_markdown_has_the_same_cells_and_notes():
 
 
 def test_markdown_rows_have_as_many_cells_as_the_header():
-    table = [li for li in grid_markdown(result(full_grid())).splitlines() if li.startswith("|")]
+    table = [li for li in details_markdown(result(full_grid())).splitlines() if li.startswith("|")]
     assert len(table) == 2 + 5
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {7}

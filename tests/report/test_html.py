@@ -129,7 +129,7 @@ def test_the_page_has_every_figure_and_stands_alone(folder):
         poisoning(notes=[Flag("oblivious", "seen by none", "see")]),
         undone(poisoning(defense="median"), "failed", "it broke"),
     ]  # fmt: skip
-    grid = {"attacks": ["none", "pgd", "biggio"], "defenses": ["none", "median"], "seeds": [0, 1]}
+    grid = {"attacks": ["none", "pgd", "biggio"], "defenses": ["none", "median"]}
     page = keep(folder, rows, grid, {"numpy": "2.4"}, **attacked_images())
     found = Checked(page)
     said = " ".join(found.texts)
@@ -137,9 +137,7 @@ def test_the_page_has_every_figure_and_stands_alone(folder):
                  "no slope; use cw", "no gradient", "it broke", "2.4", "seen by none; see"):  # fmt: skip
         assert text in said, text
     assert page.count("<li class=flag>") == 1  # the colour of harm is not a note's
-    assert (
-        "fastadv grid --attacks none,pgd,biggio --defenses none,median --seeds 2 --seed 0" in said
-    )
+    assert "fastadv grid --attacks none,pgd,biggio --defenses none,median" in said
     assert "script" not in found.tags
     assert "link" not in found.tags
     assert found.links
@@ -149,6 +147,22 @@ def test_the_page_has_every_figure_and_stands_alone(folder):
     assert "default-src 'none'" in page
     shades = [float(share) for share in re.findall(r'"--share:(\d+)"', page)]
     assert shades == [1, 1, 35, 3]  # the fewer are right, the deeper
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ({"seeds": [0, 1]}, "--repeats 2"), ({"seeds": [0]}, "--repeats 1"),  # of fastadv 0.1
+        ({"seeds": [0, 1], "repeats": 2, "runs": {"none": 2}}, "--repeats 2"),
+        ({"seeds": [0, 1, 2, 3, 4], "repeats": None, "runs": {"none": 5}}, ""),
+        ({"seeds": [3, 4], "repeats": 2, "runs": {"none": 2}}, "--repeats 2 --seed 3"),
+    ],
+)  # fmt: skip
+def test_the_command_asks_for_as_many_runs(folder, grid, words):
+    first = grid["seeds"][0]
+    said = Checked(keep(folder, [clean(seed=first)], {"attacks": ["none"], **grid}, {})).texts
+    (command,) = [text for text in said if text.startswith("fastadv grid")]
+    assert command == f"fastadv grid --attacks none {words}".strip()
 
 
 def test_text_from_files_is_only_text(folder):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -204,11 +205,11 @@ def test_a_folder_that_is_kept_shows_the_figures_that_it_showed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     found = read_result(CURVE)
-    assert (len(found), found.problems, found.others) == (55, (), 0)
+    assert (len(found), len(found.runs), found.problems, found.others) == (11, 55, (), 0)
     (sheet,) = make_sheets(found)
     assert [tuple(line.text for line in row.cells[0].lines) for row in sheet.rows] == SHOWN
-    text = printed(capsys, "report", str(CURVE))
-    markdown = printed(capsys, "report", str(CURVE), "--format", "markdown")
+    text = printed(capsys, "report", str(CURVE), "--details")
+    markdown = printed(capsys, "report", str(CURVE), "--format", "markdown", "--details")
     page = tmp_path / "page.html"
     assert main(["report", str(CURVE), "--html", str(page)]) == 0
     for first, *others in SHOWN:
@@ -227,22 +228,27 @@ def test_a_folder_that_is_kept_as_json_and_csv(capsys: pytest.CaptureFixture[str
     assert document["schema"] == 2
     rows = [decode_row(json.dumps(row).encode()) for row in document["rows"]]
     assert rows == list(read_result(CURVE))
-    assert len(document["means"]) == len(SHOWN)
-    for mean, (value, interval, *_) in zip(document["means"], SHOWN, strict=True):
-        found = msgspec.convert(mean["accuracy"], Figure)
+    for row, (value, interval, *_) in zip(rows, SHOWN, strict=True):
+        found = row.attacked_accuracy
+        assert found is not None
         assert (found.n_images, found.n_runs) == (10000, 5)
         assert f"{100 * found.value:.1f}" == value
         assert f"{100 * found.low:.1f}-{100 * found.high:.1f}" == interval  # type: ignore[operator]
     lines = list(csv.DictReader(io.StringIO(printed(capsys, "report", str(CURVE), "--format", "csv"))))  # fmt: skip
-    kept = [json.loads(path.read_text()) for path in (CURVE / "cells").glob("*.json")]
-    by_id = {line["id"]: line for line in lines}
-    for old in kept:
-        line = by_id[old["id"]]
-        assert line["attacked_accuracy.value"] == str(old["attacked_accuracy"])
-        low, high = old["attacked_accuracy_ci95"]
-        assert (line["attacked_accuracy.low"], line["attacked_accuracy.high"]) == (str(low), str(high))  # fmt: skip
-        assert line["baseline_accuracy.value"] == str(old["baseline_accuracy"] or "")
-        assert line["found.region"] == str(old["parameters"].get("found", {}).get("region", ""))
+    assert [line["attack"] for line in lines] == [row.attack for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        assert line["attacked_accuracy.value"] == str(row.attacked_accuracy.value)  # type: ignore[union-attr]
+        assert line["attacked_accuracy.low"] == str(row.attacked_accuracy.low)  # type: ignore[union-attr]
+        kept = [json.loads((CURVE / "cells" / f"{run.id}.json").read_text()) for run in row.runs]
+        assert len(kept) == 5
+        assert float(line["attacked_accuracy.value"]) == pytest.approx(
+            fmean(old["attacked_accuracy"] for old in kept)
+        )
+        flips = [old["baseline_accuracy"] for old in kept]
+        if None not in flips:
+            assert float(line["baseline_accuracy.value"]) == pytest.approx(fmean(flips))
+        regions = [old["parameters"].get("found", {}).get("region") for old in kept]
+        assert row.found.get("region") == (regions if len(set(regions)) > 1 else regions[0])
 
 
 def test_a_folder_that_is_kept_beside_itself(capsys: pytest.CaptureFixture[str]) -> None:

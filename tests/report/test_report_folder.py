@@ -7,13 +7,12 @@ import os
 
 import msgspec
 import pytest
-from made_rows import LINF, clean, evasion, figure, poisoning, result, undone, worst_case
+from made_rows import clean, evasion, figure, poisoning, result, undone, worst_case
 
 from fastadv.cli.app import main
 from fastadv.errors import InputError
-from fastadv.grid.result import read_result
-from fastadv.grid.row import Certified, Figure, Flag, Row, Run, decode_row
-from fastadv.grid.several import Mean
+from fastadv.grid.result import GridResult, read_result
+from fastadv.grid.row import Certified, Flag, Row, Run, decode_row
 from fastadv.report.export import rows_csv, rows_json
 from fastadv.report.markdown import write_table
 from fastadv.threat import poison, rotation_translation
@@ -114,16 +113,15 @@ def test_a_folder_that_holds_no_grid(tmp_path):
 
 def test_table_md(tmp_path):
     write_table(result([clean()]), tmp_path)
-    assert "**98.1**" in (tmp_path / "table.md").read_text()
+    assert "| clean | 98.1±0.3 |" in (tmp_path / "table.md").read_text()
 
 
 def test_json_is_one_document_of_the_schema():
     row = evasion(flags=[Flag("a", "b", "c")], notes=[Flag("d", "e", "f")])
     worst = worst_case(0.4, missing=("cw",))
-    mean = Mean("mnist", "mlp", "pgd", "none", LINF, Figure(0.4, 0.25, 0.5, 2000, 3))
-    text = rows_json(result([row], [worst], [mean], {"dataset": "mnist"}))
+    text = rows_json(result([row], [worst], {"dataset": "mnist"}))
     document = json.loads(text)
-    assert list(document) == ["schema", "grid", "rows", "worst", "means"]
+    assert list(document) == ["schema", "grid", "rows", "worst"]
     assert document["schema"] == document["rows"][0]["schema"] == 2
     assert document["grid"] == {"dataset": "mnist"}
     assert document["rows"][0]["attacked_accuracy"] == {
@@ -138,14 +136,22 @@ def test_json_is_one_document_of_the_schema():
     of_worst = {"value": 0.4, "low": worst.accuracy.low, "high": worst.accuracy.high,
                 "n_images": 1000, "n_runs": 1}  # fmt: skip
     assert document["worst"] == [
-        {"threat": threat, "defense": "none", "seed": 0, "accuracy": of_worst,
+        {"threat": threat, "defense": "none", "accuracy": of_worst,
          "attacks": ["pgd", "fgsm"], "missing": ["cw"]}
     ]  # fmt: skip
-    of_mean = {"value": 0.4, "low": 0.25, "high": 0.5, "n_images": 2000, "n_runs": 3}
-    assert document["means"] == [
-        {"dataset": "mnist", "model": "mlp", "attack": "pgd", "defense": "none", "threat": threat,
-         "accuracy": of_mean}
-    ]  # fmt: skip
+    run = {"id": "pgd-none-0", "seed": 0, "n_images": 1000, "clean_accuracy": 0.981,
+           "benign_accuracy": None, "attacked_accuracy": 0.421, "oblivious_accuracy": None,
+           "baseline_accuracy": None, "weights": "one model"}  # fmt: skip
+    assert document["rows"][0]["runs"] == [run]
+
+
+def test_json_of_a_poisoned_cell_has_the_points_lost():
+    rows = [poisoning(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.94, 0.96))]
+    (row,) = json.loads(rows_json(result(rows)))["rows"]
+    assert row["accuracy_lost"]["value"] == pytest.approx(0.031)
+    assert row["baseline_lost"]["value"] == pytest.approx(0.005)
+    assert (row["accuracy_lost"]["low"], row["accuracy_lost"]["n_runs"]) == (None, 2)
+    assert [run["attacked_accuracy"] for run in row["runs"]] == [0.94, 0.96]
 
 
 def full_row():
@@ -156,14 +162,14 @@ def full_row():
         distances={"linf": 0.1}, poison={"points": 30.0, "fraction": 0.03},
         found={"region": "3 as 5", "target": 0}, sanitized={"lost": 0.1, "caught": 0.5},
         queries={"forward": 3.0}, seconds={"fit": 1.5}, weights="w", flags=[Flag("a", "b", "c")],
-        notes=[Flag("d", "e")], runs=[Run(3, 0.98, 0.95, 0.96, 0.97, "w"), Run(4)],
+        notes=[Flag("d", "e")], runs=[Run("p", 3, 10, 0.98, 0.95, 0.96, 0.97, 0.9, "w"), Run("q", 4, 9)],
         parameters={"attack": {"points": None, "kind": "x"}, "model": {"layers": [8, 8]}},
     )  # fmt: skip
 
 
 def test_what_was_printed_decodes_to_equal_rows():
     rows = [full_row(), evasion(), clean(), undone(evasion("fgsm"), "failed", "it broke")]
-    printed = json.loads(rows_json(result(rows)))["rows"]
+    printed = json.loads(rows_json(GridResult(tuple(rows))))["rows"]
     assert [decode_row(json.dumps(row).encode()) for row in printed] == rows
 
 
