@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.arrays import Float32, Float64, Floats, Ids, Labels, Mask
+from fastadv.arrays import Arrays, Float32, Float64, Floats, Ids, Labels, Mask
 from fastadv.results import Certificate, EvasionResult, PoisonEvaluation, PoisonResult
 from fastadv.seeds import Stream
 from fastadv.task import Task
@@ -394,6 +394,40 @@ class Sanitizer(Protocol):
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Return which rows to keep, shape (n,), and the labels to train on, shape (n,)."""
+        ...
+
+
+@runtime_checkable
+class SurveyingSanitizer(Sanitizer, Protocol):
+    """A sanitizer that judges a set in less time once it has looked at one that is nearly it."""
+
+    def survey(self, X: Floats, *, trusted: Floats, task: Task) -> Arrays:
+        """Return what it can know of the images X before any of them changes, as plain arrays.
+
+        ``trusted`` are other images, known to be clean.
+        """
+        ...
+
+    def sanitize_from(
+        self,
+        survey: Arrays,
+        X: Floats,
+        y: Labels,
+        changed: npt.NDArray[np.intp],
+        *,
+        task: Task,
+        seed: int,
+    ) -> tuple[Mask, Labels]:
+        """Return what ``sanitize`` does, to the bit what a survey of X itself would lead to.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+            The images that were surveyed, and any others behind them.
+        changed : ndarray of int
+            The rows that are, or may be, not the image that was surveyed there; those behind need
+            not be among them.
+        """
         ...
 
 

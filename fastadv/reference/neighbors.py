@@ -8,15 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
 
 
 def nearest(
-    queries: Floats, points: Floats, start: int, stop: int, index: npt.NDArray[Any],
+    queries: Floats, own: Ints, points: Floats, numbers: Ints, start: int, stop: int, index: Ints,
     distance: Floats,
 ) -> None:  # fmt: skip
-    """Fill the rows ``start`` to ``stop`` with the nearest other points, the nearest first."""
+    """Let points (d, m), not packed, into the lists of the queries ``start`` to ``stop``."""
     for i in range(start, stop):
-        d = points.astype(np.float64) @ queries[i].astype(np.float64)
-        d[i] = np.inf
-        index[i] = np.argsort(d, kind="stable")[: index.shape[1]]
-        distance[i] = d[index[i]]
+        others = numbers != own[i]
+        gaps = queries[i].astype(np.float64) @ points[:, others].astype(np.float64)
+        met = np.concatenate([index[i], numbers[others]])
+        gaps = np.concatenate([distance[i], gaps])
+        first = np.lexsort((met, gaps))[: index.shape[1]]
+        index[i], distance[i] = met[first], gaps[first]

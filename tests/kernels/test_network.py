@@ -12,7 +12,7 @@ from twins import random as random_twin
 
 from fastadv.kernels import random
 from fastadv.kernels._jit import kernel
-from fastadv.kernels.linalg import exponential, neighbors, sparse
+from fastadv.kernels.linalg import exponential, neighbors, product, sparse
 from fastadv.kernels.machine import registers as _registers
 from fastadv.kernels.network import dense, loss
 from fastadv.kernels.training import sgd
@@ -184,17 +184,28 @@ def test_the_exponential_is_right_to_two_units_in_the_last_place() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_neighbors_equal_their_twin(dtype: type) -> None:
-    n = 50 if UNCOMPILED else 1300  # two tiles of points, one of them not full
+    n = 50 if UNCOMPILED else 1300  # two tiles of points and more, one of them not full
     points = RNG.integers(0, 4, (n, 5)).astype(dtype)  # whole numbers: exact, and full of ties
     lengths = (points**2).sum(axis=1, keepdims=True)
-    queries, points = np.hstack([-2 * points, np.ones_like(lengths)]), np.hstack([points, lengths])
+    queries = np.hstack([-2 * points, np.ones_like(lengths)])
+    columns = np.ascontiguousarray(np.hstack([points, lengths]).T)
+    numbers, late = np.arange(n), RNG.random(n) < 0.1  # some of them come when lists are full
+    own = np.where(RNG.random(n) < 0.1, -1, numbers)
     found = []
     for module in (neighbors, neighbors_twin):
-        index, distance = np.full((n, 6), -1), np.full((n, 6), np.nan, dtype)
-        module.nearest(queries, points, 3, n - 2, index, distance)
+        index, distance = np.full((n, 6), n), np.full((n, 6), np.inf, dtype)
+        for part in (~late, late):
+            some = np.ascontiguousarray(columns[:, part])
+            packed = np.empty(product.packed_size(*some.shape, some), dtype)
+            product.pack(some, packed)
+            given = packed if module is neighbors else some
+            module.nearest(queries, own, given, numbers[part], 3, n - 2, index, distance)
         found.append((index, distance))
     for ours, twin in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, twin)
+    gaps = queries.astype(float) @ columns
+    gaps[np.arange(n), own] = np.where(own < 0, gaps[np.arange(n), own], np.inf)
+    np.testing.assert_array_equal(index[3:-2], np.argsort(gaps, axis=1, kind="stable")[3:-2, :6])
 
 
 def test_losses_equal_their_twins_and_survive_large_logits() -> None:

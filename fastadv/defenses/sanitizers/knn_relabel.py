@@ -8,12 +8,16 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv import checks
-from fastadv.arrays import Floats, Labels, Mask
-from fastadv.defenses.sanitizers.neighbors import nearest_others
+from fastadv.arrays import Arrays, Float32, Floats, Labels, Mask
+from fastadv.defenses.sanitizers.neighbors import Ints, Neighbors, nearest_after, nearest_others
 from fastadv.errors import InputError, at_least, require
+from fastadv.kernels.linalg import product
 from fastadv.specs import Checked
 from fastadv.task import Task
-from fastadv.threads import one_blas_thread
+from fastadv.threads import map_chunks, one_blas_thread
+
+_CHUNK = 1024  # images that a thread brings onto the components at once
+_NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,10 @@ class KNNRelabel(Checked):
     eta : float
         The share of the neighbours that has to agree.
     components : int or None
-        Neighbours are searched on this many principal components; None searches on the pixels,
-        which takes several times as long on the whole of MNIST.
+        Neighbours are searched on this many principal components: those of the held-out images,
+        which no poison can turn, where such are known to be clean, as in grids; else of what is
+        judged. None searches on the pixels, which takes several times as long on the whole of
+        MNIST; so does a search by fewer images than components.
     """
 
     neighbors: int = 10
@@ -47,12 +53,43 @@ class KNNRelabel(Checked):
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Keep every row; return the labels after the vote."""
+        survey = self.survey(X, trusted=X, task=task)
+        return self.sanitize_from(survey, X, y, _NO_ROWS, task=task, seed=seed)
+
+    def survey(self, X: Floats, *, trusted: Floats, task: Task) -> Arrays:
+        """Return the images' neighbours, more than the vote needs: some may yet change."""
+        X = np.asarray(checks.images(X, task), dtype=np.float32)
+        basis = self._basis(np.asarray(trusted, dtype=np.float32))
+        points = _on(basis, X)
+        found = nearest_others(points, min(2 * self.neighbors, len(X) - 1))
+        survey: Arrays = {"index": found.index, "product": found.product}
+        if basis is not None:
+            survey |= {"basis": basis, "points": points}
+        return survey
+
+    def sanitize_from(
+        self,
+        survey: Arrays,
+        X: Floats,
+        y: Labels,
+        changed: Ints,
+        *,
+        task: Task,
+        seed: int,
+    ) -> tuple[Mask, Labels]:
+        """Return what `sanitize` does, on the surveyed components."""
         X, y = checks.training_set(X, y, task)
         if len(X) <= self.neighbors:
             raise InputError(
                 f"knn_relabel: {self.neighbors} neighbors need more than {len(X)} images"
             )
-        nearest = self._nearest(X)
+        known = Neighbors(survey["index"], survey["product"])
+        points = np.asarray(X, dtype=np.float32)
+        if "basis" in survey:
+            n_known, basis = len(known.index), survey["basis"]
+            points = np.concatenate([survey["points"], _on(basis, points[n_known:])])
+            points[changed] = _on(basis, X[changed])
+        nearest = nearest_after(known, points, changed, self.neighbors).index
         classes, columns = np.unique(y, return_inverse=True)
         votes = np.zeros((len(X), len(classes)), dtype=np.int64)
         for k in range(self.neighbors):
@@ -60,12 +97,23 @@ class KNNRelabel(Checked):
         agreed = votes.max(axis=1) >= self.eta * self.neighbors
         return np.ones(len(X), dtype=bool), np.where(agreed, classes[votes.argmax(axis=1)], y)
 
-    def _nearest(self, X: Floats) -> Labels:
-        """Return the numbers of each image's nearest others, shape (n, neighbors)."""
-        points = np.asarray(X, dtype=np.float32)
-        if self.components is not None and self.components < min(X.shape):
-            from sklearn.decomposition import PCA
+    def _basis(self, trusted: Float32) -> Float32 | None:
+        """Return the principal components (d, c), or None to search on the pixels."""
+        if self.components is None or self.components >= min(trusted.shape):
+            return None
+        from sklearn.decomposition import PCA
 
-            with one_blas_thread():
-                points = PCA(self.components, svd_solver="covariance_eigh").fit_transform(points)
-        return nearest_others(points, self.neighbors)[0]
+        with one_blas_thread():
+            fitted = PCA(self.components, svd_solver="covariance_eigh").fit(trusted)
+        return np.ascontiguousarray(fitted.components_.T)
+
+
+def _on(basis: Float32 | None, X: Float32) -> Float32:
+    """Return X (n, d) on the components, (n, c); each row's bits the same in any set."""
+    if basis is None:
+        return X
+    packed = np.empty(product.packed_size(*basis.shape, basis), dtype=np.float32)
+    product.pack(basis, packed)
+    X, out = np.ascontiguousarray(X, np.float32), np.empty((len(X), basis.shape[1]), np.float32)
+    map_chunks(lambda a, b: product.product(X[a:b], packed, out[a:b]), len(X), _CHUNK)
+    return out

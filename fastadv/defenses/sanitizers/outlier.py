@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv import checks
 from fastadv.arrays import Float32, Floats, Labels, Mask
-from fastadv.defenses.sanitizers.neighbors import distances, nearest_others, with_squares
+from fastadv.defenses.sanitizers.neighbors import Points, distances, nearest_others
 from fastadv.errors import InputError, at_least, require
 from fastadv.specs import Checked
 from fastadv.task import Task
@@ -68,7 +68,7 @@ class Outlier(Checked):
             of_class = np.asarray(X[y == label], dtype=np.float32)
             scores = self._scores(of_class, task.name_of(label))
             threshold = float(np.quantile(scores, self.keep, method="higher"))
-            points[label] = with_squares(of_class)
+            points[label] = Points.of(of_class)
             inside[label] = of_class[scores <= threshold]
             thresholds[label] = threshold
         return NearClass(points, inside, thresholds, self.neighbors)
@@ -80,7 +80,7 @@ class Outlier(Checked):
                 f"outlier: {self.neighbors} neighbors need more than {len(points)} images, which "
                 f"are all that there are of class {name} (of the held-out ones, if trusted)"
             )
-        return nearest_others(points, self.neighbors)[1][:, -1]
+        return nearest_others(points, self.neighbors).distances(points)[:, -1]
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ class NearClass:
     Attributes
     ----------
     points : dict of ndarray
-        By class, the trusted images (`with_squares`).
+        By class, the trusted images.
     inside : dict of ndarray
         Those of them that lie within the threshold themselves.
     thresholds : dict of float
     neighbors : int
     """
 
-    points: dict[Any, Float32]
+    points: dict[Any, Points]
     inside: dict[Any, Float32]
     thresholds: dict[Any, float]
     neighbors: int
