@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.arrays import Floats, Labels, Mask
+from fastadv.arrays import Arrays, Floats, Labels, Mask
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
-from fastadv.protocols import ModelSanitizer, RegionSanitizer, Sanitizer
+from fastadv.protocols import (
+    ModelSanitizer,
+    RegionSanitizer,
+    Sanitizer,
+    SurveyingSanitizer,
+)
+
+Rows = npt.NDArray[np.intp]
+
+NO_ROWS = np.empty(0, dtype=np.intp)
 
 
 def cleans(defense: Any) -> bool:
@@ -18,10 +27,27 @@ def cleans(defense: Any) -> bool:
     return isinstance(defense, Sanitizer | ModelSanitizer)
 
 
+def survey(defense: SurveyingSanitizer, X: Floats, data: Dataset) -> Arrays:
+    """Return what the defense knows of images X before any of them changes."""
+    return defense.survey(X, trusted=data.x_val, task=data.task)
+
+
 def sanitize(
-    defense: Any, model: Any, X: Floats, y: Labels, data: Dataset, seed: int
+    defense: Any,
+    model: Any,
+    X: Floats,
+    y: Labels,
+    data: Dataset,
+    seed: int,
+    surveyed: tuple[Arrays, Rows] | None = None,
 ) -> tuple[Mask, Labels]:
     """Return which rows the defense keeps, and the labels that it gives them.
+
+    Parameters
+    ----------
+    surveyed : tuple of dict and ndarray of int, optional
+        Of a `SurveyingSanitizer`, the `survey` of a set that X is but for these rows, and for those
+        that are behind. The result is the same without.
 
     Raises
     ------
@@ -33,6 +59,9 @@ def sanitize(
         keep, labels = region.accepts(X, y), y
     elif isinstance(defense, ModelSanitizer):
         keep, labels = defense.screen(model, X, y, task=data.task, seed=seed)
+    elif isinstance(defense, SurveyingSanitizer):
+        known, changed = surveyed or (survey(defense, X, data), NO_ROWS)
+        keep, labels = defense.sanitize_from(known, X, y, changed, task=data.task, seed=seed)
     else:
         keep, labels = defense.sanitize(X, y, task=data.task, seed=seed)
     gone = np.setdiff1d(y, labels[keep])
@@ -49,7 +78,7 @@ def shares(
     keep: Mask,
     labels: Labels,
     y: Labels,
-    poison: npt.NDArray[np.intp],
+    poison: Rows,
     true_labels: Labels | None,
 ) -> dict[str, float]:
     """Return the shares of poison caught, of clean data lost, and of kept rows relabelled.

@@ -1,6 +1,7 @@
 """The stages of a cell: each makes arrays and facts from those of the stages that it needs.
 
 Poison      the poisoned rows of a training set          dataset, model, attack, seed
+Survey      what a sanitizer can know of the clean set   dataset, defense
 Fit         sanitize, then train                         dataset, model, defense, poison, seed
 Perturb     attack the test images, through a wrapper    fit, wrapper, attack, samples, seed
 Inspect     whether the defended model's gradients serve fit, wrapper, samples, seed
@@ -30,10 +31,8 @@ from fastadv.defenses.none import NoDefense
 from fastadv.grid import cleaning
 from fastadv.grid.cell import Choice, Grid
 from fastadv.grid.trust.inspection import inspect
-from fastadv.protocols import Model, RobustTraining, Wrapper
+from fastadv.protocols import Model, RobustTraining, SurveyingSanitizer, Wrapper
 from fastadv.results import EvasionResult
-
-_NO_ROWS = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True)
@@ -168,6 +167,31 @@ def training_set(poison: Made, data: Dataset) -> tuple[Floats, Labels]:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """Look at the clean training set, once for all seeds and poisoned sets, as a sanitizer can."""
+
+    defense: Choice
+    weight: float = field(default=4.0, compare=False)
+
+    def label(self) -> str:
+        """Return what a user reads while it runs."""
+        return f"{self.defense.text}: surveying the training set"
+
+    def needs(self, context: Context) -> dict[str, Stage]:
+        """Return no stage."""
+        return {}
+
+    def identity(self, context: Context) -> tuple[object, ...]:
+        """Return what the survey hangs on."""
+        return context.dataset.fingerprint, self.defense.canonical
+
+    def compute(self, inputs: Inputs, context: Context) -> Made:
+        """Survey, and return what is known."""
+        data = context.dataset
+        return Made(cleaning.survey(self.defense.made, data.x_train, data), {})
+
+
+@dataclass(frozen=True)
 class Fit:
     """Sanitize and train."""
 
@@ -182,8 +206,11 @@ class Fit:
         return f"{self.defense.text}: training{data}, seed {self.seed}"
 
     def needs(self, context: Context) -> dict[str, Stage]:
-        """Return the poison, if there is any."""
-        return {"poison": self.poison} if self.poison else {}
+        """Return the poison, if there is any, and what the sanitizer knows of the clean set."""
+        needed: dict[str, Stage] = {"poison": self.poison} if self.poison else {}
+        if isinstance(self.defense.made, SurveyingSanitizer):
+            needed["survey"] = Survey(self.defense)
+        return needed
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what training hangs on; a defense that only wraps trains like none."""
@@ -198,8 +225,9 @@ class Fit:
         defense, model = self.defense.made, context.new_model(self.seed)
         facts: dict[str, Any] = {}
         if cleaning.cleans(defense):
-            keep, labels = cleaning.sanitize(defense, model, X, y, data, self.seed)
             index, truth = _poisoned(poison, data.y_train)
+            surveyed = (inputs["survey"].arrays, index) if "survey" in inputs else None
+            keep, labels = cleaning.sanitize(defense, model, X, y, data, self.seed, surveyed)
             facts["sanitized"] = cleaning.shares(keep, labels, y, index, truth)
             X, y = X[keep], labels[keep]
         if isinstance(defense, RobustTraining):
@@ -227,7 +255,7 @@ class Fit:
 def _poisoned(poison: Made | None, y_train: Labels) -> tuple[npt.NDArray[np.intp], Labels | None]:
     """Return which rows are poison, and the labels of the images that they started as."""
     if poison is None:
-        return _NO_ROWS, None
+        return cleaning.NO_ROWS, None
     origin = poison.arrays.get("origin")
     return poison.arrays["index"], None if origin is None else y_train[origin]
 
