@@ -248,6 +248,16 @@ def minimum_norm(attack: Any) -> bool:
     return bool(getattr(attack, "minimum_norm", False))
 
 
+def steps(attack: Any) -> int:
+    """Return how many gradients a start of an evasion attack climbs; 1 where it does not say."""
+    return int(getattr(attack, "steps", 1))
+
+
+def chunk(attack: Any, usual: int) -> int:
+    """Return how many images an evasion attack takes at once."""
+    return int(getattr(attack, "chunk", usual))
+
+
 def targeted(attack: Any) -> bool:
     """Return whether an evasion attack chooses the labels that it is after by a rule of its own."""
     return bool(getattr(attack, "targeted", False))

@@ -1,4 +1,7 @@
-"""The figures of a small grid, as they were before its stages became pure functions."""
+"""The figures of a small grid, as they were before its stages became pure functions.
+
+Those of bit_depth under attacks that climb a gradient are what all ways around it leave.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,10 @@ def model() -> MLPClassifier:
 def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any) -> list[str]:
     """The flags of one cell, all of whose results are within the box."""
     made = Choice(attack, make_attack(attack))
-    known = {"beyond": np.zeros(len(X), bool), "x_adv": X, "probe": inspect(model, X, Y, TASK)}
+    known = {
+        "beyond": np.zeros(len(X), bool), "x_adv": X, "probe": inspect(model, X, Y, TASK),
+        "found": {},
+    }  # fmt: skip
     cell = Attacked(
         attack=made,
         defense=Choice(defense, make_defense(defense)),
@@ -129,11 +132,50 @@ def test_a_model_without_gradients_is_probed_all_the_same(model: MLPClassifier) 
     assert names(votes, "square") == []
 
 
-def test_a_preprocessor_that_is_attacked_through_the_identity(model: MLPClassifier) -> None:
+def test_a_defense_without_gradient_is_flagged_where_more_queries_break_more(
+    model: MLPClassifier,
+) -> None:
+    def flags(attack: str, broken_by: dict[str, int], broken: int | None = None) -> list[str]:
+        search = None if broken is None else {"nearest": 50, "broken": broken, "n": 1000, "queries": 9}  # fmt: skip
+        found = {"broken_by": broken_by, "search": search}
+        return names(steps, attack, "bit_depth[bits=8]", found=found)
+
     steps = make_defense("bit_depth[bits=8]").wrap(model, task=TASK)
-    assert names(steps, "pgd", "bit_depth[bits=8]") == ["identity_gradient"]
+    ways = {"identity": 3, "transfer": 0, "surrogate": 1}
+    assert flags("stadv", ways) == []
+    assert flags("stadv", {"identity": 3, "transfer": 0}) == ["identity_gradient"]
+    assert flags("pgd", ways | {"square": 2}, 10) == []
+    assert flags("pgd", ways | {"square": 2}, 11) == ["identity_gradient"]
+    assert flags("pgd", {"identity": 3, "square": 2}, 10) == []
     assert names(steps, "square", "bit_depth[bits=8]") == []
     assert names(make_defense("median").wrap(model, task=TASK), "pgd", "median") == []
+
+
+def test_a_grid_goes_every_way_and_says_which_broke_how_many(tmp_path: Path) -> None:
+    """The transferred images are those of the oblivious attack, which is run once."""
+    dataset = write_npz(tmp_path / "d.npz")
+    attacks = ["pgd[norm=l2,eps=0.3]", "deepfool[budget=0.01]", "stadv[steps=6]", "square[queries=9]"]  # fmt: skip
+    rows = run_grid(
+        attacks=attacks, defenses="bit_depth[bits=2],median", dataset=dataset, model=SMALL_MLP,
+        samples=40,
+    )  # fmt: skip
+    found = {(row.attack, row.defense): row for row in rows}
+    pgd, stadv = found[attacks[0], "bit_depth[bits=2]"], found[attacks[2], "bit_depth[bits=2]"]
+    assert list(pgd.found["broken_by"]) == ["identity", "transfer", "surrogate", "square"]
+    assert list(stadv.found["broken_by"]) == ["identity", "transfer", "surrogate"]
+    for row in (pgd, stadv):
+        assert row.clean_accuracy is not None
+        right = round(float(row.attacked_accuracy or 0) * row.n) + sum(
+            row.found["broken_by"].values()
+        )
+        assert right <= row.n
+        assert float(row.attacked_accuracy or 0) <= float(row.oblivious_accuracy or 0)
+        assert "identity_gradient" not in {flag.name for flag in row.flags}
+    assert pgd.found["search"]["n"] == 40
+    assert stadv.found["search"] is None
+    assert all(
+        row.found == {} for row in rows if row.defense == "median" or row.attack == attacks[3]
+    )
 
 
 def test_images_outside_the_budget_or_the_box(model: MLPClassifier) -> None:

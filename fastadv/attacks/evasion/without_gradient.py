@@ -169,9 +169,8 @@ def account(
     broken_by = {way: int(np.count_nonzero(part == way)) for way in gone}
     if "square" not in gone:
         return Account(broken_by, None)
-    rows = np.flatnonzero(result.robust)
-    logits = capabilities.adapted(model, task).logits(X[rows])
-    margin = margins(logits, class_columns(model, y[rows]), None)[0]
+    model, rows = capabilities.adapted(model, task), np.flatnonzero(result.robust)
+    margin = margins(model.logits(X[rows]), class_columns(model, y[rows]), None)[0]
     rows = rows[np.argsort(margin, kind="stable")[:_NEAREST]]
     found = _square(attack.threat(), MORE_QUERIES).perturb(
         model, X[rows], y[rows], task=task, seed=seed
@@ -231,13 +230,12 @@ class _Problem:
 
     def surrogate(self) -> EvasionResult:
         """Climb the stand-in, each chunk of images from its smoothest form on."""
-        steps, chunk = getattr(self.attack, "steps", 1), getattr(self.attack, "chunk", CHUNK)
+        steps, chunk = capabilities.steps(self.attack), capabilities.chunk(self.attack, CHUNK)
 
         def climb(start: int, stop: int) -> EvasionResult:
             return self._attack(Annealed(self.model, steps), slice(start, stop))
 
-        parts = map_chunks(climb, len(self.X), chunk) or [climb(0, 0)]
-        return joined(parts)
+        return joined(map_chunks(climb, len(self.X), chunk) or [climb(0, 0)])
 
     def square(self) -> EvasionResult:
         """Search at random."""

@@ -75,6 +75,6 @@ def soft_rounding(
         past = sharpness * (place - below - np.float32(0.5))
         out = (below + np.float32(0.5) + np.tanh(past) / scale) / steps * (high - low) + low
         slope = sharpness / scale / np.cosh(past) ** 2
-        return out.astype(np.float32), lambda dout: dout * slope
+        return out, lambda dout: dout * slope
 
     return transform
