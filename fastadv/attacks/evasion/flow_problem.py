@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from fastadv.protocols import Model
 from fastadv.task import Task
 
 Rows = npt.NDArray[np.intp]
+Cells = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class FlowProblem:
         """(n, 2, H, W)."""
         return (len(self.x), 2, *self.task.image_shape[:2])
 
-    def cells(self) -> npt.NDArray[np.uint8]:
+    def cells(self) -> Cells:
         """Return the marks of each image's cells, (n, H W); see `mark_cells` of the kernels."""
         height, width, channels = self.task.image_shape
         cells = np.empty((len(self.x), height * width), dtype=np.uint8)
@@ -49,15 +51,59 @@ class FlowProblem:
         The second value is a function of the rows that are wanted, a mask over ``rows``: it
         returns d(margin)/d(image) of those.
         """
+        seen = self.approach(x_adv, rows, np.full(len(self.x), -1))
+        return seen.margins, seen.gradient
+
+    def approach(self, x_adv: Float32, rows: Rows, chased: Labels) -> Approach:
+        """Look at the images ``rows``.
+
+        ``chased`` (n,) says for each image which wrong class it goes for, or -1: the most likely
+        one. With a target that is the target.
+        """
         logits, pullback = self.model.vjp(x_adv)
-        y, target = self.y[rows], None if self.target is None else self.target[rows]
+        y, each = self.y[rows], np.arange(len(rows))
+        target = None if self.target is None else self.target[rows]
         margin, rivals = margins(logits, y, target)
+        lead = margin
+        if target is None and np.any(chased[rows] >= 0):
+            rivals = np.where(chased[rows] < 0, rivals, chased[rows])
+            lead = logits[each, y].astype(np.float64) - logits[each, rivals]
 
         def gradient(wanted: Mask) -> Float32:
             dx = pullback(margin_slope(logits, y, target, rivals))
             return np.ascontiguousarray(dx if wanted.all() else dx[wanted], dtype=np.float32)
 
-        return margin, gradient
+        return Approach(margin, lead, _second(logits, y), gradient)
+
+
+class Approach(NamedTuple):
+    """How near some images are to success.
+
+    Attributes
+    ----------
+    margins : ndarray of shape (m,)
+        See `fastadv.attacks.evasion.loss.margins`.
+    lead : ndarray of shape (m,)
+        What the true class leads the chased one by.
+    second : ndarray of shape (m,)
+        The second most likely of the wrong classes; -1 of two classes.
+    gradient : callable
+        Of the rows that are wanted, a mask (m,), it returns d(lead)/d(image).
+    """
+
+    margins: Float64
+    lead: Float64
+    second: Labels
+    gradient: Callable[[Mask], Float32]
+
+
+def _second(logits: Floats, y: Labels) -> Labels:
+    if logits.shape[1] < 3:
+        return np.full(len(logits), -1)
+    wrong = logits.copy()
+    wrong[np.arange(len(logits)), y] = -np.inf
+    second: Labels = np.argsort(-wrong, axis=1, kind="stable")[:, 1]
+    return second
 
 
 class BestFlows:
@@ -94,3 +140,10 @@ class BestFlows:
             self._margin[rows[surer]] = margins[surer]
             better |= surer
         flow_kernels.keep_flows(flow, rows, better, self.flow)
+
+    def merge(self, other: BestFlows) -> None:
+        """Take from the other what is better there."""
+        better = other.loss < self.loss
+        better |= np.isinf(self.loss) & np.isinf(other.loss) & (other._margin < self._margin)
+        self.flow[better] = other.flow[better]
+        self.loss[better], self._margin[better] = other.loss[better], other._margin[better]
