@@ -69,7 +69,7 @@ def grid(
             "--seeds",
             metavar="N",
             help="Runs of each cell: trainings, and draws of a poisoner. Default: "
-            f"{defaults.REPEATS}, {defaults.REPEATS_COSTLY} where a defense trains in its own way",
+            f"{defaults.REPEATS}",
         ),
     ] = None,
     seed: Annotated[

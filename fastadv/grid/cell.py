@@ -13,7 +13,6 @@ from fastadv import registry
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid import defaults
 from fastadv.grid.row import SCHEMA
-from fastadv.protocols import RobustTraining
 from fastadv.specs import Spec
 
 
@@ -65,8 +64,8 @@ class Grid:
         Specs, as written.
     samples : int
         Test images that evasion attacks get, all runs of a cell together.
-    repeats : int or None
-        Runs of a cell; by default as many as `runs_of` says of its defense.
+    repeats : int
+        Runs of a cell.
     seed : int
         Of the first run.
     """
@@ -76,12 +75,12 @@ class Grid:
     dataset: str
     model: str
     samples: int
-    repeats: int | None
+    repeats: int
     seed: int
 
     def __post_init__(self) -> None:
         require(
-            self.repeats is None or self.repeats <= self.samples,
+            self.repeats <= self.samples,
             f"repeats has to be at most samples ({self.samples}), which the runs share",
             self.repeats,
         )
@@ -104,9 +103,10 @@ class Grid:
         InputError
             With one line on the first thing that is wrong.
         """
-        at_least(1, samples=samples, repeats=1 if repeats is None else repeats)
+        repeats = min(defaults.REPEATS, samples) if repeats is None else repeats
+        at_least(1, samples=samples, repeats=repeats)
         at_least(0, seed=seed)
-        last = seed + (repeats or max(defaults.REPEATS, defaults.REPEATS_COSTLY)) - 1
+        last = seed + repeats - 1
         require(last < 2**32, f"seeds have to be below {2**32}, as NumPy takes them", last)
         if not attacks or not defenses:
             raise InputError("a grid needs at least one attack and one defense")
@@ -121,18 +121,10 @@ class Grid:
             seed=seed,
         )
 
-    def runs_of(self, defense: Choice) -> int:
-        """Return how many runs the cells of a defense have."""
-        if self.repeats is not None:
-            return self.repeats
-        costly = isinstance(defense.made, RobustTraining)
-        runs = defaults.REPEATS_COSTLY if costly else defaults.REPEATS
-        return min(runs, self.samples)
-
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds of all runs; a defense with fewer runs has the first of them."""
-        return tuple(range(self.seed, self.seed + max(map(self.runs_of, self.defenses))))
+        """The seeds of the runs."""
+        return tuple(range(self.seed, self.seed + self.repeats))
 
     def make_model(self, seed: int) -> Any:
         """Build the untrained model of one seed; a random_state in the spec is kept."""
@@ -141,11 +133,10 @@ class Grid:
     def cells(self) -> list[Cell]:
         """Return the cells: run by run, attack by attack, defense by defense."""
         return [
-            Cell(attack, defense, seed, (k, self.runs_of(defense)))
+            Cell(attack, defense, seed, (k, self.repeats))
             for k, seed in enumerate(self.seeds)
             for attack in self.attacks
             for defense in self.defenses
-            if k < self.runs_of(defense)
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -158,7 +149,6 @@ class Grid:
             "samples": self.samples,
             "repeats": self.repeats,
             "seeds": list(self.seeds),
-            "runs": {defense.text: self.runs_of(defense) for defense in self.defenses},
         }
 
 

@@ -7,4 +7,3 @@ STANDS_FOR = {"stadv": ("stadv[translation=false]", "stadv[budget=1,translation=
 DEFENSES = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
 SAMPLES = 1000  # test images for evasion attacks, or all if there are fewer
 REPEATS = 5  # runs of a cell
-REPEATS_COSTLY = 3  # where the defense trains in its own way, which takes longer

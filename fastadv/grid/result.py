@@ -56,7 +56,7 @@ class GridResult(Sequence[Row]):
     def of(cls, runs: Sequence[Row], folder: Path, **rest: Any) -> GridResult:
         """Return the rows of runs with what they say together, by the samples in the folder."""
         result = cls((), tuple(runs), folder=folder, **rest)
-        rows = tuple(flagged(join(runs, result.samples, _runs_planned(result.grid))))
+        rows = tuple(flagged(join(runs, result.samples, len(result.grid.get("seeds", ())))))
         return replace(result, rows=rows, worst=tuple(worst_rows(rows, result.samples)))
 
     @classmethod
@@ -156,25 +156,14 @@ def _belongs(row: Row, grid: dict[str, Any]) -> bool:
     names = {"dataset": row.dataset, "model": row.model}
     if any(key in grid and not same_spec(value, grid[key]) for key, value in names.items()):
         return False
-    runs = _runs_planned(grid).get(row.defense)
-    if "seeds" in grid and row.seed not in grid["seeds"][:runs]:
-        return False
     if row.kind != "evasion" and row.certified is None:
         return True  # on all images, or on none
     k, shares = row.dealt
-    if "runs" in grid and shares != runs:  # of fastadv 0.1 each run has all images
+    if shares != grid.get("repeats", shares):  # of fastadv 0.1 each run has all images
         return False
     images = range(k, grid.get("samples", row.n * shares), shares)
     n = row.certified.accuracy.n_images if row.certified is not None else row.n
     return row.status != "ok" or n == len(images)
-
-
-def _runs_planned(grid: dict[str, Any]) -> dict[str, int]:
-    """Return how many runs the cells of each defense have; empty if the grid does not say."""
-    runs = grid.get("runs")
-    if isinstance(runs, dict):
-        return {defense: n for defense, n in runs.items() if isinstance(n, int)}
-    return dict.fromkeys(grid.get("defenses", []), len(grid.get("seeds", [])))
 
 
 def _ordered(rows: Iterable[Row], grid: dict[str, Any]) -> list[Row]:

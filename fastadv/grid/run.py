@@ -103,8 +103,7 @@ def run_grid(
         Test images that evasion attacks get, by default 1,000, or all if there are fewer; they are
         dealt out among the runs of a cell. Other rows are measured on all test images in each run.
     repeats : int, optional
-        Runs of each cell: trainings, and draws of a poisoner. By default 5, and 3 of a defense that
-        trains in its own way.
+        Runs of each cell: trainings, and draws of a poisoner. By default 5.
     seeds : int, optional
         Another name for ``repeats``.
     seed : int
@@ -196,7 +195,8 @@ def asked(
     )  # fmt: skip
     data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
     if samples is None:
-        grid = replace(grid, samples=min(n, len(data.x_test)))
+        n = min(n, len(data.x_test))
+        grid = replace(grid, samples=n, repeats=min(grid.repeats, n) if given is None else given)
     experiment.test_rows(data, grid.samples), experiment.new_model(model, seed, data)  # or raise
     return Context(grid, data)
 

@@ -7,7 +7,7 @@ Each run has a training of its own, and a draw of the attacker's; test images ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -25,9 +25,7 @@ RUNS_MISSING = "runs_missing"  # the flag of a cell of which not all runs are do
 _ACCURACIES = ("clean", "benign", "attacked", "oblivious", "baseline")
 
 
-def join(
-    rows: Sequence[Row], samples: Samples, planned: Mapping[str, int] | None = None
-) -> list[Row]:
+def join(rows: Sequence[Row], samples: Samples, planned: int = 0) -> list[Row]:
     """Return a row for each cell, in the order of their first runs.
 
     Parameters
@@ -36,15 +34,14 @@ def join(
         Each of one run.
     samples : callable
         Where it has nothing of a row the interval is as wide as images can make it.
-    planned : mapping, optional
-        How many runs a cell of each defense has; one that has fewer is flagged.
+    planned : int
+        How many runs a cell has; one that has fewer is flagged.
     """
     cells: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         cell = row.dataset, row.model, row.attack, row.defense, row.threat
         cells.setdefault(cell, []).append(row)
-    planned = planned or {}
-    return [_joined(runs, samples, planned.get(runs[0].defense, 0)) for runs in cells.values()]
+    return [_joined(runs, samples, planned) for runs in cells.values()]
 
 
 def answers(row: Row, arrays: Arrays | None, right: str = "robust") -> Answers | None:

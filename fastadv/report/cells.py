@@ -212,17 +212,9 @@ def _caption(rows: Sequence[Row], has_worst: bool) -> str:
 
 
 def runs_text(rows: Sequence[Row]) -> str:
-    """Return how many runs each defense has: ``5 runs``, ``5 runs of a, b; 3 of c``."""
-    defenses: dict[int, dict[str, None]] = {}
-    most = {d: max(len(r.runs) for r in rows if r.defense == d) for d in {r.defense for r in rows}}
-    for row in rows:
-        defenses.setdefault(most[row.defense], {})[row.defense] = None
-    if len(defenses) == 1:
-        (n,) = defenses
-        return f"{n} run{'s' if n > 1 else ''}"
-    ordered = sorted(defenses.items(), reverse=True)
-    parts = [f"{n} of {', '.join(names)}" for n, names in ordered]
-    return "; ".join(parts).replace(" of", " runs of", 1)
+    """Return how many runs stand behind the rows: ``5 runs``."""
+    n = max((len(row.runs) for row in rows), default=0)
+    return f"{n} run{'s' if n != 1 else ''}"
 
 
 def _images(rows: Sequence[Row]) -> str:

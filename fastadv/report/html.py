@@ -86,7 +86,7 @@ def _command(grid: dict[str, Any]) -> str:
             words += [f"--{name}", joined]
     seeds = grid.get("seeds")
     repeats = grid.get("repeats")
-    if "runs" not in grid and isinstance(seeds, list):  # of fastadv 0.1
+    if repeats is None and isinstance(seeds, list):  # of fastadv 0.1
         repeats = len(seeds)
     if repeats is not None:
         words += ["--repeats", str(repeats)]

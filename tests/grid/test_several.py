@@ -199,11 +199,11 @@ def test_a_run_that_failed_is_a_flag_of_the_others_mean() -> None:
 
 def test_a_run_that_a_grid_has_not_come_to_is_a_flag_as_well() -> None:
     runs = [ran(0), ran(1)]
-    (row,) = join(runs, lambda _: None, {"none": 5})
+    (row,) = join(runs, lambda _: None, 5)
     (flag,) = row.flags
     assert flag.message == "3 of 5 runs not there; the grid has not ended"
     assert flag.remedy == "the same command goes on"
-    assert join(runs, lambda _: None, {"none": 2, "median": 5})[0].flags == []
+    assert join(runs, lambda _: None, 2)[0].flags == []
 
 
 def poisoned(
@@ -354,19 +354,12 @@ def test_certificates_of_another_deal_belong_to_another_grid(tmp_path: Path) -> 
     assert two[0].certified.accuracy.n_images == 20
 
 
-def test_a_defense_with_fewer_runs_has_the_first_of_them(tmp_path: Path) -> None:
-    result = several(
-        tmp_path, defenses=["none", "adv_training[epochs=1,attack=fgsm]"], repeats=None
-    )
-    assert {d: [run.seed for run in row.runs] for d, row in ((r.defense, r) for r in result)} == {
-        "none": [0, 1, 2, 3, 4], "adv_training[epochs=1,attack=fgsm]": [0, 1, 2]
-    }  # fmt: skip
-    assert result.grid["runs"] == {"none": 5, "adv_training[epochs=1,attack=fgsm]": 3}
-    assert result.grid["seeds"] == [0, 1, 2, 3, 4]
-    five, three = (images_of(result, "fgsm", d) for d in result.grid["defenses"])
-    assert set().union(*five) == set().union(*three)
-    assert [len(part) for part in three] == [7, 7, 6]
-    assert all(row.flags == [] or row.flags[0].name != "runs_missing" for row in result)
+def test_five_runs_are_the_default(tmp_path: Path) -> None:
+    result = several(tmp_path, attacks=["fgsm"], defenses=["none"], repeats=None)
+    assert [[run.seed for run in row.runs] for row in result] == [[0, 1, 2, 3, 4]] * 2
+    assert (result.grid["repeats"], result.grid["seeds"]) == (5, [0, 1, 2, 3, 4])
+    assert [len(part) for part in images_of(result, "fgsm", "none")] == [4] * 5
+    assert not any(flag.name == "runs_missing" for row in result for flag in row.flags)
 
 
 @pytest.mark.parametrize("samples", [2, None])

@@ -187,13 +187,6 @@ def test_several_runs_give_mean_interval_and_sample_deviation():
     assert "sample standard deviation over runs" in sheet.caption
 
 
-def test_columns_of_other_numbers_of_runs_are_told_apart():
-    rows = [
-        clean(d, seed) for d, n in (("none", 5), ("trades", 3), ("median", 5)) for seed in range(n)
-    ]
-    assert "mean over 5 runs of none, median; 3 of trades, beneath" in sheet_of(rows).caption
-
-
 def test_a_run_of_which_nothing_is_left_counts_as_nothing():
     rows = [evasion(seed=seed, attacked_accuracy=a) for seed, a in enumerate((0.0, 0.5))]
     lines = cell(rows, "pgd", "none")

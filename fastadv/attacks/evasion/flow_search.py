@@ -177,7 +177,9 @@ def _best_of(paths: Sequence[_Path]) -> _Path:
     """Return for each image the search of least loss, or of least margin where none succeeds."""
     losses = np.stack([path.best.loss for path in paths])
     margins = np.stack([path.margins for path in paths])
-    chosen = np.where(np.isfinite(losses).any(axis=0), losses.argmin(axis=0), margins.argmin(axis=0))
+    chosen = np.where(
+        np.isfinite(losses).any(axis=0), losses.argmin(axis=0), margins.argmin(axis=0)
+    )
     path = paths[0]
     for number, other in enumerate(paths[1:], start=1):
         path.take(other, chosen == number)
