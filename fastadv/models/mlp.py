@@ -247,7 +247,8 @@ class MLPClassifier(
 
     def network(self) -> Network:
         """Return the parameters as they stand and the shape of the network; a view."""
-        check_is_fitted(self, "_params")
+        if not hasattr(self, "_params"):  # that check takes as long as the passes of some images
+            check_is_fitted(self, "_params")
         return Network(self._params, self._sizes, ACTIVATIONS[self.activation])
 
     def features(self, X: Floats, *, activated: bool = True) -> Float32:

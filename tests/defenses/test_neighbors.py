@@ -99,9 +99,10 @@ def test_images_on_components_are_their_products_in_any_set() -> None:
 
 def test_too_few_images_are_one_line() -> None:
     defense: Any = make_defense("knn_relabel[neighbors=5]")
-    survey = defense.survey(X[:4], trusted=TRUSTED, task=TASK)
-    with pytest.raises(InputError, match="5 neighbors need more than 4 images"):
-        defense.sanitize_from(survey, X[:4], Y[:4], np.empty(0, int), task=TASK, seed=0)
+    for n in (1, 4):
+        survey = defense.survey(X[:n], trusted=TRUSTED, task=TASK)
+        with pytest.raises(InputError, match=f"5 neighbors need more than {n} images"):
+            defense.sanitize_from(survey, X[:n], Y[:n], np.empty(0, int), task=TASK, seed=0)
     _, labels = defense.sanitize_from(survey, X, Y, np.empty(0, int), task=TASK, seed=0)
     np.testing.assert_array_equal(
         labels,

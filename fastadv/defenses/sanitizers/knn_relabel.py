@@ -53,6 +53,7 @@ class KNNRelabel(Checked):
 
     def sanitize(self, X: Floats, y: Labels, *, task: Task, seed: int) -> tuple[Mask, Labels]:
         """Keep every row; return the labels after the vote."""
+        X, y = checks.training_set(X, y, task)
         survey = self.survey(X, trusted=X, task=task)
         return self.sanitize_from(survey, X, y, _NO_ROWS, task=task, seed=seed)
 
@@ -61,7 +62,7 @@ class KNNRelabel(Checked):
         X = np.asarray(checks.images(X, task), dtype=np.float32)
         basis = self._basis(np.asarray(trusted, dtype=np.float32))
         points = _on(basis, X)
-        found = nearest_others(points, min(2 * self.neighbors, len(X) - 1))
+        found = nearest_others(points, min(2 * self.neighbors, max(len(X) - 1, 0)))
         survey: Arrays = {"index": found.index, "product": found.product}
         if basis is not None:
             survey |= {"basis": basis, "points": points}

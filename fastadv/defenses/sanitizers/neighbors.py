@@ -92,7 +92,8 @@ class Neighbors:
 def nearest_others(points: Floats, k: int) -> Neighbors:
     """Return the ``k`` nearest others of each of more than ``k`` points (n, d)."""
     found, numbers = Neighbors.none(len(points), k), np.arange(len(points))
-    found.meet(points, numbers, Points.of(points))
+    if k > 0:
+        found.meet(points, numbers, Points.of(points))
     return found
 
 

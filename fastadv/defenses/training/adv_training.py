@@ -98,7 +98,7 @@ class AdversarialTraining(Checked):
         """Return a clone of ``model``, trained on attacked batches."""
         X, y = checks.training_set(X, y, task)
         hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
-        attacker = _Attacker(self.attack, X if self._goes_on() else None, task, seed)
+        attacker = _Attacker(self.attack, X.shape if self._goes_on() else None, task, seed)
         if self.loss == "trades":
             trades: Model = hardened.fit_gradient(X, y, self._trades(attacker))
             return trades
@@ -156,14 +156,15 @@ class _Attacker:
     Parameters
     ----------
     attack : EvasionAttack
-    X : ndarray of shape (n, d) or None
-        The rows that are trained on; None: the attack on each begins anew in every epoch.
+    shape : tuple of int or None
+        Of the rows that are trained on, (n, d); None: attacks begin anew in every epoch.
     """
 
-    def __init__(self, attack: Any, X: Float32 | None, task: Task, seed: int) -> None:
+    def __init__(self, attack: Any, shape: tuple[int, ...] | None, task: Task, seed: int) -> None:
         self.attack, self.task, self.seed, self.step = attack, task, seed, 0
-        self.ends = None if X is None else np.empty_like(X)  # where the attack on each row ended
-        self.begun = np.zeros(0 if X is None else len(X), dtype=bool)
+        # where the attack on each row ended, of those on which it has begun
+        self.ends = None if shape is None else np.empty(shape, dtype=np.float32)
+        self.begun = np.zeros(shape[0] if shape else 0, dtype=bool)
 
     def on_batch(self, model: Any) -> Callable[..., Float32]:
         """Return what attacks some rows of the next batch: their images, numbers and columns.

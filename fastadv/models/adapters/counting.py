@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,12 @@ class Counted:
         self._made_here = capabilities.made_here(model)
         self._logits = forward_of(model)
         self._known: tuple[Floats, tuple[Floats, Pullback]] | None = None
+
+    def anew(self) -> Counted:
+        """Return the same model with nothing counted or remembered."""
+        fresh = copy.copy(self)
+        fresh.forward, fresh.backward, fresh._known = 0, 0, None
+        return fresh
 
     def remember(self, X: Floats, passed: tuple[Floats, Pullback]) -> None:
         """Answer `vjp` of this very array by what is known of it; it counts all the same."""
