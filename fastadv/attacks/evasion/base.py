@@ -151,27 +151,32 @@ class Evasion(Checked, ABC):
             raise InputError(f"sample_ids has shape {ids.shape}; {len(X)} images have {len(X)} ids")
         if "gradient" in self.needs:
             probe.warn_of(model, X, columns, task)
-        key = seeds.derive(seed, "perturb", self.name)
+        key, met, x_adv = seeds.derive(seed, "perturb", self.name), Counted(model), np.empty_like(X)
 
         def attack(start: int, stop: int) -> _Chunk:
             part = slice(start, stop)
             hashed = functools.partial(seeds.sample_ids, X[part])
             stream = Stream(key, hashed if ids is None else ids[part])
             target = None if wanted is None else wanted[part]
-            return self._attack_chunk(Counted(model), X[part], columns[part], target, task, stream)
+            return self._attack_chunk(
+                met, X[part], columns[part], target, task, stream, x_adv[part]
+            )
 
-        return _gather(map_chunks(attack, len(X), self.chunk) or [attack(0, 0)], self.threat())
+        chunks = map_chunks(attack, len(X), self.chunk) or [attack(0, 0)]
+        return _gather(chunks, x_adv, self.threat())
 
     def _attack_chunk(
         self,
-        model: Counted,
-        x: Floats,
+        uncounted: Counted,
+        x: Float32,
         y: Labels,
         target: Labels | None,
         task: Task,
         stream: Stream,
+        out: Float32,
     ) -> _Chunk:
-        uncounted = Counted(model.model)
+        """Attack, judge, and fill ``out`` (n, d) with what changed the label, otherwise with x."""
+        model = uncounted.anew()
         if "gradient" in self.needs:
             clean = uncounted.vjp(x)
             model.remember(x, clean)
@@ -186,16 +191,14 @@ class Evasion(Checked, ABC):
         misclassified = succeeds(logits, y, None)
         if target is None:
             target = self.choose_targets(uncounted, x, y, task, stream)
-        x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)
-        is_adv = ~misclassified & succeeds(uncounted.logits(x_adv), y, target)
-        distances = self.measure(x, x_adv, details, task)
-        back = ~is_adv
-        x_adv = np.where(back[:, None], x, x_adv)
+        out[:], details = self.craft(model, x, y, target, task=task, stream=stream)
+        is_adv = ~misclassified & succeeds(uncounted.logits(out), y, target)
+        distances = self.measure(x, out, details, task)
+        back = np.flatnonzero(~is_adv)
+        out[back] = x[back]
         for values in distances.values():
             values[back] = 0.0
-        return _Chunk(
-            x_adv, is_adv, misclassified, distances, details, model.forward, model.backward
-        )
+        return _Chunk(is_adv, misclassified, distances, details, model.forward, model.backward)
 
     def choose_targets(
         self,
@@ -216,7 +219,6 @@ class Evasion(Checked, ABC):
 class _Chunk(NamedTuple):
     """What came of one chunk."""
 
-    x_adv: Floats
     is_adv: Mask
     misclassified: Mask
     distances: dict[str, Float64]
@@ -225,12 +227,12 @@ class _Chunk(NamedTuple):
     backward: int
 
 
-def _gather(chunks: list[_Chunk], threat: Threat) -> EvasionResult:
-    join, n = np.concatenate, max(sum(len(c.x_adv) for c in chunks), 1)
+def _gather(chunks: list[_Chunk], x_adv: Float32, threat: Threat) -> EvasionResult:
+    join, n = np.concatenate, max(len(x_adv), 1)
     distances = {k: join([c.distances[k] for c in chunks]) for k in chunks[0].distances}
     is_adv = join([c.is_adv for c in chunks])
     return EvasionResult(
-        x_adv=join([c.x_adv for c in chunks]),
+        x_adv=x_adv,
         is_adv=is_adv,
         success=is_adv & threat.within(distances, len(is_adv)),
         misclassified=join([c.misclassified for c in chunks]),
