@@ -210,7 +210,7 @@ class Measure:
         points = len(poison.arrays["index"])
         row.poison = {"fraction": points / len(data.x_train), "points": float(points)}
         row.seconds |= {"poison": poison.facts["seconds"], "fit": poisoned.facts["seconds"]}
-        row.found = poison.facts["details"]
+        row.found, row.draw = poison.facts["details"], poison.facts.get("draw")
         row.sanitized = poisoned.facts.get("sanitized")
         samples = {
             "poison": poison.arrays["rows"][:N_EXAMPLES],

@@ -85,6 +85,7 @@ class Run(msgspec.Struct, frozen=True):
     oblivious_accuracy: float | None = None
     baseline_accuracy: float | None = None
     weights: str | None = None
+    draw: str | None = None
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -142,6 +143,9 @@ class Row(msgspec.Struct, kw_only=True):
     weights : str or None
         The hash of the trained model behind ``attacked_accuracy``, without a wrapper: figures of
         one hash are of one training. Of several runs each has its own.
+    draw : str or None
+        The hash of the poison: runs of one hash were poisoned alike, and differ by their trainings
+        alone. Of several runs each has its own.
     flags : list of Flag
         Why the figure is not to be trusted; a gate fails on them.
     notes : list of Flag
@@ -181,6 +185,7 @@ class Row(msgspec.Struct, kw_only=True):
     queries: dict[str, float] = {}
     seconds: dict[str, float] = {}
     weights: str | None = None
+    draw: str | None = None
     flags: list[Flag] = []
     notes: list[Flag] = []
     runs: list[Run] = []

@@ -126,7 +126,7 @@ def _joined(rows: Sequence[Row], samples: Samples, planned: int) -> Row:
 
 def _run(row: Row) -> Run:
     shares = {f"{name}_accuracy": _value(getattr(row, f"{name}_accuracy")) for name in _ACCURACIES}
-    return Run(row.id, row.seed, row.n, weights=row.weights, **shares)
+    return Run(row.id, row.seed, row.n, weights=row.weights, draw=row.draw, **shares)
 
 
 def _value(figure: Figure | None) -> float | None:
@@ -199,6 +199,7 @@ def _means(rows: Sequence[Row]) -> Row:
         queries=_numbers([row.queries for row in rows]),
         seconds=_sums([row.seconds for row in rows]),
         weights=None,
+        draw=None,
         flags=_remarks([row.flags for row in rows]),
         notes=_remarks([row.notes for row in rows]),
     )

@@ -118,7 +118,7 @@ def _cell(row: Row | None, notes: Notes) -> Cell:
 
 def _figures(row: Row, notes: Notes) -> list[Line]:
     first, *others = _accuracy_lines(row.attacked_accuracy)
-    spread = _spread([run.attacked_accuracy for run in row.runs])
+    spread = _spread([run.attacked_accuracy for run in row.runs]) + _draws(row)
     beneath = [Line(text, "dim") for text in (spread, *(e.text(row) for e in EXTRAS)) if text]
     quoted = " ".join(filter(None, [first.text, notes.marks(row), OBEY.text(row)]))
     return [Line(quoted), *others, *beneath]
@@ -138,6 +138,14 @@ def _spread(shares: Sequence[float | None]) -> str:
     """Return the spread over runs; empty of one."""
     known = [share for share in shares if share is not None]
     return f"± {100 * stdev(known):.1f}" if len(known) > 1 else ""
+
+
+def _draws(row: Row) -> str:
+    """Return how many draws of the poison the runs are of; of one, trainings alone differ."""
+    draws = {run.draw for run in row.runs if run.draw is not None}
+    if len(row.runs) < 2 or not draws:
+        return ""
+    return f", {len(draws)} draw{'s' if len(draws) > 1 else ''}"
 
 
 # -- the worst case -------------------------------------------------------------------------
@@ -198,6 +206,8 @@ def _caption(rows: Sequence[Row], has_worst: bool) -> str:
     if images:
         sentences.append(images)
     legends = [extra.legend for extra in (OBEY, *EXTRAS) if any(extra.text(row) for row in done)]
+    if any(_draws(row) for row in done):
+        legends.append("draws: of the poison; where all runs share one, trainings alone differ")
     radii = _distinct(
         f"{row.certified.threat} for {row.defense}"
         for row in rows
