@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Named = TypeVar("Named", Race, Curve)
 
 STRENGTH = "strength"  # a suite that times nothing
+WAYS = "ways"  # another
 SCALING = "scaling"  # one that races nobody
 
 
@@ -28,7 +29,8 @@ def bench(
     suite: Annotated[
         str,
         typer.Option(
-            metavar="kernels|training|attacks|peers|strength|scaling", help="What to measure."
+            metavar="kernels|training|attacks|peers|strength|ways|scaling",
+            help="What to measure.",
         ),
     ] = "kernels",
     only: Annotated[
@@ -48,6 +50,7 @@ def bench(
     """Measure speed, in turn with NumPy or other libraries.
 
     strength compares how much of 1,000 images survives our attacks and theirs, not the time.
+    ways compares cells of models behind a preprocessor with what more queries find.
     scaling measures how time and memory of training, pgd, stadv and biggio grow with their sizes.
     """
     n_rounds = whole_number(rounds, 1, "--rounds")
@@ -64,6 +67,9 @@ def bench(
     if suite == STRENGTH:
         _compare_strength(only, json)
         return
+    if suite == WAYS:
+        _compare_ways(only, json)
+        return
     messages = console.messages()
     from fastadv.cli.progress import waiting
 
@@ -71,7 +77,7 @@ def bench(
         from fastadv.benchmarks import race, suites
 
         if suite not in suites.SUITES:
-            known = [*suites.SUITES, STRENGTH, SCALING]
+            known = [*suites.SUITES, STRENGTH, WAYS, SCALING]
             raise InputError(
                 f"no suite {suite!r}{closest(suite, known)} (known: {', '.join(known)})"
             )
@@ -122,6 +128,29 @@ def _compare_strength(only: str, json: Path | None) -> None:
         if matches:
             console.output().print(strength_table(matches))
     _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
+
+
+def _compare_ways(only: str, json: Path | None) -> None:
+    from fastadv.cli.progress import waiting
+
+    with waiting(console.messages(), "loading"):
+        from fastadv.benchmarks import ways
+        from fastadv.benchmarks.ways_table import ways_table
+        from fastadv.grid.run import environment
+    cells: list[ways.Beside] = []
+    coming = ways.beside(only=only)
+    try:
+        while True:
+            last = f": {cells[-1].attack} / {cells[-1].defense}" if cells else ""
+            with waiting(console.messages(), f"{len(cells)} compared{last}"):
+                cell = next(coming, None)
+            if cell is None:
+                break
+            cells.append(cell)
+    finally:
+        if cells:
+            console.output().print(ways_table(cells))
+    _keep(json, {"schema": 1, "environment": environment(), "cells": cells})
 
 
 def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None:

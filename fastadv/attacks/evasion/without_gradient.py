@@ -20,6 +20,7 @@ Grids and ``fastadv attack`` do the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ import numpy as np
 
 from fastadv import capabilities
 from fastadv.arrays import Floats, Labels
+from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import CHUNK
 from fastadv.attacks.evasion.joining import Rows, improved, joined, rows_of
 from fastadv.attacks.evasion.loss import margins
@@ -38,7 +40,6 @@ from fastadv.protocols import EvasionAttack, Model
 from fastadv.results import EvasionResult
 from fastadv.task import Task
 from fastadv.threads import map_chunks
-from fastadv.threat import Threat
 
 QUERIES = 1000  # of Square; what more of them find is in results/README.md
 MORE_QUERIES = 5000
@@ -88,17 +89,6 @@ def applies(attack: Any, model: Any) -> bool:
     return capabilities.needs_gradient(attack) and capabilities.gradient_kind(model) == "identity"
 
 
-def ways(attack: EvasionAttack, model: Any, undefended: Any = None) -> tuple[str, ...]:
-    """Return which of the ways there are for an attack and a model, in the order they are gone."""
-    there = {
-        "identity": True,
-        "transfer": undefended is not None or capabilities.undefended(model) is not None,
-        "surrogate": capabilities.surrogate(model, 0.0) is not None,
-        "square": attack.threat().kind in ("linf", "l2"),
-    }
-    return tuple(way for way, is_there in there.items() if is_there)
-
-
 def perturb(
     attack: EvasionAttack,
     model: Model,
@@ -130,19 +120,16 @@ def perturb(
         those before it have left. ``details["part"]`` (n,) names the way, empty where none broke
         it; ``queries`` counts all. Distances and details are those that every way has.
     """
-    first = attack.perturb(model, X, y, task=task, target=target, seed=seed)
+    ways = Ways(attack, model, X, y, task, target, seed, undefended, oblivious)
+    first = ways.identity()
     if not applies(attack, model):
         return first
-    if undefended is None:
-        undefended = capabilities.undefended(model)
-    X, y = np.asarray(X), np.asarray(y)
-    problem = _Problem(attack, model, undefended, oblivious, X, y, target, task, seed)
-    best, threat = _named(first, "identity"), attack.threat()
-    for way in ways(attack, model, undefended)[1:]:
+    best = _named(first, "identity")
+    for way in ways.names[1:]:
         every = capabilities.minimum_norm(attack) and way != "square"
         rows = np.flatnonzero(~best.misclassified if every else best.robust)
-        found: EvasionResult = getattr(problem.of(rows), way)()
-        best = improved(best, _named(found, way), rows, threat)
+        found = ways.of(rows).found_by(way)
+        best = improved(best, _named(found, way), rows, attack.threat())
     return best
 
 
@@ -163,46 +150,62 @@ def account(
     seed: int = 0,
     undefended: Model | None = None,
 ) -> Account:
-    """Return which way broke how many images in a result of `perturb`, and what it has missed."""
-    gone = ways(attack, model, undefended)
+    """Return which way broke how many images in a result of `perturb`, and what all have missed."""
+    ways = Ways(attack, model, X, y, task, None, seed, undefended)
     part = result.details["part"][result.success]
-    broken_by = {way: int(np.count_nonzero(part == way)) for way in gone}
-    if "square" not in gone:
+    broken_by = {way: int(np.count_nonzero(part == way)) for way in ways.names}
+    if "square" not in broken_by:
         return Account(broken_by, None)
-    model, rows = capabilities.adapted(model, task), np.flatnonzero(result.robust)
-    margin = margins(model.logits(X[rows]), class_columns(model, y[rows]), None)[0]
-    rows = rows[np.argsort(margin, kind="stable")[:_NEAREST]]
-    found = _square(attack.threat(), MORE_QUERIES).perturb(
-        model, X[rows], y[rows], task=task, seed=seed
-    )
+    model, left = capabilities.adapted(model, task), np.flatnonzero(result.robust)
+    margin = margins(model.logits(X[left]), class_columns(model, y[left]), None)[0]
+    rows = left[np.argsort(margin, kind="stable")[:_NEAREST]]
+    found = ways.of(rows).square(MORE_QUERIES)
     return Account(broken_by, Search(len(rows), int(found.success.sum()), len(X)))
 
 
-def _square(threat: Threat, queries: int) -> Square:
-    return Square(
-        eps=threat.budget, norm="linf" if threat.kind == "linf" else "l2", queries=queries
-    )
-
-
 @dataclass(frozen=True)
-class _Problem:
-    """Images, what is to attack them, and a method for each way but the first."""
+class Ways:
+    """What is to be attacked and by what, and a method for each way; for the rest see `perturb`."""
 
     attack: EvasionAttack
     model: Model
-    undefended: Any
-    oblivious: EvasionResult | None
     X: Floats
     y: Labels
-    target: Labels | None
     task: Task
-    seed: int
+    target: Labels | None = None
+    seed: int = 0
+    undefended: Model | None = None
+    oblivious: EvasionResult | None = None
 
-    def of(self, rows: Rows) -> _Problem:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Which ways there are, in the order they are gone."""
+        there = {
+            "identity": True,
+            "transfer": self._bare is not None,
+            "surrogate": capabilities.surrogate(self.model, 0.0) is not None,
+            "square": self.attack.threat().kind in ("linf", "l2"),
+        }
+        return tuple(way for way, is_there in there.items() if is_there)
+
+    @property
+    def _bare(self) -> Any:
+        given = self.undefended
+        return capabilities.undefended(self.model) if given is None else given
+
+    def found_by(self, way: str) -> EvasionResult:
+        """Return what one of the ways finds."""
+        gone: dict[str, Callable[[], EvasionResult]] = {
+            "identity": self.identity, "transfer": self.transfer, "surrogate": self.surrogate,
+            "square": self.square,
+        }  # fmt: skip
+        return gone[way]()
+
+    def of(self, rows: Rows) -> Ways:
         """Return that of some rows."""
         return replace(
-            self, X=self.X[rows], y=self.y[rows],
-            target=None if self.target is None else self.target[rows],
+            self, X=np.asarray(self.X)[rows], y=np.asarray(self.y)[rows],
+            target=None if self.target is None else np.asarray(self.target)[rows],
             oblivious=None if self.oblivious is None else rows_of(self.oblivious, rows),
         )  # fmt: skip
 
@@ -212,16 +215,20 @@ class _Problem:
             target=None if self.target is None else self.target[part],
         )  # fmt: skip
 
+    def identity(self) -> EvasionResult:
+        """Attack through the gradient that the model gives."""
+        return self._attack(self.model)
+
     def transfer(self) -> EvasionResult:
         """Judge by the defended model what the attack finds on the undefended one."""
         found = self.oblivious
         if found is None:
-            found = self._attack(self.undefended)
+            found = self._attack(self._bare)
         model = capabilities.adapted(self.model, self.task)
         said, right = model.predict(found.x_adv), model.predict(self.X) == self.y
         wanted = self.target
         if wanted is None and capabilities.targeted(self.attack):
-            wanted = capabilities.adapted(self.undefended, self.task).predict(found.x_adv)
+            wanted = capabilities.adapted(self._bare, self.task).predict(found.x_adv)
         is_adv = found.is_adv & right & (said != self.y)
         if wanted is not None:
             is_adv &= said == wanted
@@ -237,9 +244,10 @@ class _Problem:
 
         return joined(map_chunks(climb, len(self.X), chunk) or [climb(0, 0)])
 
-    def square(self) -> EvasionResult:
-        """Search at random."""
-        square = _square(self.attack.threat(), QUERIES)
-        return square.perturb(
+    def square(self, queries: int = QUERIES) -> EvasionResult:
+        """Search at random, within the ball of the attack's budget."""
+        threat = self.attack.threat()
+        norm: ball.Norm = "linf" if threat.kind == "linf" else "l2"
+        return Square(eps=threat.budget, norm=norm, queries=queries).perturb(
             self.model, self.X, self.y, task=self.task, target=self.target, seed=self.seed
         )
