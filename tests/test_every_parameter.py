@@ -51,7 +51,7 @@ CHANGES: dict[str, dict[str, dict[str, str]]] = {
         },
         "stadv": {
             "": "steps=9", "tau": "0.1", "kappa": "0.5", "steps": "3", "search": "true;tau=0.2",
-            "keep": "last", "target": "2", "neighbors": "diagonal;tau=0.05", "translation": "false",
+            "keep": "last", "target": "2", "neighbors": "diagonal;tau=0.05", "translation": "true",
             "budget": "3", "max_shift": "0.7", "init": "0.3",
         },
         "spatial": {
@@ -222,7 +222,7 @@ REFUSED = [
     ("attack", "stadv[max_shift=1,keep=last]", "keep"), ("attack", "stadv[max_shift=1,search=true]", "search"),
     ("attack", "stadv[max_shift=1,budget=5]", "budget"), ("attack", "stadv[max_shift=1,kappa=1]", "kappa"),
     ("attack", "stadv[max_shift=1,tau=1]", "tau"), ("attack", "stadv[neighbors=diagonal]", "neighbors"),
-    ("attack", "stadv[translation=false,tau=1]", "translation"), ("attack", "stadv[search=false]", "search"),
+    ("attack", "stadv[translation=true,tau=1]", "translation"), ("attack", "stadv[search=false]", "search"),
     ("attack", "spatial[samples=3]", "samples"), ("attack", "label_flip[regions=1]", "regions"),
     ("attack", "label_flip[points=3,fraction=0.1]", "fraction"),
     ("attack", "backdoor[points=3,fraction=0.1]", "fraction"),

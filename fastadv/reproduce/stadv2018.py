@@ -35,7 +35,7 @@ _LITERAL = f"tau={TAU},kappa=0,search=false,steps={LITERAL_STEPS}"
 MODES = {
     "literal": f"stadv[{_LITERAL},keep=last]",
     "literal, best iterate": f"stadv[{_LITERAL}]",
-    "search": "stadv",
+    "search": "stadv[translation=true]",
     "search, no translation": "stadv[translation=false]",
 }
 TARGETS = ("none", "random")
@@ -119,10 +119,8 @@ def run(tell: Tell = lambda *_: None, samples: int = SAMPLES) -> Reproduction:
         for target in TARGETS:
             for mode, text in MODES.items():
                 tell(f"784-{width}-10, {mode}", len(outcomes), total)
-                spec = (
-                    f"{text[:-1]},target={target}]" if "[" in text else f"{text}[target={target}]"
-                )
-                result = make("attack", spec).perturb(model, X, y, task=data.task)
+                attack = make("attack", f"{text[:-1]},target={target}]")
+                result = attack.perturb(model, X, y, task=data.task)
                 outcomes.append(_outcome(width, mode, target, result))
             # The last mode's flows are the smallest deformations that we know of.
             idle[width, target] = _idle_share(model, X, y, result)

@@ -38,7 +38,7 @@ def model() -> MLPClassifier:
 
 
 EVERY_KIND = [
-    "stadv", "stadv[translation=false]", "stadv[kappa=0.3]", "stadv[tau=0.02,search=true]",
+    "stadv", "stadv[steps=12]", "stadv[translation=true]", "stadv[kappa=0.3]", "stadv[tau=0.02,search=true]",
     "stadv[tau=0.02]", "stadv[tau=0.02,neighbors=diagonal]", "stadv[max_shift=0.7]",
     "stadv[target=easiest,steps=15]", "stadv[tau=0.02,kappa=0,search=false,keep=last]",
 ]  # fmt: skip
@@ -133,8 +133,8 @@ def test_the_bound_holds_and_more_room_does_more(model: MLPClassifier) -> None:
 
 
 def test_a_translation_is_held_where_it_is_not_wanted(model: MLPClassifier) -> None:
-    free = make_attack("stadv").perturb(model, X, Y, task=TASK)
-    held = make_attack("stadv[translation=false]").perturb(model, X, Y, task=TASK)
+    free = make_attack("stadv[translation=true]").perturb(model, X, Y, task=TASK)
+    held = make_attack("stadv").perturb(model, X, Y, task=TASK)
     assert held.distances["translation"].max() <= 1e-4
     both = free.is_adv & held.is_adv
     assert np.median(free.distances["flow_loss"][both]) < np.median(
@@ -144,8 +144,8 @@ def test_a_translation_is_held_where_it_is_not_wanted(model: MLPClassifier) -> N
 
 
 def test_confidence_is_kept(model: MLPClassifier) -> None:
-    x = make_attack("stadv[kappa=0.5,translation=false]").perturb(model, X, Y, task=TASK)
-    plain = make_attack("stadv[translation=false]").perturb(model, X, Y, task=TASK)
+    x = make_attack("stadv[kappa=0.5]").perturb(model, X, Y, task=TASK)
+    plain = make_attack("stadv").perturb(model, X, Y, task=TASK)
     logits = model.logits(x.x_adv).astype(float)
     own = logits[np.arange(len(Y)), Y]
     logits[np.arange(len(Y)), Y] = -np.inf
@@ -245,7 +245,8 @@ def test_the_warp_is_what_scipy_reads() -> None:
         ("stadv[max_shift=-1]", "max_shift has to be at least 0"),
         ("stadv[max_shift=1,tau=0.1]", "max_shift bounds the flow itself"),
         ("stadv[neighbors=diagonal]", "neighbors=diagonal is for a fixed tau"),
-        ("stadv[translation=false,tau=0.1]", "translation=false is for a search"),
+        ("stadv[translation=true,tau=0.1]", "translation=true has no part"),
+        ("stadv[translation=true,max_shift=1]", "translation=true has no part"),
         ("stadv[target=nearest]", "target"),
         ("stadv[keep=first]", "keep"),
     ],
@@ -276,7 +277,7 @@ def test_on_mnist() -> None:
     ds = load_dataset("mnist")
     model = MLPClassifier().fit(ds.x_train, ds.y_train)
     for text, most in (
-        ("stadv", 10.0), ("stadv[translation=false]", 34.0), ("stadv[target=random]", 27.0),
+        ("stadv", 30.0), ("stadv[translation=true]", 6.0), ("stadv[target=random]", 55.0),
     ):  # fmt: skip
         result = make_attack(text).perturb(model, ds.x_test[:500], ds.y_test[:500], task=ds.task)
         assert result.is_adv.sum() >= 0.995 * (~result.misclassified).sum()

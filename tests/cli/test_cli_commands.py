@@ -232,7 +232,7 @@ def test_attack_on_images(program):
 def test_attack_draws_flows(program):
     pytest.importorskip("matplotlib")
     done = program(
-        "attack", "stadv[translation=false]", "--dataset", SMALL, "--samples", "10",
+        "attack", "stadv", "--dataset", SMALL, "--samples", "10",
         "--show", "2", "--plot", "adv.svg", "--output", "adv.npz",
     )  # fmt: skip
     assert done.code == 0, done.err

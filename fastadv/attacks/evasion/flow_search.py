@@ -52,12 +52,12 @@ class _Stage:
 
 
 # Long steps along wide averages first, for the large features, then ever finer ones.
-_STARTS = tuple(_Stage((0.1, 0.02), span, 8) for span in (1.0, 2.0, 1.0))
-
-_FINISH = _Stage((0.02, 0.001), 0.0, 12)
-_SHARE = 0.2  # of all steps, for each start
+# The last of the starts chases the second most likely of the wrong classes, and no other.
+_STARTS = tuple(_Stage((0.2, 0.03), span, 8) for span in (1.0, 2.0, 1.0))
+_FINISH = _Stage((0.03, 0.0005), 0.0, 24)
+_SHARE = 0.18  # of all steps, for each start
 _FEW = 20  # steps that are too few for a race
-_REACH = 0.5  # pixels that the slope may move a component by in a primal-dual step
+_REACH = 1.0  # pixels that the slope may move a component by in a primal-dual step
 _MEMORY = 0.3  # of the averaged gradient
 _BEYOND = 0.002  # how far past the boundary to aim, as a share of the clean margin
 _TRANSLATION = 1 / 8  # of the sum of all slopes: how much further a translation moves

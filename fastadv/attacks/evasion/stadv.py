@@ -12,8 +12,12 @@ The paper fixes tau = 0.05 and kappa = 0. By default tau is searched for each im
 multiplier of the constraint that the image is adversarial, and of all evaluated flows that succeed
 the one of least loss is kept.
 
-The flow loss sees differences only: a translation of the whole image costs nothing.
-``translation=false`` holds the mean of the flow at 0, which leaves the deformation.
+The flow loss is one root a pixel, over its differences to the pixels to the right and below. The
+paper's equation 4 has a root for every pixel and neighbour, so that each pair counts twice: of the
+flows found here it is 2.3 to 2.6 times as much, 2.5 in the median.
+
+It sees differences only: a translation of the whole image costs nothing. So a search holds the mean
+of the flow at 0, which leaves the deformation; ``translation=true`` lets it move.
 """
 
 from __future__ import annotations
@@ -51,7 +55,8 @@ class StAdv(Evasion):
     kappa : float
         Confidence: the margin, in logits, that the wrong label leads by. The paper's is 0.
     steps : int
-        Evaluations of the model an image. (The paper does not say how many.)
+        Evaluations of the model an image. (The paper does not say how many.) In a search of 20 or
+        more, three searches share half of them, and the best of these has the others.
     search : bool or None
         Search tau, from ``tau`` as the least if that is given. None: search if ``tau`` is None.
     keep : {"best", "last"}
@@ -63,7 +68,7 @@ class StAdv(Evasion):
         What the flow loss compares a pixel with when L-BFGS minimises it, a root for each ordered
         pair as in the paper. The diagonal ones fall into two checkerboards that move on their own.
     translation : bool
-        Whether the mean of the flow may move in a search.
+        Whether the mean of the flow may move in a search. L-BFGS and ``max_shift`` let it.
     budget : float
         The flow loss up to which a change counts in a grid's accuracy; it does not change what is
         searched for, since the attack minimises the flow anyway.
@@ -81,12 +86,12 @@ class StAdv(Evasion):
 
     tau: float | None = None
     kappa: float = 0.0
-    steps: int = 40
+    steps: int = 64
     search: bool | None = None
     keep: Literal["best", "last"] = "best"
     target: int | Literal["none", "random", "runner_up", "easiest"] = "none"
     neighbors: Literal["adjacent", "diagonal"] = "adjacent"
-    translation: bool = True
+    translation: bool = False
     budget: float = 30.0
     max_shift: float | None = None
     init: float | None = None
@@ -106,8 +111,8 @@ class StAdv(Evasion):
             self.no_part(why, "tau", "kappa", "search", "keep", "budget")
         if self.neighbors == "diagonal" and self._searching:
             raise InputError("neighbors=diagonal is for a fixed tau: give one, such as tau=0.05")
-        if not self.translation and not self._searching:
-            raise InputError("translation=false is for a search: leave tau and max_shift out")
+        if not self._searching:
+            self.no_part("without a search of tau the flow moves freely", "translation")
 
     @property
     def _searching(self) -> bool:
