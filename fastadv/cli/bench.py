@@ -15,21 +15,23 @@ from fastadv.errors import InputError
 from fastadv.specs import closest
 
 if TYPE_CHECKING:
+    from fastadv.benchmarks.flows import Net
     from fastadv.benchmarks.race import Race
     from fastadv.benchmarks.scaling import Curve
 
-    Named = TypeVar("Named", Race, Curve)
+    Named = TypeVar("Named", Race, Curve, Net)
 
 STRENGTH = "strength"  # a suite that times nothing
 WAYS = "ways"  # another
 SCALING = "scaling"  # one that races nobody
+FLOWS = "flows"  # one that judges stadv
 
 
 def bench(
     suite: Annotated[
         str,
         typer.Option(
-            metavar="kernels|training|attacks|peers|strength|ways|scaling",
+            metavar="kernels|training|attacks|peers|strength|ways|flows|scaling",
             help="What to measure.",
         ),
     ] = "kernels",
@@ -51,6 +53,7 @@ def bench(
 
     strength compares how much of 1,000 images survives our attacks and theirs, not the time.
     ways compares cells of models behind a preprocessor with what more queries find.
+    flows compares the flow loss of stadv with the least that a patient optimiser finds.
     scaling measures how time and memory of training, pgd, stadv and biggio grow with their sizes.
     """
     n_rounds = whole_number(rounds, 1, "--rounds")
@@ -70,6 +73,9 @@ def bench(
     if suite == WAYS:
         _compare_ways(only, json)
         return
+    if suite == FLOWS:
+        _judge_flows(only, n_rounds, json)
+        return
     messages = console.messages()
     from fastadv.cli.progress import waiting
 
@@ -77,7 +83,7 @@ def bench(
         from fastadv.benchmarks import race, suites
 
         if suite not in suites.SUITES:
-            known = [*suites.SUITES, STRENGTH, WAYS, SCALING]
+            known = [*suites.SUITES, STRENGTH, WAYS, FLOWS, SCALING]
             raise InputError(
                 f"no suite {suite!r}{closest(suite, known)} (known: {', '.join(known)})"
             )
@@ -151,6 +157,30 @@ def _compare_ways(only: str, json: Path | None) -> None:
         if cells:
             console.output().print(ways_table(cells))
     _keep(json, {"schema": 1, "environment": environment(), "cells": cells})
+
+
+def _judge_flows(only: str, rounds: int, json: Path | None) -> None:
+    from fastadv.cli.progress import waiting
+
+    with waiting(console.messages(), "loading"):
+        from fastadv.benchmarks import flows
+        from fastadv.benchmarks.flows_table import flows_table
+        from fastadv.grid.run import environment
+
+        _only(only, flows.NETS, FLOWS)
+    judged: list[flows.Judged] = []
+    coming = flows.judge_all(only, rounds)
+    try:
+        while True:
+            with waiting(console.messages(), f"{len(judged)} networks judged"):
+                one = next(coming, None)
+            if one is None:
+                break
+            judged.append(one)
+    finally:  # also after Ctrl-C
+        if judged:
+            console.output().print(flows_table(judged))
+    _keep(json, {"schema": 1, "environment": environment(), "judged": judged})
 
 
 def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None:

@@ -47,12 +47,12 @@ def warp_gradient(x: Floats, flow: Floats, n_channels: int, dout: Floats, dflow:
     dflow[:, 1] = inside_y * (g * ((1 - b) * (i10 - i00) + b * (i11 - i01))).sum(axis=-1)
 
 
-def forward_differences(flow: Floats) -> tuple[Floats, Floats, Floats]:
+def forward_differences(flow: Floats, root_eps: float = ROOT_EPS) -> tuple[Floats, Floats, Floats]:
     """Return the differences below and to the right, and the root of each pixel (n, H, W)."""
     down, right = np.zeros_like(flow), np.zeros_like(flow)
     down[:, :, :-1] = flow[:, :, 1:] - flow[:, :, :-1]
     right[:, :, :, :-1] = flow[:, :, :, 1:] - flow[:, :, :, :-1]
-    root = np.sqrt((down**2 + right**2).sum(axis=1) + ROOT_EPS)
+    root = np.sqrt((down**2 + right**2).sum(axis=1) + root_eps)
     return down, right, root
 
 

@@ -67,7 +67,9 @@ def test_the_search_equals_its_twin(shape: tuple[int, int, int], dtype: type) ->
         dout, excess = rng.normal(size=(3, x.shape[1])).astype(dtype), np.array([0.3, -0.2, 0.7])
         out, out64 = (np.empty((3, x.shape[1]), kind) for kind in (dtype, float))
         losses, losses64 = np.empty(3), np.empty(3)
-        free, ceiling, span = ((1 / 8, np.inf, 2.0), (-1.0, 0.5, 0.0), (-1.0, np.inf, 0.7))[step % 3]
+        free, ceiling, span = ((1 / 8, np.inf, 2.0), (-1.0, 0.5, 0.0), (-1.0, np.inf, 0.7))[
+            step % 3
+        ]
         flow_search.advance(
             x, cells, channels, rows, dout, excess.astype(dtype), dtype(0.03), dtype(span),
             dtype(free), dtype(ceiling), dtype(0.2), dtype(0.5), 3, f, dual, pull, force, out, losses,
@@ -100,7 +102,9 @@ def slopes_of(
     room = (
         np.empty(pixels, np.int32), np.empty(pixels), np.empty(pixels), np.empty(pixels + 1, np.int32)
     )  # fmt: skip
-    flow_search.piecewise_slopes(x[0], marked(x, shape)[0], f[0], shape[2], g[0], span, *room, *out[:3])
+    flow_search.piecewise_slopes(
+        x[0], marked(x, shape)[0], f[0], shape[2], g[0], span, *room, *out[:3]
+    )
     flow_search.cell_edges(f[0], out[3])
     return out
 

@@ -12,9 +12,9 @@ Floats = npt.NDArray[np.float64]
 INK, SLOPE, BORDER = 1, 2, 4
 
 
-def add_flow_loss_gradient(flow: Floats, weights: Floats, dflow: Floats) -> None:
+def add_flow_loss_gradient(flow: Floats, weights: Floats, root_eps: float, dflow: Floats) -> None:
     """Add ``weights[s]`` times the gradient of each field's flow loss to ``dflow``."""
-    down, right, root = forward_differences(flow)
+    down, right, root = forward_differences(flow, root_eps)
     scale = weights[:, None, None, None] / root[:, None]
     dflow -= scale * (down + right)
     dflow[:, :, 1:] += (scale * down)[:, :, :-1]

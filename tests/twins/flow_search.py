@@ -39,13 +39,11 @@ def piecewise_slopes(
     slope, before, after = np.zeros_like(flow), np.zeros_like(flow), np.zeros_like(flow)
     for c, (point, size) in enumerate(((column, width), (row, height))):
 
-        def at(values: Floats, c: int = c) -> Floats:
-            y, x = (values, column) if c == 1 else (row, values)
-            return read(image, y[None], x[None])[0]
-
-        def between(low: Floats, high: Floats) -> Floats:
-            """The mean derivative, from reads."""
-            change: Floats = (g * (at(high) - at(low))).sum(axis=-1)
+        def between(low: Floats, high: Floats, c: int = c) -> Floats:
+            """The change from reads at ``low`` to those at ``high``, along the component."""
+            ends = [(z, column) if c == 1 else (row, z) for z in (low, high)]
+            before, after = (read(image, y[None], x[None])[0] for y, x in ends)
+            change: Floats = (g * (after - before)).sum(axis=-1)
             return change
 
         cell = np.minimum(np.floor(point), max(size - 2, 0))

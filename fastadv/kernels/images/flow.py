@@ -187,8 +187,11 @@ def flow_loss(flow, losses):
 
 
 @kernel
-def add_flow_loss_gradient(flow, weights, dflow):
-    """Add ``weights[s]`` times the gradient of each field's flow loss. ``dflow`` is modified."""
+def add_flow_loss_gradient(flow, weights, root_eps, dflow):
+    """Add ``weights[s]`` times the gradient of each field's flow loss. ``dflow`` is modified.
+
+    ``root_eps`` takes the place of `ROOT_EPS`: a larger one makes a smoother loss.
+    """
     n, _, height, width = flow.shape
     zero = flow.dtype.type(0.0)
     for s in range(n):
@@ -202,7 +205,7 @@ def add_flow_loss_gradient(flow, weights, dflow):
                     right0 = flow[s, 0, i, j + 1] - flow[s, 0, i, j]
                     right1 = flow[s, 1, i, j + 1] - flow[s, 1, i, j]
                 square = down0 * down0 + down1 * down1 + right0 * right0 + right1 * right1
-                scale = weights[s] / np.sqrt(square + flow.dtype.type(ROOT_EPS))
+                scale = weights[s] / np.sqrt(square + flow.dtype.type(root_eps))
                 dflow[s, 0, i, j] -= scale * (down0 + right0)
                 dflow[s, 1, i, j] -= scale * (down1 + right1)
                 if i + 1 < height:
