@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastadv.metrics import mcnemar_exact, wilson_interval
-from fastadv.runs import Runs
+from fastadv.runs import Answers, Runs
 
 DRAWS = 5000
 N = 10_000  # test images, of all runs together
@@ -191,3 +191,94 @@ def test_images_that_differ_in_how_many_trainings_get_them_right() -> None:
         low, high = Runs.on_shared_images(right).interval()
         covered += low <= image.mean() <= high
     assert covered >= 0.93 * 400
+
+
+# -- two sets of runs, image by image -------------------------------------------------------
+
+
+def answered(
+    rng: np.random.Generator, n_runs: int, expected: float, spread: float, hard: np.ndarray,
+    dealt: bool, first: int = 0,
+) -> Answers:  # fmt: skip
+    """Answers of trainings whose accuracy scatters around ``expected``.
+
+    Every second image is right by how hard it is, in each training; of the others each training
+    has its own idea. The runs share all images, or these are dealt out among them.
+    """
+    parts, n = [], len(hard)
+    for k in range(n_runs):
+        ids = np.arange(k, n, n_runs) if dealt else np.arange(n)
+        accuracy = expected + spread * rng.standard_normal()
+        draw = np.where(np.arange(n) // 10 % 2, hard, rng.random(n))[ids]
+        parts.append((np.full(len(ids), first + k), ids, (draw < accuracy).astype(float)))
+    run, image, value = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Answers(run, image, value)
+
+
+@pytest.mark.parametrize("dealt", [True, False])
+@pytest.mark.parametrize(("n_runs", "first"), [((5, 5), 0), ((5, 3), 0), ((5, 5), 5)])
+def test_differences_are_covered_and_false_alarms_rare_paired_or_not(
+    n_runs: tuple[int, int], first: int, dealt: bool
+) -> None:
+    """Five runs beside three, or of other seeds, are unpaired: only images are."""
+    draws = 200
+    for spread in (0.01, 0.04):
+        rng = np.random.default_rng([*n_runs, first, round(1000 * spread)])
+        covered = alarms = 0
+        for _ in range(draws):
+            hard = rng.random(600)
+            a = answered(rng, n_runs[0], 0.8, spread, hard, dealt)
+            b, same = (answered(rng, n_runs[1], p, spread, hard, dealt, first) for p in (0.7, 0.8))
+            low, high = b.minus(a).interval()
+            covered += bool(low <= -0.1 <= high)
+            alarms += bool(same.minus(a).p_value() <= 0.05)
+        assert covered >= 0.92 * draws, spread
+        assert alarms <= 0.08 * draws, spread
+
+
+def test_unpaired_runs_have_the_variances_of_both_sides_and_the_fewer_degrees_of_freedom() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random(300)
+    a, b = (answered(rng, n, 0.8, 0.05, hard, False) for n in (5, 3))
+    found = b.minus(a)
+    assert found.mean == pytest.approx(b.mean() - a.mean())
+    assert found.between == pytest.approx(a.runs().between + b.runs().between)
+    of_images = b.value.reshape(3, 300).mean(axis=0) - a.value.reshape(5, 300).mean(axis=0)
+    assert found.images == pytest.approx(of_images.var(ddof=1) / 300)
+    assert (found.df, found.n_images) == (2, 300)
+    paired = a.minus(a)
+    assert (paired.mean, paired.df, paired.p_value()) == (0, 4, 1)
+
+
+def test_only_the_images_that_both_have_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    a = answered(rng, 5, 0.8, 0.0, rng.random(300), True)
+    far = Answers(a.run, a.image + 200, 1 - a.value)
+    found = far.minus(a)
+    shared = np.sort(a.image)[200:]
+    of_a, of_far = (one.of_images(np.sort(one.image)) for one in (a, far))
+    assert found.n_images == len(shared) == 100
+    assert found.mean == pytest.approx(np.mean(of_far[:100] - of_a[200:]))
+    with pytest.raises(ValueError, match="no image in common"):
+        Answers(a.run, a.image + 300, a.value).minus(a)
+
+
+def test_a_difference_of_one_run_is_of_that_training_alone() -> None:
+    """It is McNemar's test then, of many images."""
+    rng = np.random.default_rng(0)
+    run, image = np.zeros(4000, np.int64), np.arange(4000)
+    before, after = rng.random(4000) < 0.9, rng.random(4000) < 0.885
+    found = Answers(run, image, after * 1.0).minus(Answers(run, image, before * 1.0))
+    assert (found.df, found.between) == (0, 0)
+    lost, won = int(np.sum(before & ~after)), int(np.sum(after & ~before))
+    assert found.p_value() == pytest.approx(mcnemar_exact(lost, won), rel=0.15)
+    low, high = found.interval()
+    assert (low, high) == pytest.approx(found.mean + np.array([-1, 1]) * 1.96 * np.sqrt(
+        np.var(after * 1.0 - before) / 4000 + 1 / 4000**2), abs=1e-6)  # fmt: skip
+
+
+def test_the_mean_of_runs_weighs_each_run_alike() -> None:
+    answers = Answers(np.array([0, 0, 0, 4]), np.arange(4), np.array([1.0, 1.0, 0.0, 0.0]))
+    assert answers.mean() == pytest.approx((2 / 3 + 0) / 2)
+    assert (answers.n_runs, answers.n_images) == (2, 4)
+    assert answers.runs().means.tolist() == pytest.approx([2 / 3, 0])
