@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -15,16 +16,18 @@ from fastadv.errors import InputError
 from fastadv.specs import closest
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from fastadv.benchmarks.flows import Net
     from fastadv.benchmarks.race import Race
     from fastadv.benchmarks.scaling import Curve
 
     Named = TypeVar("Named", Race, Curve, Net)
 
-STRENGTH = "strength"  # a suite that times nothing
-WAYS = "ways"  # another
+Found = TypeVar("Found")
+
+STRENGTH, WAYS, FLOWS = "strength", "ways", "flows"  # suites that judge quality, not time
 SCALING = "scaling"  # one that races nobody
-FLOWS = "flows"  # one that judges stadv
 
 
 def bench(
@@ -114,73 +117,57 @@ def _only(text: str, work: Sequence[Named], suite: str) -> list[Named]:
 
 
 def _compare_strength(only: str, json: Path | None) -> None:
-    from fastadv.cli.progress import waiting
-
-    with waiting(console.messages(), "loading"):
+    with _loading():
         from fastadv.benchmarks import strength
         from fastadv.benchmarks.strength_table import strength_table
         from fastadv.grid.run import environment
-    matches: list[strength.Match] = []
-    coming = strength.matches(only=only)
-    try:
-        while True:
-            last = f": {matches[-1].defense}, {matches[-1].attack}" if matches else ""
-            with waiting(console.messages(), f"{len(matches)} compared{last}"):
-                match = next(coming, None)
-            if match is None:
-                break
-            matches.append(match)
-    finally:
-        if matches:
-            console.output().print(strength_table(matches))
+    matches = _told(strength.matches(only=only), strength_table, "compared")
     _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
 
 
 def _compare_ways(only: str, json: Path | None) -> None:
-    from fastadv.cli.progress import waiting
-
-    with waiting(console.messages(), "loading"):
+    with _loading():
         from fastadv.benchmarks import ways
         from fastadv.benchmarks.ways_table import ways_table
         from fastadv.grid.run import environment
-    cells: list[ways.Beside] = []
-    coming = ways.beside(only=only)
-    try:
-        while True:
-            last = f": {cells[-1].attack} / {cells[-1].defense}" if cells else ""
-            with waiting(console.messages(), f"{len(cells)} compared{last}"):
-                cell = next(coming, None)
-            if cell is None:
-                break
-            cells.append(cell)
-    finally:
-        if cells:
-            console.output().print(ways_table(cells))
+    cells = _told(ways.beside(only=only), ways_table, "compared")
     _keep(json, {"schema": 1, "environment": environment(), "cells": cells})
 
 
 def _judge_flows(only: str, rounds: int, json: Path | None) -> None:
-    from fastadv.cli.progress import waiting
-
-    with waiting(console.messages(), "loading"):
+    with _loading():
         from fastadv.benchmarks import flows
         from fastadv.benchmarks.flows_table import flows_table
         from fastadv.grid.run import environment
 
         _only(only, flows.NETS, FLOWS)
-    judged: list[flows.Judged] = []
-    coming = flows.judge_all(only, rounds)
+    judged = _told(flows.judge_all(only, rounds), flows_table, "networks judged")
+    _keep(json, {"schema": 1, "environment": environment(), "judged": judged})
+
+
+def _loading() -> AbstractContextManager[None]:
+    from fastadv.cli.progress import waiting
+
+    return waiting(console.messages(), "loading")
+
+
+def _told(
+    coming: Iterator[Found], table: Callable[[list[Found]], RenderableType], word: str
+) -> list[Found]:
+    """Return all that comes, and print its table, after Ctrl-C that of what has come."""
+    from fastadv.cli.progress import waiting
+
+    found: list[Found] = []
     try:
         while True:
-            with waiting(console.messages(), f"{len(judged)} networks judged"):
+            with waiting(console.messages(), f"{len(found)} {word}"):
                 one = next(coming, None)
             if one is None:
-                break
-            judged.append(one)
-    finally:  # also after Ctrl-C
-        if judged:
-            console.output().print(flows_table(judged))
-    _keep(json, {"schema": 1, "environment": environment(), "judged": judged})
+                return found
+            found.append(one)
+    finally:
+        if found:
+            console.output().print(table(found))
 
 
 def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None:
