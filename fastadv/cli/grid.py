@@ -94,7 +94,10 @@ def grid(
         bool, typer.Option("--fresh", help="Run every cell again, also those that are kept.")
     ] = False,
     jobs: Annotated[
-        str | None, typer.Option(metavar="N", help="Processes that share the cores. Default: 1")
+        str | None,
+        typer.Option(
+            metavar="N", help="Processes. Default: one a core if there is work for them, else 1"
+        ),
     ] = None,
     timeout: Annotated[
         str | None,

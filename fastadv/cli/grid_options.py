@@ -37,7 +37,7 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int | None = None
     seed: int = 0
     output: str = OUTPUT
-    jobs: int = 1
+    jobs: int | None = None
     timeout: float | None = None
 
 

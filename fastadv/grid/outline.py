@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastadv.errors import InputError
+from fastadv.grid.estimate import seconds
 from fastadv.grid.plan import Plan, Planned, make_plan
 from fastadv.grid.run import asked
-from fastadv.grid.stages import Certify, Context, Fit, Inspect, Perturb, Poison
+from fastadv.grid.stages import Certify, Context, Fit, Perturb, Poison
 from fastadv.grid.store import Store
-
-# The sizes that a stage's weight is about a second of one processor's time at.
-_TRAINING_ROWS, _IMAGES = 55_000, 200
 
 _ROW_BYTES = 6_000  # of a row, as JSON
 
@@ -75,7 +73,7 @@ def outline(output: str | Path, fresh: bool = False, **options: Any) -> Outline:
     return Outline(
         _cells(plan),
         {name: count for name, count in counts.items() if count},
-        sum(_seconds(planned, context) for planned in stages),
+        sum(seconds(planned.stage, context) for planned in stages),
         sum(_bytes(planned, context) for planned in plan.stages.values()) / 1e6,
     )
 
@@ -94,15 +92,6 @@ def _cells(plan: Plan) -> tuple[PlannedCell, ...]:
             reason = row.reason
         found[name] = PlannedCell(*name, to_do, kept, reason)
     return tuple(found.values())
-
-
-def _seconds(planned: Planned, context: Context) -> float:
-    stage = planned.stage
-    if isinstance(stage, Fit | Poison):
-        return stage.weight * len(context.dataset.x_train) / _TRAINING_ROWS
-    if isinstance(stage, Perturb | Inspect | Certify):
-        return stage.weight * len(context.test_rows(stage.dealt)) / _IMAGES
-    return stage.weight
 
 
 def _bytes(planned: Planned, context: Context) -> float:

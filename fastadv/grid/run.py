@@ -19,6 +19,7 @@ from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid import defaults
 from fastadv.grid.cell import Cell, Grid
+from fastadv.grid.estimate import seconds
 from fastadv.grid.executors.base import Executor, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
 from fastadv.grid.executors.processes import Processes
@@ -31,6 +32,8 @@ from fastadv.grid.store import Store
 from fastadv.specs import Spec, coerce, shown, split_top_level
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
+
+_WORTH_PROCESSES = 60.0  # seconds of one processor, from which on several are started
 
 
 class GridProgress(Protocol):
@@ -82,7 +85,7 @@ def run_grid(
     seed: int = 0,
     output: str | Path | None = None,
     fresh: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     timeout: float | None = None,
     executor: Executor | None = None,
     progress: GridProgress | None = None,
@@ -113,8 +116,9 @@ def run_grid(
         nothing is kept.
     fresh : bool
         Compute everything again.
-    jobs : int
-        Processes, each with its share of the threads; the numbers do not depend on it.
+    jobs : int, optional
+        Processes, each with its share of the threads; the numbers do not depend on it. By default
+        one for each thread, which is faster where there is work for them, and else none but this.
     timeout : float, optional
         Seconds that one stage of a cell may take.
     executor : Executor, optional
@@ -132,8 +136,8 @@ def run_grid(
     InputError
         Before any work, if something that was asked for makes no sense.
     """
-    jobs, timeout = coerce(jobs, int, "jobs"), coerce(timeout, float | None, "timeout")
-    at_least(1, jobs=jobs)
+    jobs, timeout = coerce(jobs, int | None, "jobs"), coerce(timeout, float | None, "timeout")
+    at_least(1, jobs=1 if jobs is None else jobs)
     require(timeout is None or timeout > 0, "timeout has to be above 0 seconds", timeout)
     if not isinstance(output, str | Path | None):
         raise InputError(f"output has to be the path of a folder, or None, got {shown(output)}")
@@ -156,7 +160,8 @@ def run_grid(
             if plan.stages:
                 warm_up(progress.compiling, _compiled(grid))
             if executor is None:
-                executor = Inline() if jobs == 1 and timeout is None else Processes(jobs, timeout)
+                n = _processes(plan, context) if jobs is None else jobs
+                executor = Inline() if n == 1 and timeout is None else Processes(n, timeout)
             rows = _run(plan, context, store, executor, progress)
         finally:
             progress.stop()
@@ -210,6 +215,14 @@ def _specs(axis: str, given: Any) -> Sequence[str]:
             example = "pgd[eps=0.1]" if axis == "attacks" else "median[size=2]"
             raise InputError(f"{axis} are texts such as {example!r}, got {shown(text)}")
     return texts
+
+
+def _processes(plan: Plan, context: Context) -> int:
+    """Return how many processes are worth their start, some seconds each."""
+    if sys.platform == "win32":
+        return 1
+    work = sum(seconds(planned.stage, context) for planned in plan.stages.values())
+    return thread_count() if work > _WORTH_PROCESSES else 1
 
 
 def _run(
