@@ -17,7 +17,7 @@ from fastadv.report.pairs import Pair
 from fastadv.report.table import wrap
 
 SCHEMA = 2
-_WIDTH = 20  # of the columns of specs; a longer one goes on in the next line
+_WIDTH = 16  # of the columns of specs; a longer one goes on in the next line
 
 
 def compare_table(comparison: Comparison) -> RenderableType:
