@@ -31,10 +31,12 @@ from fastadv.registry import make
 from fastadv.threads import map_chunks
 
 MEDIAN, NINETY, SUCCESS, TIMES = 1.03, 1.06, 0.995, 15.0  # what is aimed at
-SAMPLES, STEPS, STARTS = 300, 1500, 3
+SAMPLES, STEPS, STARTS = 200, 1500, 3
 # Steps and starts of Adam, from the least work to the most.
-LADDER = ((50, 1), (75, 1), (100, 1), (150, 1), (200, 1), (300, 1), (400, 1), (300, 2), (500, 2),
-          (500, 3), (1000, 2), (1000, 3), (1500, 3))  # fmt: skip
+LADDER = (
+    (100, 1), (200, 1), (300, 1), (500, 1), (300, 2), (500, 2), (500, 3), (1000, 2), (1000, 3),
+    (1500, 3),
+)  # fmt: skip
 FASHION = "/usr/share/datasets/fashion-mnist"  # Debian's dataset-fashion-mnist
 
 
@@ -51,7 +53,7 @@ NETS = (
     Net("MNIST, logistic", "mnist", "mlp"),
     Net("Fashion, logistic", FASHION, "mlp"),
     Net("Fashion, relu", FASHION, "mlp[activation=relu,learning_rate_init=0.1]"),
-    Net("MNIST, relu, adv_training", "mnist", "mlp[activation=relu,learning_rate_init=0.1]",
+    Net("adv_training, relu", "mnist", "mlp[activation=relu,learning_rate_init=0.1]",
         "adv_training"),
 )  # fmt: skip
 
