@@ -54,7 +54,7 @@ class FakeGrid:
             )
             for i, status in enumerate(self.statuses)
         ]  # fmt: skip
-        return GridResult(tuple(rows))
+        return GridResult(tuple(rows), tuple(rows))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_the_grid_is_asked_for_what_was_written(program, fake_grid):
     del fake_grid.asked["progress"]
     assert fake_grid.asked == {
         "attacks": ["pgd[eps=0.1,steps=5]", "fgsm"], "defenses": ["none"], "dataset": SMALL,
-        "model": "mlp[max_iter=1]", "samples": 7, "seeds": 2, "seed": 3,
+        "model": "mlp[max_iter=1]", "samples": 7, "repeats": 2, "seed": 3,
         "output": "fastadv-results", "jobs": 2, "timeout": 600.0, "fresh": True,
     }  # fmt: skip
     assert "results in fastadv-results" in done.err
@@ -50,8 +50,21 @@ def test_defaults_agree_with_run_grid():
 
     signature = inspect.signature(run_grid).parameters
     options = GridOptions(attacks=["pgd"], defenses=["none"])
-    for name in ("dataset", "model", "samples", "seeds", "seed", "jobs", "timeout"):
+    for name in ("dataset", "model", "samples", "repeats", "seed", "jobs", "timeout"):
         assert getattr(options, name) == signature[name].default, name
+
+
+@pytest.mark.parametrize("option", ["--repeats", "--seeds"])
+def test_seeds_is_another_name_for_repeats(program, fake_grid, option):
+    assert program("grid", "--attacks", "pgd", option, "4").code == 0
+    assert fake_grid.asked["repeats"] == 4
+    assert "seeds" not in fake_grid.asked
+
+
+def test_a_bare_grid_has_attacks_of_its_own(program, fake_grid):
+    assert program("grid").code == 0
+    assert fake_grid.asked["attacks"] == list(defaults.ATTACKS)
+    assert fake_grid.asked["repeats"] is None
 
 
 def test_a_flag_beats_the_file_and_the_file_the_default(tmp_path):
@@ -63,7 +76,7 @@ def test_a_flag_beats_the_file_and_the_file_the_default(tmp_path):
     options = resolve_options({"samples": "7", "seeds": None}, file)
     assert options.attacks == ["pgd[eps=0.1,steps=5]", "fgsm"]
     assert options.defenses == ["none", "median"]
-    assert (options.samples, options.seeds, options.seed) == (7, 3, 0)
+    assert (options.samples, options.repeats, options.seed) == (7, 3, 0)
     assert options.timeout == 120.0
 
 
@@ -86,7 +99,7 @@ def test_durations(text, seconds):
 def test_json_is_alone_on_standard_output(program):
     done = program("grid", "--attacks", "pgd", "--json")
     document = json.loads(done.out)
-    assert set(document) == {"schema", "grid", "rows", "worst", "means"}
+    assert list(document) == ["schema", "grid", "rows", "worst"]
     assert document["schema"] == 2
     assert document["rows"][0]["attack"] == "pgd"
     assert "results in" in done.err
@@ -97,7 +110,7 @@ def test_a_cell_that_failed_is_exit_code_1(program, fake_grid, status):
     fake_grid.statuses = ["ok", status]
     done = program("grid", "--attacks", "pgd")
     assert done.code == 1
-    assert "1 of 2 cells failed, each for the reason that stands there" in done.err
+    assert "1 of 2 runs failed; why stands in the table" in done.err
     again = "run the same command again with a longer --timeout"
     assert (again in done.err) == (status == "timeout")  # what is wrong would only fail again
     assert f"{status} [1]" in done.out

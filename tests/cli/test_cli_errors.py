@@ -13,7 +13,6 @@ from fastadv.cli.app import main
 from fastadv.errors import DivergenceError, InputError
 
 MISTAKES = [
-    (["grid"], "give --attacks"),
     (["grid", "--attacks", ""], "--attacks: the list of attacks is empty"),
     (["grid", "--attacks", "stdav"], "did you mean stadv?"),
     (["grid", "--attacks", "PGD"], "did you mean pgd?"),
@@ -28,7 +27,11 @@ MISTAKES = [
     (["grid", "--attacks", "pgd", "--samples", "abc"], "--samples has to be a whole number"),
     (["grid", "--attacks", "pgd", "--samples", "a\udcff"], "got 'a\\udcff', which is not UTF-8"),
     (["grid", "--attacks", "pgd", "--samples", "1.5"], "--samples has to be a whole number"),
-    (["grid", "--attacks", "pgd", "--seeds", "0"], "--seeds has to be at least 1, got 0"),
+    (["grid", "--attacks", "pgd", "--seeds", "0"], "--repeats has to be at least 1, got 0"),
+    (["grid", "--repeats", "0"], "--repeats has to be at least 1, got 0"),
+    (["grid", "--repeats", "all"], "--repeats has to be a whole number, got 'all'"),
+    (["report", ".", "--html", "x.html", "--details"], "give one of --html and --details"),
+    (["report", ".", "--details", "--format", "csv"], "--details is of tables; csv has everything"),
     (["grid", "--attacks", "pgd", "--seed", "-1"], "--seed has to be at least 0, got -1"),
     (["grid", "--attacks", "pgd", "--jobs", "0"], "--jobs has to be at least 1, got 0"),
     (["grid", "--attacks", "pgd", "--timeout", "soon"], "--timeout has to be a time such as 90"),
@@ -84,7 +87,7 @@ BAD_FILES = [
     ('attacks = "pgd"\ntimeout = true', "grid.toml: timeout has to be a time such as"),
     ('attacks = "pgd"\nmodel = 3', "grid.toml: model has to be text, got 3"),
     ('attacks = "pgd"\nmodel = "mpl"', "did you mean mlp?"),
-    ('samples = 3', "give --attacks"),
+    ('repeats = 2\nseeds = 2', "give one of repeats and seeds, which are the same, not both"),
 ]  # fmt: skip
 
 
