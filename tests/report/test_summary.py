@@ -283,10 +283,7 @@ def test_the_default_grid_has_no_wrapped_cell_at_80_columns(tmp_path):
     for line in shown.values():
         assert len(re.findall(r"\d+\.\d±\d+\.\d", line)) == 5
     assert sum(line.startswith(" stadv") for line in lines) == 2
-    (title, more) = lines[1:3]
-    assert f"{title} {more.strip()}" == (
-        " mnist · mlp · 5 runs of none, knn_relabel, median, bit_depth; 3 of adv_training"
-    )
+    assert lines[1] == " mnist · mlp · 5 runs"
 
 
 def test_flags_and_stars_do_not_move_the_columns(tmp_path):
