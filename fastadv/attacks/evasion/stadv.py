@@ -55,8 +55,8 @@ class StAdv(Evasion):
     kappa : float
         Confidence: the margin, in logits, that the wrong label leads by. The paper's is 0.
     steps : int
-        Evaluations of the model an image. (The paper does not say how many.) In a search of 20 or
-        more, three searches share half of them, and the best of these has the others.
+        Evaluations of the model an image. (The paper does not say how many.) In a search of 56 or
+        more, three searches share two thirds, and the best of these has the others.
     search : bool or None
         Search tau, from ``tau`` as the least if that is given. None: search if ``tau`` is None.
     keep : {"best", "last"}
