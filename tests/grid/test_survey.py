@@ -39,12 +39,14 @@ def test_one_survey_serves_all_seeds_and_poisoned_sets(
     assert len(surveyed) == 1
 
 
-@pytest.mark.parametrize("attack", [None, "points=6", "points=6,replace=true"])
+@pytest.mark.parametrize(
+    "attack", [None, "label_flip[points=6]", "train_noise[points=20,sigma=0.9,replace=true]"]
+)
 def test_training_on_what_is_cleaned_from_a_survey_is_training_on_what_is_cleaned(
     attack: str | None, tmp_path: Path
 ) -> None:
     data = load_dataset(write_npz(tmp_path / "blobs.npz"))
-    grid = Grid.parse([f"label_flip[{attack or 'points=1'}]"], [DEFENSE], "", SMALL_MLP, 20, 1, 0)
+    grid = Grid.parse([attack or "none"], [DEFENSE], "", SMALL_MLP, 20, 1, 0)
     context = Context(grid, data)
     poison = Poison(grid.attacks[-1], 0) if attack else None
     fit = Fit(grid.defenses[0], poison, 0)
