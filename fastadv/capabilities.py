@@ -127,6 +127,16 @@ def surrogate(model: Any, progress: float) -> Any:
     return asked(progress) if asked else None
 
 
+def next_steps(model: Any, X: Floats) -> Any:
+    """Return for each pixel of X (n, d) the nearest values that a defended model tells from it.
+
+    Below and above it, (n, d) each, NaN where there is none. None if the model does not say: it is
+    not one that makes the same of all values between two steps.
+    """
+    asked = getattr(_as_given(model), "next_steps", None)
+    return asked(X) if asked else None
+
+
 def undefended(model: Any) -> Any:
     """Return the model that a defended one stands before; None if it is no such model."""
     return getattr(_as_given(model), "model", None)

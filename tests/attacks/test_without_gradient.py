@@ -13,12 +13,14 @@ from helpers import TASK, attack_in_any_batch, blobs, small_mlp
 from fastadv import MLPClassifier, capabilities, make_attack, make_defense
 from fastadv.arrays import Floats
 from fastadv.attacks.evasion import without_gradient
+from fastadv.attacks.evasion.flips import Flips
 from fastadv.attacks.evasion.joining import improved, joined, rows_of
 from fastadv.defenses.preprocessors.base import behind
 from fastadv.defenses.preprocessors.bit_depth import soft_rounding
 from fastadv.models.adapters.annealed import Annealed
 from fastadv.protocols import Model, Pullback
 from fastadv.results import EvasionResult
+from fastadv.task import Task
 
 X, Y = blobs(120)
 IN_BALL = ["fgsm[eps=0.15]", "pgd[eps=0.15]", "pgd[eps=0.15,keep=first,restarts=2]", "apgd[eps=0.15,steps=12]", "pgd[norm=l2,eps=0.5]"]  # fmt: skip
@@ -183,7 +185,7 @@ def test_an_image_is_broken_if_any_way_breaks_it(
 def test_the_other_ways_find_what_the_identity_does_not(rounded: Any) -> None:
     """Each on its own breaks images that no way before it has broken."""
     seen = {part for text in IN_BALL + LEAST for part in attack(text, rounded).details["part"]}
-    assert seen == {"", "identity", "transfer", "surrogate", "square"}
+    assert seen == {"", "identity", "transfer", "surrogate", "flips", "square"}
     for text, at_least in (("pgd[norm=l2,eps=0.3]", 40), ("stadv[steps=12,budget=1]", 12)):
         identity = make_attack(text).perturb(rounded, X, Y, task=TASK, seed=3)
         assert attack(text, rounded).success.sum() >= identity.success.sum() + at_least
@@ -208,6 +210,35 @@ def test_what_was_found_before_is_not_sought_again(text: str, model: Any, rounde
     nothing = replace(oblivious, is_adv=np.zeros(len(X), bool))
     fewer = attack(text, rounded, undefended=model, oblivious=nothing)
     assert "transfer" not in fewer.details["part"]
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_the_next_steps_are_the_nearest_values_that_differ(bits: int, model: MLPClassifier) -> None:
+    task = Task(image_shape=(5, 4, 1), n_classes=3, bounds=(-1.0, 3.0))
+    defended = make_defense(f"bit_depth[bits={bits}]").wrap(model, task=task)
+    x = np.random.default_rng(0).uniform(-1, 3, (60, 20)).astype(np.float32)
+    levels = defended.transform(x)[0]
+    below, above = capabilities.next_steps(defended, x)
+    for values, edge, way in ((below, -1, -1), (above, 3, 1)):
+        np.testing.assert_array_equal(np.isnan(values), levels == edge)
+        there = ~np.isnan(values)
+        filled = np.where(there, values, x)
+        step = way * 4 / (2**bits - 1)
+        np.testing.assert_allclose((defended.transform(filled)[0] - levels)[there], step, rtol=1e-5)
+        just_before = np.where(there, filled - way * np.float32(1e-5), x)
+        np.testing.assert_array_equal(defended.transform(just_before)[0], levels)
+
+
+def test_flips_spend_the_budget_on_steps_alone(rounded: Any) -> None:
+    below, above = capabilities.next_steps(rounded, X)
+    found = Flips(eps=0.3).perturb(rounded, X, Y, task=TASK)
+    moved = found.x_adv != X
+    assert moved[found.success].any(axis=1).all()
+    assert ((found.x_adv == below) | (found.x_adv == above))[moved].all()
+    assert (found.distances["l2"] <= 0.3 + 1e-6).all()
+    pgd = make_attack("pgd[norm=l2,eps=0.3]").perturb(rounded, X, Y, task=TASK)
+    square = make_attack("square[norm=l2,eps=0.3,queries=1000]").perturb(rounded, X, Y, task=TASK)
+    assert found.success.sum() > max(pgd.success.sum(), square.success.sum())
 
 
 def test_targets(rounded: Any) -> None:

@@ -161,7 +161,7 @@ def test_a_grid_goes_every_way_and_says_which_broke_how_many(tmp_path: Path) -> 
     )  # fmt: skip
     found = {(row.attack, row.defense): row for row in rows}
     pgd, stadv = found[attacks[0], "bit_depth[bits=2]"], found[attacks[2], "bit_depth[bits=2]"]
-    assert list(pgd.found["broken_by"]) == ["identity", "transfer", "surrogate", "square"]
+    assert list(pgd.found["broken_by"]) == ["identity", "transfer", "surrogate", "flips", "square"]
     assert list(stadv.found["broken_by"]) == ["identity", "transfer", "surrogate"]
     for row in (pgd, stadv):
         assert row.clean_accuracy is not None

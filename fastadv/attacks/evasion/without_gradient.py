@@ -7,6 +7,7 @@ these breaks it within the budget of the attack:
 identity    the attack, with the identity's gradient in place of the preprocessor's (BPDA, ibid.)
 transfer    what the attack finds on the undefended model
 surrogate   the attack, with the gradients of a smooth stand-in that is sharpened over its steps
+flips       in L2, pixels moved just over the steps of the preprocessor, those that are worth it
 square      Square Attack, which asks for logits alone; in Linf and L2
 
 In Python::
@@ -31,6 +32,7 @@ from fastadv import capabilities
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import CHUNK
+from fastadv.attacks.evasion.flips import Flips
 from fastadv.attacks.evasion.joining import Rows, improved, joined, rows_of
 from fastadv.attacks.evasion.loss import margins
 from fastadv.attacks.evasion.square import Square
@@ -116,8 +118,8 @@ def perturb(
     -------
     EvasionResult
         ``x_adv`` is what broke the image at the least distance. An attack that searches for the
-        least change goes every way but Square with every image; of others the next way gets what
-        those before it have left. ``details["part"]`` (n,) names the way, empty where none broke
+        least change goes the first three ways with every image; else the next way gets what those
+        before it have left. ``details["part"]`` (n,) names the way, empty where none broke
         it; ``queries`` counts all. Distances and details are those that every way has.
     """
     ways = Ways(attack, model, X, y, task, target, seed, undefended, oblivious)
@@ -126,7 +128,7 @@ def perturb(
         return first
     best = _named(first, "identity")
     for way in ways.names[1:]:
-        every = capabilities.minimum_norm(attack) and way != "square"
+        every = capabilities.minimum_norm(attack) and way not in ("flips", "square")
         rows = np.flatnonzero(~best.misclassified if every else best.robust)
         found = ways.of(rows).found_by(way)
         best = improved(best, _named(found, way), rows, attack.threat())
@@ -184,9 +186,19 @@ class Ways:
             "identity": True,
             "transfer": self._bare is not None,
             "surrogate": capabilities.surrogate(self.model, 0.0) is not None,
-            "square": self.attack.threat().kind in ("linf", "l2"),
+            "flips": self._kind == "l2"
+            and capabilities.next_steps(self.model, self._one) is not None,
+            "square": self._kind in ("linf", "l2"),
         }
         return tuple(way for way, is_there in there.items() if is_there)
+
+    @property
+    def _kind(self) -> str:
+        return self.attack.threat().kind
+
+    @property
+    def _one(self) -> Floats:
+        return np.zeros((1, self.task.n_features), dtype=np.float32)
 
     @property
     def _bare(self) -> Any:
@@ -197,7 +209,7 @@ class Ways:
         """Return what one of the ways finds."""
         gone: dict[str, Callable[[], EvasionResult]] = {
             "identity": self.identity, "transfer": self.transfer, "surrogate": self.surrogate,
-            "square": self.square,
+            "flips": self.flips, "square": self.square,
         }  # fmt: skip
         return gone[way]()
 
@@ -243,6 +255,12 @@ class Ways:
             return self._attack(Annealed(self.model, steps), slice(start, stop))
 
         return joined(map_chunks(climb, len(self.X), chunk) or [climb(0, 0)])
+
+    def flips(self) -> EvasionResult:
+        """Move what is worth it, within the attack's budget."""
+        return Flips(eps=self.attack.threat().budget).perturb(
+            self.model, self.X, self.y, task=self.task, target=self.target, seed=self.seed
+        )
 
     def square(self, queries: int = QUERIES) -> EvasionResult:
         """Search at random, within the ball of the attack's budget."""

@@ -21,6 +21,9 @@ Transform = Callable[[Floats], tuple[Floats, Pullback]]
 # How far it is sharpened, from 0 to 1, to a smooth stand-in of a transformation
 Smooth = Callable[[float], Transform]
 
+# X (n, d) to the nearest values below and above each pixel that a transformation tells from it
+Steps = Callable[[Floats], tuple[Floats, Floats]]
+
 
 def behind(
     model: Any,
@@ -28,6 +31,7 @@ def behind(
     transform: Transform,
     gradient: Literal["exact", "identity"],
     smooth: Smooth | None = None,
+    steps: Steps | None = None,
 ) -> Classifier:
     """Return ``model`` as its users meet it: behind ``transform``, differentiable if it is.
 
@@ -41,6 +45,9 @@ def behind(
         Smooth stand-ins of a transformation without a useful gradient: from 0, where it is easy
         to climb, to 1, where it is nearly the transformation. Without one, attacks have the
         identity and what needs no gradient; see `fastadv.attacks.evasion.without_gradient`.
+    steps : callable, optional
+        Of a transformation that makes the same of all values of a pixel between two steps: X (n, d)
+        to the nearest values beyond them, below and above, NaN where there is none.
     """
     kind = PreprocessedModel if capabilities.differentiable(model) else PreprocessedLogits
     if capabilities.gradient_kind(model) == "identity":
@@ -50,7 +57,7 @@ def behind(
         rows = checks.rows(X, task.n_features)
         return transform(np.ascontiguousarray(rows, dtype=np.float32))
 
-    return kind(capabilities.adapted(model, task), checked, gradient, smooth)
+    return kind(capabilities.adapted(model, task), checked, gradient, smooth, steps)
 
 
 class PreprocessedLogits(LogitsModel):
@@ -62,9 +69,10 @@ class PreprocessedLogits(LogitsModel):
         transform: Transform,
         gradient: str,
         smooth: Smooth | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.model, self.transform, self.gradient = model, transform, gradient
-        self.smooth = smooth
+        self.smooth, self.steps = smooth, steps
         self.classes_: npt.NDArray[Any] = model.classes_
 
     def logits(self, X: Floats) -> Floats:
@@ -93,3 +101,7 @@ class PreprocessedModel(DifferentiableModel, PreprocessedLogits):
             return None
         transform = self.transform if self.smooth is None else self.smooth(progress)
         return PreprocessedModel(self.model if inner is None else inner, transform, self.gradient)
+
+    def next_steps(self, X: Floats) -> tuple[Floats, Floats] | None:
+        """Return the nearest values that make a difference, see `behind`; None if unknown."""
+        return None if self.steps is None else self.steps(X)

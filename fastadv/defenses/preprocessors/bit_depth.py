@@ -16,6 +16,7 @@ from fastadv.task import Task
 
 # How sharp the stand-in of the rounding is where an attack begins and ends.
 _SHARPNESS = (2.0, 16.0)
+_PAST = 2.0**-20  # of the range: how far past a step it is surely taken, in float32
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,18 @@ class BitDepth(Checked):
             first, last = _SHARPNESS
             return soft_rounding(low, high, steps, np.float32(first * (last / first) ** progress))
 
-        return behind(model, task, transform, "identity", smooth)
+        def next_steps(X: Floats) -> tuple[Floats, Floats]:
+            level = np.floor((X - low) / (high - low) * steps + np.float32(0.5))
+            below = (level - np.float32(0.5)) / steps * (high - low) + low
+            above = (level + np.float32(0.5)) / steps * (high - low) + low
+            past = (high - low) * np.float32(_PAST)
+            nothing = np.float32(np.nan)
+            return (
+                np.where(level > 0, below - past, nothing),
+                np.where(level < steps, above + past, nothing),
+            )
+
+        return behind(model, task, transform, "identity", smooth, next_steps)
 
 
 def soft_rounding(
