@@ -287,6 +287,11 @@ def adapts(attack: Any, defense: Any) -> bool:
     return bool(asked(defense)) if asked else False
 
 
+def scouts(attack: Any) -> bool:
+    """Return whether a part of a poisoning attack's choice is the same for every seed."""
+    return bool(getattr(attack, "scouts", False))
+
+
 def refuses(defense: Any, attack: Any) -> str | None:
     """Return None, or why the attack cannot run against the defense."""
     return _reason(defense, "refuses", attack)

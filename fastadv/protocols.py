@@ -316,7 +316,9 @@ class PoisoningAttack(Protocol):
     One that changes rows in place, in place of adding some, has an attribute ``replaces`` that is
     true. One that chooses other points where it knows the defense has ``adapts(defense) -> bool``,
     and its ``poison`` takes ``defense``, the defense that the victim will use; it is given those
-    alone that it adapts to.
+    alone that it adapts to. One of which a part of the choice is the same for every seed has an
+    attribute ``scouts`` that is true, and ``scout``, with the arguments of ``poison`` but for the
+    seed: it returns plain values, which ``poison`` takes as ``plan``.
     """
 
     name: ClassVar[str]
@@ -459,6 +461,19 @@ class RegionSanitizer(Sanitizer, Protocol):
     def region(self, X: Floats, y: Labels, *, task: Task) -> Region:
         """Return the region around these images."""
         ...
+
+
+@runtime_checkable
+class NeighborSanitizer(Sanitizer, Protocol):
+    """A sanitizer that gives an image the label which its nearest neighbours agree on.
+
+    That of at least a share ``eta`` of ``neighbors`` others, among the images' first ``components``
+    principal components; None: among the images themselves.
+    """
+
+    neighbors: int
+    eta: float
+    components: int | None
 
 
 @runtime_checkable

@@ -64,18 +64,18 @@ CHANGES: dict[str, dict[str, dict[str, str]]] = {
         },
         "label_flip": {
             "": "", "strategy": "worst", "fraction": "0.1", "points": "9", "replace": "true",
-            "regions": "1;strategy=coherent,fraction=0.2",
+            "regions": "1;strategy=coherent,points=10",
         },
         "backdoor": {"": "", "fraction": "0.1", "points": "9", "target": "2", "patch": "2"},
         "biggio": {
             "": "points=3,steps=2", "fraction": "0.1;points=none", "points": "4", "steps": "4",
             "step_size": "0.2", "restarts": "1", "labels": "2", "objective": "2-1", "passes": "1",
             "norm": "linf;eps=0.1", "eps": "0.1", "subset_size": "30",
-            "regions": "1;subset_size=30,points=20",
+            "regions": "1;subset_size=30,points=10",
         },
         "biggio, large": {
-            "": "points=20,steps=2,subset_size=30", "restarts": "6", "labels": "1",
-            "objective": "2-1", "passes": "1", "eps": "0.1", "step_size": "0.9", "steps": "1",
+            "": "points=20,steps=2,subset_size=30,objective=2-1", "labels": "0",
+            "objective": "1-2", "passes": "1", "eps": "0.1", "step_size": "0.9", "steps": "1",
         },
     },
     "defense": {

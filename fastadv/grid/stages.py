@@ -1,6 +1,7 @@
 """The stages of a cell: each makes arrays and facts from those of the stages that it needs.
 
-Poison      the poisoned rows of a training set          dataset, model, attack, seed
+Scout       what poison is the same for every seed       dataset, model, attack
+Poison      the poisoned rows of a training set          scout, dataset, model, attack, seed
 Survey      what a sanitizer can know of the clean set   dataset, defense
 Fit         sanitize, then train                         dataset, model, defense, poison, seed
 Perturb     attack the test images, through a wrapper    fit, wrapper, attack, samples, seed
@@ -111,6 +112,40 @@ class Stage(Work, Protocol):
 
 
 @dataclass(frozen=True)
+class Scout:
+    """Choose what of the poison hangs on the data and the model, and not on the seed."""
+
+    attack: Choice
+    known: Choice | None = None
+    weight: float = field(default=8.0, compare=False)
+
+    def label(self) -> str:
+        """Return what a user reads while it runs."""
+        against = f" against {self.known.text}" if self.known else ""
+        return f"{self.attack.text}: scouting{against}"
+
+    def needs(self, context: Context) -> dict[str, Stage]:
+        """Return no stage."""
+        return {}
+
+    def identity(self, context: Context) -> tuple[object, ...]:
+        """Return what the choice hangs on."""
+        known = self.known.canonical if self.known else ""
+        model = registry.canonical(context.grid.make_model(0))
+        return context.dataset.fingerprint, model, self.attack.canonical, known
+
+    def compute(self, inputs: Inputs, context: Context) -> Made:
+        """Choose, and return the plan."""
+        data = context.dataset
+        known = {"defense": self.known.made} if self.known else {}
+        plan = self.attack.made.scout(
+            context.new_model(0), data.x_train, data.y_train, data.x_val, data.y_val,
+            task=data.task, **known,
+        )  # fmt: skip
+        return Made({}, {"plan": plan})
+
+
+@dataclass(frozen=True)
 class Poison:
     """Choose the poisoned rows, against the defense ``known`` if the attack adapts to it.
 
@@ -120,7 +155,7 @@ class Poison:
     attack: Choice
     seed: int
     known: Choice | None = None
-    weight: float = field(default=12.0, compare=False)
+    weight: float = field(default=3.0, compare=False)
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
@@ -128,8 +163,9 @@ class Poison:
         return f"{self.attack.text}: choosing the poison{against}, seed {self.seed}"
 
     def needs(self, context: Context) -> dict[str, Stage]:
-        """Return no stage."""
-        return {}
+        """Return what is the same for every seed, if there is anything."""
+        scouts = capabilities.scouts(self.attack.made)
+        return {"scout": Scout(self.attack, self.known)} if scouts else {}
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the poison hangs on."""
@@ -143,6 +179,8 @@ class Poison:
         """Poison, and return the rows."""
         data = context.dataset
         known = {"defense": self.known.made} if self.known else {}
+        if "scout" in inputs:
+            known["plan"] = inputs["scout"].facts["plan"]
         result = self.attack.made.poison(
             context.new_model(self.seed), data.x_train, data.y_train, data.x_val, data.y_val,
             task=data.task, seed=self.seed, **known,

@@ -9,9 +9,10 @@ import numpy as np
 
 from fastadv import checks, seeds, threat
 from fastadv.arrays import Floats, Labels
+from fastadv.attacks.poisoning import adaptive, crowds, known
 from fastadv.attacks.poisoning.base import Poisoning
 from fastadv.attacks.poisoning.label_flip import LabelFlip
-from fastadv.attacks.poisoning.problem import Crafted, Problem
+from fastadv.attacks.poisoning.problem import Crafted, Index, Problem
 from fastadv.errors import InputError, at_least
 from fastadv.protocols import Model
 from fastadv.results import PoisonEvaluation
@@ -73,11 +74,33 @@ class Backdoor(Poisoning):
         target = 0 if self.target is None else problem.task.label_of(self.target)
         others = np.flatnonzero(problem.y != target)
         others = seeds.generator(problem.seed, "backdoor").permutation(others)
-        rows, trigger = np.resize(others, problem.n_points), self.trigger(problem.task)
+        trigger = self.trigger(problem.task)
+        rows = self._sources(problem, others, target, trigger)
         labels = np.full(len(rows), target, dtype=np.int64)
-        points = problem.inside(stamp(problem.X[rows], trigger), labels)
+        stamped = known.shown(problem.defense, problem.task, stamp(problem.X[rows], trigger))
+        points = problem.inside(stamped, labels)
         details = {"target": problem.classes[target].item()}
         return Crafted(points, labels, rows, details=details, trigger=trigger)
+
+    def adapts(self, defense: Any) -> bool:
+        """Return whether the attack chooses other points where it knows the defense."""
+        return super().adapts(defense) or adaptive.relabels(defense) or known.filters(defense)
+
+    def _sources(self, problem: Problem, others: Index, target: int, trigger: Floats) -> Index:
+        """Return the rows to be stamped: what a known sanitizer accepts or does not relabel.
+
+        Those first that its region accepts with the patch on; or each as often as copies have to be
+        that outvote their neighbours.
+        """
+        n = problem.n_points
+        if problem.region is not None:
+            labels = np.full(len(others), target, dtype=np.int64)
+            inside = problem.region.accepts(stamp(problem.X[others], trigger), labels)
+            others = np.concatenate([others[inside], others[~inside]])
+        if adaptive.relabels(problem.defense):
+            size = crowds.size_of(problem.defense)
+            others = np.repeat(others[: max(1, n // size)], size)
+        return np.resize(others, n)
 
     def evaluate(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from fastadv import checks, threat
@@ -24,6 +25,7 @@ class Poisoning(Checked, ABC):
     replace = False  # a field of the attacks that can change rows in place
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    scouts: ClassVar[bool] = False  # whether `plan` returns anything
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +81,7 @@ class Poisoning(Checked, ABC):
         task: Task,
         seed: int = 0,
         defense: Any = None,
+        plan: dict[str, Any] | None = None,
     ) -> PoisonResult:
         """Return the poisoned training set; the inputs, and ``model``, are left alone.
 
@@ -95,20 +98,57 @@ class Poisoning(Checked, ABC):
         defense : Defense or None
             What the victim is known to use; None: the attacker knows of none. It matters only where
             the attack `adapts` to it.
+        plan : dict or None
+            What `scout` returned of the same data, model and defense; None: it is made here.
 
         Raises
         ------
         InputError
             If the data do not fit, or the attack cannot run on them.
         """
+        problem = self._problem(model, (X_train, y_train), (X_val, y_val), task, seed, defense)
+        plan = self.plan(replace(problem, seed=0)) if plan is None else plan
+        crafted = self.craft(replace(problem, plan=plan))
+        return problem.put_in_place(crafted) if self.replaces else problem.add(crafted)
+
+    def plan(self, problem: Problem) -> dict[str, Any]:
+        """Return what of the choice hangs on the data and the model alone, in plain values.
+
+        What takes long belongs here: a grid has it once for all its runs. `craft` finds it in
+        ``problem.plan``.
+        """
+        return {}
+
+    def scout(
+        self,
+        model: Any,
+        X_train: Floats,
+        y_train: Labels,
+        X_val: Floats,
+        y_val: Labels,
+        *,
+        task: Task,
+        defense: Any = None,
+    ) -> dict[str, Any]:
+        """Return what `poison` takes as ``plan``, for any seed; the arguments are as there."""
+        problem = self._problem(model, (X_train, y_train), (X_val, y_val), task, 0, defense)
+        return self.plan(problem)
+
+    def _problem(
+        self,
+        model: Any,
+        train: tuple[Floats, Labels],
+        val: tuple[Floats, Labels],
+        task: Task,
+        seed: int,
+        defense: Any,
+    ) -> Problem:
         problem = Problem.of(
-            model, X_train, y_train, X_val, y_val,
-            task=task, budget=self.n_points, seed=seed,
+            model, *train, *val, task=task, budget=self.n_points, seed=seed,
             defense=defense if self.adapts(defense) else None,
         )  # fmt: skip
         refuse(self.supports(model, problem.task))
-        crafted = self.craft(problem)
-        return problem.put_in_place(crafted) if self.replaces else problem.add(crafted)
+        return problem
 
     @abstractmethod
     def craft(self, problem: Problem) -> Crafted:

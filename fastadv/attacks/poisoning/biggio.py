@@ -6,24 +6,26 @@ that is trained on them (see `ascent`). The model gives that loss and its gradie
 differentiating every step of its training (Munoz-Gonzalez et al., AISec 2017). The points start as
 training images under a wrong label.
 
-Beyond ``subset_size`` images the points start as a coherent region and are moved on subsets, by
-surrogates: see `full_scale`.
+Beyond ``subset_size`` images the points are a coherent region, and moved only where that is asked
+for: see `full_scale`. Against a known defense they are what survives it: see `adaptive`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from fastadv import capabilities, checks, seeds
-from fastadv.attacks.poisoning import full_scale
+from fastadv.attacks.poisoning import adaptive, filtered, full_scale, known, surrogates
 from fastadv.attacks.poisoning.ascent import Ascent
 from fastadv.attacks.poisoning.base import Poisoning
+from fastadv.attacks.poisoning.flips import Flips, random_flips
 from fastadv.attacks.poisoning.goal import Goal
-from fastadv.attacks.poisoning.label_flip import Flips, LabelFlip, random_flips
+from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.attacks.poisoning.problem import Crafted, Problem
+from fastadv.attacks.poisoning.surrogates import Points
 from fastadv.errors import InputError, at_least, require
 from fastadv.protocols import Model
 from fastadv.task import Task
@@ -44,13 +46,14 @@ class Biggio(Poisoning):
     points : int or None
         Their number, in place of ``fraction``.
     steps : int or None
-        Gradients for each ascent; None is 50, or 2 for each subset of a large training set.
+        Gradients for each ascent; None is 50. Of a large training set the points are moved only if
+        ``steps``, ``step_size`` or ``passes`` is given; 2 for each subset then.
     step_size : float or None
         Length of the first step of each point, in pixel values (Euclidean); None is 1, or 0.15 on
         subsets.
     restarts : int or None
-        Ascents, each from a start of its own; the one that does most harm is kept. None is 2, or 1
-        of a large training set, where a start is a region.
+        Ascents, each from a start of its own; the one that does most harm is kept; None is 2. Of a
+        large training set ``regions`` says from how many.
     labels : int or {"worst", "random"}
         Of the points: a class; ``random``, a wrong one for each, in a training set of up to
         ``subset_size`` images; or ``worst``: as many ways as there are restarts, random labels
@@ -68,7 +71,8 @@ class Biggio(Poisoning):
     subset_size : int
         A larger training set is attacked on subsets of this many images.
     regions : int
-        How many starting regions are tried on such a set, at least as many as there are restarts.
+        How many regions of such a set are trained on alone, of those that the surrogates which are
+        trained on all of them like best.
 
     Notes
     -----
@@ -99,6 +103,7 @@ class Biggio(Poisoning):
         "Munoz-Gonzalez et al., AISec 2017, arXiv 1708.08689"
     )
     needs: ClassVar[frozenset[str]] = frozenset({"poison_objective"})
+    scouts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,25 +129,71 @@ class Biggio(Poisoning):
         named = [self.labels] if isinstance(self.labels, int) else []
         return reason or checks.no_such_class(task, *named, *Goal.classes(self.objective))
 
+    def adapts(self, defense: Any) -> bool:
+        """Return whether the attack chooses other points where it knows the defense."""
+        return adaptive.knows(defense)
+
+    def plan(self, problem: Problem) -> dict[str, Any]:
+        """Return what surrogates say of a large training set; nothing for a small one."""
+        problem, label = self._posed(problem)
+        if len(problem.X) <= self.subset_size or adaptive.relabels(problem.defense):
+            return {}
+        return full_scale.plan(problem, label, self.regions)
+
     def craft(self, problem: Problem) -> Crafted:
         """Return the points that do most harm to the model."""
-        task = problem.task
-        goal = Goal.parse(self.objective, task)
-        goal.check(problem.y_val, task)
-        problem = replace(problem, goal=goal, norm=self.norm, eps=self.eps)
-        label = task.label_of(self.labels) if isinstance(self.labels, int) else None
+        plan = problem.plan
+        problem, label = self._posed(problem)
+        crowded = self._crowded(problem, label)
+        if crowded is not None:
+            return crowded
         if len(problem.X) <= self.subset_size:
-            self.no_part(f"it is for more than subset_size={self.subset_size} images", "regions")
-            return self._best_of_starts(problem, label)
-        if self.labels == "random":
-            raise InputError(
-                f"labels=random is for up to subset_size={self.subset_size} images: beyond, "
-                "the points are a region under one label"
-            )
-        return full_scale.craft(
-            problem, self._ascent(full_scale.STEPS, full_scale.STEP_SIZE), label,
-            subset_size=self.subset_size, tried=self.regions, restarts=self.restarts or 1,
-        )  # fmt: skip
+            return self._small(problem, label)
+        plan = plan or full_scale.plan(problem, label, self.regions)
+        moving = self.steps is not None or self.step_size is not None or self.passes > 0
+        if moving and "side" in plan:
+            ascent = self._ascent(full_scale.STEPS, full_scale.STEP_SIZE)
+            return full_scale.moved(problem, ascent, plan, self.subset_size)
+        return full_scale.craft(problem, plan)
+
+    def _posed(self, problem: Problem) -> tuple[Problem, int | None]:
+        """Return the problem with what the attack wants, and the label that it has settled on."""
+        goal = Goal.parse(self.objective, problem.task)
+        goal.check(problem.y_val, problem.task)
+        fixed = self.labels if isinstance(self.labels, int) else None
+        size = f"subset_size={self.subset_size} images"
+        if len(problem.X) <= self.subset_size:
+            self.no_part(f"it is for more than {size}", "regions")
+        else:
+            self.no_part(f"it is for up to {size}", "restarts")
+            if self.labels == "random":
+                raise InputError(
+                    f"labels=random is for up to {size}: beyond, the points are a region under "
+                    "one label"
+                )
+        label = None if fixed is None else problem.task.label_of(fixed)
+        return replace(problem, goal=goal, norm=self.norm, eps=self.eps), label
+
+    def _small(self, problem: Problem, label: int | None) -> Crafted:
+        """Return the points for a small training set: moved ones, or what a filter calls for."""
+        moved = self._best_of_starts(problem, label)
+        if not known.filters(problem.defense):
+            return moved
+        made = {
+            name: filtered.craft(problem, plan)
+            for name, plan in filtered.plans(problem, label).items()
+        }
+        made = {"moved": moved, **made, "random flips": full_scale.craft(problem, full_scale.FLIPS)}
+        name, harm = surrogates.most_harmful(
+            problem, {name: Points(c.points, c.labels) for name, c in made.items()}
+        )
+        return replace(made[name], details={**made[name].details, "harm": harm})
+
+    def _crowded(self, problem: Problem, label: int | None) -> Crafted | None:
+        """Return crowds, if the known defense is one that they outvote."""
+        if not adaptive.relabels(problem.defense):
+            return None
+        return adaptive.crowded(problem, means=True, label=label)
 
     def _ascent(self, steps: int, step_size: float) -> Ascent:
         """Return the ascent, with these where the attack leaves them open."""

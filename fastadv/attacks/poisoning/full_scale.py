@@ -1,66 +1,93 @@
-"""Gradient poisoning of a training set that is too large to differentiate as a whole.
+"""Poisoning of a training set that is too large to differentiate training as a whole.
 
-The points start as a coherent region (see `regions`) and are moved on subsets: the images of the
-two classes concerned, among them the originals of the points, dealt into parts with their share of
-the points. A surrogate is then trained on the whole set with the moved points, and one with the
-points at their start; what does more harm on the attacker's validation images is added. The
-gradient is exact only for the training on a subset, so the start may well win.
+Surrogates say once, whatever the seed, what does most harm: some coherent region (see `regions`),
+images as a known filter makes them (see `filtered`), or random flips, which are always tried, too.
+The points of a region stay where they are unless the attack is told to move them. It does so on
+subsets: the images of the two classes concerned, among them the originals of the points, dealt into
+parts with their share of the points. The gradient is exact only for the training on a subset, and
+what is moved may well do less than what stayed: surrogates say which.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from fastadv import seeds
 from fastadv.arrays import Float64
-from fastadv.attacks.poisoning import regions, surrogates
+from fastadv.attacks.poisoning import filtered, known, regions, surrogates
 from fastadv.attacks.poisoning.ascent import Ascent
 from fastadv.attacks.poisoning.feasible import Feasible
+from fastadv.attacks.poisoning.flips import random_flips
 from fastadv.attacks.poisoning.problem import Crafted, Problem
+from fastadv.attacks.poisoning.surrogates import Points
+from fastadv.protocols import RobustTraining
 from fastadv.threads import map_chunks
 
 STEPS, STEP_SIZE = 2, 0.15  # on each subset, unless given
+FLIPS = {"kept": "random flips"}
 
 
-def craft(
-    problem: Problem,
-    ascent: Ascent,
-    label: int | None,
-    *,
-    subset_size: int,
-    tried: int,
-    restarts: int,
-) -> Crafted:
-    """Return the points, with the mean history over the subsets.
+def plan(problem: Problem, label: int | None, tried: int) -> dict[str, Any]:
+    """Return which points do most harm to surrogates, and that harm (see `Goal.harm`).
 
-    The details name the region and give the harm that the points did to a surrogate where they
-    started and where they were moved to (see `Goal.harm`), and which were kept. Of several restarts
-    each moves a region of its own, the most harmful of the ``tried`` ones, and the best is kept.
-    Without a ``label`` the region has its own.
+    Candidates are the ``tried`` likeliest regions, or filtered images where the victim is known to
+    filter. Random flips are another, unless one class is to be taken for another, or a sanitizer
+    drops what lies outside its region. Surrogates do not train as a victim does that is known to
+    train in another way, and cannot compare: the likeliest region is taken. Without a ``label``
+    each candidate has its own.
     """
+    if known.filters(problem.defense):
+        plans = filtered.plans(problem, label)
+    else:
+        ranked = regions.ranked(problem, label)[:tried]
+        plans = {region.described(problem.task): region.plan(problem.task) for region in ranked}
+        if isinstance(problem.defense, RobustTraining):
+            return next(iter(plans.values()))
+    apart = problem.goal.source is not None or problem.region is not None
+    control = {} if apart else {"random flips": FLIPS}
+    return most_harmful(problem, control | plans)
 
-    def from_region(region: regions.Region, start_harm: float) -> Crafted:
-        labels = region.labels
-        feasible = problem.feasible(region.rows, labels)
-        start = feasible(feasible.start)
-        if not np.array_equal(start, feasible.start):  # what was tried is not inside
-            start_harm = surrogates.harm(problem, start.astype(np.float32), labels)
-        points, history = _move_on_subsets(problem, ascent, region, feasible, start, subset_size)
-        harm = surrogates.harm(problem, points.astype(np.float32), labels)
-        better = harm > start_harm
-        details = {
-            "region": region.described(problem.task), "harm_start": start_harm, "harm_moved": harm,
-            "kept": "moved" if better else "start",
-        }  # fmt: skip
-        return Crafted(points if better else start, labels, region.rows, history, details)
 
-    chosen = regions.choose(problem, max(tried, restarts), label)[:restarts]
-    return max(
-        (from_region(*pair) for pair in chosen),
-        key=lambda crafted: max(crafted.details["harm_start"], crafted.details["harm_moved"]),
-    )
+def most_harmful(problem: Problem, plans: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the plan whose points do most harm; of equals, the first."""
+    made = {name: craft(problem, each) for name, each in plans.items()}
+    points = {name: Points(crafted.points, crafted.labels) for name, crafted in made.items()}
+    name, harm = surrogates.most_harmful(problem, points)
+    return {**plans[name], "harm": harm}
+
+
+def craft(problem: Problem, plan: dict[str, Any]) -> Crafted:
+    """Return the points of a plan; random flips are the draw that the attack is compared with."""
+    if "side" in plan:
+        region = regions.planned(problem, plan)
+        feasible = problem.feasible(region.rows, region.labels)
+        points = feasible(feasible.start).astype(np.float32)
+        crafted = Crafted(points, region.labels, region.rows)
+    elif "target" in plan:
+        crafted = filtered.craft(problem, plan)
+    else:
+        rows, labels = random_flips(problem, problem.seed)
+        crafted = Crafted(problem.X[rows], labels, rows)
+    details: dict[str, Any] = {
+        name: plan[name] for name in ("region", "kept", "harm") if name in plan
+    }
+    return replace(crafted, details=details)
+
+
+def moved(problem: Problem, ascent: Ascent, plan: dict[str, Any], subset_size: int) -> Crafted:
+    """Return the points of a planned region, moved on subsets if that does more harm."""
+    region = regions.planned(problem, plan)
+    feasible = problem.feasible(region.rows, region.labels)
+    start = feasible(feasible.start)
+    points, history = _move_on_subsets(problem, ascent, region, feasible, start, subset_size)
+    ways = {"start": start.astype(np.float32), "moved": points.astype(np.float32)}
+    candidates = {way: Points(X, region.labels) for way, X in ways.items()}
+    way, harm = surrogates.most_harmful(problem, candidates)
+    details = {"region": plan["region"], "kept": way, "harm": harm}
+    return Crafted(ways[way], region.labels, region.rows, history, details)
 
 
 def _move_on_subsets(
@@ -72,7 +99,8 @@ def _move_on_subsets(
     subset_size: int,
 ) -> tuple[Float64, Float64]:
     """Move each part of the points on its own subset; return them all and the mean history."""
-    y, y_val, concerned = problem.y, problem.y_val, (region.source, region.target)
+    y, y_val, goal = problem.y, problem.y_val, problem.goal
+    concerned = [region.source, region.target, *([] if goal.target is None else [goal.target])]
     rng = seeds.generator(problem.seed, "subsets")
     local = np.flatnonzero(np.isin(y, concerned))
     others = rng.permutation(np.setdiff1d(local, region.rows))

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from fastadv import seeds
 from fastadv.arrays import Floats, Labels
-from fastadv.attacks.poisoning import regions, surrogates
+from fastadv.attacks.poisoning import adaptive, regions, surrogates
 from fastadv.attacks.poisoning.base import Poisoning
-from fastadv.attacks.poisoning.problem import Crafted, Index, Problem
+from fastadv.attacks.poisoning.flips import Flips, random_flips
+from fastadv.attacks.poisoning.problem import Crafted, Problem
+from fastadv.attacks.poisoning.surrogates import Points
 from fastadv.errors import at_least
 from fastadv.models.base import class_columns
 from fastadv.protocols import Model
 
 _DRAWS = 5  # of random flips that ``worst`` tries
-
-
-class Flips(NamedTuple):
-    """Training rows and a wrong label for each, (p,)."""
-
-    rows: Index
-    labels: Labels
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,14 @@ class LabelFlip(Poisoning):
     replace : bool
         Relabel rows of the training set, each once at most, in place of adding copies.
     regions : int
-        How many regions ``coherent`` tries on the whole training set.
+        How many regions ``coherent`` trains on alone, of those that the surrogates which are
+        trained on all of them like best; with 1, none.
+
+    Notes
+    -----
+    Where it adds copies, ``coherent`` and ``worst`` take the rule for a known defense (see
+    `fastadv.attacks.poisoning.adaptive`), as far as relabelled images can follow it; ``random``
+    flips are brought inside the region of a sanitizer.
     """
 
     strategy: Literal["random", "coherent", "worst"] = "random"
@@ -69,9 +71,18 @@ class LabelFlip(Poisoning):
         random = self.strategy == "random"
         return None if random else LabelFlip(points=self.n_points(n_clean))
 
+    def adapts(self, defense: Any) -> bool:
+        """Return whether the attack chooses other points where it knows the defense."""
+        chosen = self.strategy != "random" and not self.replace
+        return super().adapts(defense) or (chosen and adaptive.knows_by_labels(defense))
+
     def craft(self, problem: Problem) -> Crafted:
         """Return relabelled images, inside a sanitizer's region where they are added."""
         details: dict[str, Any] = {}
+        if adaptive.relabels(problem.defense):
+            crowded = adaptive.crowded(problem, means=False)
+            if crowded is not None:
+                return crowded
         if self.strategy == "random":
             flips = random_flips(problem, problem.seed)
         elif self.strategy == "coherent":
@@ -84,9 +95,12 @@ class LabelFlip(Poisoning):
         return Crafted(points, labels, rows, details=details)
 
     def _coherent(self, problem: Problem) -> tuple[Flips, dict[str, Any]]:
-        region, harm = regions.choose(problem, self.regions)[0]
-        details = {"region": region.described(problem.task), "harm": harm}
-        return Flips(region.rows, region.labels), details
+        tried = {r.described(problem.task): r for r in regions.ranked(problem)[: self.regions]}
+        name, details = next(iter(tried)), {}
+        if len(tried) > 1:
+            points = {n: Points(problem.X[r.rows], r.labels) for n, r in tried.items()}
+            name, details["harm"] = surrogates.most_harmful(problem, points)
+        return Flips(tried[name].rows, tried[name].labels), {"region": name, **details}
 
     def _worst(self, problem: Problem) -> tuple[Flips, dict[str, Any]]:
         X, y = problem.X, problem.y
@@ -123,12 +137,3 @@ def _by_margin(fitted: Model, X: Floats, y: Labels, n_points: int) -> dict[str, 
         labels = fitted.classes_[columns[chosen]].astype(np.int64)
         flips[name] = Flips(chosen, labels)
     return flips
-
-
-def random_flips(problem: Problem, seed: int) -> Flips:
-    """Draw rows without replacement (as long as they last) and a wrong label for each."""
-    n, n_points, n_classes = len(problem.y), problem.n_points, len(problem.classes)
-    rng = seeds.generator(seed, "random flips")
-    rows = np.concatenate([rng.permutation(n) for _ in range(-(-n_points // n))])[:n_points]
-    labels = (problem.y[rows] + rng.integers(1, n_classes, n_points)) % n_classes
-    return Flips(rows, labels.astype(np.int64))

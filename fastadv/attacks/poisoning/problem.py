@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,11 +13,12 @@ import numpy.typing as npt
 
 from fastadv import checks
 from fastadv.arrays import Float64, Floats, Labels
+from fastadv.attacks.poisoning import known
 from fastadv.attacks.poisoning.feasible import Feasible, away_from
 from fastadv.attacks.poisoning.goal import Goal
 from fastadv.errors import InputError
 from fastadv.models.base import columns_of
-from fastadv.protocols import PoisonObjective, Projection, RegionSanitizer
+from fastadv.protocols import PoisonObjective
 from fastadv.results import PoisonResult
 from fastadv.task import Task
 
@@ -70,8 +72,10 @@ class Problem:
     seed : int
     defense : Defense or None
         What the victim is known to use.
-    project : callable or None
-        Brings points (p, d) inside what that defense accepts under their labels (p,).
+    region : ColumnsRegion or None
+        What that defense accepts, if it is a sanitizer with a region.
+    plan : dict
+        What the attack has chosen by the data and the model alone (`Poisoning.plan`).
     goal : Goal
     norm : {"l2", "linf"}
     eps : float or None
@@ -88,7 +92,8 @@ class Problem:
     n_points: int
     seed: int
     defense: Any = None
-    project: Projection | None = None
+    region: known.ColumnsRegion | None = None
+    plan: dict[str, Any] = field(default_factory=dict)
     goal: Goal = field(default_factory=Goal)
     norm: str = "l2"
     eps: float | None = None
@@ -137,18 +142,24 @@ class Problem:
             model, X_train, y.astype(np.int64), X_val, columns_of(classes, y_val), classes,
             replace(task, n_classes=len(classes), class_names=names),
             budget(len(X_train)), seed, defense,
-            _projection(defense, (X_train, y_train), (X_val, y_val), classes, task),
+            known.region(defense, (X_train, y_train), (X_val, y_val), classes, task),
         )  # fmt: skip
 
     def inside(self, points: Floats, labels: Labels) -> Floats:
         """Return the points (p, d) inside what a known sanitizer accepts under their labels."""
-        return points if self.project is None else self.project(points, labels)
+        return points if self.region is None else self.region.project(points, labels)
+
+    @functools.cached_property
+    def X_met(self) -> Floats:
+        """The validation images as the victim's model is shown them."""
+        return known.shown(self.defense, self.task, self.X_val)
 
     def feasible(self, rows: Index, labels: Labels) -> Feasible:
         """Return where points may be that start as training rows under these labels, (p,) each."""
         return Feasible(
             self.task.bounds, self.X[rows].astype(np.float64), labels,
-            away_from(self.X, self.y, labels), self.norm, self.eps, self.project,
+            away_from(self.X, self.y, labels), self.norm, self.eps,
+            None if self.region is None else self.region.project,
         )  # fmt: skip
 
     def objective(
@@ -188,24 +199,6 @@ class Problem:
         return PoisonResult(
             X, self.classes[y], index, history, crafted.trigger, crafted.details, crafted.origin
         )
-
-
-def _projection(
-    defense: Any,
-    train: tuple[Floats, Labels],
-    val: tuple[Floats, Labels],
-    classes: npt.NDArray[Any],
-    task: Task,
-) -> Projection | None:
-    """Return what brings points inside the region that a sanitizer accepts; None if it has none.
-
-    Of a sanitizer that trusts the held-out images, which the attacker has, the region is exact; of
-    one that draws it around what it cleans it is that of the clean training set.
-    """
-    if not isinstance(defense, RegionSanitizer):
-        return None
-    region = defense.region(*(val if defense.trusted else train), task=task)
-    return lambda X, columns: region.project(X, classes[columns])
 
 
 def _warn_of_shared_rows(X_train: Floats, X_val: Floats) -> None:

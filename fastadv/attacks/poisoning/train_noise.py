@@ -10,7 +10,8 @@ import numpy as np
 from fastadv import seeds
 from fastadv.arrays import Floats
 from fastadv.attacks.poisoning.base import Poisoning
-from fastadv.attacks.poisoning.label_flip import LabelFlip, random_flips
+from fastadv.attacks.poisoning.flips import random_flips
+from fastadv.attacks.poisoning.label_flip import LabelFlip
 from fastadv.attacks.poisoning.problem import Crafted, Index, Problem
 from fastadv.errors import at_least
 from fastadv.seeds import Stream

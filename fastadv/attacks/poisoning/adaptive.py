@@ -1,0 +1,50 @@
+"""Poison for a known defense: which rule it calls for.
+
+what the victim does            what survives it
+drops what lies outside         points brought inside (Koh, Steinhardt and Liang 2022)
+relabels by neighbours          crowds of copies that outvote them (`crowds`)
+filters test images             filtered images under wrong labels (`filtered`)
+trains in another way           a region of clearer majority (`regions`)
+
+No rule trains with the defense. Surrogates without it judge what stands before the model, which
+costs nothing; what the vote of neighbours does to a training set is counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastadv.attacks.poisoning import crowds, known
+from fastadv.attacks.poisoning.problem import Crafted, Problem
+from fastadv.protocols import NeighborSanitizer, RegionSanitizer, RobustTraining
+
+
+def knows(defense: Any) -> bool:
+    """Return whether there is a rule for the defense."""
+    by_region = isinstance(defense, RegionSanitizer)
+    return by_region or knows_by_labels(defense) or known.filters(defense)
+
+
+def knows_by_labels(defense: Any) -> bool:
+    """Return whether there is a rule for the defense that adds training images as they are."""
+    return relabels(defense) or isinstance(defense, RobustTraining)
+
+
+def relabels(defense: Any) -> bool:
+    """Return whether the defense is a sanitizer that relabels by the vote of neighbours."""
+    return isinstance(defense, NeighborSanitizer)
+
+
+def crowded(problem: Problem, *, means: bool, label: int | None = None) -> Crafted | None:
+    """Return crowds of copies, if they turn more labels than there are points, else None.
+
+    Random flips turn at most as many, and the vote takes most of those back.
+    """
+    found = crowds.gather(problem, means=means, label=label)
+    if found is None or found.captured <= problem.n_points:
+        return None
+    inside = problem.feasible(found.rows, found.labels)(found.points.astype(np.float64))
+    details = {"kept": "crowds", "captured": found.captured}
+    return Crafted(inside.astype(np.float32), found.labels, found.rows, details=details)

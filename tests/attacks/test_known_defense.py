@@ -1,0 +1,170 @@
+"""The rules by which poison survives a known defense, each on images where it has to hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import TASK, blobs, small_mlp
+
+from fastadv import make_attack, make_defense
+from fastadv.attacks.poisoning import crowds, known, regions, surrogates
+from fastadv.attacks.poisoning.backdoor import stamp
+from fastadv.attacks.poisoning.problem import Problem
+from fastadv.attacks.poisoning.surrogates import Points
+from fastadv.results import PoisonResult
+
+X, Y = blobs(300)
+X_VAL, Y_VAL = blobs(60, seed=2)
+LARGE = "biggio[subset_size=60,points=30]"
+
+
+def poisoned(attack: str, defense: str | None = None, seed: int = 0) -> PoisonResult:
+    made = None if defense is None else make_defense(defense)
+    return make_attack(attack).poison(
+        small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, seed=seed, defense=made
+    )
+
+
+def problem(n_points: int = 30, defense: str | None = None) -> Problem:
+    made = None if defense is None else make_defense(defense)
+    return Problem.of(
+        small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, budget=lambda _: n_points, seed=0, defense=made
+    )
+
+
+@pytest.mark.parametrize("attack", [LARGE, "label_flip[strategy=coherent,points=30]"])
+def test_crowds_turn_the_vote_of_neighbours_around(attack: str) -> None:
+    """Random flips are taken back; crowds of copies turn more labels than there are points."""
+    defense = make_defense("knn_relabel")
+    wrong = {}
+    for name, found in {
+        "flips": poisoned("label_flip[points=30]"),
+        "crowds": poisoned(attack, "knn_relabel"),
+    }.items():
+        keep, labels = defense.sanitize(found.X, found.y, task=TASK, seed=0)
+        assert keep.all()
+        wrong[name] = np.count_nonzero(labels[: len(Y)] != Y)
+    assert wrong["flips"] == 0
+    assert wrong["crowds"] > 30
+
+
+def test_a_crowd_is_a_majority_of_the_neighbours_and_stays_in_the_ball() -> None:
+    found = poisoned("biggio[points=12,steps=1,eps=0.05]", "knn_relabel[neighbors=6]")
+    points = found.X[found.index]
+    assert found.origin is not None
+    assert np.linalg.norm(points - X[found.origin], axis=1).max() <= 0.05 + 1e-6
+    _, copies = np.unique(
+        crowds.gather(problem(12, "knn_relabel[neighbors=6]"), means=True).rows, return_counts=True
+    )  # type: ignore[union-attr]
+    assert set(copies) == {4}
+    assert crowds.size_of(make_defense("knn_relabel[neighbors=10,eta=0.8]")) == 8
+
+
+@pytest.mark.parametrize("defense", ["median", "bit_depth", "mean"])
+def test_what_the_victim_is_shown(defense: str) -> None:
+    made = make_defense(defense)
+    model = small_mlp().fit(X, Y)
+    shown = known.shown(made, TASK, X_VAL)
+    np.testing.assert_array_equal(made.wrap(model, task=TASK).logits(X_VAL), model.logits(shown))
+    assert np.abs(shown - X_VAL).max() > 0.1
+    assert known.shown(make_defense("none"), TASK, X_VAL) is X_VAL
+    assert not known.filters(make_defense("smoothing"))
+
+
+def test_filtered_images_harm_a_victim_who_filters_more_than_what_knows_nothing_of_it() -> None:
+    right = {}
+    for name, defense in (("oblivious", None), ("adaptive", "bit_depth")):
+        found = poisoned(LARGE, defense)
+        victim = small_mlp(20).fit(found.X, found.y)
+        wrapped = make_defense("bit_depth").wrap(victim, task=TASK)
+        right[name] = np.mean(wrapped.predict(X_VAL) == Y_VAL)
+    assert "filtered" in poisoned(LARGE, "bit_depth").details["kept"]
+    assert right["adaptive"] < right["oblivious"] - 0.1
+
+
+def test_what_is_scouted_once_is_what_would_be_chosen_with_any_seed() -> None:
+    """The images are drawn by the seed, which class they are of is not."""
+    attack, defense = make_attack(LARGE), make_defense("bit_depth")
+    plan = attack.scout(small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, defense=defense)
+    for seed in (0, 5):
+        whole = poisoned(LARGE, "bit_depth", seed)
+        by_plan = attack.poison(
+            small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, seed=seed, defense=defense, plan=plan
+        )
+        np.testing.assert_array_equal(whole.X, by_plan.X)
+        np.testing.assert_array_equal(whole.y, by_plan.y)
+
+
+def test_a_region_comes_once_and_its_innermost_quarter_again() -> None:
+    for defense, once in ((None, 24), ("adv_training", 15)):
+        region = regions.ranked(problem(30, defense))[0]
+        rows, copies = np.unique(region.rows, return_counts=True)
+        assert len(rows) == once
+        assert len(region.rows) == 30
+        assert set(region.rows[copies.sum() - 30 : 30 - once]) <= set(rows[copies == 2])
+        assert set(Y[rows]) == {region.source}
+
+
+def test_where_nothing_beats_random_flips_they_are_the_baselines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def flips_win(_: Problem, candidates: dict[str, Points]) -> tuple[str, float]:
+        return next(iter(candidates)), 0.0
+
+    monkeypatch.setattr(surrogates, "most_harmful", flips_win)
+    for defense in (None, "bit_depth"):
+        for seed in (0, 3):
+            found = poisoned(LARGE, defense, seed)
+            flips = make_attack(LARGE).baseline(len(X)).poison(
+                small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, seed=seed
+            )  # fmt: skip
+            assert found.details["kept"] == "random flips"
+            assert found.X.tobytes() == flips.X.tobytes()
+            assert found.y.tobytes() == flips.y.tobytes()
+
+
+def test_a_narrow_lead_over_the_control_is_trained_on_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    harms = {"a": [0.100, 0.110, 0.110], "b": [0.104, 0.100, 0.100], "c": [0.01]}
+    asked: list[tuple[str, int]] = []
+
+    def harm(_: Problem, name: str, labels: None, seed: int) -> float:
+        assert labels is None
+        asked.append((name, seed))
+        return harms[name][seed]
+
+    monkeypatch.setattr(surrogates, "harm", harm)
+    candidates = {name: (name, None) for name in harms}
+    chosen, mean = surrogates.most_harmful(problem(), candidates)  # type: ignore[arg-type]
+    assert chosen == "a"
+    assert mean == pytest.approx(0.32 / 3)
+    assert ("c", 1) not in asked
+    harms["b"][0] = 0.2
+    asked.clear()
+    assert surrogates.most_harmful(problem(), candidates) == ("b", 0.2)  # type: ignore[arg-type]
+    assert len(asked) == 3
+
+
+def test_a_backdoor_shows_what_the_victim_will_be_shown() -> None:
+    found = poisoned("backdoor[points=30,patch=2]", "bit_depth")
+    assert found.origin is not None
+    assert found.trigger is not None
+    wanted = known.shown(make_defense("bit_depth"), TASK, stamp(X[found.origin], found.trigger))
+    np.testing.assert_array_equal(found.X[found.index], wanted)
+
+
+def test_a_backdoor_outvotes_the_neighbours_and_prefers_what_a_region_accepts() -> None:
+    copies = np.unique(
+        poisoned("backdoor[points=30,patch=2]", "knn_relabel").origin, return_counts=True
+    )[1]
+    assert set(copies) == {6}
+    defense = make_defense("sphere_slab")
+    region = defense.region(X_VAL, Y_VAL, task=TASK)
+    found = poisoned("backdoor[points=30,patch=1]", "sphere_slab")
+    assert found.origin is not None
+    assert found.trigger is not None
+    others = np.flatnonzero(Y != 0)
+    n_inside = region.accepts(stamp(X[others], found.trigger), np.zeros(len(others))).sum()
+    stamped = stamp(X[found.origin], found.trigger)
+    assert region.accepts(stamped, np.zeros(30)).sum() == min(30, n_inside)
