@@ -191,7 +191,8 @@ class Poison:
             "origin": result.origin,
         }  # fmt: skip
         given = {name: array for name, array in arrays.items() if array is not None}
-        return Made(given, {"details": result.details})
+        drawn = {name: arrays[name] for name in ("rows", "labels", "index")}
+        return Made(given, {"details": result.details, "draw": _hash_of(drawn)})
 
 
 def training_set(poison: Made, data: Dataset) -> tuple[Floats, Labels]:
