@@ -161,7 +161,7 @@ def test_a_task_that_makes_no_sense(changes: dict[str, Any], message: str) -> No
 def test_a_grid_that_makes_no_sense(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     given = {"attacks": ["fgsm"], "dataset": write_npz(tmp_path / "data.npz")}
     with pytest.raises(InputError, match=message) as caught:
-        run_grid(repeats=1, **given | changes)
+        run_grid(**{"repeats": 1} | given | changes)
     assert "\n" not in str(caught.value)
 
 

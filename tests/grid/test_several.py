@@ -252,7 +252,7 @@ def test_points_lost_are_paired_by_run_and_image(tmp_path: Path, n_runs: int) ->
 
 def test_all_figures_of_a_clean_row_are_one(tmp_path: Path) -> None:
     found = run_grid(
-        attacks=["label_flip[points=6]"], defenses=["none"], repeats=2, samples=20,
+        attacks=["label_flip[points=6]"], defenses=["none"], repeats=5, samples=20,
         dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP, output=tmp_path / "out",
     )  # fmt: skip
     clean, flipped = found
