@@ -125,7 +125,6 @@ def grid(
     "all" is every name that fastadv list shows, plug-ins among them. What is done is kept: the same
     command goes on where an earlier one stopped. --fail-under: see fastadv report --help.
     """
-    from fastadv.grid.cell import expanded
     from fastadv.report.gates import WORST, Gate
 
     gate = Gate.parse(fail_under, allow_flagged or ())
@@ -138,6 +137,8 @@ def grid(
         config,
     )  # fmt: skip
     if gate is not None:  # a cell that is not asked for is told before the work
+        from fastadv.grid.cell import expanded
+
         attacked = ["none", WORST, *expanded("attack", options.attacks)]
         gate.check_names(list(product(attacked, expanded("defense", options.defenses))))
     if plan:
