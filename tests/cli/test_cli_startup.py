@@ -44,7 +44,7 @@ def test_answers_without_heavy_imports(arguments):
 @pytest.mark.parametrize(
     "arguments",
     [["grid", "--attacks", "stdav"], ["grid", "--attacks", "pgd", "--samples", "-1"],
-     ["attack", "stdav"], ["grid"], ["grid", "--attacks", "pgd", "--defenses", "medain"],
+     ["attack", "stdav"], ["grid", "--repeats", "0"], ["grid", "--attacks", "pgd", "--defenses", "medain"],
      ["grid", "--attacks", "pgd", "--model", "mpl"], ["reproduce", "bigio2012"]],
 )  # fmt: skip
 def test_a_mistake_answers_without_heavy_imports(arguments):
