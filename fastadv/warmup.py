@@ -35,6 +35,7 @@ _VARIANTS = {
     "apgd": ("apgd[steps=2]", "apgd[loss=dlr,steps=2]"),
     "square": ("square[queries=2]", "square[norm=l2,queries=2]"),
     "outlier": ("outlier[neighbors=2]",),
+    "knn_relabel": ("knn_relabel[neighbors=2,components=2]",),
     "stadv": ("stadv[steps=1]", "stadv[tau=0.05,steps=1]", "stadv[max_shift=0.5,steps=1]"),
 }
 
