@@ -139,7 +139,8 @@ def next_steps(model: Any, X: Floats) -> Any:
 
 def undefended(model: Any) -> Any:
     """Return the model that a defended one stands before; None if it is no such model."""
-    return getattr(_as_given(model), "model", None)
+    inner = getattr(_as_given(model), "model", None)
+    return inner if differentiable(inner) else None
 
 
 def randomised(model: Any) -> bool:

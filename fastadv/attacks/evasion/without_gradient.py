@@ -182,23 +182,19 @@ class Ways:
     @property
     def names(self) -> tuple[str, ...]:
         """Which ways there are, in the order they are gone."""
+        kind = self.attack.threat().kind
+        if capabilities.targeted(self.attack):  # whose targets others do not know
+            kind = ""
+        one = np.zeros((1, self.task.n_features), dtype=np.float32)
+        stepped = kind == "l2" and capabilities.next_steps(self.model, one) is not None
         there = {
             "identity": True,
             "transfer": self._bare is not None,
             "surrogate": capabilities.surrogate(self.model, 0.0) is not None,
-            "flips": self._kind == "l2"
-            and capabilities.next_steps(self.model, self._one) is not None,
-            "square": self._kind in ("linf", "l2"),
+            "flips": stepped,
+            "square": kind in ("linf", "l2"),
         }
         return tuple(way for way, is_there in there.items() if is_there)
-
-    @property
-    def _kind(self) -> str:
-        return self.attack.threat().kind
-
-    @property
-    def _one(self) -> Floats:
-        return np.zeros((1, self.task.n_features), dtype=np.float32)
 
     @property
     def _bare(self) -> Any:
