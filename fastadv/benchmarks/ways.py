@@ -44,8 +44,8 @@ class Beside(msgspec.Struct, kw_only=True):
     cell : float
         What a grid shows.
     alone : dict
-        By each part of the reference, and ``identity``, the attack through the model's own
-        gradient, which is not part of it.
+        By each part of the reference, and ``through``, the attack through the model's own
+        gradient or the identity's, which is not part of it.
     together : float
         By all parts of the reference.
     """
@@ -100,10 +100,13 @@ def measured(data: Dataset, defense: str, attack: str, seed: int, samples: int) 
     model = make("defense", defense).wrap(bare, task=data.task)
     cell = without_gradient.perturb(made, model, X, y, task=data.task, seed=seed, undefended=bare)
     reference = Ways(made, model, X, y, data.task, seed=seed + 1000, undefended=bare)
-    robust = {way: reference.found_by(way).robust for way in reference.names if way != "square"}
+    robust = {"through": reference.through().robust}
+    for way in reference.names[1:]:
+        if way not in ("flips", "square"):
+            robust[way] = reference.found_by(way).robust
     if "square" in reference.names:
         robust[f"square {MORE_QUERIES:,}"] = reference.square(MORE_QUERIES).robust
-    parts = [mask for way, mask in robust.items() if way != "identity"]
+    parts = [mask for way, mask in robust.items() if way != "through"]
     return Beside(
         dataset=Path(data.name).name, defense=defense, attack=attack, threat=str(made.threat()),
         seed=seed, n=len(X), clean=float(np.mean(model.predict(X) == y)),

@@ -24,7 +24,7 @@ def ways_table(cells: Sequence[Beside]) -> RenderableType:
     images = " and ".join(f"{n:,}" for n in sorted({cell.n for cell in cells}))
     legend = (
         f"Accuracy in % on the same {images} images within the budget: the lower, the stronger. "
-        "cell: what a grid shows. Each alone: identity, the attack through the model's own "
+        "cell: what a grid shows. Each alone: through, the attack through the model's own "
         "gradient or the identity's in its place; transf., what breaks the undefended model; "
         "stand-in, a smooth one that is sharpened on the way; square with 5,000 queries. "
         "together: an image counts if it survives the last three. A cell may be above that by "
@@ -38,7 +38,7 @@ def _table(dataset: str, cells: Sequence[Beside]) -> Table:
         box=box.SIMPLE_HEAD, title=Text(dataset, style="bold"), title_justify="left", padding=(0, 0)
     )
     table.add_column("cell", overflow="fold")
-    for name in ("seed", "identity", *_PARTS.values(), "together", "cell"):
+    for name in ("seed", "through", *_PARTS.values(), "together", "cell"):
         table.add_column(name, justify="right")
     table.add_column("")
     for cell in cells:
@@ -46,7 +46,7 @@ def _table(dataset: str, cells: Sequence[Beside]) -> Table:
         verdict = Text("too high", style="red") if cell.too_high else Text("")
         table.add_row(
             Text("\n".join(wrap(f"{cell.attack} / {cell.defense}", _WIDTH))), str(cell.seed),
-            *(_figure(alone.get(way)) for way in ("identity", *_PARTS)),
+            *(_figure(alone.get(way)) for way in ("through", *_PARTS)),
             _figure(cell.together), _figure(cell.cell), verdict,
         )  # fmt: skip
     return table

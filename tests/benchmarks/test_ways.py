@@ -35,19 +35,19 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.usefixtures("small")
 def test_the_reference_is_all_ways_but_the_identity() -> None:
     rounded, bent, filtered = ways.beside(samples=30)
-    assert list(rounded.alone) == ["identity", "transfer", "surrogate", "square 60"]
-    assert list(bent.alone) == ["identity", "transfer", "surrogate"]
-    assert list(filtered.alone) == ["identity", "transfer", "square 60"]
+    assert list(rounded.alone) == ["through", "transfer", "surrogate", "square 60"]
+    assert list(bent.alone) == ["through", "transfer", "surrogate"]
+    assert list(filtered.alone) == ["through", "transfer", "surrogate", "square 60"]
     for cell in (rounded, bent, filtered):
-        assert cell.together <= min(v for way, v in cell.alone.items() if way != "identity")
-        assert cell.cell <= cell.alone["identity"] + 0.1  # of another seed
+        assert cell.together <= min(v for way, v in cell.alone.items() if way != "through")
+        assert cell.cell <= cell.alone["through"] + 0.1  # of another seed
         assert cell.cell <= cell.clean
 
 
 def test_a_point_above_is_allowed_and_more_is_too_high() -> None:
     cell = ways.Beside(
         dataset="d", defense="bit_depth", attack="pgd", threat="linf(0.1)", seed=0, n=1000,
-        clean=0.98, cell=0.51, alone={"identity": 0.6, "transfer": 0.7, "square 5,000": 0.5},
+        clean=0.98, cell=0.51, alone={"through": 0.6, "transfer": 0.7, "square 5,000": 0.5},
         together=0.5,
     )  # fmt: skip
     assert not cell.too_high

@@ -4,7 +4,9 @@ The gradient of a preprocessor such as `bit_depth` leads nowhere, and nobody has
 (Athalye, Carlini and Wagner, ICML 2018, arXiv 1802.00420). An image counts as broken if one of
 these breaks it within the budget of the attack:
 
-identity    the attack, with the identity's gradient in place of the preprocessor's (BPDA, ibid.)
+identity    the attack, with the identity's gradient in place of the preprocessor's (BPDA, ibid.),
+            or gradient, with its own where that is the gradient but not all that there is to see,
+            as of `median`
 transfer    what the attack finds on the undefended model
 surrogate   the attack, with the gradients of a smooth stand-in that is sharpened over its steps
 flips       in L2, pixels moved just over the steps of the preprocessor, those that are worth it
@@ -87,8 +89,14 @@ class Account(msgspec.Struct, frozen=True):
 
 
 def applies(attack: Any, model: Any) -> bool:
-    """Return whether the attack climbs a gradient and the model has none that is useful."""
-    return capabilities.needs_gradient(attack) and capabilities.gradient_kind(model) == "identity"
+    """Return whether the attack climbs a gradient and that of the model does not find everything.
+
+    It is the identity's, or the model has a stand-in of which more can be seen.
+    """
+    misled = capabilities.gradient_kind(model) == "identity"
+    return capabilities.needs_gradient(attack) and (
+        misled or capabilities.surrogate(model, 0.0) is not None
+    )
 
 
 def perturb(
@@ -123,10 +131,10 @@ def perturb(
         it; ``queries`` counts all. Distances and details are those that every way has.
     """
     ways = Ways(attack, model, X, y, task, target, seed, undefended, oblivious)
-    first = ways.identity()
+    first = ways.through()
     if not applies(attack, model):
         return first
-    best = _named(first, "identity")
+    best = _named(first, ways.names[0])
     for way in ways.names[1:]:
         every = capabilities.minimum_norm(attack) and way not in ("flips", "square")
         rows = np.flatnonzero(~best.misclassified if every else best.robust)
@@ -185,10 +193,12 @@ class Ways:
         kind = self.attack.threat().kind
         if capabilities.targeted(self.attack):  # whose targets others do not know
             kind = ""
+        misled = capabilities.gradient_kind(self.model) == "identity"
         one = np.zeros((1, self.task.n_features), dtype=np.float32)
         stepped = kind == "l2" and capabilities.next_steps(self.model, one) is not None
         there = {
-            "identity": True,
+            "identity": misled,
+            "gradient": not misled,
             "transfer": self._bare is not None,
             "surrogate": capabilities.surrogate(self.model, 0.0) is not None,
             "flips": stepped,
@@ -204,8 +214,8 @@ class Ways:
     def found_by(self, way: str) -> EvasionResult:
         """Return what one of the ways finds."""
         gone: dict[str, Callable[[], EvasionResult]] = {
-            "identity": self.identity, "transfer": self.transfer, "surrogate": self.surrogate,
-            "flips": self.flips, "square": self.square,
+            "identity": self.through, "gradient": self.through, "transfer": self.transfer,
+            "surrogate": self.surrogate, "flips": self.flips, "square": self.square,
         }  # fmt: skip
         return gone[way]()
 
@@ -223,7 +233,7 @@ class Ways:
             target=None if self.target is None else self.target[part],
         )  # fmt: skip
 
-    def identity(self) -> EvasionResult:
+    def through(self) -> EvasionResult:
         """Attack through the gradient that the model gives."""
         return self._attack(self.model)
 

@@ -8,17 +8,24 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.arrays import Floats
-from fastadv.defenses.preprocessors.base import behind
+from fastadv.defenses.preprocessors.base import Transform, behind
 from fastadv.errors import at_least
 from fastadv.kernels.images import filters
 from fastadv.protocols import Classifier, Pullback
 from fastadv.specs import Checked
 from fastadv.task import Task
 
+# The share of the mean in the stand-in of the median where an attack begins and ends.
+_SHARE = (0.5, 0.01)
+
 
 @dataclass(frozen=True)
 class Median(Checked):
     """Spatial smoothing by the median of a window; its gradient goes to the pixel that was taken.
+
+    The others of the window have none, although they are what the next step has to move: attacks
+    have a stand-in as well, in which they have a small one; see
+    `fastadv.attacks.evasion.without_gradient`.
 
     Parameters
     ----------
@@ -50,4 +57,23 @@ class Median(Checked):
 
             return out, pullback
 
-        return behind(model, task, transform, "exact")
+        def smooth(progress: float) -> Transform:
+            first, last = _SHARE
+            share = np.float32(first * (last / first) ** progress)
+
+            def blended(X: Floats) -> tuple[Floats, Pullback]:
+                (middle, pull), mean = transform(X), np.empty_like(X)
+                filters.mean(X, height, width, channels, self.size, mean)
+
+                def pullback(dout: Floats) -> Floats:
+                    dx = np.empty_like(X)
+                    filters.spread(
+                        np.ascontiguousarray(dout), height, width, channels, self.size, dx
+                    )
+                    return (1 - share) * pull(dout) + share * dx
+
+                return (1 - share) * middle + share * mean, pullback
+
+            return blended
+
+        return behind(model, task, transform, "exact", smooth)

@@ -81,7 +81,7 @@ def _identity(cell: Attacked) -> Flag | None:
         return None
     return Flag(
         "identity_gradient",
-        f"{name} has no useful gradient, and {search.queries:,} queries of square break "
+        f"the gradient of {name} does not lead to all: {search.queries:,} queries of square break "
         f"{search.broken} more of {search.n:,} images, of the {search.nearest} nearest to it",
         "the figure is too high by as many at least: add square with more queries, and quote the "
         "worst row",
