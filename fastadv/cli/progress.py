@@ -111,6 +111,8 @@ class GridBar:
         if self._console.is_interactive:
             bar = self._show()
             bar.update(bar.task_ids[0], description=label[:_LABEL_WIDTH])
+            if self._live is not None:
+                self._live.refresh()
         elif label:
             self._console.print(Text(label))
 

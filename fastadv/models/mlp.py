@@ -247,7 +247,7 @@ class MLPClassifier(
 
     def network(self) -> Network:
         """Return the parameters as they stand and the shape of the network; a view."""
-        if not hasattr(self, "_params"):  # that check takes as long as the passes of some images
+        if "_params" not in vars(self):  # that check takes as long as the passes of some images
             check_is_fitted(self, "_params")
         return Network(self._params, self._sizes, ACTIVATIONS[self.activation])
 
