@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastadv import registry
 from fastadv.errors import InputError
 from fastadv.grid.estimate import seconds
 from fastadv.grid.plan import Plan, Planned, make_plan
@@ -103,7 +104,7 @@ def _bytes(planned: Planned, context: Context) -> float:
     if isinstance(stage, Perturb):
         return float(len(context.test_rows(stage.dealt)) * width)
     if isinstance(stage, Fit):
-        model = context.new_model(stage.seed)
-        hidden = np.sum(getattr(model, "hidden_layer_sizes", (data.task.n_classes,)))
+        parameters = registry.parameters(context.grid.make_model(stage.seed))
+        hidden = np.sum(parameters.get("hidden_layer_sizes", data.task.n_classes))
         return float(hidden * width)
     return _ROW_BYTES + 2.0 * len(data.x_test)

@@ -40,7 +40,8 @@ class Worst:
 def worst_rows(rows: Sequence[Row], samples: Samples) -> list[Worst]:
     """Return the worst case over the evasion attacks of each threat model, image by image.
 
-    In the order of the rows; none where the attacks were measured on different images.
+    In the order of the rows; none where the attacks were measured on different images. An attack
+    that lacks a run is left out.
     """
     cases = (worst_case(group, samples) for group in by_threat(rows))
     return [case[0] for case in cases if case is not None]
@@ -62,8 +63,9 @@ def worst_case(rows: Sequence[Row], samples: Samples) -> tuple[Worst, Answers] |
     if not known:
         return None
     most = max(known.values(), key=lambda one: len(one.value))
-    counted = {attack: one for attack, one in known.items() if len(one.value) == len(most.value)}
-    if not all(_same_images(one, most) for one in counted.values()):
+    counted = {attack: one for attack, one in known.items() if _same_images(one, most)}
+    runs = set(most.run.tolist())
+    if any(set(one.run.tolist()) == runs for a, one in known.items() if a not in counted):
         return None
     value = np.min([one.value for one in counted.values()], axis=0)
     robust = Answers(most.run, most.image, value)

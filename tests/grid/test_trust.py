@@ -157,7 +157,7 @@ def test_a_grid_goes_every_way_and_says_which_broke_how_many(tmp_path: Path) -> 
     attacks = ["pgd[norm=l2,eps=0.3]", "deepfool[budget=0.01]", "stadv[steps=6]", "square[queries=9]"]  # fmt: skip
     rows = run_grid(
         attacks=attacks, defenses="bit_depth[bits=2],mean", dataset=dataset, model=SMALL_MLP,
-        samples=40,
+        samples=40, repeats=1,
     )  # fmt: skip
     found = {(row.attack, row.defense): row for row in rows}
     pgd, stadv = found[attacks[0], "bit_depth[bits=2]"], found[attacks[2], "bit_depth[bits=2]"]

@@ -141,7 +141,7 @@ def test_json_is_one_document_of_the_schema():
     ]  # fmt: skip
     run = {"id": "pgd-none-0", "seed": 0, "n_images": 1000, "clean_accuracy": 0.981,
            "benign_accuracy": None, "attacked_accuracy": 0.421, "oblivious_accuracy": None,
-           "baseline_accuracy": None, "weights": "one model"}  # fmt: skip
+           "baseline_accuracy": None, "weights": "one model", "draw": None}  # fmt: skip
     assert document["rows"][0]["runs"] == [run]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from statistics import stdev
 
 import msgspec
 
@@ -65,17 +66,17 @@ def _old_backdoor(row: Row) -> bool:
 def _random_flips(rows: Sequence[Row]) -> Found:
     """Find poison that does less than as many random label flips, in the mean over runs.
 
-    Less by the margin and by a standard error over test images. Two trainings differ by as much, so
-    that of one run this may be chance; but what chance takes for the stronger of the two is at best
-    as strong, and its figure no bound on what an attacker does. A backdoor is after something else.
+    Less by the margin and by a standard error: of one run over test images, of several that of the
+    runs' differences. Of one run this may be chance, as two trainings differ by as much; but what
+    chance takes for the stronger of the two is at best as strong, and its figure no bound on what
+    an attacker does. A backdoor is after something else.
     """
     for row in rows:
         plain = row.kind == "poisoning" and row.benign_accuracy is None and not _control(row)
         if not plain or row.attacked_accuracy is None or row.baseline_accuracy is None:
             continue
-        attacked, flips, n = _accuracy(row), row.baseline_accuracy.value, max(1, row.n)
-        error = math.sqrt((attacked * (1 - attacked) + flips * (1 - flips)) / n)
-        if not _exceeds(attacked, flips) or attacked - flips <= error:
+        attacked, flips = _accuracy(row), row.baseline_accuracy.value
+        if not _exceeds(attacked, flips) or attacked - flips <= _error(row, attacked, flips):
             continue
         several = f", over {len(row.runs)} runs" if len(row.runs) > 1 else ""
         yield (
@@ -88,6 +89,16 @@ def _random_flips(rows: Sequence[Row]) -> Found:
                 "more runs tell which",
             ),
         )
+
+
+def _error(row: Row, attacked: float, flips: float) -> float:
+    """Return the standard error of the difference of two accuracies of one row."""
+    runs = [(run.attacked_accuracy, run.baseline_accuracy) for run in row.runs]
+    known = [a - b for a, b in runs if a is not None and b is not None]
+    if len(known) > 1:
+        return stdev(known) / math.sqrt(len(known))
+    n = max(1, row.n)
+    return math.sqrt((attacked * (1 - attacked) + flips * (1 - flips)) / n)
 
 
 def _accuracy(row: Row) -> float:
