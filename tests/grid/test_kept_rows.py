@@ -1,6 +1,6 @@
 """The figures of a small grid, as they were before its stages became pure functions.
 
-Those of bit_depth under attacks that climb a gradient are what all ways around it leave.
+Those of bit_depth and median under attacks that climb a gradient are what all ways around it leave.
 """
 
 from __future__ import annotations

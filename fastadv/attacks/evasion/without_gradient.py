@@ -81,7 +81,7 @@ class Account(msgspec.Struct, frozen=True):
         Images that are broken by each way that was gone, each image by the one whose ``x_adv``
         stands.
     search : Search or None
-        None but in Linf and L2.
+        In Linf and L2, where the gradient was the identity's.
     """
 
     broken_by: dict[str, int]
@@ -164,7 +164,7 @@ def account(
     ways = Ways(attack, model, X, y, task, None, seed, undefended)
     part = result.details["part"][result.success]
     broken_by = {way: int(np.count_nonzero(part == way)) for way in ways.names}
-    if "square" not in broken_by:
+    if "square" not in broken_by or "identity" not in broken_by:
         return Account(broken_by, None)
     model, left = capabilities.adapted(model, task), np.flatnonzero(result.robust)
     margin = margins(model.logits(X[left]), class_columns(model, y[left]), None)[0]
