@@ -21,7 +21,7 @@ from sklearn.decomposition import PCA
 from fastadv.arrays import Float32, Floats
 from fastadv.attacks.poisoning import regions
 from fastadv.attacks.poisoning.problem import Index, Problem
-from fastadv.kernels.linalg import neighbors as kernels
+from fastadv.neighbors import nearest_others
 from fastadv.protocols import NeighborSanitizer
 from fastadv.threads import map_chunks, one_blas_thread
 
@@ -139,9 +139,9 @@ def _places(
     """
     own = points[rows]
     count = min(max(_CROWD, k), len(rows) - 1)
-    near, distances = _nearest(own, count)
-    reach = _INSIDE * distances[:, min(k - size, count - 1)]
-    centres = own[near].mean(axis=1) if means else own
+    nearest = nearest_others(own, count)
+    reach = _INSIDE * nearest.distances(own)[:, min(k - size, count - 1)]
+    centres = own[nearest.index].mean(axis=1) if means else own
     reached = np.empty((len(own), len(own)), dtype=bool)  # image by place
     squares = (centres * centres).sum(axis=1)
 
@@ -155,7 +155,7 @@ def _places(
     if not means:
         np.fill_diagonal(reached, True)
     chosen, captured = _greedy(reached, budget)
-    images = X[rows[near[chosen]]].mean(axis=1) if means else X[rows[chosen]]
+    images = X[rows[nearest.index[chosen]]].mean(axis=1) if means else X[rows[chosen]]
     return _Places(images.astype(np.float32), rows[chosen], captured, len(rows))
 
 
@@ -173,17 +173,3 @@ def _greedy(reached: npt.NDArray[np.bool_], budget: int) -> tuple[Index, npt.NDA
         chosen.append(best)
         total.append(int(np.count_nonzero(~left)))
     return np.array(chosen, dtype=np.intp), np.array(total, dtype=np.intp)
-
-
-def _nearest(points: Float32, k: int) -> tuple[Index, Float32]:
-    """Return the numbers of the k nearest other points, nearest first, and how far they are."""
-    squares = (points.astype(np.float64) ** 2).sum(axis=1).astype(np.float32)
-    queries = np.hstack([-2 * points, np.ones((len(points), 1), dtype=np.float32)])
-    stored = np.hstack([points, squares[:, None]])
-    index = np.empty((len(points), k), dtype=np.int64)
-    product = np.empty((len(points), k), dtype=np.float32)
-    map_chunks(
-        lambda start, stop: kernels.nearest(queries, stored, start, stop, index, product),
-        len(points), _CHUNK,
-    )  # fmt: skip
-    return index, np.sqrt(np.maximum(product + squares[:, None], 0))

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastadv import checks
 from fastadv.arrays import Arrays, Float32, Floats, Labels, Mask
-from fastadv.defenses.sanitizers.neighbors import Ints, Neighbors, nearest_after, nearest_others
 from fastadv.errors import InputError, at_least, require
 from fastadv.kernels.linalg import product
+from fastadv.neighbors import Ints, Neighbors, nearest_after, nearest_others
 from fastadv.specs import Checked
 from fastadv.task import Task
 from fastadv.threads import map_chunks, one_blas_thread

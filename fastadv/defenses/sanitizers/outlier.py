@@ -9,8 +9,8 @@ import numpy as np
 
 from fastadv import checks
 from fastadv.arrays import Float32, Floats, Labels, Mask
-from fastadv.defenses.sanitizers.neighbors import Points, distances, nearest_others
 from fastadv.errors import InputError, at_least, require
+from fastadv.neighbors import Points, distances, nearest_others
 from fastadv.specs import Checked
 from fastadv.task import Task
 from fastadv.threads import map_chunks, one_blas_thread

@@ -1,4 +1,4 @@
-"""The nearest neighbours of images, as sanitizers look for them."""
+"""The nearest neighbours of images, as sanitizers look for them, and who attacks them."""
 
 from __future__ import annotations
 

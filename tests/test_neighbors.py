@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from helpers import TASK, UNCOMPILED, blobs
 
-from fastadv import make_defense
-from fastadv.defenses.sanitizers import knn_relabel, neighbors
+from fastadv import make_defense, neighbors
+from fastadv.defenses.sanitizers import knn_relabel
 from fastadv.errors import InputError
 from fastadv.protocols import SurveyingSanitizer
 
