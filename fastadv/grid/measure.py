@@ -109,19 +109,17 @@ class Measure:
         """Return which of its needs no other cell can have: once the row is there, none reads them.
 
         Defenses that do not change training share their poisoned models, and what is crafted
-        against the bare model, with all others of that kind. Models without poison, the poison and
-        the baselines serve other attacks and defenses.
+        against the bare model, with all others of that kind. Models without poison, poison that
+        knows no defense, and the baselines serve other attacks and defenses.
         """
         kind, defense = capabilities.kind_of(self.cell.attack.made), self.cell.defense.made
         trains = bears_on_training(defense)
         if kind == "evasion":
             names = ["perturb"] * (trains or wraps(defense))
             return names + ["oblivious"] * (trains and wraps(defense))
-        if kind == "poisoning" and trains:
-            return ["poisoned"] + ["oblivious"] * self._adapts()
         if kind == "poisoning" and self._adapts():
-            return ["poisoned"]  # on poison of its own
-        return []
+            return ["poison", "poisoned"] + ["oblivious"] * trains
+        return ["poisoned"] * (kind == "poisoning" and trains)
 
     def _rows(self, context: Context) -> npt.NDArray[np.intp]:
         """Return the test images that evasion attacks get."""

@@ -84,7 +84,8 @@ def make_plan(context: Context, store: Store, fresh: bool, note: Callable[[str],
         if row.status != "ok":
             plan.rows[row.id] = row
     plan.stages = _to_run(plan, store)
-    readers = Counter(key for planned in plan.stages.values() for key in planned.needs.values())
+    cells = (planned for key, planned in plan.stages.items() if key in plan.cells)
+    readers = Counter(needed for planned in cells for needed in planned.needs.values())
     for planned in plan.stages.values():
         # A baseline of one attack may be the poison of another.
         planned.frees = tuple(key for key in planned.frees if readers[key] == 1)

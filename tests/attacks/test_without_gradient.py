@@ -215,7 +215,10 @@ def test_the_other_ways_find_what_the_identity_does_not(rounded: Any) -> None:
     """Each on its own breaks images that no way before it has broken."""
     seen = {part for text in IN_BALL + LEAST for part in attack(text, rounded).details["part"]}
     assert seen == {"", "identity", "transfer", "surrogate", "flips", "square"}
-    for text, at_least in (("pgd[norm=l2,eps=0.3]", 40), ("stadv[steps=12,budget=1]", 12)):
+    for text, at_least in (
+        ("pgd[norm=l2,eps=0.3]", 40),
+        ("stadv[steps=12,budget=1,translation=true]", 12),
+    ):
         identity = make_attack(text).perturb(rounded, X, Y, task=TASK, seed=3)
         assert attack(text, rounded).success.sum() >= identity.success.sum() + at_least
 

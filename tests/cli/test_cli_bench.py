@@ -12,7 +12,7 @@ from helpers import Clock
 from fastadv.benchmarks.race import Lap, Race, Runner, Work, run
 from fastadv.benchmarks.suites import SUITES
 from fastadv.cli.app import main
-from fastadv.cli.bench import SCALING, STRENGTH, WAYS
+from fastadv.cli.bench import FLOWS, SCALING, STRENGTH, WAYS
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_ratios_quality_and_what_is_not_installed(clock: Clock) -> None:
 def test_help_names_every_suite(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--help"]) == 0
     printed = "".join(capsys.readouterr().out.split())
-    assert "|".join([*SUITES, STRENGTH, WAYS, SCALING]) in printed
+    assert "|".join([*SUITES, STRENGTH, WAYS, FLOWS, SCALING]) in printed
 
 
 @pytest.mark.compiled

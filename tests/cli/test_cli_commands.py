@@ -320,7 +320,7 @@ def test_a_real_grid_and_its_report(program):
     )
 
     again = program(*command, "--json")
-    assert "6 kept from an earlier run" in again.err
+    assert "30 kept from an earlier run" in again.err
     document = json.loads(again.out)
     assert json.loads(program("report", "kept", "--format", "json").out) == document
     assert document["grid"]["attacks"] == ["none", "pgd[steps=3]", "fgsm"]

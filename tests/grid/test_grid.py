@@ -321,7 +321,7 @@ def test_what_votes_prove_is_of_added_points_and_held_to_its_word(
     strong = "label_flip[fraction=0.5,strategy=coherent]"
     (_, row) = small_grid(dataset, attacks=[strong], defenses=[votes], output=tmp_path / "o")
     assert row.attacked_accuracy.value < row.clean_accuracy.value
-    assert [flag.name for flag in row.flags] == ["broken_certificate"]
+    assert "broken_certificate" in [flag.name for flag in row.flags]
 
 
 @dataclass(frozen=True)
@@ -568,7 +568,8 @@ def test_what_nothing_will_read_is_not_kept(dataset: str, tmp_path: Path) -> Non
     kept = Counter(_what_it_is(path) for path in (tmp_path / "stages").iterdir())
     assert kept == {
         "attacked": 1,  # the bare model, which all wrappers share
-        "poison": 3,  # flips, and biggio's, inside of what outlier accepts and not
+        "poison": 2,  # flips, and biggio's that knows no defense
+        "scouting": 4,  # biggio's, whatever the seed: against none and each that it adapts to
         # clean: none (which median shares), knn_relabel, outlier; flips: the same; biggio: none
         "model": 7,
         "inspection": 4,
@@ -589,6 +590,8 @@ def _what_it_is(path: Path) -> str:
         "facts": "inspection",
     }  # fmt: skip
     with np.load(path) as archive:
+        if '"plan"' in str(archive["facts"]):
+            return "scouting"
         return next(word for array, word in by_array.items() if array in archive)
 
 

@@ -1,7 +1,4 @@
-"""The figures of a small grid, as they were before its stages became pure functions.
-
-Those of bit_depth and median under attacks that climb a gradient are what all ways around it leave.
-"""
+"""The figures of a small grid, kept: a change that moves one has to mean to."""
 
 from __future__ import annotations
 
