@@ -264,6 +264,12 @@ def steps(attack: Any) -> int:
     return int(getattr(attack, "steps", 1))
 
 
+def one_search(attack: Any) -> Any:
+    """Return an evasion attack whose steps are one way from its start; itself unless it says."""
+    made = getattr(attack, "one_search", None)
+    return attack if made is None else made()
+
+
 def chunk(attack: Any, usual: int) -> int:
     """Return how many images an evasion attack takes at once."""
     return int(getattr(attack, "chunk", usual))

@@ -364,3 +364,11 @@ def test_parts_are_joined_and_taken_apart() -> None:
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
     assert again.distances["l2"].tolist() == again.details["mark"].tolist() == [0.5, 0.0, 1.5]
     assert again.queries == {"forward": 4.0}
+
+
+def test_a_race_of_starts_goes_the_way_of_a_stand_in_once() -> None:
+    """Each start would meet another stretch of the way."""
+    assert make_attack("stadv").steps > 55
+    assert capabilities.one_search(make_attack("stadv")) == make_attack("stadv[steps=55]")
+    for text in ("stadv[steps=20]", "stadv[max_shift=1]", "stadv[tau=0.05]", "pgd[steps=90]"):
+        assert capabilities.one_search(make_attack(text)) == make_attack(text)

@@ -56,7 +56,7 @@ class _Stage:
 _STARTS = tuple(_Stage((0.2, 0.03), span, 8) for span in (1.0, 2.0, 1.0))
 _FINISH = _Stage((0.03, 0.0005), 0.0, 24)
 _SHARE = 0.22  # of all steps, for each start
-_ENOUGH = 56  # steps for a race; of fewer, one search has all
+RACE = 56  # the steps that a race needs; of fewer, one search has all
 _REACH = 1.0  # pixels that the slope may move a component by in a primal-dual step
 _MEMORY = 0.3  # of the averaged gradient
 _BEYOND = 0.002  # how far past the boundary to aim, as a share of the clean margin
@@ -83,9 +83,7 @@ def least_flow(
     cells, rows = problem.cells(), np.arange(len(flow))
     free = _TRANSLATION if translation else -1.0
     ceiling = np.inf if tau is None else 1 / max(tau, 1e-30)
-    starts, share = (
-        (_STARTS, int(_SHARE * steps)) if steps >= _ENOUGH else (_STARTS[:1], steps // 2)
-    )
+    starts, share = (_STARTS, int(_SHARE * steps)) if steps >= RACE else (_STARTS[:1], steps // 2)
     paths: list[_Path] = []
     for stage in starts:
         path = _Path(problem, cells, flow, rows, free, ceiling)

@@ -255,10 +255,11 @@ class Ways:
 
     def surrogate(self) -> EvasionResult:
         """Climb the stand-in, each chunk of images from its smoothest form on."""
-        steps, chunk = capabilities.steps(self.attack), capabilities.chunk(self.attack, CHUNK)
+        problem = replace(self, attack=capabilities.one_search(self.attack))
+        steps, chunk = capabilities.steps(problem.attack), capabilities.chunk(self.attack, CHUNK)
 
         def climb(start: int, stop: int) -> EvasionResult:
-            return self._attack(Annealed(self.model, steps), slice(start, stop))
+            return problem._attack(Annealed(self.model, steps), slice(start, stop))
 
         return joined(map_chunks(climb, len(self.X), chunk) or [climb(0, 0)])
 
