@@ -77,7 +77,7 @@ class Measure:
     """Make the row of a cell, and the samples behind it."""
 
     cell: Cell
-    weight: float = field(default=0.3, compare=False)
+    weight: float = field(default=0.1, compare=False)
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
@@ -143,7 +143,7 @@ class Measure:
         baseline = self.cell.attack.made.baseline(len(context.dataset.x_train))
         if baseline is None:
             return None
-        return self._fit(Poison(Choice("random flips", baseline), self.cell.seed, weight=0.5))
+        return self._fit(Poison(Choice("random flips", baseline), self.cell.seed, weight=0.1))
 
     def _certified_threat(self, context: Context) -> Threat | None:
         """Return what the row's certified accuracy is for: the attack's threat model, or its own.

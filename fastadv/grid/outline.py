@@ -40,7 +40,7 @@ class Outline:
         How many stages of each kind would run: trainings, poisoned sets, attacks, certificates.
     seconds : float
         About how long they take on one processor, by the sizes of the data and the weights of the
-        stages; a plain training of 55,000 images is taken for 3.
+        stages; a training of 55,000 images is taken for 1.6.
     megabytes : float
         About what would be added to the folder, at most.
     """
@@ -65,7 +65,7 @@ def outline(output: str | Path, fresh: bool = False, **options: Any) -> Outline:
     plan = make_plan(context, Store(folder, make=False), fresh, lambda _: None)
     stages = [planned for key, planned in plan.stages.items() if key not in plan.cells]
     kinds = {
-        "trainings": Fit, "poisoned sets": Poison, "attacks": Perturb, "certificates": Certify
+        "trainings": Fit, "poisoned sets": Poison, "attacks": Perturb, "certificates": Certify,
     }  # fmt: skip
     counts = {
         name: sum(isinstance(planned.stage, kind) for planned in stages)

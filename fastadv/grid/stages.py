@@ -117,7 +117,7 @@ class Scout:
 
     attack: Choice
     known: Choice | None = None
-    weight: float = field(default=8.0, compare=False)
+    weight: float = field(default=6.0, compare=False)
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
@@ -155,7 +155,7 @@ class Poison:
     attack: Choice
     seed: int
     known: Choice | None = None
-    weight: float = field(default=3.0, compare=False)
+    weight: float = field(default=0.6, compare=False)
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
@@ -210,7 +210,7 @@ class Survey:
     """Look at the clean training set, once for all seeds and poisoned sets, as a sanitizer can."""
 
     defense: Choice
-    weight: float = field(default=4.0, compare=False)
+    weight: float = field(default=3.0, compare=False)
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
@@ -237,7 +237,7 @@ class Fit:
     defense: Choice
     poison: Poison | None
     seed: int
-    weight: float = field(default=4.0, compare=False)
+    weight: float = field(default=1.6, compare=False)
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
@@ -345,7 +345,7 @@ class Perturb(OfFit):
     fit: Fit
     dealt: Dealt
     adaptive: bool = True
-    weight: float = field(default=3.0, compare=False)
+    weight: float = field(default=0.4, compare=False)
 
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return the training; and what an adaptive attack may transfer to the defended model."""
@@ -414,7 +414,7 @@ class Inspect(OfFit):
 
     fit: Fit
     dealt: Dealt
-    weight: float = field(default=0.3, compare=False)
+    weight: float = field(default=0.1, compare=False)
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
