@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from fastadv import load_dataset, make_attack, make_defense, make_model
+from fastadv import MLPClassifier, load_dataset, make_attack, make_defense
 
 AGAIN = 10_000  # added to a seed: another victim of the same draw
 
 
 def trained(seed: int, X: Any, y: Any, ds: Any, defense: Any) -> Any:
     """Return the model as its users meet it, trained with the defense."""
-    model = make_model("mlp", random_state=seed)
+    model = MLPClassifier(random_state=seed)
     if hasattr(defense, "sanitize"):
         keep, labels = defense.sanitize(X, y, task=ds.task, seed=seed)
         X, y = X[keep], labels[keep]
@@ -37,7 +37,7 @@ def trained(seed: int, X: Any, y: Any, ds: Any, defense: Any) -> Any:
 
 def measure(dataset: str, defense: str, seeds: range, path: Path) -> None:
     """Append a line a victim: its accuracy without poison, with flips and with biggio, in %."""
-    ds, made = load_dataset(dataset), make_defense(defense)
+    ds, made, name = load_dataset(dataset), make_defense(defense), Path(dataset).name
     lines = path.read_text().splitlines() if path.exists() else []
     known = {(r["dataset"], r["defense"], r["seed"]) for r in map(json.loads, lines)}
     biggio, flips, plan = make_attack("biggio"), make_attack("label_flip"), None
@@ -51,16 +51,16 @@ def measure(dataset: str, defense: str, seeds: range, path: Path) -> None:
         return round(100 * float(right.mean()), 2)
 
     for seed in seeds:
-        if (dataset, defense, seed) in known:
+        if (name, defense, seed) in known:
             continue
-        model = make_model("mlp", random_state=seed)
+        model = MLPClassifier(random_state=seed)
         if hasattr(biggio, "scout"):  # the same for every seed, as in a grid
             plan = plan or biggio.scout(model, *data, task=ds.task, **told)
             told["plan"] = plan
         poison = biggio.poison(model, *data, task=ds.task, seed=seed, **told)
         control = flips.poison(model, *data, task=ds.task, seed=seed)
         line = {
-            "dataset": dataset, "defense": defense, "seed": seed,
+            "dataset": name, "defense": defense, "seed": seed,
             "clean": accuracy(seed, *data[:2]), "flips": accuracy(seed, control.X, control.y),
             "biggio": accuracy(seed, poison.X, poison.y),
         }  # fmt: skip
@@ -102,7 +102,7 @@ def table(old: Path, new: Path) -> None:
         more = np.array([row["flips"] - row["biggio"] for row in rows])
         bound = f"{lower(more):+.2f}" if len(more) > 1 else "unknown"
         print(
-            f"{Path(dataset).name:14} {defense:13} {len(rows):3} seeds {more.mean():+7.2f}, "
+            f"{dataset:14} {defense:13} {len(rows):3} seeds {more.mean():+7.2f}, "
             f"95 % lower bound {bound}"
         )
 

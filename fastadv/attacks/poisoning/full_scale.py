@@ -35,17 +35,16 @@ def plan(problem: Problem, label: int | None, tried: int) -> dict[str, Any]:
 
     Candidates are the ``tried`` likeliest regions, or filtered images where the victim is known to
     filter. Random flips are another, unless one class is to be taken for another, or a sanitizer
-    drops what lies outside its region. Surrogates do not train as a victim does that is known to
-    train in another way, and cannot compare: the likeliest region is taken. Without a ``label``
-    each candidate has its own.
+    drops what lies outside its region. Of a victim that is known to train in its own way only the
+    likeliest region is tried: such trainings may take long. Without a ``label`` each candidate has
+    its own.
     """
     if known.filters(problem.defense):
         plans = filtered.plans(problem, label)
     else:
-        ranked = regions.ranked(problem, label)[:tried]
+        n = 1 if isinstance(problem.defense, RobustTraining) else tried
+        ranked = regions.ranked(problem, label)[:n]
         plans = {region.described(problem.task): region.plan(problem.task) for region in ranked}
-        if isinstance(problem.defense, RobustTraining):
-            return next(iter(plans.values()))
     apart = problem.goal.source is not None or problem.region is not None
     control = {} if apart else {"random flips": FLIPS}
     return most_harmful(problem, control | plans)

@@ -12,6 +12,7 @@ from fastadv import seeds
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning.problem import Problem
 from fastadv.models.base import cross_entropies
+from fastadv.protocols import RobustTraining
 
 _CLEAR = 0.005  # of harm: a lead over the control for which one training is believed
 _TRAININGS = 3  # of both, where the lead is less
@@ -35,10 +36,14 @@ def untrained(model: Any, seed: int) -> Any:
 def trained(problem: Problem, points: Floats, labels: Labels, seed: int | None = None) -> Any:
     """Return a surrogate, trained on the clean set and points (p, d) under labels (p,).
 
-    ``seed`` is the problem's if none is given.
+    As the victim trains, where that is known. ``seed`` is the problem's if none is given.
     """
     X, y = np.concatenate([problem.X, points]), np.concatenate([problem.y, labels])
-    return untrained(problem.model, problem.seed if seed is None else seed).fit(X, y)
+    seed = problem.seed if seed is None else seed
+    model = untrained(problem.model, seed)
+    if isinstance(problem.defense, RobustTraining):
+        return problem.defense.fit(model, X, y, task=problem.task, seed=seed)
+    return model.fit(X, y)
 
 
 def validation_loss(problem: Problem, points: Floats, labels: Labels) -> float:
