@@ -150,18 +150,18 @@ class _Lines:
                 attacks.setdefault(row.attack, {})[row.defense] = row
         lines = []
         for attack, rows in attacks.items():
-            found = [candidate(row, self._result.samples) for row in rows.values()]
-            leading = self._best(found, rows.values()) if kind != "clean" else ()
+            leading = self._best(rows.values()) if kind != "clean" else ()
             entries = [self._entry(rows.get(d), d in leading) for d in self._defenses]
             first = next((row for row in rows.values() if row.threat), next(iter(rows.values())))
             name = "clean" if kind == "clean" else self._names[attack]
             lines.append(Line(kind, name, threat(first), tuple(entries), rows, leading))
         return lines
 
-    def _best(self, found: Sequence[Candidate | None], rows: Iterable[Row]) -> tuple[str, ...]:
+    def _best(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Return the best ones; none where the images of a figure are not kept."""
-        known = [one for one in found if one is not None]
         shown = [row for row in rows if row.status == "ok" and not row.flags]
+        found = [candidate(row, self._result.samples) for row in shown]
+        known = [one for one in found if one is not None]
         return best(known) if len(known) == len(shown) else ()
 
     def _entry(self, row: Row | None, leads: bool) -> Entry:

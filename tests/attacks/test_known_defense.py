@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import TASK, blobs, small_mlp
@@ -12,6 +14,7 @@ from fastadv.attacks.poisoning.backdoor import stamp
 from fastadv.attacks.poisoning.problem import Problem
 from fastadv.attacks.poisoning.surrogates import Points
 from fastadv.results import PoisonResult
+from fastadv.task import Task
 
 X, Y = blobs(300)
 X_VAL, Y_VAL = blobs(60, seed=2)
@@ -168,3 +171,38 @@ def test_a_backdoor_outvotes_the_neighbours_and_prefers_what_a_region_accepts() 
     n_inside = region.accepts(stamp(X[others], found.trigger), np.zeros(len(others))).sum()
     stamped = stamp(X[found.origin], found.trigger)
     assert region.accepts(stamped, np.zeros(30)).sum() == min(30, n_inside)
+
+
+class DropsTriples:
+    """A defense that trains without images of which there are three: a region comes twice more."""
+
+    name = "drops_triples"
+
+    def fit(self, model: Any, X: np.ndarray, y: np.ndarray, *, task: Task, seed: int) -> Any:
+        _, group, count = np.unique(X, axis=0, return_inverse=True, return_counts=True)
+        few = count[group.ravel()] < 3
+        return model.fit(X[few], y[few])
+
+
+class FitsAll(DropsTriples):
+    def fit(self, model: Any, X: np.ndarray, y: np.ndarray, *, task: Task, seed: int) -> Any:
+        return model.fit(X, y)
+
+
+@pytest.mark.parametrize(("defense", "kept"), [(FitsAll, "start"), (DropsTriples, "random flips")])
+def test_what_does_most_harm_is_told_by_models_that_train_as_the_victim(
+    defense: type, kept: str
+) -> None:
+    plan = make_attack("biggio[subset_size=60,points=90]").scout(
+        small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, defense=defense()
+    )
+    assert plan["kept"] == kept
+
+
+def test_both_ends_of_a_class_are_told_by_one_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, first = [], regions._first_component
+    monkeypatch.setattr(
+        regions, "_first_component", lambda images: found.append(len(images)) or first(images)
+    )
+    ranked = regions.ranked(problem())
+    assert len(ranked) == 2 * len(found) == 2 * len(np.unique(Y))

@@ -6,8 +6,8 @@ relabels by neighbours          crowds of copies that outvote them (`crowds`)
 filters test images             filtered images under wrong labels (`filtered`)
 trains in another way           a region of clearer majority (`regions`)
 
-No rule trains with the defense. Surrogates without it judge what stands before the model, which
-costs nothing; what the vote of neighbours does to a training set is counted.
+Surrogates train as the victim does where it trains in another way, and judge what stands before the
+model, which costs nothing; what the vote of neighbours does to a training set is counted.
 """
 
 from __future__ import annotations

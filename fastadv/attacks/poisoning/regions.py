@@ -66,7 +66,8 @@ class Region:
 
 def planned(problem: Problem, plan: dict[str, Any]) -> Region:
     """Return the region of a plan."""
-    return _at_the_end(problem, plan["source"], plan["side"], plan["target"])
+    c = plan["source"]
+    return _at_the_end(problem, c, _along(problem, c), plan["side"], plan["target"])
 
 
 def ranked(problem: Problem, label: int | None = None) -> list[Region]:
@@ -81,9 +82,10 @@ def ranked(problem: Problem, label: int | None = None) -> list[Region]:
     classes = [c for c in range(len(problem.classes)) if c != target and source in (None, c)]
     k = len(problem.classes)
     wrong = class_likeness(problem).argmax(axis=1) if target is None else np.full(k, target)
+    along = {c: _along(problem, c) for c in classes}
     found: list[tuple[int, Region]] = []
     for side in (1, -1):
-        ends = [_at_the_end(problem, c, side, int(wrong[c])) for c in classes]
+        ends = [_at_the_end(problem, c, along[c], side, int(wrong[c])) for c in classes]
         rows = np.concatenate([region.rows for region in ends])
         labels = np.concatenate([region.labels for region in ends])
         predicted = surrogates.trained(problem, problem.X[rows], labels, seed=0).predict(
@@ -113,10 +115,16 @@ def class_likeness(problem: Problem) -> npt.NDArray[np.float64]:
     return likeness
 
 
-def _at_the_end(problem: Problem, c: int, side: int, target: int) -> Region:
-    """Return the region at one end of class c."""
+def _along(problem: Problem, c: int) -> npt.NDArray[np.float64]:
+    """Return how far along its first principal direction each image of class c lies."""
+    return _first_component(problem.X[problem.y == c])
+
+
+def _at_the_end(
+    problem: Problem, c: int, along: npt.NDArray[np.float64], side: int, target: int
+) -> Region:
+    """Return the region at one end of class c, whose images lie so far along."""
     rows, n = np.flatnonzero(problem.y == c), problem.n_points
-    along = _first_component(problem.X[rows])
     ordered = rows[np.argsort(-side * along, kind="stable")]
     weight = _CLEAR_WEIGHT if isinstance(problem.defense, RobustTraining) else _WEIGHT
     once = np.resize(ordered, math.ceil(n / weight))
