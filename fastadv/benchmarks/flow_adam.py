@@ -18,16 +18,11 @@ from fastadv.kernels.images import flow as kernels
 from fastadv.seeds import generator
 
 RATE, LAST_RATE = 0.05, 0.0005  # pixels
-SMOOTH, SETTLED = (
-    1e-2,
-    0.7,
-)  # the root's smoothing at first; the share of steps after which it is least
+SMOOTH = 1e-2  # the root's smoothing at first
+SETTLED = 0.7  # the share of the steps after which it is least
 START = 1e-3  # pixels: the first flow is drawn within
-WEIGHT, WEIGHTS, DRIFT = (
-    0.05,
-    (1e-4, 2.0),
-    0.01,
-)  # logits per pixel of flow: the first; bounds; a step's
+WEIGHT, WEIGHTS = 0.05, (1e-4, 2.0)  # logits per pixel of flow: the first, and its bounds
+DRIFT = 0.01  # of the weight, in a step
 
 
 def rate_at(share: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastadv.grid.row import Row
 
 _LABEL_WIDTH = 56
+_REDRAW = 0.5  # seconds
 
 
 class TimeLeft(ProgressColumn):
@@ -52,6 +54,7 @@ class GridBar:
         self._bar: Progress | None = None
         self._live: Live | None = None
         self._table: RenderableType = ""
+        self._drawn = float("-inf")
         self._compiling = False
 
     def start(self, total: float, cells: int, kept: int) -> None:
@@ -72,13 +75,17 @@ class GridBar:
             self._bar.advance(self._bar.task_ids[0], weight)
 
     def rows(self, runs: Sequence[Row]) -> None:
-        """Fill the table in, on a terminal."""
-        if self._console.is_interactive:
+        """Fill the table in, on a terminal, as often as a person can follow.
+
+        It takes as long as there are rows, and they come one by one.
+        """
+        if self._console.is_interactive and time.monotonic() - self._drawn > _REDRAW:
             from fastadv.grid.result import GridResult
             from fastadv.report.summary_table import growing_table
 
             self._table = growing_table(GridResult.so_far(runs))
             self._show()
+            self._drawn = time.monotonic()
 
     def note(self, text: str) -> None:
         """Print a line above the bar; a path in it stays in one piece."""

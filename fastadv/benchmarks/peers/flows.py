@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv.arrays import Float64
 from fastadv.benchmarks import flow_adam
-from fastadv.benchmarks.peers.stadv import Problem
+from fastadv.benchmarks.peers.stadv import Problem, jax_warp
 from fastadv.kernels.images.flow import ROOT_EPS
 
 BATCH = 100
@@ -23,17 +23,8 @@ def jax(problem: Problem) -> Found:
     import jax.numpy as jnp
 
     height, width, _ = problem.task.image_shape
-    rows, columns = jnp.mgrid[:height, :width]
+    warp = jax_warp(height, width)
     relu = problem.model.activation == "relu"
-
-    def warp(image: Any, field: Any) -> Any:
-        y = jnp.clip(rows + field[1], 0, height - 1)
-        x = jnp.clip(columns + field[0], 0, width - 1)
-        y0 = jnp.minimum(y.astype(int), height - 2)
-        x0 = jnp.minimum(x.astype(int), width - 2)
-        a, b, k = y - y0, x - x0, y0 * width + x0
-        top = (1 - b) * image[k] + b * image[k + 1]
-        return ((1 - a) * top + a * ((1 - b) * image[k + width] + b * image[k + width + 1])).ravel()
 
     def flow_loss(field: Any, root_eps: Any) -> Any:
         down = jnp.diff(field, axis=2, append=field[:, :, -1:])

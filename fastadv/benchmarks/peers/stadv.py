@@ -144,12 +144,9 @@ def torch(problem: Problem, batch: int = TORCH_BATCH) -> Work:
     return work
 
 
-def jax(problem: Problem, batch: int = JAX_BATCH) -> Work:
-    """Return all steps of a batch as one jitted loop; the last batch is filled up with images."""
-    import jax
+def jax_warp(height: int, width: int) -> Callable[[Any, Any], Any]:
+    """Return the warp of an image (H W,) by a flow (2, H, W), in JAX."""
     import jax.numpy as jnp
-
-    height, width, _ = problem.task.image_shape
 
     rows, columns = jnp.mgrid[:height, :width]
 
@@ -161,6 +158,18 @@ def jax(problem: Problem, batch: int = JAX_BATCH) -> Work:
         a, b, k = y - y0, x - x0, y0 * width + x0
         top = (1 - b) * image[k] + b * image[k + 1]
         return ((1 - a) * top + a * ((1 - b) * image[k + width] + b * image[k + width + 1])).ravel()
+
+    return warp
+
+
+def jax(problem: Problem, batch: int = JAX_BATCH) -> Work:
+    """Return all steps of a batch as one jitted loop; the last batch is filled up with images."""
+    import jax
+    import jax.numpy as jnp
+
+    height, width, _ = problem.task.image_shape
+
+    warp = jax_warp(height, width)
 
     def objective(field: Any, weights: Any, images: Any, y: Any) -> Any:
         w1, b1, w2, b2 = weights
