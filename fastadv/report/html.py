@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
+from fastadv.report.command import grid_command
 from fastadv.report.curves import Plot, plots, series_class, svg
 from fastadv.report.gallery import Gallery, Picture, galleries
 from fastadv.report.notes import FLAG
@@ -72,27 +72,9 @@ def _facts(result: GridResult) -> str:
         f"<div><dt>{text(str(name))}</dt><dd>{text(str(value))}</dd></div>"
         for name, value in result.environment.items()
     )
-    command = f"<pre><code>{text(_command(result.grid))}</code></pre>" if result.grid else ""
+    command = f"<pre><code>{text(grid_command(result.grid))}</code></pre>" if result.grid else ""
     problems = "".join(f'<p class="bad">{text(problem)}</p>' for problem in result.problems)
     return f'{command}<dl class="facts">{environment}</dl>{problems}'
-
-
-def _command(grid: dict[str, Any]) -> str:
-    words = ["fastadv", "grid"]
-    for name in ("attacks", "defenses", "dataset", "model", "samples"):
-        if name in grid:
-            value = grid[name]
-            joined = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words += [f"--{name}", joined]
-    seeds = grid.get("seeds")
-    repeats = grid.get("repeats")
-    if repeats is None and isinstance(seeds, list):  # of fastadv 0.1
-        repeats = len(seeds)
-    if repeats is not None:
-        words += ["--repeats", str(repeats)]
-    if isinstance(seeds, list) and seeds and seeds[0] != 0:
-        words += ["--seed", str(seeds[0])]
-    return shlex.join(words)
 
 
 # -- the table ------------------------------------------------------------------------------
