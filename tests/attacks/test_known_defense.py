@@ -56,9 +56,10 @@ def test_a_crowd_is_a_majority_of_the_neighbours_and_stays_in_the_ball() -> None
     points = found.X[found.index]
     assert found.origin is not None
     assert np.linalg.norm(points - X[found.origin], axis=1).max() <= 0.05 + 1e-6
-    _, copies = np.unique(
-        crowds.gather(problem(12, "knn_relabel[neighbors=6]"), means=True).rows, return_counts=True
-    )  # type: ignore[union-attr]
+    posed = problem(12, "knn_relabel[neighbors=6]")
+    plan = crowds.plan(posed, means=True)
+    assert plan is not None
+    _, copies = np.unique(crowds.craft(posed, plan).origin, return_counts=True)
     assert set(copies) == {4}
     assert crowds.size_of(make_defense("knn_relabel[neighbors=10,eta=0.8]")) == 8
 
@@ -85,12 +86,13 @@ def test_filtered_images_harm_a_victim_who_filters_more_than_what_knows_nothing_
     assert right["adaptive"] < right["oblivious"] - 0.1
 
 
-def test_what_is_scouted_once_is_what_would_be_chosen_with_any_seed() -> None:
+@pytest.mark.parametrize("known_to_use", ["bit_depth", "knn_relabel"])
+def test_what_is_scouted_once_is_what_would_be_chosen_with_any_seed(known_to_use) -> None:
     """The images are drawn by the seed, which class they are of is not."""
-    attack, defense = make_attack(LARGE), make_defense("bit_depth")
+    attack, defense = make_attack(LARGE), make_defense(known_to_use)
     plan = attack.scout(small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, defense=defense)
     for seed in (0, 5):
-        whole = poisoned(LARGE, "bit_depth", seed)
+        whole = poisoned(LARGE, known_to_use, seed)
         by_plan = attack.poison(
             small_mlp(), X, Y, X_VAL, Y_VAL, task=TASK, seed=seed, defense=defense, plan=plan
         )

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastadv.attacks.poisoning import crowds, known
-from fastadv.attacks.poisoning.problem import Crafted, Problem
+from fastadv.attacks.poisoning.problem import Problem
 from fastadv.protocols import NeighborSanitizer, RegionSanitizer, RobustTraining
 
 
@@ -37,14 +35,13 @@ def relabels(defense: Any) -> bool:
     return isinstance(defense, NeighborSanitizer)
 
 
-def crowded(problem: Problem, *, means: bool, label: int | None = None) -> Crafted | None:
-    """Return crowds of copies, if they turn more labels than there are points, else None.
+def crowds_of(problem: Problem, *, means: bool, label: int | None = None) -> dict[str, Any] | None:
+    """Return planned crowds of copies, if the defense is one that they turn around, else None.
 
-    Random flips turn at most as many, and the vote takes most of those back.
+    They have to turn more labels than there are points: random flips turn at most as many, and the
+    vote takes most of those back.
     """
-    found = crowds.gather(problem, means=means, label=label)
-    if found is None or found.captured <= problem.n_points:
+    if not relabels(problem.defense):
         return None
-    inside = problem.feasible(found.rows, found.labels)(found.points.astype(np.float64))
-    details = {"kept": "crowds", "captured": found.captured}
-    return Crafted(inside.astype(np.float32), found.labels, found.rows, details=details)
+    plan = crowds.plan(problem, means=means, label=label)
+    return plan if plan and plan["captured"] > problem.n_points else None

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from fastadv import capabilities, checks, seeds
-from fastadv.attacks.poisoning import adaptive, filtered, full_scale, known, surrogates
+from fastadv.attacks.poisoning import adaptive, crowds, filtered, full_scale, known, surrogates
 from fastadv.attacks.poisoning.ascent import Ascent
 from fastadv.attacks.poisoning.base import Poisoning
 from fastadv.attacks.poisoning.flips import Flips, random_flips
@@ -134,22 +134,23 @@ class Biggio(Poisoning):
         return adaptive.knows(defense)
 
     def plan(self, problem: Problem) -> dict[str, Any]:
-        """Return what surrogates say of a large training set; nothing for a small one."""
+        """Return crowds that outvote neighbours, or what surrogates say of a large training set."""
         problem, label = self._posed(problem)
-        if len(problem.X) <= self.subset_size or adaptive.relabels(problem.defense):
+        crowded = adaptive.crowds_of(problem, means=True, label=label)
+        if crowded is not None:
+            return crowded
+        if len(problem.X) <= self.subset_size:
             return {}
         return full_scale.plan(problem, label, self.regions)
 
     def craft(self, problem: Problem) -> Crafted:
         """Return the points that do most harm to the model."""
-        plan = problem.plan
+        plan = problem.plan or self.plan(problem)
         problem, label = self._posed(problem)
-        crowded = self._crowded(problem, label)
-        if crowded is not None:
-            return crowded
-        if len(problem.X) <= self.subset_size:
+        if "crowds" in plan:
+            return crowds.craft(problem, plan)
+        if not plan:
             return self._small(problem, label)
-        plan = plan or full_scale.plan(problem, label, self.regions)
         moving = self.steps is not None or self.step_size is not None or self.passes > 0
         if moving and "side" in plan:
             ascent = self._ascent(full_scale.STEPS, full_scale.STEP_SIZE)
@@ -188,12 +189,6 @@ class Biggio(Poisoning):
             problem, {name: Points(c.points, c.labels) for name, c in made.items()}
         )
         return replace(made[name], details={**made[name].details, "harm": harm})
-
-    def _crowded(self, problem: Problem, label: int | None) -> Crafted | None:
-        """Return crowds, if the known defense is one that they outvote."""
-        if not adaptive.relabels(problem.defense):
-            return None
-        return adaptive.crowded(problem, means=True, label=label)
 
     def _ascent(self, steps: int, step_size: float) -> Ascent:
         """Return the ascent, with these where the attack leaves them open."""

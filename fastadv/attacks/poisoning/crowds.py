@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from sklearn.decomposition import PCA
 
 from fastadv.arrays import Float32, Floats
 from fastadv.attacks.poisoning import regions
-from fastadv.attacks.poisoning.problem import Index, Problem
+from fastadv.attacks.poisoning.problem import Crafted, Index, Problem
 from fastadv.neighbors import nearest_others
 from fastadv.protocols import NeighborSanitizer
 from fastadv.threads import map_chunks, one_blas_thread
@@ -31,20 +32,13 @@ _INSIDE = np.float32(0.99)  # of a distance: the victim's components are not qui
 
 
 @dataclass(frozen=True)
-class Crowds:
-    """Points (p, d), labels (p,), the rows that they stand at, and how many images they capture."""
-
-    points: Floats
-    labels: npt.NDArray[np.int64]
-    rows: Index
-    captured: int
-
-
-@dataclass(frozen=True)
 class _Places:
-    """The places of one class in the order in which they capture most images that are left."""
+    """The places of one class in the order in which they capture most images that are left.
 
-    images: Floats
+    ``members`` (n, m): the rows whose mean each place is; ``rows`` (n,): the one it lies around.
+    """
+
+    members: Index
     rows: Index
     captured: npt.NDArray[np.intp]  # by so many places, less one
     size: int  # of the class
@@ -55,8 +49,8 @@ def size_of(defense: NeighborSanitizer) -> int:
     return max(math.ceil(defense.eta * defense.neighbors), defense.neighbors // 2 + 1)
 
 
-def gather(problem: Problem, *, means: bool, label: int | None = None) -> Crowds | None:
-    """Return crowds that the vote of the known sanitizer does not take back.
+def plan(problem: Problem, *, means: bool, label: int | None = None) -> dict[str, Any] | None:
+    """Return crowds that the vote of the known sanitizer does not take back, whatever the seed.
 
     The budget goes to as many classes as can each have over half of their images captured, at least
     one; each gets the wrong label that it is most like, or ``label``. ``means``: a place is the
@@ -71,9 +65,7 @@ def gather(problem: Problem, *, means: bool, label: int | None = None) -> Crowds
     classes = [c for c in range(len(problem.classes)) if c != target and goal.source in (None, c)]
     points = _coordinates(problem.X, defense.components)
     found = {
-        c: _places(
-            problem.X, points, np.flatnonzero(y == c), defense.neighbors, size, budget, means
-        )
+        c: _places(points, np.flatnonzero(y == c), defense.neighbors, size, budget, means)
         for c in classes
         if np.count_nonzero(y == c) > defense.neighbors
     }
@@ -101,23 +93,31 @@ def _together(
     size: int,
     target: int | None,
     likeness: npt.NDArray[np.float64] | None,
-) -> Crowds:
-    """Return ``size`` copies of each class's first places; what is left over goes round again."""
+) -> dict[str, Any]:
+    """Return the first places of each class, their labels, and how many images they capture."""
     each = problem.n_points // size // len(classes)
-    images, rows, labels, captured = [], [], [], 0
+    members, rows, labels, captured = [], [], [], 0
     for c in classes:
         places = found[c]
         n = min(each, len(places.rows))
         wrong = int(likeness[c].argmax()) if likeness is not None else target
-        images.append(np.repeat(places.images[:n], size, axis=0))
-        rows.append(np.repeat(places.rows[:n], size))
-        labels.append(np.full(n * size, wrong, dtype=np.int64))
+        members += places.members[:n].tolist()
+        rows += places.rows[:n].tolist()
+        labels += [wrong] * n
         captured += int(places.captured[n - 1]) if n else 0
-    again = np.resize(np.arange(sum(map(len, rows))), problem.n_points)
-    return Crowds(
-        np.concatenate(images)[again], np.concatenate(labels)[again],
-        np.concatenate(rows)[again], captured,
-    )  # fmt: skip
+    return {
+        "crowds": members, "rows": rows, "labels": labels, "copies": size, "captured": captured
+    }  # fmt: skip
+
+
+def craft(problem: Problem, plan: dict[str, Any]) -> Crafted:
+    """Return ``copies`` points at each planned place; what is left over goes round again."""
+    again = np.resize(np.repeat(np.arange(len(plan["rows"])), plan["copies"]), problem.n_points)
+    places = problem.X[np.array(plan["crowds"])].mean(axis=1)
+    rows, labels = (np.array(plan[name], dtype=np.int64)[again] for name in ("rows", "labels"))
+    inside = problem.feasible(rows, labels)(places[again].astype(np.float64))
+    details = {"kept": "crowds", "captured": plan["captured"]}
+    return Crafted(inside.astype(np.float32), labels, rows, details=details)
 
 
 def _coordinates(X: Floats, components: int | None) -> Float32:
@@ -130,9 +130,7 @@ def _coordinates(X: Floats, components: int | None) -> Float32:
     return np.asarray(reduced, dtype=np.float32)
 
 
-def _places(
-    X: Floats, points: Float32, rows: Index, k: int, size: int, budget: int, means: bool
-) -> _Places:
+def _places(points: Float32, rows: Index, k: int, size: int, budget: int, means: bool) -> _Places:
     """Return the places of the class of these rows, chosen greedily.
 
     A crowd captures an image if it is nearer than the image's neighbour of number k - size + 1.
@@ -155,8 +153,8 @@ def _places(
     if not means:
         np.fill_diagonal(reached, True)
     chosen, captured = _greedy(reached, budget)
-    images = X[rows[nearest.index[chosen]]].mean(axis=1) if means else X[rows[chosen]]
-    return _Places(images.astype(np.float32), rows[chosen], captured, len(rows))
+    members = rows[nearest.index[chosen]] if means else rows[chosen][:, None]
+    return _Places(members, rows[chosen], captured, len(rows))
 
 
 def _greedy(reached: npt.NDArray[np.bool_], budget: int) -> tuple[Index, npt.NDArray[np.intp]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastadv import seeds
 from fastadv.arrays import Floats, Labels
-from fastadv.attacks.poisoning import adaptive, regions, surrogates
+from fastadv.attacks.poisoning import adaptive, crowds, regions, surrogates
 from fastadv.attacks.poisoning.base import Poisoning
 from fastadv.attacks.poisoning.flips import Flips, random_flips
 from fastadv.attacks.poisoning.problem import Crafted, Problem
@@ -79,10 +79,9 @@ class LabelFlip(Poisoning):
     def craft(self, problem: Problem) -> Crafted:
         """Return relabelled images, inside a sanitizer's region where they are added."""
         details: dict[str, Any] = {}
-        if adaptive.relabels(problem.defense):
-            crowded = adaptive.crowded(problem, means=False)
-            if crowded is not None:
-                return crowded
+        crowded = adaptive.crowds_of(problem, means=False)
+        if crowded is not None:
+            return crowds.craft(problem, crowded)
         if self.strategy == "random":
             flips = random_flips(problem, problem.seed)
         elif self.strategy == "coherent":
