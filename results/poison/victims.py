@@ -55,7 +55,7 @@ def measure(dataset: str, defense: str, seeds: range, path: Path) -> None:
             continue
         model = MLPClassifier(random_state=seed)
         if hasattr(biggio, "scout"):  # the same for every seed, as in a grid
-            plan = plan or biggio.scout(model, *data, task=ds.task, **told)
+            plan = biggio.scout(model, *data, task=ds.task, **told) if plan is None else plan
             told["plan"] = plan
         poison = biggio.poison(model, *data, task=ds.task, seed=seed, **told)
         control = flips.poison(model, *data, task=ds.task, seed=seed)
