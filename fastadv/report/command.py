@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,10 +32,16 @@ def grid_command(grid: dict[str, Any]) -> str:
 
 def cell_command(result: GridResult, row: Row) -> str:
     """Return the command for one cell: its figures do not hang on the cells beside it."""
+    return cells_command(result, [row])
+
+
+def cells_command(result: GridResult, rows: Sequence[Row]) -> str:
+    """Return the command for the cells of several attacks against one defense."""
     asked: dict[str, Any] = {
         name: result.grid[name] for name in ("samples", "repeats") if name in result.grid
     }
-    axes = {"attacks": row.attack, "defenses": row.defense}
-    where = {"dataset": row.dataset, "model": row.model}
-    seeds = [run.seed for run in row.runs] or [row.seed]
+    first = rows[0]
+    axes = {"attacks": [row.attack for row in rows], "defenses": first.defense}
+    where = {"dataset": first.dataset, "model": first.model}
+    seeds = [run.seed for run in first.runs] or [first.seed]
     return grid_command({**axes, **where, "seeds": seeds, **asked})

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
+    from fastadv.grid.row import Row
 
 _SHOWN = 8  # images a cell
 
@@ -28,12 +29,15 @@ class Picture:
         The true class; of a poison point the one that it is given.
     said : tuple of str or None
         What the defended model says before and after.
+    distance : float or None
+        How far the attacked image is from the one before, in the distance that the budget bounds.
     """
 
     after: npt.NDArray[Any]
     label: str
     before: npt.NDArray[Any] | None = None
     said: tuple[str, str] | None = None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,27 @@ class Gallery:
 
 
 def galleries(result: GridResult) -> list[Gallery]:
-    """Return for each attack the pictures of its first cell that has kept any.
-
-    Files are data from outside: what does not hold images of one size is passed over.
-    """
+    """Return for each attack the pictures of its first cell that has kept any."""
     found: dict[str, Gallery] = {}
     for row in result.rows:
         if row.kind == "none" or row.status != "ok" or row.attack in found:
             continue
-        pictures = _pictures(result.samples(row) or {}, row.kind)
-        if pictures:
-            found[row.attack] = Gallery(row.attack, row.defense, row.kind, pictures)
+        shown = pictures(row, result.samples(row) or {})
+        if shown:
+            found[row.attack] = Gallery(row.attack, row.defense, row.kind, shown)
     return list(found.values())
 
 
-def _pictures(arrays: dict[str, npt.NDArray[Any]], kind: str) -> tuple[Picture, ...]:
+def pictures(row: Row, arrays: dict[str, npt.NDArray[Any]]) -> tuple[Picture, ...]:
+    """Return the first pictures that a cell has kept among its samples; none of the clean row.
+
+    Files are data from outside: what does not hold images of one size has none.
+    """
+    if row.kind == "none":
+        return ()
     try:
         shape, name = arrays.get("image_shape"), _namer(arrays)
-        if kind == "poisoning":
+        if row.kind == "poisoning":
             points = _images(arrays["poison"], shape)
             labels = arrays["poison_labels"]
             return tuple(
@@ -72,10 +79,12 @@ def _pictures(arrays: dict[str, npt.NDArray[Any]], kind: str) -> tuple[Picture, 
             )
         before = _images(arrays["examples"], shape)
         after = _images(arrays["examples_adv"], shape)
-        facts = zip(arrays["y"], arrays["clean"], arrays["attacked"], strict=False)
+        bound = row.threat.distance if row.threat is not None else None
+        moved = [float(x) for x in arrays[bound][:_SHOWN]] if bound in arrays else [None] * _SHOWN
+        facts = zip(arrays["y"], arrays["clean"], arrays["attacked"], moved, strict=False)
         return tuple(
-            Picture(b, name(label), a, (name(said), name(now)))
-            for a, b, (label, said, now) in zip(before, after, facts, strict=False)
+            Picture(a, name(label), b, (name(said), name(now)), distance)
+            for b, a, (label, said, now, distance) in zip(before, after, facts, strict=False)
         )
     except (KeyError, TypeError, ValueError):
         return ()
