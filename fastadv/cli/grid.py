@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +124,7 @@ def grid(
     "all" is every name that fastadv list shows, plug-ins among them. What is done is kept: the same
     command goes on where an earlier one stopped. --fail-under: see fastadv report --help.
     """
-    from fastadv.report.gates import WORST, Gate
+    from fastadv.report.gates import Gate
 
     gate = Gate.parse(fail_under, allow_flagged or ())
     options = resolve_options(
@@ -137,10 +136,9 @@ def grid(
         config,
     )  # fmt: skip
     if gate is not None:  # a cell that is not asked for is told before the work
-        from fastadv.grid.cell import expanded
+        from fastadv.report.names import names_before
 
-        attacked = ["none", WORST, *expanded("attack", options.attacks)]
-        gate.check_names(list(product(attacked, expanded("defense", options.defenses))))
+        gate.in_full(names_before(options.attacks, options.defenses))
     if plan:
         _outline(options, fresh)
         return

@@ -1,6 +1,6 @@
 """Gates for CI: which accuracy each cell of a grid has to reach, and the cells that fail.
 
-A cell is named as the table names it, ``ATTACK/DEFENSE``, each a spec or ``*`` for all; ``worst``
+A cell is named ``ATTACK/DEFENSE`` (`fastadv.report.names`), either of them ``*`` for all; ``worst``
 is the attack of a worst case, ``none`` of the clean row, which ``*`` does not include.
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastadv.errors import InputError
-from fastadv.specs import closest, partition_top_level, read_toml, same_spec, split_top_level
+from fastadv.grid.worst import WORST
+from fastadv.report.names import Cell, Names, Pattern
+from fastadv.specs import partition_top_level, read_toml, split_top_level
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
@@ -23,51 +25,7 @@ if TYPE_CHECKING:
 
 FAIL_UNDER, ALLOW_FLAGGED = "--fail-under", "--allow-flagged"
 
-WORST, CLEAN = "worst", "none"  # attacks that are not run, but have a row
-
 _ROUNDING = 1e-9  # of a mean over runs
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """The cells that ``ATTACK/DEFENSE`` names."""
-
-    attack: str
-    defense: str
-
-    @classmethod
-    def parse(cls, text: str, where: str) -> Pattern:
-        """Read a pattern; ``where`` is what an error names.
-
-        Raises
-        ------
-        InputError
-            If it is not of the form ``ATTACK/DEFENSE``.
-        """
-        attack, slash, defense = partition_top_level(text, "/")
-        if not slash or not attack.strip() or not defense.strip():
-            raise InputError(
-                f"{where}: {text.strip()!r} names no cell; write ATTACK/DEFENSE, * for all"
-            )
-        return cls(attack.strip(), defense.strip())
-
-    def names(self, attack: str, defense: str) -> bool:
-        """Return whether it names this cell."""
-        any_attack = self.attack == "*" and attack != CLEAN
-        return (any_attack or same_spec(self.attack, attack)) and (
-            self.defense == "*" or same_spec(self.defense, defense)
-        )
-
-    @property
-    def one_cell(self) -> bool:
-        """Whether it names one cell."""
-        return "*" not in (self.attack, self.defense)
-
-    def __str__(self) -> str:
-        return f"{self.attack}/{self.defense}"
-
-
-Cell = tuple[str, str]  # attack, defense
 
 
 @dataclass(frozen=True)
@@ -113,21 +71,19 @@ class Gate:
         named = [share for pattern, share in self.thresholds if pattern.names(attack, defense)]
         return named[-1] if named else None
 
-    def check_names(self, cells: Sequence[Cell]) -> None:
-        """Raise InputError if a pattern names none of these cells."""
-        patterns = [(FAIL_UNDER, pattern) for pattern, _ in self.thresholds]
-        patterns += [(ALLOW_FLAGGED, pattern) for pattern in self.allowed]
-        attacks = list(dict.fromkeys(attack for attack, _ in cells))
-        defenses = list(dict.fromkeys(defense for _, defense in cells))
-        for option, pattern in patterns:
-            if any(pattern.names(*cell) for cell in cells):
-                continue
-            hint = "" if pattern.attack in ("*", *attacks) else closest(pattern.attack, attacks)
-            hint = hint or closest(pattern.defense, defenses) * (pattern.defense not in defenses)
-            raise InputError(
-                f"{option}: {pattern} names no cell{hint} (attacks: {', '.join(attacks)}; "
-                f"defenses: {', '.join(defenses)})"
-            )
+    def in_full(self, names: Names) -> Gate:
+        """Return the gate with every attack in full.
+
+        Raises
+        ------
+        InputError
+            If a pattern names none of these cells, or could mean several attacks.
+        """
+        return replace(
+            self,
+            thresholds=tuple((names.meant(p, FAIL_UNDER), share) for p, share in self.thresholds),
+            allowed=tuple(names.meant(p, ALLOW_FLAGGED) for p in self.allowed),
+        )
 
     def failures(self, result: GridResult) -> list[str]:
         """Return a line for each named cell that fails, and why.
@@ -139,18 +95,19 @@ class Gate:
         Raises
         ------
         InputError
-            If a pattern names no cell, of those that were asked for and of those that are there.
+            If a pattern names no cell, of those that were asked for and of those that are there,
+            or could mean several attacks.
         """
         grid = result.grid  # what it does not say is not missed
         cells = {(row.attack, row.defense): row for row in result.rows}
         cases = [case for case in result.worst if len(case.attacks) + len(case.missing) > 1]
         asked = list(itertools.product(grid.get("attacks", []), grid.get("defenses", [])))
-        self.check_names([*asked, *cells, *((WORST, case.defense) for case in cases)])
-        lines = []
+        every = [*asked, *cells, *((WORST, case.defense) for case in cases)]
+        gate, lines = self.in_full(Names(every, result.rows)), []
         for cell in dict.fromkeys([*asked, *cells]):
-            lines += self._cell(cell, cells.get(cell))
+            lines += gate._cell(cell, cells.get(cell))
         for case in cases:
-            lines += self._worst(case)
+            lines += gate._worst(case)
         return lines
 
     def _cell(self, cell: Cell, row: Row | None) -> list[str]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 from fastadv.grid.ranking import LEVEL, Candidate, best, candidate
 from fastadv.grid.ranking import worst_candidate as worst_of
 from fastadv.grid.row import WAITING
-from fastadv.grid.trust.rows import attack_and_budget
 from fastadv.grid.worst import WORST
 from fastadv.report.cells import runs_text, several_attacks
+from fastadv.report.names import short_names, words
 from fastadv.report.notes import FLAG, NOTE, Note, Notes
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _summary(rows: Sequence[Row], result: GridResult, with_worst: bool) -> Summa
     defenses = tuple(dict.fromkeys(row.defense for row in rows))
     made = _Lines(rows, defenses, result, notes)
     clean = made.of_kind("none", "clean", lambda _: "")
-    evasion = made.of_kind("evasion", "evasion", lambda row: _words(row.threat))
+    evasion = made.of_kind("evasion", "evasion", lambda row: words(row.threat))
     worst = made.worst() if with_worst else []
     sections = [Section("", tuple(lines)) for lines in (clean, [*evasion, *worst]) if lines]
     poisoned = made.of_kind("poisoning", "poisoning", lambda _: "")
@@ -203,7 +203,7 @@ class _Lines:
                 Entry(case.accuracy if case else None, d in leading, self._flagged(threat, d))
                 for d, case in of.items()
             ]
-            lines.append(Line("worst", WORST, _words(threat), tuple(entries), best=leading))
+            lines.append(Line("worst", WORST, words(threat), tuple(entries), best=leading))
         return lines
 
     def _of_threat(self, threat: Threat, defense: str) -> list[Row]:
@@ -223,49 +223,6 @@ class _Lines:
         return bool(rows) and (
             all(row.flags for row in rows) or any(row.status != "ok" for row in rows)
         )
-
-
-def short_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Return for each attack its name, with what tells it from others of that name.
-
-    The budget stands beside it; of the parameters that are not the same, a switch that is off
-    is not named.
-    """
-    attacks = {row.attack: row for row in rows}
-    names = {}
-    for attack, row in attacks.items():
-        base = attack.partition("[")[0]
-        alike = [r for a, r in attacks.items() if a.partition("[")[0] == base]
-        differ = _differing(row, alike)
-        names[attack] = " ".join([base, *differ]) if len(alike) > 1 else base
-    shown = [(name, str(attacks[attack].threat)) for attack, name in names.items()]
-    return {
-        attack: name if shown.count((name, str(attacks[attack].threat))) == 1 else attack
-        for attack, name in names.items()
-    }
-
-
-def _differing(row: Row, alike: Sequence[Row]) -> list[str]:
-    own = row.parameters.get("attack", {})
-    if any(attack_and_budget(r) is None for r in alike if r.kind != "none"):
-        return []
-    words = []
-    for name, value in own.items():
-        values = [r.parameters.get("attack", {}).get(name) for r in alike]
-        if all(other == value for other in values) or value is False:
-            continue
-        if value is not True and row.threat is not None and value in row.threat.printed:
-            continue  # the budget
-        words.append(name if value is True else f"{name}={value}")
-    return words
-
-
-def _words(threat: Threat | None) -> str:
-    """Return ``linf 0.1``."""
-    if threat is None:
-        return ""
-    limits = ",".join(f"{limit:g}" for limit in threat.printed)
-    return f"{threat.kind.replace('_', '+')} {limits}"
 
 
 def _threat(rows: Iterable[Row]) -> Threat | None:

@@ -190,8 +190,8 @@ def test_a_cell_that_was_asked_for_and_is_not_there_fails(folder, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--fail-under", "pdg/none=5%"], "pdg/none names no cell; did you mean pgd?"),
-        (["--fail-under", "pgd/nine=5%"], "names no cell; did you mean none?"),
+        (["--fail-under", "pdg/none=5%"], "pdg/none names no cell; did you mean pgd/none?"),
+        (["--fail-under", "pgd/nine=5%"], "names no cell; did you mean pgd/none?"),
         (["--fail-under", "pgd[eps=0.3]/none=5%"], "names no cell"),
         (["--fail-under", "worst/none=5%"], "names no cell"),
         (["--fail-under", "5%", "--allow-flagged", "pgd/medain"], "--allow-flagged: pgd/medain"),

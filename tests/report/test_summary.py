@@ -16,7 +16,8 @@ from fastadv import threat
 from fastadv.grid.ranking import best, candidate
 from fastadv.grid.row import WAITING, Figure, Flag
 from fastadv.report.markdown import grid_markdown
-from fastadv.report.summary import Entry, short_names, summaries
+from fastadv.report.names import short_names
+from fastadv.report.summary import Entry, summaries
 from fastadv.report.summary_table import growing_table, summary_table
 from fastadv.report.verdict import verdict
 
