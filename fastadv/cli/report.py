@@ -42,6 +42,13 @@ def report(
         bool,
         typer.Option("--details", help="Print all figures of each cell, and every note."),
     ] = False,
+    cell: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ATTACK/DEFENSE",
+            help="Print all that is known of one cell: figures, runs, distances, images.",
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +77,8 @@ def report(
         if details:
             raise InputError("give one of --html and --details: the page has all details")
         check_output("--html", html, "page.html")
+    if cell is not None and (html is not None or format is not None or details):
+        raise InputError("--cell is printed alone: leave out --html, --format and --details")
     if details and format in (Format.json, Format.csv):
         raise InputError(f"--details is of tables; {format} has everything")
     from fastadv.grid.result import read_result
@@ -84,7 +93,9 @@ def report(
             f"the folder keeps {kept} as well, not shown; fastadv grid with their options and this "
             "--output shows them without running them again"
         )
-    if html is not None:
+    if cell is not None:
+        _print_stories(result, cell)
+    elif html is not None:
         _write_page(result, html)
     elif format is Format.json:
         console.print_text(rows_json(result))
@@ -104,6 +115,17 @@ def _write_page(result: GridResult, path: Path) -> None:
     with atomic_write(path) as stream:
         stream.write(page)
     console.say(f"page in {path}")
+
+
+def _print_stories(result: GridResult, cell: str) -> None:
+    """Print the stories of the cells that are named, each with the command that runs it again."""
+    from fastadv.report.story import stories
+    from fastadv.report.story_view import StoryView
+
+    out = console.output()
+    for told in stories(result, cell, "--cell"):
+        out.print(StoryView(told, blocks=console.shows_colors(out)))
+        out.print(f"\n {told.command}", soft_wrap=True)  # in one piece, to be copied
 
 
 def _print_table(result: GridResult, format: Format | None, details: bool) -> None:

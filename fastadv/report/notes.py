@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from fastadv.grid.row import Flag, Row
 
 FLAG, NOTE = "!", "†"  # behind the figure of a cell
@@ -66,16 +64,3 @@ def name_some(cells: Sequence[str]) -> str:
     """Return the first few cells, and how many more there are."""
     more = len(cells) - _NAMED_CELLS
     return ", ".join(cells[:_NAMED_CELLS]) + (f" and {more} more" if more > 0 else "")
-
-
-def listed(notes: Sequence[Note]) -> RenderableType:
-    """Return the notes below a table, each behind its mark."""
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    for note in notes:
-        grid.add_row(Text(note.mark), Text(note.text))
-    return grid

@@ -19,6 +19,7 @@ from fastadv.grid.row import Figure, Flag, Run
 from fastadv.grid.worst import WORST, Worst, worst_case
 from fastadv.report.command import cells_command
 from fastadv.report.gallery import Picture, pictures
+from fastadv.report.names import Names, Pattern
 
 if TYPE_CHECKING:
     from fastadv.arrays import Arrays
@@ -268,6 +269,24 @@ _QUOTED = {
     "worst": "are right, and stay so under every attack within {}",
 }
 _OBLIVIOUS = "are right under an attack that does not know the defense"
+
+
+def stories(result: GridResult, name: str, where: str) -> list[Story]:
+    """Return the stories of the cells that ``ATTACK/DEFENSE`` names, in the order of the rows.
+
+    Of several datasets or models, and of a worst case under several threats, there are several.
+
+    Raises
+    ------
+    InputError
+        If it names no cell, or could mean several attacks; ``where`` is what the error names.
+    """
+    cases = [case for case in result.worst if len(case.attacks) + len(case.missing) > 1]
+    cells = [*((row.attack, row.defense) for row in result), *((WORST, c.defense) for c in cases)]
+    pattern = Names(cells, result.rows).meant(Pattern.parse(name, where), where)
+    rows = [row for row in result if pattern.names(row.attack, row.defense)]
+    named = [case for case in cases if pattern.names(WORST, case.defense)]
+    return [*(story(result, row) for row in rows), *(worst_story(result, c) for c in named)]
 
 
 def story(result: GridResult, row: Row) -> Story:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.padding import Padding
 from rich.text import Text
 
-from fastadv.report.notes import FLAG, listed
+from fastadv.report.notes import FLAG
+from fastadv.report.prose import Prose
 from fastadv.report.summary import BEST, Entry, Line, Summary, summaries
 from fastadv.report.table import wrap
 from fastadv.report.verdict import verdict
@@ -41,17 +41,19 @@ class _SummaryTable:
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         for sheet, said in self.sheets:
-            yield Padding(Text(sheet.title, style="bold"), (1, 1))
+            yield Text(f"\n {sheet.title}\n", style="bold")
             for block in _blocks(sheet, options.max_width):
                 yield from _table(sheet, block)
                 yield Text("")
             if said is None:
                 continue
-            yield Padding(Text(sheet.caption, style="dim"), (0, 1))
+            yield Prose.of(sheet.caption, style="dim")
             if said:
-                yield Padding(Text("\n".join(said)), (1, 1, 0, 1))
+                yield Text("")
+                yield Prose.of(*said)
             if sheet.notes:
-                yield Padding(listed(sheet.notes), (1, 1, 0, 1))
+                yield Text("")
+                yield Prose.of_notes(sheet.notes)
 
 
 def _blocks(sheet: Summary, width: int) -> list[list[tuple[int, int]]]:

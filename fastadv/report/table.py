@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from fastadv.report.cells import Cell, Sheet, SheetRow, Tone, make_sheets
-from fastadv.report.notes import listed
+from fastadv.report.prose import Prose
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -50,9 +49,10 @@ class _GridTable:
             header_width, tables = min(layouts, key=lambda layout: len(layout[1]))
             for columns in tables:
                 yield _table(sheet, columns, header_width)
-            yield Padding(Text(sheet.caption, style="dim"), (0, 1))
+            yield Prose.of(sheet.caption, style="dim")
             if sheet.notes:
-                yield Padding(listed(sheet.notes), (1, 1, 0, 1))
+                yield Text("")
+                yield Prose.of_notes(sheet.notes)
 
 
 def _split_columns(sheet: Sheet, width: int, header_width: int) -> list[list[int]]:

@@ -31,16 +31,14 @@ def image_text(
     bounds : tuple of float
         The values of black and white.
     max_width : int
-        A wider image is drawn with every second pixel, or third, as it needs.
+        A wider image is drawn smaller, each cell a mean of pixels.
 
     Returns
     -------
     Text
         ceil(H / 2) lines of W characters.
     """
-    pixels = _to_bytes(image, bounds)
-    step = -(-pixels.shape[1] // max_width)
-    pixels = pixels[::step, ::step]
+    pixels = _shrunk(_to_bytes(image, bounds), max_width)
     return _in_color(pixels) if color else _in_shades(pixels)
 
 
@@ -52,6 +50,27 @@ def _to_bytes(image: npt.NDArray[Any], bounds: tuple[float, float]) -> UInt8:
     low, high = bounds
     scaled = np.clip((image - low) / (high - low), 0, 1)
     return np.broadcast_to(np.rint(255 * scaled), (*image.shape[:2], 3)).astype(np.uint8)
+
+
+def _shrunk(pixels: UInt8, max_width: int) -> UInt8:
+    """Return an image (H, W, 3) that is no wider, in its proportions: means over areas."""
+    height, width = pixels.shape[:2]
+    if width <= max_width:
+        return pixels
+    rows = _areas(height, max(1, round(height * max_width / width)))
+    columns = _areas(width, max_width)
+    out: UInt8 = np.rint(np.einsum("ab,bcd,ec->aed", rows, pixels, columns)).astype(np.uint8)
+    return out
+
+
+def _areas(n: int, n_out: int) -> npt.NDArray[np.float64]:
+    """Return the share (n_out, n) that each of n pixels has in each of n_out longer ones."""
+    edges, size = np.arange(n_out + 1) * (n / n_out), n / n_out
+    first, last = edges[:-1, None], edges[1:, None]
+    pixel = np.arange(n)
+    overlap = np.minimum(pixel + 1, last) - np.maximum(pixel, first)
+    out: npt.NDArray[np.float64] = np.maximum(overlap, 0.0) / size
+    return out
 
 
 def _in_color(pixels: UInt8) -> Text:

@@ -105,3 +105,17 @@ def test_a_flow_is_drawn_where_the_ink_goes():
     assert styled.plain == "→↑ \n  ↖"
     assert colors(styled)[0][0] == "#ffffff"
     assert flow_text(np.zeros((2, 3, 3))).plain == "   \n   "
+
+
+def test_a_wider_image_is_drawn_smaller_each_cell_a_mean_of_its_area():
+    image = np.random.default_rng(0).random((28, 28))
+    text = image_text(image, max_width=14)
+    lines = text.plain.splitlines()
+    assert (len(lines), len(lines[0])) == (7, 14)
+    upper = colors(text)[0][0]
+    of_four = round(255 * image[:2, :2].mean())
+    assert abs(int(upper[1:3], 16) - of_four) <= 1
+    odd = image_text(image, max_width=18).plain.splitlines()
+    assert (len(odd), len(odd[0])) == (9, 18)
+    flat = image_text(np.full((28, 30), 0.5), max_width=19)
+    assert set(colors(flat)) == {("#808080", "#808080")}
