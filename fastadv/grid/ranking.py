@@ -42,8 +42,12 @@ def candidate(row: Row, samples: Samples) -> Candidate | None:
 
 
 def worst_candidate(rows: Sequence[Row], samples: Samples) -> Candidate | None:
-    """Return the worst case of rows of one threat model and defense; None if one of them lacks."""
-    if any(row.status != "ok" or row.flags for row in rows):
+    """Return the worst case of rows of one threat model and defense.
+
+    None if one of them lacks, in a run or in all, and if every one is flagged: with one that is
+    not, the figure is as good as that attack's own.
+    """
+    if any(row.status != "ok" for row in rows) or all(row.flags for row in rows):
         return None
     found = worst_case(rows, samples)
     if found is None or found[0].missing:

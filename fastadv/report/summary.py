@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from fastadv.grid.ranking import LEVEL, Candidate, best, candidate
+from fastadv.grid.ranking import LEVEL, best, candidate
 from fastadv.grid.ranking import worst_candidate as worst_of
 from fastadv.grid.row import WAITING
 from fastadv.grid.worst import WORST
@@ -20,6 +20,7 @@ from fastadv.report.notes import FLAG, NOTE, Note, Notes
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
     from fastadv.grid.row import Figure, Row
+    from fastadv.grid.worst import Worst
     from fastadv.threat import Threat
 
 Kind = Literal["clean", "evasion", "worst", "poisoning"]
@@ -29,12 +30,16 @@ FLIPS = "random flips"
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell: its figure in points, its marks, and what stands there if there is no figure."""
+    """A cell: its figure, its marks, and what stands there if there is no figure.
+
+    ``lost`` is the share of clean accuracy that the attack takes, where that is known.
+    """
 
     figure: Figure | None = None
     best: bool = False
     flag: bool = False
     missing: str = "-"
+    lost: float | None = None
 
     @property
     def text(self) -> str:
@@ -174,7 +179,7 @@ class _Lines:
             return Entry(missing=f"{status} {self._notes.number(row.reason)}")
         flagged = FLAG in self._notes.marks(row)
         figure = row.accuracy_lost if row.kind == "poisoning" else row.attacked_accuracy
-        return Entry(figure, leads, flagged, "nan")
+        return Entry(figure, leads, flagged, "nan", accuracy_lost(row))
 
     def flips(self, lines: Sequence[Line]) -> list[Line]:
         """Return a line of random flips for each baseline of poisoning rows."""
@@ -184,7 +189,7 @@ class _Lines:
             figures = tuple(rows[d].baseline_lost if d in rows else None for d in self._defenses)
             if rows and figures not in seen:
                 seen.add(figures)
-                entries = tuple(Entry(f, missing="-" if f is None else "") for f in figures)
+                entries = tuple(Entry(f, lost=None if f is None else f.value) for f in figures)
                 out.append(Line("poisoning", FLIPS, "", entries))
         return out
 
@@ -196,15 +201,18 @@ class _Lines:
             of = {d: cases.get((threat, d)) for d in self._defenses}
             if not any(of.values()):
                 continue
-            found = [self._worst_candidate(threat, d) for d in self._defenses]
-            known = [one for one in found if one is not None]
-            leading = best(known) if len(known) == sum(map(bool, of.values())) else ()
-            entries = [
-                Entry(case.accuracy if case else None, d in leading, self._flagged(threat, d))
-                for d, case in of.items()
-            ]
-            lines.append(Line("worst", WORST, words(threat), tuple(entries), best=leading))
+            leading = self._best_worst(threat, [case for case in of.values() if case])
+            entries = tuple(self._worst(case, d, threat, d in leading) for d, case in of.items())
+            lines.append(Line("worst", WORST, words(threat), entries, best=leading))
         return lines
+
+    def _worst(self, case: Worst | None, defense: str, threat: Threat, leads: bool) -> Entry:
+        rows = self._of_threat(threat, defense)
+        if case is None:
+            return Entry()
+        before = next((row.clean_accuracy for row in rows if row.clean_accuracy), None)
+        lost = None if before is None else before.value - case.accuracy.value
+        return Entry(case.accuracy, leads, _distrusted(case, rows), lost=lost)
 
     def _of_threat(self, threat: Threat, defense: str) -> list[Row]:
         return [
@@ -214,15 +222,28 @@ class _Lines:
             if row.status != "skipped"
         ]
 
-    def _worst_candidate(self, threat: Threat, defense: str) -> Candidate | None:
-        return worst_of(self._of_threat(threat, defense), self._result.samples)
+    def _best_worst(self, threat: Threat, cases: Sequence[Worst]) -> tuple[str, ...]:
+        """Return the best worst cases, as of an attack's row: those not to be trusted left out."""
+        groups = [(case, self._of_threat(threat, case.defense)) for case in cases]
+        shown = [rows for case, rows in groups if not _distrusted(case, rows)]
+        found = [worst_of(rows, self._result.samples) for rows in shown]
+        known = [one for one in found if one is not None]
+        return best(known) if len(known) == len(shown) else ()
 
-    def _flagged(self, threat: Threat, defense: str) -> bool:
-        """Return whether every attack behind a worst case is flagged, or one has no figure."""
-        rows = self._of_threat(threat, defense)
-        return bool(rows) and (
-            all(row.flags for row in rows) or any(row.status != "ok" for row in rows)
-        )
+
+def _distrusted(case: Worst, rows: Sequence[Row]) -> bool:
+    """Return whether every attack behind a worst case is flagged, or one lacks in it."""
+    lacks = bool(case.missing) or any(row.status != "ok" for row in rows)
+    return lacks or (bool(rows) and all(row.flags for row in rows))
+
+
+def accuracy_lost(row: Row) -> float | None:
+    """Return the share of clean accuracy that the attack of a row takes; None of the clean row."""
+    if row.kind == "poisoning":
+        return None if row.accuracy_lost is None else row.accuracy_lost.value
+    if row.kind == "none" or row.clean_accuracy is None or row.attacked_accuracy is None:
+        return None
+    return row.clean_accuracy.value - row.attacked_accuracy.value
 
 
 def _threat(rows: Iterable[Row]) -> Threat | None:

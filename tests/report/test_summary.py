@@ -215,6 +215,44 @@ def test_the_best_worst_case(tmp_path):
     assert line_of(found, "worst linf 0.1").best == ("median",)
 
 
+def test_a_worst_case_that_is_not_to_be_trusted_does_not_hide_which_is_the_best(tmp_path):
+    cells = (("none", 0.3), ("median", 0.9), ("trades", 0.6), ("spatial", 0.4))
+    flags = {"median": [FLAG]}
+    found = kept(
+        tmp_path / "all",
+        *(evaded(a, d, p, 3, flags=flags.get(d, [])) for a in ("pgd", "fgsm") for d, p in cells),
+    )
+    line = line_of(found, "worst linf 0.1")
+    assert [entry.flag for entry in line.entries] == [False, True, False, False]
+    assert line.best == ("trades",)
+    # One attack that is not flagged is enough: the worst case is as good as its figure.
+    flags = {("pgd", "median"): [FLAG]}
+    found = kept(
+        tmp_path / "one",
+        *(
+            evaded(a, d, p, 3, flags=flags.get((a, d), []))
+            for a in ("pgd", "fgsm")
+            for d, p in cells
+        ),
+    )
+    line = line_of(found, "worst linf 0.1")
+    assert not any(entry.flag for entry in line.entries)
+    assert line.best == ("median",)
+
+
+def test_a_worst_case_without_a_run_of_an_attack_is_marked_and_never_the_best(tmp_path):
+    lacking = evaded("fgsm", "median", 0.9, 3)
+    undone(lacking[2][0], "failed", "x")
+    found = kept(
+        tmp_path, evaded("pgd", "none", 0.3, 3), evaded("fgsm", "none", 0.3, 3),
+        evaded("pgd", "median", 0.9, 3), lacking, evaded("pgd", "keep", 0.6, 3),
+        evaded("fgsm", "keep", 0.6, 3),
+    )  # fmt: skip
+    line = line_of(found, "worst linf 0.1")
+    assert [entry.flag for entry in line.entries] == [False, True, False]
+    assert line.best == ("keep",)
+
+
 # -- poison ---------------------------------------------------------------------------------
 
 
