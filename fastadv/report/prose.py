@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Prose:
         width = max((len(note.mark) for note in notes), default=0)
         return cls([(f" {note.mark:<{width}} ", note.text) for note in notes])
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[Text]:
         room = min(options.max_width, WIDTH)
         for before, text in self.paragraphs:
             first = Text(before) if isinstance(before, str) else before
@@ -50,8 +51,23 @@ class Prose:
                 first.rstrip()
                 yield first
                 first, indent = Text(" " * _INDENT), _INDENT
-            for line in Text(text, self.style).wrap(console, max(1, room - indent)):
-                line = Text.assemble(first, line)
-                line.rstrip()
-                yield line
+            for line in wrapped(text, max(1, room - indent)):
+                yield Text.assemble(first, (line, self.style))
                 first = Text(" " * indent)
+
+
+def wrapped(text: str, width: int) -> Iterator[str]:
+    """Yield the lines of a text, with a number and its ``%`` in one; a longer word is cut."""
+    line = ""
+    for word in text.replace(" %", "\0%").split():
+        word = word.replace("\0", " ")
+        if line and cell_len(line) + 1 + cell_len(word) > width:
+            yield line
+            line = ""
+        line = f"{line} {word}" if line else word
+        while cell_len(line) > width:
+            first, *rest = chop_cells(line, width)
+            yield first
+            line = "".join(rest)
+    if line:
+        yield line

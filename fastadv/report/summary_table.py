@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
+from fastadv.report import harm
 from fastadv.report.notes import FLAG
 from fastadv.report.prose import Prose
 from fastadv.report.summary import BEST, Entry, Line, Summary, summaries
@@ -39,15 +40,20 @@ class _SummaryTable:
     def __init__(self, sheets: Sequence[tuple[Summary, list[str] | None]]) -> None:
         self.sheets = sheets
 
-    def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         for sheet, said in self.sheets:
             yield Text(f"\n {sheet.title}\n", style="bold")
             for block in _blocks(sheet, options.max_width):
-                yield from _table(sheet, block)
+                yield from _table(sheet, block, console)
                 yield Text("")
             if said is None:
                 continue
             yield Prose.of(sheet.caption, style="dim")
+            key = harm.key(console)
+            if key is not None and _coloured(sheet):
+                yield key
             if said:
                 yield Text("")
                 yield Prose.of(*said)
@@ -56,18 +62,41 @@ class _SummaryTable:
                 yield Prose.of_notes(sheet.notes)
 
 
-def _blocks(sheet: Summary, width: int) -> list[list[tuple[int, int]]]:
-    """Return the columns of each block, and how wide each is, so that none is too wide."""
+def _coloured(sheet: Summary) -> bool:
+    return any(entry.lost is not None for line in sheet.lines for entry in line.entries)
+
+
+Block = Sequence[tuple[int, int]]  # columns, and how wide each is
+
+
+def _blocks(sheet: Summary, width: int) -> list[Block]:
+    """Return the columns of each block, so that none is too wide.
+
+    All columns are of one width, and all blocks but the last of as many columns, unless more blocks
+    would be needed for it.
+    """
+    free = width - _names_width(sheet) - 1
+    needs = [_column_width(sheet, column) for column in range(len(sheet.defenses))]
+    blocks = _filled(needs, free)
+    alike = _filled([max(needs)] * len(needs), free)
+    if len(alike) > len(blocks):
+        return blocks
+    each = -(-len(needs) // len(alike))
+    columns = list(enumerate([max(needs)] * len(needs)))
+    return [columns[start : start + each] for start in range(0, len(columns), each)]
+
+
+def _filled(needs: Sequence[int], free: int) -> list[Block]:
+    """Return blocks that hold as many columns as there is room for."""
     blocks: list[list[tuple[int, int]]] = [[]]
-    left = free = width - _names_width(sheet) - 1
-    for column in range(len(sheet.defenses)):
-        needs = _column_width(sheet, column)
-        if needs > left and blocks[-1]:
+    left = free
+    for column, width in enumerate(needs):
+        if width > left and blocks[-1]:
             blocks.append([])
             left = free
-        blocks[-1].append((column, needs))
-        left -= needs
-    return blocks
+        blocks[-1].append((column, width))
+        left -= width
+    return list(blocks)
 
 
 def _names_width(sheet: Summary) -> int:
@@ -93,7 +122,7 @@ def _label(line: Line) -> list[str]:
     return [*wrap(line.name, _NAME_WIDTH), *([f"  {line.threat}"] if line.threat else [])]
 
 
-def _table(sheet: Summary, block: Sequence[tuple[int, int]]) -> Iterator[Text]:
+def _table(sheet: Summary, block: Block, console: Console) -> Iterator[Text]:
     names = _names_width(sheet)
     width = names + sum(needs for _, needs in block)
     headers = [_header(sheet.defenses[column]) for column, _ in block]
@@ -113,14 +142,17 @@ def _table(sheet: Summary, block: Sequence[tuple[int, int]]) -> Iterator[Text]:
             *above, last = _label(line)
             for part in above:
                 yield Text(" " + part)
-            entries = [_entry(line.entries[column], needs) for column, needs in block]
+            entries = [_entry(line.entries[column], needs, console) for column, needs in block]
             row = Text(" " + last.ljust(names)).append_text(Text().join(entries))
             row.rstrip()
             yield row
 
 
-def _entry(entry: Entry, width: int) -> Text:
+def _entry(entry: Entry, width: int, console: Console) -> Text:
     marked = (BEST if entry.best else "") + entry.text
-    style = "bold" if entry.best else "red" if entry.flag else ""
-    style = "dim" if entry.figure is None else style
-    return Text(marked.rjust(width - 1) + (FLAG if entry.flag else " "), style=style)
+    if entry.figure is None or entry.flag:  # a colour would have it trusted
+        style = "dim"
+    else:
+        style = f"{'bold' if entry.best else ''} {harm.style(entry.lost, console)}".strip()
+    mark = Text(FLAG, style="bold") if entry.flag else Text(" ")
+    return Text(marked.rjust(width - 1), style=style).append_text(mark)
