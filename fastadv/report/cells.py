@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from fastadv.grid.trust.cells import CONTROLS
 from fastadv.grid.worst import WORST
 from fastadv.report.extras import EXTRAS, OBEY
+from fastadv.report.names import short_names, words
 from fastadv.report.notes import Note, Notes
 
 if TYPE_CHECKING:
@@ -39,12 +40,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A row of the table: the attack, what it is conditional on, and a cell for each defense.
+    """A row of the table: an attack, and a cell for each defense.
 
-    ``kind`` is that of its rows, or ``worst``.
+    Attributes
+    ----------
+    attack : str
+        As written.
+    label : str
+        What the table of one figure a cell calls the row.
+    threat : str
+        What the row is conditional on.
+    kind : str
+        That of its rows, or ``worst``.
     """
 
     attack: str
+    label: str
     threat: str
     kind: str
     cells: tuple[Cell, ...]
@@ -62,7 +73,7 @@ class Sheet:
 
 
 def make_sheets(result: GridResult) -> list[Sheet]:
-    """Return the table of each dataset and model among the rows.
+    """Return the table of each dataset and model among the rows, with all that cells have.
 
     Worst cases are shown where a threat model has more than one attack, unless the rows are of
     several datasets or models.
@@ -71,33 +82,42 @@ def make_sheets(result: GridResult) -> list[Sheet]:
     for row in result.rows:
         groups.setdefault((row.dataset, row.model), []).append(row)
     shown = result.worst if len(groups) == 1 else ()
-    return [_sheet(f"{dataset}, {model}", part, shown) for (dataset, model), part in groups.items()]
+    return [_sheet(part, shown) for part in groups.values()]
 
 
-def _distinct(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
+def title(rows: Sequence[Row]) -> str:
+    """Return what the rows of one dataset and model are of, and over how many runs."""
+    done = [row for row in rows if row.status == "ok"]
+    parts = [rows[0].dataset, rows[0].model, *([runs_text(done)] if done else [])]
+    return " · ".join(parts)
 
 
-def _sheet(title: str, rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
+def _sheet(rows: Sequence[Row], worst: Sequence[Worst]) -> Sheet:
+    """Return the rows in the order of the table of one figure a cell."""
     notes = Notes()
-    defenses = _distinct(row.defense for row in rows)
-    attacks = _distinct(row.attack for row in sorted(rows, key=lambda row: row.kind != "none"))
-    cells = {(row.attack, row.defense): row for row in rows}
-    table = []
-    for attack in attacks:
-        line = tuple(_cell(cells.get((attack, d)), notes) for d in defenses)
-        of_attack = [row for row in rows if row.attack == attack]
-        table.append(SheetRow(attack, _threat_of(of_attack), of_attack[0].kind, line))
+    defenses = tuple(dict.fromkeys(row.defense for row in rows))
+    names = short_names(rows)
+    parts: dict[str, list[SheetRow]] = {"none": [], "evasion": [], "poisoning": []}
+    for attack in dict.fromkeys(row.attack for row in rows):
+        of_attack = {row.defense: row for row in rows if row.attack == attack}
+        kind = next(iter(of_attack.values())).kind
+        threat = first_threat(of_attack.values())
+        label = "clean" if kind == "none" else names[attack]
+        if kind == "evasion":
+            label = f"{label} {words(threat)}".strip()
+        line = tuple(_cell(of_attack.get(d), notes) for d in defenses)
+        of_threat = str(threat) if threat is not None else ""
+        parts[kind].append(SheetRow(attack, label, of_threat, kind, line))
     worst_rows = _worst_rows(rows, worst, defenses, notes)
-    caption = _caption(rows, bool(worst_rows))
-    return Sheet(title, tuple(defenses), (*table, *worst_rows), caption, notes.all())
+    threats = list(dict.fromkeys(row.threat for row in parts["poisoning"]))
+    poisoned = sorted(parts["poisoning"], key=lambda row: threats.index(row.threat))
+    table = (*parts["none"], *parts["evasion"], *worst_rows, *poisoned)
+    return Sheet(title(rows), defenses, table, _caption(rows, bool(worst_rows)), notes.all())
 
 
-def _threat_of(rows: Sequence[Row]) -> str:
+def first_threat(rows: Iterable[Row]) -> Threat | None:
     """Return what the rows of one attack are conditional on."""
-    if rows[0].kind == "none":
-        return "clean"
-    return next((str(row.threat) for row in rows if row.threat), "")
+    return next((row.threat for row in rows if row.threat), None)
 
 
 # -- cells ----------------------------------------------------------------------------------
@@ -160,7 +180,8 @@ def _worst_rows(
     for threat, names in several_attacks(rows).items():
         cells = tuple(_worst_cell(cases.get((threat, d)), names, notes) for d in defenses)
         if any((threat, d) in cases for d in defenses):
-            table.append(SheetRow(WORST, str(threat), WORST, cells))
+            label = f"{WORST} {words(threat)}"
+            table.append(SheetRow(WORST, label, str(threat), WORST, cells))
     return table
 
 
@@ -208,7 +229,7 @@ def _caption(rows: Sequence[Row], has_worst: bool) -> str:
     legends = [extra.legend for extra in (OBEY, *EXTRAS) if any(extra.text(row) for row in done)]
     if any(_draws(row) for row in done):
         legends.append("draws: of the poison; where all runs share one, trainings alone differ")
-    radii = _distinct(
+    radii = dict.fromkeys(
         f"{row.certified.threat} for {row.defense}"
         for row in rows
         if row.kind == "none" and row.certified

@@ -26,7 +26,9 @@ class Extra:
     def text(self, row: Row) -> str:
         """Return the line of a cell; empty if it has no finite figure."""
         figures = [self.value(row), self.beside(row)]
-        known = [f"{f:.1f}" for f in figures if f is not None and math.isfinite(f)]
+        known = [
+            f"{f:.1f}".replace("-0.0", "0.0") for f in figures if f is not None and math.isfinite(f)
+        ]
         return f"{self.label} {' / '.join(known)}" if known else ""
 
 
@@ -52,6 +54,11 @@ OBEY = Extra(
 )
 
 EXTRAS = (
+    Extra(
+        "points",
+        lambda row: _percent(row.accuracy_lost),
+        "points: of clean accuracy lost to the poison",
+    ),
     Extra(
         "needs",
         _of_flow("flow_loss"),

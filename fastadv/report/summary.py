@@ -13,7 +13,7 @@ from fastadv.grid.ranking import LEVEL, best, candidate
 from fastadv.grid.ranking import worst_candidate as worst_of
 from fastadv.grid.row import WAITING
 from fastadv.grid.worst import WORST
-from fastadv.report.cells import runs_text, several_attacks
+from fastadv.report.cells import first_threat, several_attacks, title
 from fastadv.report.names import short_names, words
 from fastadv.report.notes import FLAG, NOTE, Note, Notes
 
@@ -125,15 +125,14 @@ def _summary(rows: Sequence[Row], result: GridResult, with_worst: bool) -> Summa
     worst = made.worst() if with_worst else []
     sections = [Section("", tuple(lines)) for lines in (clean, [*evasion, *worst]) if lines]
     poisoned = made.of_kind("poisoning", "poisoning", lambda _: "")
-    for threat in dict.fromkeys(_threat(line.rows.values()) for line in poisoned):
-        lines = [line for line in poisoned if _threat(line.rows.values()) == threat]
+    for threat in dict.fromkeys(first_threat(line.rows.values()) for line in poisoned):
+        lines = [line for line in poisoned if first_threat(line.rows.values()) == threat]
         heading = f"points of clean accuracy lost to {_means(threat)}"
         sections.append(Section(heading, (*lines, *made.flips(lines))))
     done = [row for row in rows if row.status == "ok"]
-    title = f"{rows[0].dataset} · {rows[0].model} · {runs_text(done)}" if done else rows[0].dataset
     everything = [line for section in sections for line in section.lines]
     return Summary(
-        title, defenses, tuple(sections), _caption(everything, done),
+        title(rows), defenses, tuple(sections), _caption(everything, done),
         tuple(note for note in notes.all() if note.mark != NOTE),
     )  # fmt: skip
 
@@ -244,10 +243,6 @@ def accuracy_lost(row: Row) -> float | None:
     if row.kind == "none" or row.clean_accuracy is None or row.attacked_accuracy is None:
         return None
     return row.clean_accuracy.value - row.attacked_accuracy.value
-
-
-def _threat(rows: Iterable[Row]) -> Threat | None:
-    return next((row.threat for row in rows if row.threat), None)
 
 
 def _means(threat: Threat | None) -> str:

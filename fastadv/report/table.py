@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
+from rich.box import Box
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from fastadv.grid.result import GridResult
 
+# A rule below the names of the defenses, and between sections.
+_BOX = Box("    \n    \n ── \n    \n ── \n    \n    \n    \n")
 _STYLES: dict[Tone, str] = {"plain": "", "dim": "dim", "bad": "red"}
 # Of the column of attacks; a longer spec goes on in the next line. The second where that saves a
 # table.
@@ -44,7 +46,7 @@ class _GridTable:
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         for sheet in self.sheets:
-            yield Text(sheet.title, style="bold")
+            yield Text(f"\n {sheet.title}", style="bold")
             layouts = [(w, _split_columns(sheet, options.max_width, w)) for w in _HEADER_WIDTHS]
             header_width, tables = min(layouts, key=lambda layout: len(layout[1]))
             for columns in tables:
@@ -56,27 +58,30 @@ class _GridTable:
 
 
 def _split_columns(sheet: Sheet, width: int, header_width: int) -> list[list[int]]:
-    """Return the numbers of the defenses in each table, so that none is wider than ``width``."""
+    """Return the numbers of the defenses in each table, so that none is wider than ``width``.
+
+    Tables have as many columns as one another, or one less, where that needs no more of them.
+    """
     headers = [_header(row, header_width) for row in sheet.rows]
     header = max(cell_len(line.plain) for text in headers for line in text.split())
     free = width - header - _AROUND - _EDGE
-    tables: list[list[int]] = [[]]
-    left = free
+    needs = []
     for column, name in enumerate(sheet.defenses):
-        texts = wrap(name, _COLUMN_WIDTH) + [
-            line.text for row in sheet.rows for line in row.cells[column].lines
-        ]
-        needs = max(map(cell_len, texts)) + _AROUND
-        if needs > left and tables[-1]:
+        lines = [line.text for row in sheet.rows for line in row.cells[column].lines]
+        needs.append(max(map(cell_len, wrap(name, _COLUMN_WIDTH) + lines)) + _AROUND)
+    tables: list[list[int]] = [[]]
+    for column in range(len(needs)):
+        if tables[-1] and sum(needs[c] for c in tables[-1]) + needs[column] > free:
             tables.append([])
-            left = free
         tables[-1].append(column)
-        left -= needs
-    return tables
+    each = -(-len(needs) // len(tables))
+    alike = [list(range(len(needs)))[at : at + each] for at in range(0, len(needs), each)]
+    fits = all(len(part) == 1 or sum(needs[c] for c in part) <= free for part in alike)
+    return alike if fits and len(alike) == len(tables) else tables
 
 
 def _table(sheet: Sheet, columns: list[int], header_width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_lines=False, pad_edge=True, header_style="bold")
+    table = Table(box=_BOX, show_lines=False, pad_edge=True, header_style="bold")
     table.add_column("attack", overflow="fold")
     for column in columns:
         name = "\n".join(wrap(sheet.defenses[column], _COLUMN_WIDTH))
@@ -91,16 +96,32 @@ def _table(sheet: Sheet, columns: list[int], header_width: int) -> Table:
 
 
 def _closes(rows: Sequence[SheetRow], number: int) -> bool:
-    """Return whether a rule stands below this row: after the clean one and before the worst."""
-    following = rows[number + 1] if number + 1 < len(rows) else None
-    return following is not None and (rows[number].kind == "none" or following.kind == "worst")
+    """Return whether a rule stands below this row: where another section begins."""
+    kind = rows[number].kind
+    following = rows[number + 1].kind if number + 1 < len(rows) else kind
+    return kind != following and (kind == "none" or following == "poisoning")
 
 
 def _header(row: SheetRow, width: int) -> Text:
-    text = Text("\n".join(wrap(row.attack, width)), style="bold")
-    if row.threat:
+    """Return what the table calls the row, and beneath it how a gate names it."""
+    text = Text("\n".join(_wrap_label(row.label, width)), style="bold")
+    if row.kind == "poisoning" and row.threat:
         text.append("\n" + row.threat, style="not bold dim")
+    if row.attack != row.label.partition(" ")[0]:
+        text.append("\n" + "\n".join(wrap(row.attack, width)), style="not bold dim")
     return text
+
+
+def _wrap_label(label: str, width: int) -> list[str]:
+    """Break a label between its words, not before a budget; a spec in it as `wrap` does."""
+    lines = [""]
+    for word in re.findall(r"\S+(?: [\d.,e+-]+$)?", label):
+        first, *others = [word] if len(word) <= width else wrap(word, width)
+        if lines[-1] and len(lines[-1]) + 1 + len(first) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {first}".strip()
+        lines += others
+    return lines
 
 
 def _text(cell: Cell) -> Text:

@@ -23,6 +23,7 @@ from fastadv import threat
 from fastadv.grid.row import Figure, Flag
 from fastadv.report.cells import make_sheets
 from fastadv.report.markdown import details_markdown
+from fastadv.report.summary import FLIPS, summaries
 from fastadv.report.table import grid_table
 from fastadv.runs import Runs
 
@@ -70,8 +71,9 @@ def test_a_wrapped_model_has_the_oblivious_accuracy():
     assert cell([row], "pgd", "median") == ["42.1", "39.1-45.2", "oblivious 61.0"]
 
 
-def test_a_poisoning_cell_has_the_random_flips():
-    assert cell([poisoning()], "biggio", "none") == ["95.0", "94.6-95.4", "flips 97.6"]
+def test_a_poisoning_cell_has_the_points_lost_and_the_random_flips():
+    lines = cell([poisoning()], "biggio", "none")
+    assert lines == ["95.0", "94.6-95.4", "points 3.1", "flips 97.6"]
 
 
 def test_a_sanitizer_has_what_it_caught_of_either_attack_and_what_it_lost():
@@ -266,9 +268,52 @@ def test_attacks_are_rows_clean_first_and_defenses_columns_in_their_order():
     rows = [evasion("pgd", "median"), clean("median"), evasion("pgd", "none"), clean("none")]
     sheet = sheet_of(rows)
     assert sheet.defenses == ("median", "none")
-    assert [(row.attack, row.threat) for row in sheet.rows] == [
-        ("none", "clean"), ("pgd", "linf(0.1)")
+    assert [(row.attack, row.label, row.threat) for row in sheet.rows] == [
+        ("none", "clean", ""), ("pgd", "pgd linf 0.1", "linf(0.1)")
     ]  # fmt: skip
+
+
+def test_the_rows_are_those_of_the_other_table_in_its_order_with_its_names():
+    rows = [
+        poisoning(threat=threat.poison(0.05)), poisoning("backdoor"), evasion("pgd"),
+        poisoning("biggio[fraction=0.05]", threat=threat.poison(0.05)), stadv(), clean(),
+        evasion("fgsm"),
+    ]  # fmt: skip
+    found = result(rows, [worst_case()])
+    (sheet,), (other,) = make_sheets(found), summaries(found)
+    assert sheet.title == other.title == "mnist · mlp · 1 run"
+    labels = [line.label for line in other.lines if line.name != FLIPS]
+    assert [row.label for row in sheet.rows] == labels
+    assert labels[-4:] == ["worst linf 0.1", "biggio", "biggio[fraction=0.05]", "backdoor"]
+
+
+def test_a_row_has_its_short_name_and_beneath_it_the_one_of_the_gates():
+    flows = ("stadv[translation=false]", "stadv[budget=1,translation=true]")
+    lines = render(
+        [
+            evasion(
+                attack,
+                threat=threat.flow(b),
+                parameters={"attack": {"translation": moves, "budget": b}},
+            )
+            for attack, moves, b in zip(flows, (False, True), (30.0, 1.0), strict=True)
+        ]
+    ).splitlines()
+    first = [re.split(r"\s{2,}", line.strip())[0] for line in lines if line.strip()]
+    at = first.index("stadv flow 30")
+    assert first[at : at + 3] == ["stadv flow 30", "stadv[", "translation=false]"]
+    at = first.index("stadv translation")
+    assert first[at : at + 3] == ["stadv translation", "flow 1", "stadv[budget=1,"]
+    assert not any(line == "pgd" for line in first)
+
+
+def test_a_rule_stands_between_sections_alone():
+    lines = render([clean(), evasion(), evasion("fgsm"), poisoning()], [worst_case()]).splitlines()
+    starts = [line.split()[0][:5] for line in lines if line.split()]
+    assert starts[1:12] == [
+        "attac", "─────", "clean", "none", "─────", "pgd", "39.1-", "fgsm", "39.1-", "worst", "28.2-",
+    ]  # fmt: skip
+    assert starts.count("─────") == 3
 
 
 def test_five_defenses_fit_in_one_table_of_100_columns():
@@ -341,8 +386,8 @@ def test_the_caption_explains_what_occurs_and_no_more():
 def test_two_datasets_are_two_tables():
     rows = [clean(), clean(dataset="mnist[train=100]")]
     assert [sheet.title for sheet in make_sheets(result(rows))] == [
-        "mnist, mlp",
-        "mnist[train=100], mlp",
+        "mnist · mlp · 1 run",
+        "mnist[train=100] · mlp · 1 run",
     ]
 
 
