@@ -196,24 +196,27 @@ class _Lines:
         """Return a line for each threat with several attacks."""
         cases = {(case.threat, case.defense): case for case in self._result.worst}
         lines = []
-        for threat in several_attacks(self._rows):
+        for threat, attacks in several_attacks(self._rows).items():
             of = {d: cases.get((threat, d)) for d in self._defenses}
             if not any(of.values()):
                 continue
-            leading = self._best_worst(threat, [case for case in of.values() if case])
-            entries = tuple(self._worst(case, d, threat, d in leading) for d, case in of.items())
+            trusted = [d for d, case in of.items() if case and self._trusted(case, attacks)]
+            leading = self._best_worst(threat, trusted)
+            entries = tuple(
+                self._worst(case, d in leading, d not in trusted) if case else Entry()
+                for d, case in of.items()
+            )
             lines.append(Line("worst", WORST, words(threat), entries, best=leading))
         return lines
 
-    def _worst(self, case: Worst | None, defense: str, threat: Threat, leads: bool) -> Entry:
-        rows = self._of_threat(threat, defense)
-        if case is None:
-            return Entry()
+    def _worst(self, case: Worst, leads: bool, flag: bool) -> Entry:
+        rows = self._behind(case.threat, case.defense)
         before = next((row.clean_accuracy for row in rows if row.clean_accuracy), None)
         lost = None if before is None else before.value - case.accuracy.value
-        return Entry(case.accuracy, leads, _distrusted(case, rows), lost=lost)
+        return Entry(case.accuracy, leads, flag, lost=lost)
 
-    def _of_threat(self, threat: Threat, defense: str) -> list[Row]:
+    def _behind(self, threat: Threat, defense: str) -> list[Row]:
+        """Return the attacks of a threat on a defense that have run."""
         return [
             row
             for row in self._rows
@@ -221,19 +224,16 @@ class _Lines:
             if row.status != "skipped"
         ]
 
-    def _best_worst(self, threat: Threat, cases: Sequence[Worst]) -> tuple[str, ...]:
-        """Return the best worst cases, as of an attack's row: those not to be trusted left out."""
-        groups = [(case, self._of_threat(threat, case.defense)) for case in cases]
-        shown = [rows for case, rows in groups if not _distrusted(case, rows)]
-        found = [worst_of(rows, self._result.samples) for rows in shown]
+    def _trusted(self, case: Worst, attacks: set[str]) -> bool:
+        """Return whether no attack of the line lacks in a worst case, and one is not flagged."""
+        rows = self._behind(case.threat, case.defense)
+        return set(case.attacks) >= attacks and not (rows and all(row.flags for row in rows))
+
+    def _best_worst(self, threat: Threat, trusted: Sequence[str]) -> tuple[str, ...]:
+        """Return the best of the worst cases that are to be trusted."""
+        found = [worst_of(self._behind(threat, d), self._result.samples) for d in trusted]
         known = [one for one in found if one is not None]
-        return best(known) if len(known) == len(shown) else ()
-
-
-def _distrusted(case: Worst, rows: Sequence[Row]) -> bool:
-    """Return whether every attack behind a worst case is flagged, or one lacks in it."""
-    lacks = bool(case.missing) or any(row.status != "ok" for row in rows)
-    return lacks or (bool(rows) and all(row.flags for row in rows))
+        return best(known) if len(known) == len(found) else ()
 
 
 def accuracy_lost(row: Row) -> float | None:

@@ -240,9 +240,11 @@ def test_a_worst_case_that_is_not_to_be_trusted_does_not_hide_which_is_the_best(
     assert line.best == ("median",)
 
 
-def test_a_worst_case_without_a_run_of_an_attack_is_marked_and_never_the_best(tmp_path):
+@pytest.mark.parametrize(("status", "runs"), [("failed", 1), ("failed", 3), ("skipped", 3)])
+def test_a_worst_case_without_an_attack_is_marked_and_never_the_best(tmp_path, status, runs):
     lacking = evaded("fgsm", "median", 0.9, 3)
-    undone(lacking[2][0], "failed", "x")
+    for row, _ in lacking[3 - runs :]:
+        undone(row, status, "x")
     found = kept(
         tmp_path, evaded("pgd", "none", 0.3, 3), evaded("fgsm", "none", 0.3, 3),
         evaded("pgd", "median", 0.9, 3), lacking, evaded("pgd", "keep", 0.6, 3),
