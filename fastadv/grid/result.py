@@ -13,7 +13,7 @@ from fastadv.arrays import Arrays
 from fastadv.errors import InputError
 from fastadv.grid.row import Row, decode_row
 from fastadv.grid.several import join, joined_samples
-from fastadv.grid.store import read_samples
+from fastadv.grid.store import SampleFiles
 from fastadv.grid.trust.rows import flagged
 from fastadv.grid.worst import Worst, worst_rows
 from fastadv.specs import same_spec
@@ -41,6 +41,8 @@ class GridResult(Sequence[Row]):
         A line for each file that could not be used.
     others : int
         Cells that the folder keeps beside them, of other grids.
+    files : SampleFiles
+        What has been read of the samples.
     """
 
     rows: tuple[Row, ...]
@@ -51,6 +53,7 @@ class GridResult(Sequence[Row]):
     folder: Path | None = None
     problems: tuple[str, ...] = ()
     others: int = 0
+    files: SampleFiles = field(default_factory=SampleFiles, repr=False, compare=False)
 
     @classmethod
     def of(cls, runs: Sequence[Row], folder: Path, **rest: Any) -> GridResult:
@@ -80,12 +83,12 @@ class GridResult(Sequence[Row]):
 
         Of a row over several runs they stand run by run, and ``run`` says of which.
         """
-        if self.folder is None:
+        folder, files = self.folder, self.files
+        if folder is None:
             return None
         if not row.runs:
-            return read_samples(self.folder, row.id)
-        folder = self.folder
-        return joined_samples([(run.seed, read_samples(folder, run.id)) for run in row.runs])
+            return files.read(folder, row.id)
+        return joined_samples([(run.seed, files.read(folder, run.id)) for run in row.runs])
 
 
 def read_result(folder: Path) -> GridResult:

@@ -130,6 +130,42 @@ def read_samples(folder: Path, cell_id: str) -> Arrays | None:
     return _load_arrays(folder / "cells" / f"{cell_id}.npz")
 
 
+class SampleFiles:
+    """The samples of finished cells, each file read once as long as there is room for all.
+
+    What is kept cannot be written to. The file that was asked for longest ago makes room.
+
+    Parameters
+    ----------
+    room : int
+        Bytes.
+    """
+
+    def __init__(self, room: int = 128 << 20) -> None:
+        self._room, self._size = room, 0
+        self._kept: dict[tuple[Path, str], Arrays | None] = {}  # by when it was asked for
+
+    def read(self, folder: Path, cell_id: str) -> Arrays | None:
+        """Return what `read_samples` does."""
+        key = folder, cell_id
+        arrays = self._kept.pop(key) if key in self._kept else self._open(key)
+        self._kept[key] = arrays
+        return None if arrays is None else dict(arrays)
+
+    def _open(self, key: tuple[Path, str]) -> Arrays | None:
+        arrays = read_samples(*key)
+        self._size += _bytes(arrays)
+        while self._kept and self._size > self._room:
+            self._size -= _bytes(self._kept.pop(next(iter(self._kept))))
+        for array in (arrays or {}).values():
+            array.setflags(write=False)
+        return arrays
+
+
+def _bytes(arrays: Arrays | None) -> int:
+    return sum(array.nbytes for array in (arrays or {}).values())
+
+
 def _load_arrays(path: Path) -> Arrays | None:
     try:
         return read_arrays(path)
