@@ -19,7 +19,7 @@ from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid import defaults
 from fastadv.grid.cell import Cell, Grid
-from fastadv.grid.estimate import seconds
+from fastadv.grid.estimate import Pace, seconds
 from fastadv.grid.executors.base import Executor, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
 from fastadv.grid.executors.processes import Processes
@@ -48,6 +48,9 @@ class GridProgress(Protocol):
     def advance(self, weight: float) -> None:
         """Count that a stage of this weight has ended."""
 
+    def end(self, label: str, left: float) -> None:
+        """Show that a stage has ended, and that the rest takes about so many seconds."""
+
     def rows(self, runs: Sequence[Row]) -> None:
         """Show what is known so far: a row a cell and run, ``waiting`` where it is to come."""
 
@@ -67,6 +70,7 @@ class _Silent:
     def start(self, total: float, cells: int, kept: int) -> None: ...
     def begin(self, label: str) -> None: ...
     def advance(self, weight: float) -> None: ...
+    def end(self, label: str, left: float) -> None: ...
     def rows(self, runs: Sequence[Row]) -> None: ...
     def note(self, text: str) -> None: ...
     def compiling(self, name: str, done: int, total: int) -> None: ...
@@ -232,13 +236,17 @@ def _run(
     for row in plan.rows.values():
         if row.status != "ok":
             store.save_row(row)
-    weights = {key: planned.stage.weight for key, planned in plan.stages.items()}
+    works = {key: planned.stage for key, planned in plan.stages.items()}
+    weights = {key: stage.weight for key, stage in works.items()}
     progress.start(sum(weights.values()), len(plan.cells) - len(plan.rows), plan.kept)
     queue = Queue(plan, store)
     rows = {key: plan.rows.get(key) or _waiting(plan.cells[key], context) for key in plan.cells}
     progress.rows(list(rows.values()))
+    pace = Pace(works, context)
     for outcome in executor.run(queue, context, progress.begin):
         progress.advance(weights[outcome.key])
+        pace.end(outcome.key, outcome.made.facts["seconds"] if outcome.made else None)
+        progress.end(works[outcome.key].label(), pace.left())
         if outcome.key in plan.cells:
             measured = queue.rows.get(outcome.key)
             rows[outcome.key] = measured or _undone(outcome, plan, context, store)
