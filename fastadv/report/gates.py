@@ -1,7 +1,7 @@
 """Gates for CI: which accuracy each cell of a grid has to reach, and the cells that fail.
 
-A cell is named ``ATTACK/DEFENSE`` (`fastadv.report.names`), either of them ``*`` for all; ``worst``
-is the attack of a worst case, ``none`` of the clean row, which ``*`` does not include.
+A cell is named ``ATTACK/DEFENSE`` (`fastadv.report.patterns`), either of them ``*`` for all;
+``worst`` is the attack of a worst case, ``none`` of the clean row, which ``*`` does not include.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastadv.errors import InputError
-from fastadv.grid.worst import WORST
-from fastadv.report.names import Cell, Names, Pattern
+from fastadv.report.patterns import WORST, Cell, Pattern
 from fastadv.specs import partition_top_level, read_toml, split_top_level
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
     from fastadv.grid.row import Figure, Row
     from fastadv.grid.worst import Worst
+    from fastadv.report.names import Names
 
 FAIL_UNDER, ALLOW_FLAGGED = "--fail-under", "--allow-flagged"
 
@@ -98,6 +98,8 @@ class Gate:
             If a pattern names no cell, of those that were asked for and of those that are there,
             or could mean several attacks.
         """
+        from fastadv.report.names import Names
+
         grid = result.grid  # what it does not say is not missed
         cells = {(row.attack, row.defense): row for row in result.rows}
         cases = [case for case in result.worst if len(case.attacks) + len(case.missing) > 1]

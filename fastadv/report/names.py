@@ -1,11 +1,11 @@
-"""What cells are called: in a line of the table, and by a user who writes ``ATTACK/DEFENSE``."""
+"""What cells are called: in a line of the table, and in full what a user writes in short."""
 
 from __future__ import annotations
 
 import difflib
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastadv import capabilities, registry
@@ -13,15 +13,10 @@ from fastadv.errors import InputError
 from fastadv.grid.cell import expanded
 from fastadv.grid.row import Row
 from fastadv.grid.trust.rows import attack_and_budget
-from fastadv.grid.worst import WORST
-from fastadv.specs import partition_top_level, same_spec
+from fastadv.report.patterns import CLEAN, WORST, Cell, Pattern
 
 if TYPE_CHECKING:
     from fastadv.threat import Threat
-
-CLEAN = "none"  # the attack of the clean row
-
-Cell = tuple[str, str]  # attack, defense
 
 
 # -- in the table ---------------------------------------------------------------------------
@@ -71,45 +66,6 @@ def words(threat: Threat | None) -> str:
 
 
 # -- as a user writes it --------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """The cells that ``ATTACK/DEFENSE`` names."""
-
-    attack: str
-    defense: str
-
-    @classmethod
-    def parse(cls, text: str, where: str) -> Pattern:
-        """Read a pattern; ``where`` is what an error names.
-
-        Raises
-        ------
-        InputError
-            If it is not of the form ``ATTACK/DEFENSE``.
-        """
-        attack, slash, defense = partition_top_level(text, "/")
-        if not slash or not attack.strip() or not defense.strip():
-            raise InputError(
-                f"{where}: {text.strip()!r} names no cell; write ATTACK/DEFENSE, * for all"
-            )
-        return cls(attack.strip(), defense.strip())
-
-    def names(self, attack: str, defense: str) -> bool:
-        """Return whether it names this cell."""
-        any_attack = self.attack == "*" and attack != CLEAN
-        return (any_attack or same_spec(self.attack, attack)) and (
-            self.defense == "*" or same_spec(self.defense, defense)
-        )
-
-    @property
-    def one_cell(self) -> bool:
-        """Whether it names one cell."""
-        return "*" not in (self.attack, self.defense)
-
-    def __str__(self) -> str:
-        return f"{self.attack}/{self.defense}"
 
 
 class Names:

@@ -19,7 +19,8 @@ from fastadv.grid.row import Figure, Flag, Run
 from fastadv.grid.worst import WORST, Worst, worst_case
 from fastadv.report.command import cells_command
 from fastadv.report.gallery import Picture, pictures
-from fastadv.report.names import Names, Pattern
+from fastadv.report.names import Names
+from fastadv.report.patterns import Pattern
 
 if TYPE_CHECKING:
     from fastadv.arrays import Arrays

@@ -10,7 +10,8 @@ from made_rows import clean, evasion, poisoning
 
 from fastadv import threat
 from fastadv.errors import InputError
-from fastadv.report.names import Names, Pattern, names_before
+from fastadv.report.names import Names, names_before
+from fastadv.report.patterns import Pattern
 
 LIMITS = {FLOWS[0]: threat.flow(30), FLOWS[1]: threat.flow(1), "pgd[steps=5]": threat.linf(0.1)}
 ROWS = [clean(), poisoning()] + [

@@ -15,6 +15,7 @@ from rich.console import Console
 from fastadv import threat
 from fastadv.grid.ranking import best, candidate
 from fastadv.grid.row import WAITING, Figure, Flag
+from fastadv.grid.store import SampleFiles
 from fastadv.report.markdown import grid_markdown
 from fastadv.report.names import short_names
 from fastadv.report.summary import Entry, summaries
@@ -201,6 +202,7 @@ def test_without_samples_nothing_is_the_best(tmp_path):
     assert line_of(found, "pgd linf 0.1").best == ("median",)
     assert line_of(replace(found, folder=None), "pgd linf 0.1").best == ()
     (tmp_path / "cells" / "pgd-none-1.npz").unlink()
+    found = replace(found, files=SampleFiles())  # which have read nothing yet
     assert line_of(found, "pgd linf 0.1").best == ()
     assert candidate(found[0], found.samples) is None
     assert best([candidate(found[1], found.samples)]) == ()
