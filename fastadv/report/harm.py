@@ -34,8 +34,10 @@ def key(console: Console) -> Text | None:
     """Return the line that says what the colours mean; None where there are none."""
     if console.color_system is None or console.no_color:
         return None
-    numbers = [Text(str(n), style=style(n / 100, console)) for n, *_ in reversed(_LEVELS)]
-    first, second, third = numbers
+    styles = {least: style(least / 100, console) for least, *_ in reversed(_LEVELS)}
+    numbers = [Text(str(least), style=colour) for least, colour in styles.items() if colour]
+    *first, last = numbers
     return Text.assemble(
-        " Coloured from ", first, ", ", second, " and ", third, " points of clean accuracy lost."
-    )
+        " Coloured from ", Text(", ").join(first), " and ", last,
+        " points of clean accuracy lost.",
+    )  # fmt: skip

@@ -51,6 +51,15 @@ def test_of_16_colours_none_is_yellow():
     ]
 
 
+def test_the_key_names_the_points_that_are_coloured_there():
+    assert harm.key(console()).plain == " Coloured from 5, 20 and 50 points of clean accuracy lost."
+    assert (
+        harm.key(console("standard")).plain
+        == " Coloured from 20 and 50 points of clean accuracy lost."
+    )
+    assert harm.key(Console(file=io.StringIO())) is None
+
+
 @pytest.fixture
 def found(tmp_path):
     flag = Flag("masked", "the gradient is zero", "use square")
