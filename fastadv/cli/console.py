@@ -6,6 +6,8 @@ import sys
 
 from rich.console import Console
 
+from fastadv.visible import visible
+
 WIDTH_IN_FILES = 100
 
 
@@ -42,5 +44,5 @@ def print_text(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Write one line to standard error, unwrapped."""
-    print(" ".join(text.split()), file=sys.stderr, flush=True)
+    """Write one line to standard error, unwrapped; names in it may be from files."""
+    print(visible(" ".join(text.split())), file=sys.stderr, flush=True)

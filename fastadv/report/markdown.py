@@ -12,6 +12,7 @@ from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 from fastadv.report.notes import FLAG
 from fastadv.report.summary import BEST, Entry, Summary, summaries
 from fastadv.report.verdict import verdict
+from fastadv.visible import visible
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
@@ -34,35 +35,33 @@ def write_table(result: GridResult, folder: Path) -> None:
 
 
 def _summary(sheet: Summary, said: Sequence[str]) -> str:
-    lines = [f"### {_escape(sheet.title)}", ""]
-    lines.append(_line(["", *map(_code, sheet.defenses)]))
+    lines = [f"### {escape(sheet.title)}", ""]
+    lines.append(_line(["", *map(code, sheet.defenses)]))
     lines.append(_line(["---", *["---:"] * len(sheet.defenses)]))
     for section in sheet.sections:
         if section.heading:
-            lines.append(_line([f"*{_escape(section.heading)}*", *[""] * len(sheet.defenses)]))
-        lines += [
-            _line([_escape(line.label), *map(_entry, line.entries)]) for line in section.lines
-        ]
-    lines += ["", _escape(sheet.caption)]
+            lines.append(_line([f"*{escape(section.heading)}*", *[""] * len(sheet.defenses)]))
+        lines += [_line([escape(line.label), *map(_entry, line.entries)]) for line in section.lines]
+    lines += ["", escape(sheet.caption)]
     for texts in (said, [f"{note.mark} {note.text}" for note in sheet.notes]):
-        lines += ["", *(f"- {_escape(text)}" for text in texts)] if texts else []
+        lines += ["", *(f"- {escape(text)}" for text in texts)] if texts else []
     return "\n".join(lines) + "\n"
 
 
 def _entry(entry: Entry) -> str:
-    text = _escape(f"{BEST * entry.best}{entry.text}{FLAG * entry.flag}")
+    text = escape(f"{BEST * entry.best}{entry.text}{FLAG * entry.flag}")
     return f"**{text}**" if entry.best else text
 
 
 def _sheet(sheet: Sheet) -> str:
-    lines = [f"### {_escape(sheet.title)}", ""]
-    lines.append(_line(["attack", *map(_code, sheet.defenses)]))
+    lines = [f"### {escape(sheet.title)}", ""]
+    lines.append(_line(["attack", *map(code, sheet.defenses)]))
     lines.append(_line(["---", *["---:"] * len(sheet.defenses)]))
     lines += [_line([_header(row), *map(_cell, row.cells)]) for row in sheet.rows]
-    lines += ["", _escape(sheet.caption)]
+    lines += ["", escape(sheet.caption)]
     if sheet.notes:
         lines.append("")
-        lines += [f"- {_escape(note.mark)} {_escape(note.text)}" for note in sheet.notes]
+        lines += [f"- {escape(note.mark)} {escape(note.text)}" for note in sheet.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -71,19 +70,30 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _header(row: SheetRow) -> str:
-    name = "**worst**" if row.kind == "worst" else _code(row.attack)
-    return f"{name}<br>{_escape(row.threat)}" if row.threat else name
+    name = "**worst**" if row.kind == "worst" else code(row.attack)
+    return f"{name}<br>{escape(row.threat)}" if row.threat else name
 
 
 def _cell(cell: Cell) -> str:
-    first, *others = (_escape(line.text) for line in cell.lines)
+    first, *others = (escape(line.text) for line in cell.lines)
     return "<br>".join([f"**{first}**" if cell.lines[0].tone == "plain" else first, *others])
 
 
-def _code(spec: str) -> str:
-    return f"`{spec}`".replace("|", "\\|")
+# A pipe ends a cell even in a code span, a backtick ends the span, and a backslash before either is
+# read in several ways.
+_NO_CODE = frozenset("|`\\")
+# What is markup anywhere, what becomes a link by itself, and what begins a list or a heading.
+_MARKUP = re.compile(r"[\\|`*_<>\[\]~&$#]|:(?=//)|(?<=www)\.")
+_BEGINS = re.compile(r"^(\s*)([-+=])(?!\d)|^(\s*\d+)([.)])(?=\s|$)")
 
 
-def _escape(text: str) -> str:
-    """Make Markdown print ``text`` as it is."""
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+def code(spec: str) -> str:
+    """Return a name in a fixed width; one that a code span in a table cannot hold, as text."""
+    shown = visible(spec)
+    plain = shown.strip() == shown != "" and not _NO_CODE.intersection(shown)
+    return f"`{shown}`" if plain else escape(spec)
+
+
+def escape(text: str) -> str:
+    """Make Markdown print ``text`` as it is, in a paragraph, a list or a table."""
+    return _BEGINS.sub(r"\1\3\\\2\4", _MARKUP.sub(r"\\\g<0>", visible(text)))
