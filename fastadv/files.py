@@ -38,7 +38,16 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open ``path`` for writing bytes; it appears, complete, when the block ends without error."""
+    """Open ``path`` for writing bytes; it appears, complete, when the block ends without error.
+
+    What a link points to is replaced, not the link. A pipe or a device is written to as it is.
+    """
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with path.open("wb") as stream:
+            yield stream
+        return
     temporary = None
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

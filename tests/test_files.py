@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from helpers import TASK, blobs
 
 from fastadv.datasets import load_dataset
 from fastadv.errors import InputError
+from fastadv.files import atomic_write
 from fastadv.grid.row import Row
 from fastadv.grid.store import Store
 from fastadv.models.mlp import MLPClassifier
@@ -64,3 +66,29 @@ def test_a_damaged_byte_is_an_input_error_or_a_file_that_is_not_there(
         except InputError:
             lost += 1
     assert lost > 100
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"old")
+    link = tmp_path / "link"
+    link.symlink_to("kept")
+    with atomic_write(link) as stream:
+        stream.write(b"new")
+    assert link.is_symlink()
+    assert (tmp_path / "kept").read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "link"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    """A device such as /dev/null would be a file afterwards, for who may write beside it."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with atomic_write(pipe) as stream:
+            stream.write(b"whole")
+        assert pipe.is_fifo()
+        assert os.read(reader, 100) == b"whole"
+    finally:
+        os.close(reader)
