@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fastadv.cli import console
+from fastadv.cli.formats import Export, Format
 from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.cli.grid_options import OUTPUT
 from fastadv.cli.outputs import check_output
@@ -16,15 +16,6 @@ from fastadv.errors import InputError
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
-
-
-class Format(StrEnum):
-    """What to print."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    markdown = "markdown"
 
 
 def report(
@@ -35,7 +26,9 @@ def report(
     format: Annotated[
         Format | None,
         typer.Option(
-            "--format", metavar="table|json|csv|markdown", help="What to print. Default: table"
+            "--format",
+            metavar="table|json|csv|markdown|latex|parquet",
+            help="What to print. Default: table",
         ),
     ] = None,
     details: Annotated[
@@ -47,6 +40,21 @@ def report(
         typer.Option(
             metavar="ATTACK/DEFENSE",
             help="Print all that is known of one cell: figures, runs, distances, images.",
+        ),
+    ] = None,
+    runs: Annotated[
+        bool,
+        typer.Option("--runs", help="A row a cell and run; with csv, parquet and json."),
+    ] = False,
+    samples: Annotated[
+        bool,
+        typer.Option("--samples", help="A row an image; with csv, parquet and json."),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write it to a file; its name tells the format: rows.csv, table.tex.",
         ),
     ] = None,
     html: Annotated[
@@ -76,13 +84,15 @@ def report(
             raise InputError("give one of --html and --format: the page is written, not printed")
         if details:
             raise InputError("give one of --html and --details: the page has all details")
+        if runs or samples or output is not None:
+            raise InputError("--html stands alone: no --runs, --samples or --output beside it")
         check_output("--html", html, "page.html")
     if cell is not None and (html is not None or format is not None or details):
         raise InputError("--cell is printed alone: leave out --html, --format and --details")
-    if details and format in (Format.json, Format.csv):
-        raise InputError(f"--details is of tables; {format} has everything")
+    if cell is not None and (runs or samples or output is not None):
+        raise InputError("--cell is printed alone: leave out --runs, --samples and --output")
+    export = Export.of(format, details, runs, samples, output)
     from fastadv.grid.result import read_result
-    from fastadv.report.export import rows_csv, rows_json
 
     result = read_result(folder)
     for problem in result.problems:
@@ -97,12 +107,8 @@ def report(
         _print_stories(result, cell)
     elif html is not None:
         _write_page(result, html)
-    elif format is Format.json:
-        console.print_text(rows_json(result))
-    elif format is Format.csv:
-        console.print_text(rows_csv(result))
     else:
-        _print_table(result, format, details)
+        export.write(result)
     if gate is not None:
         stop_at(gate.failures(result))
 
@@ -126,14 +132,3 @@ def _print_stories(result: GridResult, cell: str) -> None:
     for told in stories(result, cell, "--cell"):
         out.print(StoryView(told, blocks=console.shows_colors(out)))
         out.print(f"\n {told.command}", soft_wrap=True)  # in one piece, to be copied
-
-
-def _print_table(result: GridResult, format: Format | None, details: bool) -> None:
-    from fastadv.report.markdown import details_markdown, grid_markdown
-    from fastadv.report.summary_table import summary_table
-    from fastadv.report.table import grid_table
-
-    if format is Format.markdown:
-        console.print_text((details_markdown if details else grid_markdown)(result))
-    else:
-        console.output().print((grid_table if details else summary_table)(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
@@ -17,6 +17,9 @@ from fastadv.grid.store import SampleFiles
 from fastadv.grid.trust.rows import flagged
 from fastadv.grid.worst import Worst, worst_rows
 from fastadv.specs import same_spec
+
+if TYPE_CHECKING:
+    from fastadv.grid.tidy import Table
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,39 @@ class GridResult(Sequence[Row]):
         if not row.runs:
             return files.read(folder, row.id)
         return joined_samples([(run.seed, files.read(folder, run.id)) for run in row.runs])
+
+    def to_frame(
+        self, library: str | None = None, *, runs: bool = False, samples: bool = False
+    ) -> Any:
+        """Return a data frame with a row a cell, of the columns in `fastadv.grid.tidy`.
+
+        Parameters
+        ----------
+        library : str or None
+            ``pandas`` or ``polars``. None: the one that is imported, or else installed.
+        runs : bool
+            A row a cell and run.
+        samples : bool
+            A row an image, cell and run, of the columns in `fastadv.grid.tidy_samples`.
+
+        Raises
+        ------
+        InputError
+            If the library is not installed, or the images of a cell cannot be read.
+        """
+        from fastadv.grid.frame import frame
+
+        return frame(self.table(runs=runs, samples=samples), library)
+
+    def table(self, *, runs: bool = False, samples: bool = False) -> Table:
+        """Return what `to_frame` makes a frame of, to be read a part at a time."""
+        from fastadv.grid.tidy import cell_table, run_table
+        from fastadv.grid.tidy_samples import sample_table
+
+        if runs and samples:
+            raise InputError("runs or samples: a row an image is of one run anyway")
+        made = sample_table if samples else run_table if runs else cell_table
+        return made(self)
 
 
 def read_result(folder: Path) -> GridResult:

@@ -70,7 +70,7 @@ def _made(row: Row, ids: np.ndarray, robust: np.ndarray, before: float, seed: in
     row.attacked_accuracy, row.clean_accuracy = Figure.of(robust), Figure.of(right)
     y = Y[ids]
     arrays = {"sample_ids": ids.astype(np.uint64), "y": y, "clean": np.where(right, y, 9 - y)}
-    return row, {**arrays, "robust": robust}
+    return row, {**arrays, "attacked": np.where(robust, y, 9 - y), "robust": robust}
 
 
 def kept(folder: Path, *cells: Sequence[Made], **rest: Any) -> GridResult:

@@ -237,16 +237,16 @@ def test_a_folder_that_is_kept_as_json_and_csv(capsys: pytest.CaptureFixture[str
     lines = list(csv.DictReader(io.StringIO(printed(capsys, "report", str(CURVE), "--format", "csv"))))  # fmt: skip
     assert [line["attack"] for line in lines] == [row.attack for row in rows]
     for line, row in zip(lines, rows, strict=True):
-        assert line["attacked_accuracy.value"] == str(row.attacked_accuracy.value)  # type: ignore[union-attr]
-        assert line["attacked_accuracy.low"] == str(row.attacked_accuracy.low)  # type: ignore[union-attr]
+        assert line["attacked_accuracy"] == str(row.attacked_accuracy.value)  # type: ignore[union-attr]
+        assert line["attacked_accuracy_low"] == str(row.attacked_accuracy.low)  # type: ignore[union-attr]
         kept = [json.loads((CURVE / "cells" / f"{run.id}.json").read_text()) for run in row.runs]
         assert len(kept) == 5
-        assert float(line["attacked_accuracy.value"]) == pytest.approx(
+        assert float(line["attacked_accuracy"]) == pytest.approx(
             fmean(old["attacked_accuracy"] for old in kept)
         )
         flips = [old["baseline_accuracy"] for old in kept]
         if None not in flips:
-            assert float(line["baseline_accuracy.value"]) == pytest.approx(fmean(flips))
+            assert float(line["baseline_accuracy"]) == pytest.approx(fmean(flips))
         regions = [old["parameters"].get("found", {}).get("region") for old in kept]
         assert row.found.get("region") == (regions if len(set(regions)) > 1 else regions[0])
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 
@@ -12,8 +10,8 @@ from made_rows import clean, evasion, figure, poisoning, result, undone, worst_c
 from fastadv.cli.app import main
 from fastadv.errors import InputError
 from fastadv.grid.result import GridResult, read_result
-from fastadv.grid.row import Certified, Flag, Row, Run, decode_row
-from fastadv.report.export import rows_csv, rows_json
+from fastadv.grid.row import Certified, Flag, Run, decode_row
+from fastadv.report.export import rows_json
 from fastadv.report.markdown import write_table
 from fastadv.threat import poison, rotation_translation
 
@@ -171,48 +169,6 @@ def test_what_was_printed_decodes_to_equal_rows():
     rows = [full_row(), evasion(), clean(), undone(evasion("fgsm"), "failed", "it broke")]
     printed = json.loads(rows_json(GridResult(tuple(rows))))["rows"]
     assert [decode_row(json.dumps(row).encode()) for row in printed] == rows
-
-
-def test_csv_has_a_column_for_every_figure():
-    rows = [
-        evasion(flags=[Flag("a", "b"), Flag("c", "d")]),
-        poisoning(sanitized={"caught": 0.75, "lost": 0.05}, notes=[Flag("e", "f")]),
-        undone(clean(), "failed", "x,\ny"),
-    ]
-    first, second, third = csv.DictReader(io.StringIO(rows_csv(rows)))
-    expected = rows[0].attacked_accuracy
-    assert first["attacked_accuracy.value"] == "0.421"
-    assert first["attacked_accuracy.low"] == str(expected.low)
-    assert first["attacked_accuracy.high"] == str(expected.high)
-    assert (first["attacked_accuracy.n_images"], first["attacked_accuracy.n_runs"]) == ("1000", "1")
-    assert (first["threat.kind"], first["threat.budget"]) == ("linf", "0.1")
-    assert first["distances.l2"] == "2.0"
-    assert second["distances.l2"] == ""
-    assert second["baseline_accuracy.value"] == "0.976"
-    assert first["baseline_accuracy.value"] == ""
-    assert (second["sanitized.caught"], second["sanitized.lost"]) == ("0.75", "0.05")
-    assert first["flags"] == "a c"
-    assert (first["notes"], second["notes"]) == ("", "e")
-    assert third["reason"] == "x,\ny"
-    assert third["attacked_accuracy.low"] == ""
-    assert not {"parameters", "runs"} & {key.partition(".")[0] for key in first}
-
-
-def test_csv_has_no_column_of_a_whole_record():
-    """What a row has and another lacks is one set of columns, not one more for its absence."""
-    text = rows_csv([undone(clean(), "failed", "x"), evasion(), full_row()])
-    columns = text.splitlines()[0]
-    assert {"certified.threat.kind", "certified.accuracy.value", "poison.points"} <= set(
-        columns.split(",")
-    )
-    assert not {"certified", "poison", "threat", "attacked_accuracy", "success_rate"} & set(
-        columns.split(",")
-    )
-    fields = list(dict.fromkeys(column.partition(".")[0] for column in columns.split(",")))
-    kept = [field for field in Row.__struct_fields__ if field not in ("parameters", "runs")]
-    assert fields == kept  # in their order, whatever the first row has
-    *_, full = csv.DictReader(io.StringIO(text))
-    assert full["threat.limits"] == "30 3"
 
 
 def test_report_says_that_cells_of_other_grids_are_kept(folder, capsys):
