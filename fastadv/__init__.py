@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastadv.errors import GradientWarning as GradientWarning
     from fastadv.errors import InputError as InputError
     from fastadv.grid.result import GridResult as GridResult
+    from fastadv.grid.result import read_result as read_result
     from fastadv.grid.row import Figure as Figure
     from fastadv.grid.row import Row as Row
     from fastadv.grid.run import run_grid as run_grid
@@ -53,6 +54,7 @@ _HOMES = {
     "make_attack": "fastadv.registry",
     "make_defense": "fastadv.registry",
     "make_model": "fastadv.registry",
+    "read_result": "fastadv.grid.result",
     "run_grid": "fastadv.grid.run",
 }
 

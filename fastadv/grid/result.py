@@ -127,7 +127,7 @@ class GridResult(Sequence[Row]):
         return made(self)
 
 
-def read_result(folder: Path) -> GridResult:
+def read_result(folder: Path | str) -> GridResult:
     """Read ``grid.json`` and its finished cells; other grids may have left cells beside them.
 
     Raises
@@ -135,6 +135,7 @@ def read_result(folder: Path) -> GridResult:
     InputError
         If this is not the folder of a grid.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
     paths = sorted((folder / "cells").glob("*.json"), key=lambda path: path.stat().st_mtime)

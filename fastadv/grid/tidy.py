@@ -169,7 +169,7 @@ CELLS: tuple[Column[Row], ...] = (
         ("status", "ok, failed, timeout or skipped", lambda r: r.status),
         ("reason", "why it has no figure", lambda r: r.reason),
     ),
-    Column("n_images", "int64", "images", "test images behind attacked_accuracy, of all runs",
+    Column("n_images", "int64", "images", "different test images behind attacked_accuracy",
            lambda r: r.n),
     Column("n_runs", "int64", "runs", "trainings behind the row", _n_runs),
     *_accuracy("clean_accuracy", "of the defended model, without attack or poison"),

@@ -76,6 +76,8 @@ SAMPLES: tuple[Column[Images], ...] = (
     _same("kind", "likewise", lambda r: r.kind),
     _same("run", "id of the run: its files are cells/ID.json and cells/ID.npz", lambda r: r.id),
     Column("seed", "int64", "", "of the run", lambda images: images.row.seed),
+    Column("position", "int64", "", "of the image among those of the run, from 0 on: alike in all "
+           "evasion cells of a grid, and in all others", lambda images: np.arange(images.n)),
     Column("image", "string", "", "hash of the image's pixels, the same in every cell and run",
            _ids),
     _kept("label", "int64", "the true class, numbered from 0 on", "y", unit="class"),
@@ -83,8 +85,8 @@ SAMPLES: tuple[Column[Images], ...] = (
           unit="class"),
     _kept("attacked", "int64", "what it says under the attack, at any distance, or after training "
           "on poison; of a backdoor without the trigger", "attacked", unit="class"),
-    _kept("robust", "bool", "right, and right under the attack within its budget: the mean is "
-          "attacked_accuracy", "robust"),
+    _kept("robust", "bool", "right, and right under the attack within its budget; the mean over "
+          "images, then over runs, is attacked_accuracy", "robust"),
     _kept("is_adv", "bool", "evasion: an adversarial image was found, at any distance", "is_adv",
           False),
     _kept("triggered", "int64", "backdoors: what the model says with the trigger on; -1 of others",
