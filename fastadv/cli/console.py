@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from fastadv.visible import visible
 
 WIDTH_IN_FILES = 100
+
+
+class _Console(Console):
+    """A console that shows the control characters of a text: names may be from files."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                text = "\n".join(map(visible, segment.text.split("\n")))
+                yield Segment(text, segment.style)
+            else:
+                yield segment
 
 
 def output() -> Console:
@@ -23,7 +39,7 @@ def messages() -> Console:
 
 def _console(stderr: bool) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(
+    return _Console(
         stderr=stderr,
         width=None if terminal else WIDTH_IN_FILES,
         force_interactive=None if terminal else False,  # FORCE_COLOR asks for colour, not for bars

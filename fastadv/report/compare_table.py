@@ -15,6 +15,7 @@ from fastadv.grid.ranking import LEVEL
 from fastadv.report.compare import Comparison, Sides, untold
 from fastadv.report.pairs import Pair
 from fastadv.report.table import wrap
+from fastadv.visible import visible_json
 
 SCHEMA = 2
 _WIDTH = 16  # of the columns of specs; a longer one goes on in the next line
@@ -127,4 +128,4 @@ def comparison_json(
         "schema": SCHEMA, "kind": kind, "before": comparison.before, "after": comparison.after,
         "pairs": pairs, "notes": comparison.notes, "failures": failures,
     }  # fmt: skip
-    return msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
+    return visible_json(msgspec.json.format(msgspec.json.encode(document), indent=1).decode())

@@ -91,11 +91,27 @@ def test_a_gate_judges_what_is_written_too(folder: str, tmp_path: Path) -> None:
     assert (tmp_path / "rows.csv").exists()
 
 
-@pytest.mark.parametrize("form", ["json", "csv", "markdown", "latex"])
+@pytest.mark.parametrize(
+    "form", ["table", "table --details", "markdown", "markdown --details", "latex", "csv", "json"]
+)
 def test_no_control_character_of_a_name_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
     hostile_grid(tmp_path)
-    assert main(["report", str(tmp_path), "--format", form]) == 0
-    out = capsys.readouterr().out
-    assert visible(out.replace("\n", "")) == out.replace("\n", "")
+    assert main(["report", str(tmp_path), "--format", *form.split()]) == 0
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert visible(text.replace("\n", "")) == text.replace("\n", "")
+    assert ("u001b" if form == "json" else "x1b") in out
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_comparison_prints_none_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: list[str]
+) -> None:
+    hostile_grid(tmp_path)
+    assert main(["compare", str(tmp_path), str(tmp_path), *form]) == 0
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert visible(text.replace("\n", "")) == text.replace("\n", "")
+    assert ("u009b" if form else "x9b") in out
