@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats (of direction), halves, separators
 _JOINERS = "\u200c\u200d"  # of letters, which scripts need
+_NOT_ASCII = re.compile(r"[^ -~]")  # or a control character
 
 
 def visible(text: str) -> str:
@@ -13,32 +15,29 @@ def visible(text: str) -> str:
 
     So are those that turn the direction of writing, separate lines or show as nothing.
     """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(c) if _is_hidden(c) else c for c in text)
+    return _NOT_ASCII.sub(_shown, text)
 
 
 def visible_json(text: str) -> str:
     r"""Return a JSON document with ``\u009b`` in place of such characters; it decodes to the same.
 
-    A document is told by its lines, which stay.
+    The ends of its lines stay.
     """
-    if text.isascii():  # JSON escapes the others of those itself, but for one
-        return text.replace("\x7f", "\\u007f")
-    return "".join(
-        "".join(f"\\u{unit:04x}" for unit in _utf16(c)) if _is_hidden(c) and c != "\n" else c
-        for c in text
-    )
+    return _NOT_ASCII.sub(_escaped, text)
 
 
 def _is_hidden(c: str) -> bool:
     return unicodedata.category(c) in _HIDDEN and c not in _JOINERS
 
 
-def _shown(c: str) -> str:
-    return c.encode("unicode_escape", errors="backslashreplace").decode("ascii")
+def _shown(match: re.Match[str]) -> str:
+    c = match[0]
+    return c.encode("unicode_escape").decode() if _is_hidden(c) else c
 
 
-def _utf16(c: str) -> list[int]:
-    encoded = c.encode("utf-16-be", errors="surrogatepass")
-    return [int.from_bytes(encoded[i : i + 2], "big") for i in range(0, len(encoded), 2)]
+def _escaped(match: re.Match[str]) -> str:
+    c = match[0]
+    if c == "\n" or not _is_hidden(c):
+        return c
+    units = c.encode("utf-16-be", errors="surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))

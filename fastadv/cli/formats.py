@@ -89,7 +89,7 @@ class Export:
             self._bytes(lambda stream: export.write_parquet(self._table(result), stream))
         elif self.format is Format.csv:
             self._text(lambda stream: export.write_csv(self._table(result), stream))
-        elif self.format is Format.json and (self.runs or self.samples):
+        elif self._is_lines():
             self._text(lambda stream: export.write_lines(self._table(result), stream))
         elif self.format is Format.table:
             _print_table(result, self.details)
@@ -97,6 +97,11 @@ class Export:
             self._text(lambda stream: stream.write(self._document(result)))
         if self.path is not None:
             console.say(f"{self.format} in {self.path}")
+
+    def _is_lines(self) -> bool:
+        if self.format is not Format.json:
+            return False
+        return self.runs or self.samples or (self.path is not None and self.path.suffix == ".jsonl")
 
     def _table(self, result: GridResult) -> Table:
         return result.table(runs=self.runs, samples=self.samples)

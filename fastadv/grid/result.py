@@ -96,7 +96,7 @@ class GridResult(Sequence[Row]):
     def to_frame(
         self, library: str | None = None, *, runs: bool = False, samples: bool = False
     ) -> Any:
-        """Return a data frame with a row a cell, of the columns in `fastadv.grid.tidy`.
+        """Return a data frame with a row a cell; ``docs/guide/data-out.md`` has the columns.
 
         Parameters
         ----------
@@ -105,7 +105,12 @@ class GridResult(Sequence[Row]):
         runs : bool
             A row a cell and run.
         samples : bool
-            A row an image, cell and run, of the columns in `fastadv.grid.tidy_samples`.
+            A row an image, cell and run.
+
+        Returns
+        -------
+        pandas.DataFrame or polars.DataFrame
+            Of the library that was chosen.
 
         Raises
         ------
@@ -117,7 +122,7 @@ class GridResult(Sequence[Row]):
         return frame(self.table(runs=runs, samples=samples), library)
 
     def table(self, *, runs: bool = False, samples: bool = False) -> Table:
-        """Return what `to_frame` makes a frame of, to be read a part at a time."""
+        """Return what ``to_frame`` makes a frame of, to be read a part at a time."""
         from fastadv.grid.tidy import cell_table, run_table
         from fastadv.grid.tidy_samples import sample_table
 

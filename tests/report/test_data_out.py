@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hostile import NAMES, SCRIPT, TEXTS, hostile_grid
 from hypothesis import given
-from made_grids import cleaned, default_grid, evaded, kept, poisoned
+from made_grids import cleaned, evaded, kept, poisoned
 from made_rows import clean, evasion, figure, poisoning, result, undone
 
 from fastadv.errors import InputError
@@ -168,8 +168,8 @@ def test_certified_images_of_another_number_are_no_column(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("damage", ["absent", "short", "text"])
 def test_images_that_cannot_be_read_are_an_error(tmp_path: Path, damage: str) -> None:
-    grid = default_grid(tmp_path)
-    path = tmp_path / "cells" / f"{grid.runs[3].id}.npz"
+    grid = mixed_grid(tmp_path)
+    path = tmp_path / "cells" / f"{grid.runs[1].id}.npz"
     with np.load(path) as archive:
         arrays = dict(archive)
     if damage == "absent":
