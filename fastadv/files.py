@@ -42,12 +42,12 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 
     What a link points to is replaced, not the link. A pipe or a device is written to as it is.
     """
-    if path.is_symlink():
-        path = path.resolve()
     if path.exists() and not (path.is_file() or path.is_dir()):
         with path.open("wb") as stream:
             yield stream
         return
+    if path.is_symlink():
+        path = path.resolve()
     temporary = None
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

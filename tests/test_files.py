@@ -82,13 +82,31 @@ def test_a_link_stays_and_what_it_points_to_is_written(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
 def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     """A device such as /dev/null would be a file afterwards, for who may write beside it."""
-    pipe = tmp_path / "pipe"
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
+    link.symlink_to("pipe")
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with atomic_write(pipe) as stream:
+        for path in (pipe, link):
+            with atomic_write(path) as stream:
+                stream.write(b"whole")
+            assert path.is_fifo()
+            assert os.read(reader, 100) == b"whole"
+    finally:
+        os.close(reader)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="a system without /dev/fd")
+def test_an_open_pipe_is_written_to_by_a_link(tmp_path: Path) -> None:
+    """As /dev/stdout is one: where it leads to has no name of its own."""
+    reader, writer = os.pipe()
+    link = tmp_path / "link"
+    link.symlink_to(f"/dev/fd/{writer}")
+    try:
+        with atomic_write(link) as stream:
             stream.write(b"whole")
-        assert pipe.is_fifo()
         assert os.read(reader, 100) == b"whole"
     finally:
         os.close(reader)
+        os.close(writer)

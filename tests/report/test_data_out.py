@@ -355,12 +355,13 @@ def test_any_text_comes_back_from_json_without_a_control_character(text: str) ->
 
 
 def test_hostile_names_keep_their_rows_apart(tmp_path: Path) -> None:
-    grid = hostile_grid(tmp_path)
+    names = NAMES[:9]
+    grid = hostile_grid(tmp_path, names)
     for which in ({}, {"samples": True}):
         table = grid.table(**which)
         lines = list(csv.DictReader(io.StringIO(csv_of(table))))
         assert len(lines) == len(lines_of(table))
-        assert {line["defense"] for line in lines} == {as_text(name) for name in (*NAMES, "none")}
+        assert {line["defense"] for line in lines} == {as_text(name) for name in (*names, "none")}
 
 
 def test_what_is_shown_of_a_control_character() -> None:
