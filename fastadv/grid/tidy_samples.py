@@ -62,6 +62,18 @@ def _baseline(images: Images) -> Any:
     return None if found is None else found.astype(np.float64)
 
 
+# Other rows keep the certificates of the images of evasion attacks, which are not theirs.
+
+
+def _certified(images: Images) -> Any:
+    found = images.get("certified", "b") if images.row.kind == "evasion" else None
+    return None if found is None else found.astype(np.float64)
+
+
+def _radius(images: Images) -> Any:
+    return images.get("certified_radius", "f") if images.row.kind == "evasion" else None
+
+
 def distance(name: str, unit: str = "the attack's", meaning: str = "a distance of the attack's own"
              ) -> Column[Images]:  # fmt: skip
     """Return the column of a distance."""
@@ -93,10 +105,10 @@ SAMPLES: tuple[Column[Images], ...] = (
           "triggered", -1, unit="class"),
     Column("baseline_robust", "float64", "1 or 0",
            "poisoning: right after as many random flips (1) or not (0)", _baseline),
-    _kept("certified", "bool", "certified to stay right within the threat of its row; false where "
-          "nothing is certified", "certified", False),
-    _kept("certified_radius", "float64", "largest distance, or number of points, that is certified",
-          "certified_radius", unit="of the threat"),
+    Column("certified", "float64", "1 or 0", "evasion: certified to stay right within the threat "
+           "of its row (1) or not (0)", _certified),
+    Column("certified_radius", "float64", "of the threat", "evasion: largest distance that is "
+           "certified", _radius),
     *(distance(*of) for of in DISTANCES),
 )  # fmt: skip
 

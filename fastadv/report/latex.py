@@ -14,7 +14,8 @@ from fastadv.report.verdict import verdict
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
 
-_WIDTH = 90  # of a block in letters of \footnotesize, which article's lines have room for
+_WIDTH = 88  # of a block in letters of \footnotesize, which article's lines have room for
+_BOLD = 1.15  # times as wide
 _NAME_WIDTH = 26  # of attacks; a longer one goes on in the next line
 _COLUMN_WIDTH = 13  # of a defense's name
 _HEAD = r"""% Made by fastadv report --format latex. Needs booktabs, and LaTeX of 2020 or later.
@@ -107,16 +108,20 @@ def _blocks(sheet: Summary) -> list[list[int]]:
     """Return the columns of each block, so that none is wider than a column of text."""
     names = max((len(part) for line in sheet.lines for part in _label(line)), default=0)
     blocks: list[list[int]] = [[]]
-    left = free = _WIDTH - names
+    left = free = _WIDTH - names - 2.0  # before a part of a name
     for column, defense in enumerate(sheet.defenses):
-        texts = [
-            *wrap(defense, _COLUMN_WIDTH),
-            *(f"{BEST}{line.entries[column].text}" for line in sheet.lines),
+        widths = [
+            *map(len, wrap(defense, _COLUMN_WIDTH)),
+            *(_width(line.entries[column]) for line in sheet.lines),
         ]
-        needs = max(map(len, texts)) + 2
+        needs = max(widths) + 2
         if needs > left and blocks[-1]:
             blocks.append([])
             left = free
         blocks[-1].append(column)
         left -= needs
     return blocks
+
+
+def _width(entry: Entry) -> float:
+    return _BOLD * (len(entry.text) + 1) if entry.best else len(entry.text)

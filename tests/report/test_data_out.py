@@ -155,15 +155,22 @@ def test_the_images_of_a_cell_give_back_its_figures(tmp_path: Path) -> None:
     assert images == {f"0x{number:016x}" for number in range(2000)}
     pgd = next(r for r in rows if r["attack"] == "pgd")
     assert (pgd["distance_l2"], pgd["distance_own"], pgd["distance_linf"]) == (1.5, 2.0, None)
-    assert (pgd["triggered"], pgd["certified"], pgd["baseline_robust"]) == (-1, False, None)
+    assert (pgd["triggered"], pgd["certified"], pgd["baseline_robust"]) == (-1, None, None)
 
 
-def test_certified_images_of_another_number_are_no_column(tmp_path: Path) -> None:
-    """Poison is measured on all images, a certificate on those of evasion attacks."""
-    cell = poisoned("biggio", "dpa", 0.02, None, 1)
-    cell[0][1]["certified"] = np.ones(10, dtype=bool)
-    rows = lines_of(kept(tmp_path, cell).table(samples=True))
-    assert {row["certified"] for row in rows} == {False}
+def test_certificates_are_told_of_the_images_that_they_are_of(tmp_path: Path) -> None:
+    """Rows of poison have those of evasion attacks' images, in their order."""
+    attacked, trained = evaded("pgd", "interval", 0.4, 1), poisoned("biggio", "dpa", 0.02, None, 1)
+    for _, arrays in (attacked[0], trained[0]):
+        arrays["certified"] = arrays["y"] == 3
+        arrays["certified_radius"] = arrays["y"] / 10
+    rows = lines_of(kept(tmp_path, attacked, trained).table(samples=True))
+    for row in rows:
+        if row["kind"] == "poisoning":
+            assert (row["certified"], row["certified_radius"]) == (None, None)
+        else:
+            assert row["certified"] == float(row["label"] == 3)
+            assert row["certified_radius"] == row["label"] / 10
 
 
 @pytest.mark.parametrize("damage", ["absent", "short", "text"])
