@@ -99,7 +99,8 @@ def _label(line: Line) -> list[str]:
 
 def _entry(entry: Entry) -> str:
     """Return a figure, with the flag in the margin of its column, so that digits stand in line."""
-    text = latex(f"{BEST * entry.best}{entry.text}")
+    figure = entry.text if entry.figure is None else entry.text.replace("-", "−")
+    text = latex(f"{BEST * entry.best}{figure}")
     text = rf"\textbf{{{text}}}" if entry.best else text
     return text + (rf"\rlap{{{FLAG}}}" if entry.flag else "")
 

@@ -88,6 +88,12 @@ def test_why_a_cell_has_no_figure_stands_below_it() -> None:
     assert r"{[}1{]} 100 \% of \$x\_1\$\par" in text
 
 
+def test_a_figure_below_zero_has_a_minus(tmp_path: Path) -> None:
+    grid = kept(tmp_path, cleaned("none", 0.9, 2), poisoned("biggio", "none", -0.05, 0.01, 2))
+    (line,) = (line for line in grid_latex(grid).splitlines() if line.startswith("biggio &"))
+    assert "& $-$" in line
+
+
 def wide_grid(folder: Path) -> str:
     names = [f"defense_{number}[strength=0.{number}]" for number in range(14)]
     cells = [cleaned(name, 0.97, 2) for name in ["none", *names]]
