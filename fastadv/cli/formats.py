@@ -43,7 +43,7 @@ _TABLES = (Format.table, Format.markdown, Format.latex)  # for people; the other
 class Export:
     """A form of a grid's results, and the file that it goes to, if not standard output."""
 
-    format: Format
+    format: Format = Format.table
     details: bool = False
     runs: bool = False
     samples: bool = False

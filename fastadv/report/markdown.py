@@ -44,7 +44,7 @@ def _summary(sheet: Summary, said: Sequence[str]) -> str:
         lines += [_line([escape(line.label), *map(_entry, line.entries)]) for line in section.lines]
     lines += ["", escape(sheet.caption)]
     for texts in (said, [f"{note.mark} {note.text}" for note in sheet.notes]):
-        lines += ["", *(f"- {escape(text)}" for text in texts)] if texts else []
+        lines += ["", *map(item, texts)] if texts else []
     return "\n".join(lines) + "\n"
 
 
@@ -61,7 +61,7 @@ def _sheet(sheet: Sheet) -> str:
     lines += ["", escape(sheet.caption)]
     if sheet.notes:
         lines.append("")
-        lines += [f"- {escape(note.mark)} {escape(note.text)}" for note in sheet.notes]
+        lines += [item(f"{note.mark} {note.text}") for note in sheet.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +82,7 @@ def _cell(cell: Cell) -> str:
 # A pipe ends a cell even in a code span, a backtick ends the span, and a backslash before either is
 # read in several ways.
 _NO_CODE = frozenset("|`\\")
-# What is markup anywhere, what becomes a link by itself, and what begins a list or a heading.
+# What is markup anywhere, what becomes a link by itself, and what begins a list within an item.
 _MARKUP = re.compile(r"[\\|`*_<>\[\]~&$#]|:(?=//)|(?<=www)\.")
 _BEGINS = re.compile(r"^(\s*)([-+=])(?!\d)|^(\s*\d+)([.)])(?=\s|$)")
 
@@ -95,5 +95,10 @@ def code(spec: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Make Markdown print ``text`` as it is, in a paragraph, a list or a table."""
-    return _BEGINS.sub(r"\1\3\\\2\4", _MARKUP.sub(r"\\\g<0>", visible(text)))
+    """Make Markdown print ``text`` as it is, in a heading, a table or a sentence."""
+    return _MARKUP.sub(r"\\\g<0>", visible(text))
+
+
+def item(text: str) -> str:
+    """Return a text as an item of a list."""
+    return "- " + _BEGINS.sub(r"\1\3\\\2\4", escape(text))

@@ -11,7 +11,7 @@ from hostile import NAMES, SCRIPT, TEXTS, hostile_grid
 from hypothesis import example, given
 from made_grids import default_grid
 
-from fastadv.report.markdown import code, details_markdown, escape, grid_markdown
+from fastadv.report.markdown import code, details_markdown, escape, grid_markdown, item
 from fastadv.visible import visible
 
 MARKUP = {"text", "text_special", "code_inline", "strong_open", "strong_close"}
@@ -50,8 +50,8 @@ def test_any_text_is_itself_in_a_table(text: str) -> None:
 @example("- a")
 @example("---")
 def test_any_text_is_itself_in_a_heading_and_a_list(text: str) -> None:
-    for before in ("### ", "- "):
-        assert "".join(texts(before + escape(text))) == visible(text).strip()
+    for document in (f"### {escape(text)}", item(text)):
+        assert "".join(texts(document)) == visible(text).strip()
 
 
 def test_names_as_they_are_written() -> None:
@@ -63,6 +63,7 @@ def test_names_as_they_are_written() -> None:
     assert escape("&lt; ~~a~~ $x$ #1") == r"\&lt; \~\~a\~\~ \$x\$ \#1"
     assert escape("https://a.b www.a.b") == r"https\://a.b www\.a.b"
     assert escape("-0.1 97.9±0.2 †") == "-0.1 97.9±0.2 †"
+    assert item("- a") == r"- \- a"
 
 
 @pytest.mark.parametrize("form", [grid_markdown, details_markdown])
