@@ -269,6 +269,14 @@ def test_a_frame_has_the_documented_types(tmp_path: Path, library: Any, which: A
     assert list(frame["attack"]) == [row["attack"] for row in rows]
 
 
+def test_another_library_of_narwhals_is_named_like_these(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("narwhals")
+    table = mixed_grid(tmp_path).to_frame("pyarrow")
+    assert isinstance(table, pyarrow.Table)
+    assert table.to_pylist() == lines_of(mixed_grid(tmp_path).table())
+
+
 def test_a_frame_of_no_rows(library: Any) -> None:
     pytest.importorskip("narwhals")
     frame = GridResult(()).to_frame(library.__name__)
