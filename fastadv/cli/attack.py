@@ -11,7 +11,7 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
-from fastadv.cli.outputs import check_output, check_plot
+from fastadv.cli.outputs import check_matplotlib, check_output, check_plot
 from fastadv.cli.specs import check_spec, names
 from fastadv.errors import InputError
 from fastadv.registry import find
@@ -49,8 +49,9 @@ def attack(
     plot: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png",
-            help="Draw images (4, or as many as --show) and their flows; needs the extra plot.",
+            metavar="FILE.svg",
+            help="Draw images (4, or as many as --show): before, the flow, after, the difference. "
+            "FILE.png and FILE.pdf need the extra plot.",
         ),
     ] = None,
     output: Annotated[
@@ -71,9 +72,11 @@ def attack(
     first_seed, n_shown = whole_number(seed, 0, "--seed"), whole_number(show, 0, "--show")
     for option, path in (("--output", output), ("--plot", plot)):
         if path is not None:
-            check_output(option, path, "adv.npz")
+            check_output(option, path, "adv.npz" if option == "--output" else "adv.svg")
     if plot is not None:
         check_plot(plot)
+        if plot.suffix != ".svg":
+            check_matplotlib(", or give a FILE.svg")
         if find("attack", Spec.parse(name).name).kind == "poisoning":
             raise InputError("--plot draws attacked images; see poison points with --show")
     from fastadv.cli.progress import waiting

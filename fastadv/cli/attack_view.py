@@ -13,6 +13,7 @@ from fastadv.arrays import Arrays, Floats, write_arrays
 from fastadv.experiment import Evasion, Poisoning
 from fastadv.protocols import Model
 from fastadv.report import plots
+from fastadv.report.panels import panels
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 
 
@@ -85,15 +86,15 @@ class EvasionView(View):
         return flow[row] if flow is not None and self.attacked.result.is_adv[row] else None
 
     def plot(self, path: Path, count: int) -> None:
-        """Write a picture of the first images that were right before."""
+        """Write a picture, a row for each of the first images that were right before."""
         rows = np.flatnonzero(~self.attacked.result.misclassified)[:count]
-        plots.attacked_images(
-            path,
-            images=[self._images(row) for row in rows],
-            captions=[self._captions(row) for row in rows],
-            flows=[self._flow(row) for row in rows],
-            bounds=self.attacked.data.task.bounds,
-        )
+        bounds, flows = self.attacked.data.task.bounds, [self._flow(row) for row in rows]
+        moved = any(flow is not None for flow in flows)
+        drawn = [
+            panels(*self._images(row), self._captions(row), bounds, flow=flow, with_flow=moved)
+            for row, flow in zip(rows, flows, strict=True)
+        ]
+        plots.attacked_images(path, drawn)
 
     def arrays(self) -> Arrays:
         """Return images, labels, predictions, distances and details."""

@@ -11,7 +11,7 @@ import typer
 
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
-from fastadv.cli.outputs import check_output, check_plot
+from fastadv.cli.outputs import check_matplotlib, check_output, check_plot
 from fastadv.errors import InputError
 from fastadv.specs import closest
 
@@ -66,6 +66,7 @@ def bench(
         if suite != SCALING:
             raise InputError(f"--plot draws what --suite {SCALING} found")
         check_plot(plot)
+        check_matplotlib()
         check_output("--plot", plot, "scaling.png")
     if suite == SCALING:
         _scale(only, n_rounds, json, plot)

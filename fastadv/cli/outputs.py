@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastadv.errors import InputError
 
-_PICTURES = (".png", ".pdf", ".svg")
+PICTURES = (".svg", ".png", ".pdf")
 
 
 def check_output(option: str, path: Path, example: str) -> None:
@@ -18,9 +19,14 @@ def check_output(option: str, path: Path, example: str) -> None:
         raise InputError(f"{option} {path}: there is no folder {path.parent}")
 
 
-def check_plot(path: Path) -> None:
-    """Raise InputError if no picture can be drawn into the file ``path``."""
-    if path.suffix not in _PICTURES:
-        raise InputError(f"--plot {path}: the name has to end in one of {', '.join(_PICTURES)}")
+def check_plot(path: Path, kinds: Sequence[str] = PICTURES) -> None:
+    """Raise InputError unless the name of a picture ends in one of ``kinds``."""
+    if path.suffix not in kinds:
+        one_of = "one of " if len(kinds) > 1 else ""
+        raise InputError(f"--plot {path}: the name has to end in {one_of}{', '.join(kinds)}")
+
+
+def check_matplotlib(otherwise: str = "") -> None:
+    """Raise InputError, before any work, unless matplotlib is there to draw with."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("--plot needs matplotlib: pip install 'fastadv[plot]'")
+        raise InputError(f"--plot needs matplotlib: pip install 'fastadv[plot]'{otherwise}")

@@ -12,6 +12,7 @@ from fastadv.cli.formats import Export, Format
 from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.cli.grid_options import OUTPUT
 from fastadv.cli.outputs import check_output
+from fastadv.cli.pictures import check_picture, write_picture
 from fastadv.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def report(
             help="Write one page to look at, instead: table, notes, curves, images.",
         ),
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the table, instead.")
+    ] = None,
     fail_under: FailUnder = None,
     allow_flagged: AllowFlagged = None,
 ) -> None:
@@ -79,6 +83,8 @@ def report(
     from fastadv.report.gates import Gate
 
     gate = Gate.parse(fail_under, allow_flagged or ())
+    if plot is not None:
+        check_picture(plot, {"--html": html, "--format": format})
     if html is not None:
         if format is not None:
             raise InputError("give one of --html and --format: the page is written, not printed")
@@ -105,6 +111,8 @@ def report(
         )
     if cell is not None:
         _print_stories(result, cell)
+    elif plot is not None:
+        write_picture(result, plot, details)
     elif html is not None:
         _write_page(result, html)
     else:

@@ -1,23 +1,21 @@
-"""Pictures, with matplotlib: an extra, so imported only when one is drawn."""
+"""Pictures of attacked images in a file: SVG, or PNG and PDF with the extra ``plot``."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
-
-Pixels = npt.NDArray[Any]
+from fastadv.report.panels import ARROWS, Panel, arrows
+from fastadv.report.svg import panels_svg
 
 
 def check_pictures() -> None:
-    """Raise InputError, in one line, unless pictures can be drawn."""
+    """Raise InputError, in one line, unless matplotlib can draw pictures."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -26,60 +24,43 @@ def check_pictures() -> None:
         ) from None
 
 
-def attacked_images(
-    path: Path,
-    *,
-    images: Sequence[tuple[Pixels, Pixels]],
-    captions: Sequence[tuple[str, str]],
-    flows: Sequence[Pixels | None],
-    bounds: tuple[float, float],
-) -> None:
-    """Draw each image before and after in a row, with its flow as arrows between them.
+def attacked_images(path: Path, rows: Sequence[Sequence[Panel]]) -> None:
+    """Draw the rows of attacked images, all with as many panels, into an .svg, .png or .pdf."""
+    with atomic_write(path) as stream:
+        if path.suffix == ".svg":
+            stream.write(panels_svg(rows).encode())
+        else:
+            kind = path.suffix.removeprefix(".")
+            # A file hangs on its images alone, not on the day.
+            dated = {"CreationDate": None} if kind == "pdf" else {}
+            _figure(rows).savefig(stream, format=kind, dpi=150, metadata=dated)
 
-    Parameters
-    ----------
-    images : sequence of pairs of ndarray (H, W, C)
-    captions : sequence of pairs of str
-    flows : sequence of ndarray (2, H, W) or None
-        (du, dv), how far to the right and down each pixel reads. The arrows show where the ink
-        goes, the opposite.
-    bounds : tuple of float
-        The values of black and white.
-    """
+
+def _figure(rows: Sequence[Sequence[Panel]]) -> Any:
+    """Return a figure of matplotlib, imported only when one is drawn."""
     from matplotlib.figure import Figure
 
-    columns = 3 if any(flow is not None for flow in flows) else 2
-    figure = Figure(figsize=(2.6 * columns, 2.8 * max(len(images), 1)), layout="constrained")
-    axes = figure.subplots(max(len(images), 1), columns, squeeze=False)
-    for row, (pair, texts, flow) in enumerate(zip(images, captions, flows, strict=True)):
-        for column, image, text in zip((0, columns - 1), pair, texts, strict=True):
-            _show(axes[row, column], image, bounds, text)
-        if columns == 3:
-            _show(axes[row, 1], pair[0], bounds, "unchanged" if flow is None else "flow")
-            if flow is not None:
-                _arrows(axes[row, 1], flow)
+    height, width = max(len(rows), 1), max((len(row) for row in rows), default=1)
+    figure = Figure(figsize=(2.6 * width, 2.8 * height), layout="constrained")
+    axes = figure.subplots(height, width, squeeze=False)
+    for line, row in zip(axes, rows, strict=False):
+        for axis, panel in zip(line, row, strict=True):
+            _show(axis, panel)
     for axis in axes.flat:
         axis.set_axis_off()
-    with atomic_write(path) as stream:
-        figure.savefig(stream, format=path.suffix.removeprefix("."), dpi=150)
+    return figure
 
 
-def _show(axis: Any, image: Pixels, bounds: tuple[float, float], text: str) -> None:
-    pixels = image[..., 0] if image.shape[-1] == 1 else image
-    axis.imshow(pixels, cmap="gray", vmin=bounds[0], vmax=bounds[1], interpolation="nearest")
-    axis.set_title(text, fontsize=9)
-
-
-def _arrows(axis: Any, flow: Pixels) -> None:
-    """Draw the flow at true length, by at most 28 arrows in a row, few of which cross."""
-    length = np.hypot(*flow)
-    seen = length > 0.05  # pixels: less would be a dot
-    typical = float(np.median(length[seen])) if seen.any() else 1.0
-    step = max(-(-max(flow.shape[1:]) // 28), math.ceil(typical))
-    chosen = np.zeros_like(seen)
-    chosen[step // 2 :: step, step // 2 :: step] = True
-    rows, columns = np.nonzero(chosen & seen)
-    u, v = -flow[:, rows, columns]
-    axis.quiver(
-        columns, rows, u, v, color="tab:red", angles="xy", scale_units="xy", scale=1, width=0.005
-    )
+def _show(axis: Any, panel: Panel) -> None:
+    image = panel.image
+    pixels = image[..., 0] if image.shape[-1] == 1 else np.clip(image, 0, 1)
+    axis.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axis.set_title(panel.caption, fontsize=9, parse_math=False)
+    if panel.flow is None:
+        return
+    found = list(arrows(panel.flow))
+    if found:
+        axis.quiver(
+            *zip(*found, strict=True), color=ARROWS, angles="xy", scale_units="xy", scale=1,
+            width=0.005,
+        )  # fmt: skip

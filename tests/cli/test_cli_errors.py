@@ -65,7 +65,11 @@ MISTAKES = [
     (["attack", "pgd", "--output", "."], "is a folder"),
     (["attack", "pgd", "--output", "absent/x.npz"], "there is no folder absent"),
     (["attack", "pgd", "--plot", "absent/x.png"], "there is no folder absent"),
-    (["attack", "pgd", "--plot", "x.jpg"], "has to end in one of .png, .pdf, .svg"),
+    (["report", "--plot", "x.png"], "--plot x.png: the name has to end in .svg"),
+    (["report", "--plot", "absent/x.svg"], "there is no folder absent"),
+    (["report", "--plot", "x.svg", "--html", "x.html"], "the table as a picture: leave out --html"),
+    (["report", "--plot", "x.svg", "--format", "csv"], "leave out --format"),
+    (["attack", "pgd", "--plot", "x.jpg"], "has to end in one of .svg, .png, .pdf"),
     (["report", "absent"], "there is no folder absent"),
     (["report"], "there is no folder fastadv-results"),
     (
@@ -197,9 +201,13 @@ def test_ctrl_c_elsewhere(program, monkeypatch):
     assert (done.code, done.err) == (130, "fastadv: stopped\n")
 
 
-def test_a_plot_without_matplotlib_says_what_to_install(program, monkeypatch):
+@pytest.mark.parametrize(
+    "arguments",
+    [("attack", "pgd", "--plot", "x.png"), ("bench", "--suite", "scaling", "--plot", "x.svg")],
+)
+def test_a_plot_without_matplotlib_says_what_to_install(program, monkeypatch, arguments):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    done = program("attack", "pgd", "--plot", "x.png")
+    done = program(*arguments)
     assert done.code == 2
     assert "pip install 'fastadv[plot]'" in done.err
 
