@@ -20,6 +20,13 @@ SECTIONS = ("attacks", "defenses", "models", "datasets")
 _NARROWED = "Narrowed in brackets: mnist[classes=7-1,train=1000,val=500,test=500,split=0]"
 
 
+def _complete(incomplete: str) -> list[str]:
+    from fastadv.registry import REGISTRY, names
+
+    known = [*SECTIONS, *(name for what in REGISTRY for name in names(what))]
+    return [name for name in dict.fromkeys(known) if name.startswith(incomplete)]
+
+
 def list_(
     what: Annotated[
         str | None,
@@ -27,6 +34,7 @@ def list_(
             metavar="WHAT",
             help="attacks, defenses, models or datasets; or a name, such as pgd: its parameters.",
             show_default=False,
+            autocompletion=_complete,
         ),
     ] = None,
 ) -> None:

@@ -53,14 +53,21 @@ def test_a_mistake_answers_without_heavy_imports(arguments):
     assert "imported" not in done.stderr
 
 
-def test_completion_without_heavy_imports():
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("fastadv grid --attacks pgd,st", ["pgd,stadv"]), ("fastadv attack bi", ["biggio"]),
+        ("fastadv list me", ["median", "mean"]), ("fastadv list mod", ["models"]),
+    ],
+)  # fmt: skip
+def test_completion_without_heavy_imports(words, completed):
     import os
 
     done = run_light(
-        **os.environ, _FASTADV_COMPLETE="complete_bash", COMP_WORDS="fastadv grid --attacks pgd,st",
-        COMP_CWORD="3",
+        **os.environ, _FASTADV_COMPLETE="complete_bash", COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split()) - 1),
     )  # fmt: skip
-    assert done.stdout.split() == ["pgd,stadv"]
+    assert done.stdout.split() == completed
     assert "imported" not in done.stderr
 
 
