@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 COVERAGE := $(BIN)/coverage
 
-.PHONY: demo check test lint compiled uncompiled bounds generic small-grid speed clean
+.PHONY: demo check test lint compiled uncompiled bounds generic small-grid readme speed clean
 
 demo: $(VENV)/demo.done
 	$(BIN)/fastadv grid --attacks biggio,stadv
@@ -41,6 +41,10 @@ generic: $(VENV)/test.done
 small-grid: $(VENV)/test.done
 	NUMBA_CACHE_DIR=.cache/kernels $(BIN)/fastadv grid --attacks biggio,stadv,pgd \
 		--dataset "mnist[train=3000,test=1000]" --samples 200 --output .cache/small-grid --fresh
+
+# What README shows of a grid, anew; of the grid of a folder with GRID=fastadv-results.
+readme: $(VENV)/demo.done
+	NUMBA_CACHE_DIR=.cache/kernels $(BIN)/python tests/readme/front_page.py $(GRID)
 
 speed: $(VENV)/test.done
 	$(BIN)/pytest bench -rs --benchmark-disable-gc --benchmark-columns=median,iqr,rounds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import xml.etree.ElementTree as ET
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,12 @@ def clouds(rng: np.random.Generator, n: int, d: int = 3) -> tuple[np.ndarray, np
     y = np.where(x[:, 0] + 0.6 * rng.normal(size=n) > 0, 1.0, -1.0)
     y[:2] = 1, -1
     return x, y
+
+
+def svg_lines(drawn: str) -> list[str]:
+    """Return the text of a picture of a terminal, line by line, without empty ones."""
+    found: dict[float, str] = {}
+    for text in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+        y, column = float(text.get("y", 0)), round(float(text.get("x", 0)) / 12.2)
+        found[y] = found.get(y, "").ljust(column) + str(text.text).replace("\xa0", " ")
+    return [line.rstrip() for line in found.values() if line.strip()]

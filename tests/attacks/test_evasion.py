@@ -189,11 +189,11 @@ def test_what_a_user_names_is_typed_and_importable() -> None:
 
 
 @pytest.mark.compiled
-def test_the_readmes_example_prints_the_attacks_rate_within_its_budget(
+def test_the_guides_example_prints_the_attacks_rate_within_its_budget(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    code = readme.partition("```python\n")[2].partition("```")[0].partition("rows = ")[0]
+    guide = (Path(__file__).parents[2] / "docs/guide/python.md").read_text()
+    code = guide.partition("```python\n")[2].partition("```")[0].partition("rows = ")[0]
     told: dict[str, Any] = {}
     exec(code.replace('"mnist"', '"mnist[train=2000,val=100]"'), told)
     rate, accuracy, median = map(float, capsys.readouterr().out.split())

@@ -75,7 +75,8 @@ def shown(readme: str) -> tuple[str, str, str]:
     before, heading, after = readme.partition(HEADING)
     prose, fence, rest = after.partition("```\n")
     table, closing, rest = rest.partition("```\n")
-    assert heading and fence and closing, "README has no table"
+    if not (heading and fence and closing):
+        raise ValueError(f"README has no table below{HEADING}")
     return before + heading + prose + fence, table, closing + rest
 
 

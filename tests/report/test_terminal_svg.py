@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from helpers import svg_lines
 from made_grids import default_grid
 from made_rows import clean, evasion, result
 from rich.console import Console
@@ -19,15 +20,6 @@ from fastadv.report.svg import terminal_svg
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def lines(drawn: str) -> list[str]:
-    """Return the text of a picture, line by line."""
-    found: dict[float, str] = {}
-    for text in ET.fromstring(drawn).iter(f"{SVG}text"):
-        y, column = float(text.get("y", 0)), round(float(text.get("x", 0)) / 12.2)
-        found[y] = found.get(y, "").ljust(column) + str(text.text).replace("\xa0", " ")
-    return [line.rstrip() for line in found.values() if line.strip()]
-
-
 def printed(shown: GridResult) -> list[str]:
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
@@ -38,7 +30,7 @@ def printed(shown: GridResult) -> list[str]:
 def test_the_picture_says_what_is_printed_at_80_columns(tmp_path: Path) -> None:
     shown = default_grid(tmp_path)
     assert len(printed(shown)) > 10
-    assert lines(terminal_svg(summary_table(shown))) == printed(shown)
+    assert svg_lines(terminal_svg(summary_table(shown))) == printed(shown)
 
 
 def test_the_terminal_that_it_is_made_in_changes_nothing(
@@ -63,7 +55,7 @@ def test_a_dataset_that_is_called_a_script_is_text() -> None:
     name = "<script>alert(1)</script>\x1b"
     drawn = terminal_svg(summary_table(result([clean(dataset=name), evasion(dataset=name)])))
     assert not list(ET.fromstring(drawn).iter(f"{SVG}script"))
-    assert any("<script>alert(1)</script>\ufffd · mlp" in line for line in lines(drawn))
+    assert any("<script>alert(1)</script>\ufffd · mlp" in line for line in svg_lines(drawn))
 
 
 @pytest.mark.parametrize("details", [False, True])
@@ -74,4 +66,4 @@ def test_report_writes_it_instead_of_printing(
     path, asked = tmp_path / "table.svg", ["--details"] if details else []
     assert main(["report", str(tmp_path), "--plot", str(path), *asked]) == 0
     assert capsys.readouterr().out == ""
-    assert any("flow(30)" in line for line in lines(path.read_text())) == details
+    assert any("flow(30)" in line for line in svg_lines(path.read_text())) == details
