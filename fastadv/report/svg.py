@@ -87,7 +87,7 @@ def _arrow(x: float, y: float, dx: float, dy: float) -> str:
 
 # -- a terminal -----------------------------------------------------------------------------
 
-_GROUND, _INK = (0x1F, 0x23, 0x28), (0xF0, 0xF2, 0xF4)
+_GROUND, _INK = (0x0D, 0x11, 0x17), (0xF0, 0xF2, 0xF4)
 
 # Rich's own template asks a server for its font.
 _TERMINAL = """\
@@ -100,7 +100,7 @@ viewBox="0 0 {width} {height}" role="img">
 <defs>
 {lines}
 </defs>
-<rect width="{width}" height="{height}" rx="8" fill="#1f2328"/>
+<rect width="{width}" height="{height}" rx="8" fill="#0d1117"/>
 <g transform="translate({terminal_x} 10)" class="{unique_id}-matrix">
 {backgrounds}
 {matrix}

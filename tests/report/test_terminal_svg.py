@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -21,10 +22,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def printed(shown: GridResult) -> list[str]:
-    console = Console(width=80, color_system=None)
-    with console.capture() as capture:
-        console.print(summary_table(shown))
-    return [line.rstrip() for line in capture.get().splitlines() if line.strip()]
+    """Return what a terminal with colours shows."""
+    console = Console(width=80, force_terminal=True, color_system="truecolor", record=True, file=io.StringIO())  # fmt: skip
+    console.print(summary_table(shown))
+    return [line.rstrip() for line in console.export_text().splitlines() if line.strip()]
 
 
 def test_the_picture_says_what_is_printed_at_80_columns(tmp_path: Path) -> None:
@@ -51,6 +52,22 @@ def test_it_asks_nothing_of_the_network(tmp_path: Path) -> None:
     assert set(re.findall(r"url\((.)", drawn)) == {"#"}
 
 
+def luminance(colour: str) -> float:
+    """Return the relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    shares = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_colour_can_be_read_on_the_pictures_own_ground(tmp_path: Path) -> None:
+    drawn = terminal_svg(summary_table(default_grid(tmp_path)))
+    (ground,) = re.findall(r'<rect [^>]*rx="8" fill="(#\w+)"', drawn)
+    colours = re.findall(r"fill: (#\w{6})", drawn)
+    assert len(colours) > 2
+    for colour in colours:
+        assert (luminance(colour) + 0.05) / (luminance(ground) + 0.05) > 4, colour
+
+
 def test_a_dataset_that_is_called_a_script_is_text() -> None:
     name = "<script>alert(1)</script>\x1b"
     drawn = terminal_svg(summary_table(result([clean(dataset=name), evasion(dataset=name)])))
@@ -66,4 +83,5 @@ def test_report_writes_it_instead_of_printing(
     path, asked = tmp_path / "table.svg", ["--details"] if details else []
     assert main(["report", str(tmp_path), "--plot", str(path), *asked]) == 0
     assert capsys.readouterr().out == ""
-    assert any("flow(30)" in line for line in svg_lines(path.read_text())) == details
+    drawn = "\n".join(svg_lines(path.read_text()))
+    assert bool(re.search(r"\d\d\.\d-\d\d\.\d", drawn)) == details  # an interval
