@@ -29,4 +29,4 @@ def check_plot(path: Path, kinds: Sequence[str] = PICTURES) -> None:
 def check_matplotlib(otherwise: str = "") -> None:
     """Raise InputError, before any work, unless matplotlib is there to draw with."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError(f"--plot needs matplotlib: pip install 'fastadv[plot]'{otherwise}")
+        raise InputError(f"--plot needs matplotlib: pip install matplotlib{otherwise}")

@@ -20,7 +20,7 @@ def check_pictures() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise InputError(
-            "pictures need matplotlib: pip install 'fastadv[plot]' (or leave out --output)"
+            "pictures need matplotlib: pip install matplotlib (or leave out --output)"
         ) from None
 
 

@@ -89,9 +89,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_page_of_the_guide_is_linked_from_readme() -> None:
-    linked = {(ROOT / name).resolve() for name in re.findall(r"\]\(([^)#]+)", text(README))}
-    assert set(GUIDE) - {ROOT / "docs/guide/index.md"} <= linked
+def test_nothing_is_said_that_holds_of_a_published_package_alone() -> None:
+    """Nothing is on a registry: what has this name there would be somebody else's."""
+    sources = [*PAGES, *(ROOT / "fastadv").rglob("*.py")]
+    told = [page.name for page in sources if re.search(r"(pipx?|tool) install (-\S+ )*'?fastadv", text(page))]
+    assert told == []
 
 
 # -- commands -------------------------------------------------------------------------------
