@@ -62,7 +62,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE.html",
-            help="Write one page to look at, instead: table, notes, curves, images.",
+            help="Write one page to explore, instead: table, cells, curves, images.",
         ),
     ] = None,
     plot: Annotated[
@@ -74,11 +74,11 @@ def report(
     """Print the kept results of a grid, or make a page of them.
 
     Of a folder that several grids ran in, the last is shown. The page stands alone: it loads
-    nothing and runs no script. Attacks at several budgets (pgd[eps=0.1],pgd[eps=0.2]) are drawn
-    as curves. --fail-under judges the cells that it names, ATTACK/DEFENSE as in the table
-    (worst/DEFENSE, none/DEFENSE for the clean row); the last threshold that names a cell
-    counts. A cell without a figure, which failed or was not run, and one with a flag (!) fail,
-    too.
+    nothing, and its script only sorts, filters and opens cells. Attacks at several budgets
+    (pgd[eps=0.1],pgd[eps=0.2]) are drawn as curves. --fail-under judges the cells that it
+    names, ATTACK/DEFENSE as in the table (worst/DEFENSE, none/DEFENSE for the clean row); the
+    last threshold that names a cell counts. A cell without a figure, which failed or was not
+    run, and one with a flag (!) fail, too.
     """
     from fastadv.report.gates import Gate
 

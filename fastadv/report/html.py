@@ -1,126 +1,109 @@
-"""A grid as one page of HTML that needs no other file, no network and no script."""
+"""A grid as one page of HTML that needs no other file and no network.
+
+All of it stands in the page as text; its script only sorts, filters and opens what is there.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
-import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from importlib.resources import files
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 from fastadv.report.command import grid_command
 from fastadv.report.curves import Plot, plots, series_class, svg
-from fastadv.report.gallery import Gallery, Picture, galleries
-from fastadv.report.notes import FLAG
-from fastadv.report.page_style import STYLE
-from fastadv.report.png import data_uri
+from fastadv.report.export import rows_csv, rows_json
+from fastadv.report.gallery import Gallery, galleries
+from fastadv.report.page_story import pictures, story_html
+from fastadv.report.page_table import Stories, link, table
+from fastadv.report.summary import Summary, summaries
+from fastadv.report.verdict import verdict
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
 
-# What a browser may load: nothing but what stands in the page itself.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_DEEPEST = 60  # % of the colour of harm where no image survives; beyond it text is hard to read
+_PIXELS = 4_000_000  # of the pictures in all stories, about as many bytes
+_SHADES = 100  # of the colour of harm; classes, because the policy lets no element have a style
 
 text = html.escape  # everything that comes from files goes through it
 
 
 def grid_html(result: GridResult) -> str:
-    """Return the page: what was asked for, the table, its notes, curves and pictures."""
-    sheets = make_sheets(result)
-    title = f"fastadv: {sheets[0].title}" if sheets else "fastadv"
-    curves, pictures = plots(result), galleries(result)
+    """Return the page: the table, what follows from it, curves, pictures and every cell's story."""
+    stories = Stories(result)
+    sheets = summaries(result)
+    title = sheets[0].title if len(sheets) == 1 else "A grid of attacks and defenses"
+    tables = [_sheet(sheet, stories, result, alone=len(sheets) == 1) for sheet in sheets]
+    curves, shown = plots(result), galleries(result)
+    problems = "".join(f'<p class="bad">{text(problem)}</p>' for problem in result.problems)
     body = [
-        f"<h1>{text(title)}</h1>", _facts(result), *(_sheet(sheet) for sheet in sheets),
-        _section("Accuracy over the budget", map(_plot, curves)),
-        _section(
+        f"<header><h1>{text(title)}</h1>{problems}</header><main>", *tables,
+        _cards("Accuracy over the budget", map(_plot, curves)),
+        _cards(
             "What the attacks make of images",
-            [_gallery(shown) for shown in pictures if shown.kind == "evasion"],
-            "Above the image, then the attacked one, then their difference around grey, stretched "
-            "to the largest; plain grey where the attack failed or the model was wrong before. "
-            "Below them the true label, and what the defended model says in its place.",
+            [_gallery(one, stories) for one in shown if one.kind == "evasion"],
+            "The difference is drawn around grey and stretched to the largest; it is plain grey "
+            "where the attack failed or the model was wrong before. Below it the true class, and "
+            "what the defended model says in its place.",
         ),
-        _section(
+        _cards(
             "What is added to the training set",
-            [_gallery(shown) for shown in pictures if shown.kind == "poisoning"],
+            [_gallery(one, stories) for one in shown if one.kind == "poisoning"],
             "Below each poison point the label that it is given.",
         ),
+        _cells(stories), _origin(result), "</main>",
     ]  # fmt: skip
+    return _page(f"fastadv: {title}", "\n".join(body))
+
+
+# -- the page around it ---------------------------------------------------------------------
+
+
+def _page(title: str, body: str) -> str:
+    folder = files("fastadv.report")
+    style = (folder / "page.css").read_text(encoding="utf-8") + "".join(
+        f".h{share}{{--share:{share}%}}" for share in range(_SHADES + 1)
+    )
+    script = (folder / "page.js").read_text(encoding="utf-8")
+    # A browser runs and loads nothing but what stands in the page itself, and of scripts this one.
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>\n"
-        + "\n".join(body)
-        + "\n</body></html>\n"
+        f"<title>{text(title)}</title><style>{style}</style></head><body>\n"
+        f"{body}\n<script>{script}</script></body></html>\n"
     )
 
 
-def _section(title: str, cards: Iterable[str], legend: str = "") -> str:
+def _hash(content: str) -> str:
+    """Return how a policy names a script or a style (W3C Content Security Policy 3, 2.3.1)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+# -- sections -------------------------------------------------------------------------------
+
+
+def _sheet(sheet: Summary, stories: Stories, result: GridResult, *, alone: bool) -> str:
+    said = "".join(f"<li>{text(one)}</li>" for one in verdict(sheet, result.samples))
+    heading = "Results" if alone else text(sheet.title)
+    follows = f"<h3>What follows</h3><ul class='verdict'>{said}</ul>" if said else ""
+    return f'<section class="sheet"><h2>{heading}</h2>{table(sheet, stories)}{follows}</section>'
+
+
+def _cards(title: str, cards: Iterable[str], legend: str = "") -> str:
     cards = list(cards)
     if not cards:
         return ""
     below = f'<p class="legend">{text(legend)}</p>' if legend else ""
-    return f'<h2>{text(title)}</h2>{below}<div class="cards">{"".join(cards)}</div>'
-
-
-def _facts(result: GridResult) -> str:
-    """Return what was asked for, as the command that asks for it again, and what it ran on."""
-    environment = "".join(
-        f"<div><dt>{text(str(name))}</dt><dd>{text(str(value))}</dd></div>"
-        for name, value in result.environment.items()
-    )
-    command = f"<pre><code>{text(grid_command(result.grid))}</code></pre>" if result.grid else ""
-    problems = "".join(f'<p class="bad">{text(problem)}</p>' for problem in result.problems)
-    return f'{command}<dl class="facts">{environment}</dl>{problems}'
-
-
-# -- the table ------------------------------------------------------------------------------
-
-
-def _sheet(sheet: Sheet) -> str:
-    head = "".join(f"<th>{_spec(name)}</th>" for name in sheet.defenses)
-    rows = "".join(map(_row, sheet.rows))
-    notes = "".join(
-        f"<li{' class=flag' if note.mark == FLAG else ''}><b>{text(note.mark)}</b>"
-        f"<span>{text(note.text)}</span></li>"
-        for note in sheet.notes
-    )
     return (
-        f"<h2>{text(sheet.title)}</h2>"
-        f'<div class="scroll"><table><thead><tr><th>attack</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-        f'<p class="legend">{text(sheet.caption)} The deeper the colour, the fewer images are '
-        f"right.</p>" + (f'<ul class="notes">{notes}</ul>' if notes else "")
+        f'<section><h2>{text(title)}</h2>{below}<div class="cards">{"".join(cards)}</div></section>'
     )
-
-
-def _row(row: SheetRow) -> str:
-    worst = row.kind == "worst"
-    name = "worst" if worst else _spec(row.attack)
-    threat = f"<span>{text(row.threat)}</span>" if row.threat else ""
-    cells = "".join(map(_cell, row.cells))
-    return f"<tr{' class=worst' if worst else ''}><th>{name}{threat}</th>{cells}</tr>"
-
-
-def _spec(spec: str) -> str:
-    """Return a spec that a narrow column breaks after its marks alone, not within its words."""
-    broken = re.sub(r"([,[])", r"\1<wbr>", text(spec))
-    return f"<code>{broken}</code>"
-
-
-def _cell(cell: Cell) -> str:
-    spans = [f"<span class={line.tone}>{text(line.text)}</span>" for line in cell.lines]
-    if cell.accuracy is None:
-        return f"<td>{''.join(spans)}</td>"
-    harm = _DEEPEST * (1 - cell.accuracy)
-    figure = f"<b>{text(cell.lines[0].text)}</b>{''.join(spans[1:])}"
-    return f'<td class="figure" style="--share:{harm:.0f}">{figure}</td>'
-
-
-# -- curves and pictures --------------------------------------------------------------------
 
 
 def _plot(plot: Plot) -> str:
@@ -132,26 +115,47 @@ def _plot(plot: Plot) -> str:
     return f'<div class="card">{title}{svg(plot)}<ul class="key">{key}</ul></div>'
 
 
-def _gallery(shown: Gallery) -> str:
+def _gallery(shown: Gallery, stories: Stories) -> str:
+    name = f"cell={shown.attack}/{shown.defense}"
     title = f"<code>{text(shown.attack)}</code> <span>against {text(shown.defense)}</span>"
-    pictures = "".join(map(_picture, shown.pictures))
-    return f'<div class="card"><h3>{title}</h3><div class="pictures">{pictures}</div></div>'
+    if name in stories.told:
+        title = f'<a href="{text(link(name))}">{title}</a>'
+    return f'<div class="card"><h3>{title}</h3>{pictures(shown.pictures)}</div>'
 
 
-def _picture(picture: Picture) -> str:
-    if picture.before is None or picture.said is None:
-        return (
-            f"<figure>{_img(picture.after)}<figcaption>{text(picture.label)}</figcaption></figure>"
-        )
-    change = picture.after - picture.before
-    most = float(np.abs(change).max(initial=0.0))
-    images = [picture.before, picture.after, 0.5 + 0.5 * change / (most if most > 0 else 1.0)]
-    now = picture.said[1]
-    caption = text(picture.label)
-    if now != picture.label:
-        caption += f' <span class="turned">→ {text(now)}</span>'
-    return f"<figure>{''.join(map(_img, images))}<figcaption>{caption}</figcaption></figure>"
+def _cells(stories: Stories) -> str:
+    told = "".join(
+        story_html(name, label, shown, one, _pictures(stories))
+        for name, (label, shown, one) in stories.told.items()
+    )
+    return f'<section id="cells"><h2>Cell by cell</h2><div>{told}</div></section>' if told else ""
 
 
-def _img(image: Any) -> str:
-    return f'<img alt="" src="{data_uri(image)}">'
+def _pictures(stories: Stories) -> int:
+    """Return how many pictures a story has: fewer where many large ones make the page too large."""
+    a_picture = sum(
+        3 * told.pictures[0].after.size for *_, told in stories.told.values() if told.pictures
+    )
+    return max(_PIXELS // max(a_picture, 1), 1)
+
+
+def _origin(result: GridResult) -> str:
+    """Return the command that asks for it again, what it ran on, and its rows to take along."""
+    environment = "".join(
+        f"<div><dt>{text(str(name))}</dt><dd>{text(str(value))}</dd></div>"
+        for name, value in result.environment.items()
+    )
+    command = f"<pre><code>{text(grid_command(result.grid))}</code></pre>" if result.grid else ""
+    return (
+        f'<section><h2>How it was made</h2>{command}<dl class="line">{environment}</dl><p>'
+        f"{_download('rows.json', 'application/json', rows_json(result))} "
+        f"{_download('rows.csv', 'text/csv', rows_csv(result.rows))}</p></section>"
+    )
+
+
+def _download(name: str, kind: str, content: str) -> str:
+    coded = base64.b64encode(content.encode()).decode()
+    return (
+        f'<a class="button" download="{name}" href="data:{kind};charset=utf-8;base64,{coded}">'
+        f"Download {name}</a>"
+    )

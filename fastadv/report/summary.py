@@ -64,6 +64,8 @@ class Line:
         What its figures are conditional on; empty where the heading of its section says it.
     rows : dict of Row
         By defense, what the entries are from; empty of a worst case.
+    cases : dict of Worst
+        By defense, what the entries of a worst case are from.
     best : tuple of str
         The best defense, and those that a test cannot tell from it.
     """
@@ -74,6 +76,7 @@ class Line:
     entries: tuple[Entry, ...]
     rows: dict[str, Row] = field(default_factory=dict)
     best: tuple[str, ...] = ()
+    cases: dict[str, Worst] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -206,7 +209,9 @@ class _Lines:
                 self._worst(case, d in leading, d not in trusted) if case else Entry()
                 for d, case in of.items()
             )
-            lines.append(Line("worst", WORST, words(threat), entries, best=leading))
+            shown = {d: case for d, case in of.items() if case}
+            line = Line("worst", WORST, words(threat), entries, best=leading, cases=shown)
+            lines.append(line)
         return lines
 
     def _worst(self, case: Worst, leads: bool, flag: bool) -> Entry:

@@ -360,6 +360,6 @@ def test_report_as_a_page(program, tmp_path):
     assert done.code == 0
     assert done.out == ""
     assert "page in page.html" in done.err
-    assert "<b>50.0</b>" in (tmp_path / "page.html").read_text()
+    assert "<td>50.0</td>" in (tmp_path / "page.html").read_text()
     assert program("report", "kept", "--html", "absent/page.html").code == 2
     assert program("report", "kept", "--html", "kept").code == 2

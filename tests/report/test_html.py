@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import struct
 import zlib
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import msgspec
 import numpy as np
 import pytest
-from made_rows import clean, evasion, poisoning, result, undone
+from made_rows import clean, evasion, figure, poisoning, result, undone
 
 from fastadv import threat
 from fastadv.grid.result import read_result
@@ -25,7 +27,7 @@ from fastadv.report.png import data_uri, png
 from fastadv.runs import Runs
 
 RNG = np.random.default_rng(0)
-EMPTY = {"meta", "img", "wbr"}
+EMPTY = {"meta", "img", "wbr", "input"}
 
 
 class Checked(HTMLParser):
@@ -35,15 +37,21 @@ class Checked(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.tags: list[str] = []
+        self.images: list[str] = []
         self.links: list[str] = []
+        self.ids: list[str] = []
         self.texts: list[str] = []
         self.feed(page)
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("src", "href", "srcset")]
-        assert not any(name.startswith("on") for name, _ in attrs)
+        given = dict(attrs)
+        assert not {"srcset", "style"} & given.keys()  # the policy lets no element have a style
+        assert not any(name.startswith("on") for name in given)
+        self.images += [given["src"]] if "src" in given else []
+        self.links += [given["href"]] if "href" in given else []
+        self.ids += [given["id"]] if "id" in given else []
         if tag not in EMPTY:
             self.open.append(tag)
 
@@ -126,27 +134,80 @@ def test_the_page_has_every_figure_and_stands_alone(folder):
     rows = [
         clean(), clean("median"), evasion("pgd", flags=[Flag("zero_gradient", "no slope", "use cw")]),
         undone(evasion("pgd", "median"), "skipped", "no gradient"),
-        poisoning(notes=[Flag("oblivious", "seen by none", "see")]),
+        poisoning(notes=[Flag("oblivious", "seen by none", "see")], accuracy_lost=figure(0.031)),
         undone(poisoning(defense="median"), "failed", "it broke"),
     ]  # fmt: skip
     grid = {"attacks": ["none", "pgd", "biggio"], "defenses": ["none", "median"]}
     page = keep(folder, rows, grid, {"numpy": "2.4"}, **attacked_images())
     found = Checked(page)
     said = " ".join(found.texts)
-    for text in ("98.1", "42.1 !", "39.1-45.2", "95.0 †", "flips 97.6", "failed [2]", "linf(0.1)",
+    for text in ("98.1", "42.1", "39.1 to 45.2", "flips 97.6", "- [1]", "failed [2]", "linf(0.1)",
                  "no slope; use cw", "no gradient", "it broke", "2.4", "seen by none; see"):  # fmt: skip
         assert text in said, text
     assert page.count("<li class=flag>") == 1  # the colour of harm is not a note's
     assert "fastadv grid --attacks none,pgd,biggio --defenses none,median" in said
-    assert "script" not in found.tags
-    assert "link" not in found.tags
-    assert found.links
-    assert all(link.startswith("data:image/png;base64,") for link in found.links)
+    assert not {"link", "iframe", "object", "form"} & set(found.tags)
+    assert found.images
+    assert all(image.startswith("data:image/png;base64,") for image in found.images)
+    assert {link[:1] for link in found.links} == {"#", "d"}
     assert "http" not in page.replace("http-equiv", "")
     assert "url(" not in page
-    assert "default-src 'none'" in page
-    shades = [float(share) for share in re.findall(r'"--share:(\d+)"', page)]
-    assert shades == [1, 1, 35, 3]  # the fewer are right, the deeper
+    shades = [int(share) for share in re.findall(r'<td class="h(\d+)"', page)]
+    assert shades == [1, 1, 35, 2, 0]  # the more are wrong, or lost, the deeper
+
+
+def test_the_policy_lets_the_page_alone_run_and_load(folder):
+    page = keep(folder, [clean(), evasion()])
+    (policy,) = re.findall('Content-Security-Policy" content="(.*?)"', page)
+    for kind in ("script", "style"):
+        (content,) = re.findall(f"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+
+
+def test_every_link_leads_to_its_cell(folder):
+    rows = [
+        clean(), clean("median"), evasion("pgd", n=9), evasion("fgsm", n=9), poisoning(),
+        evasion("stadv[translation=false]", "median", threat=threat.flow(30)),
+    ]  # fmt: skip
+    found = Checked(keep(folder, rows, **attacked_images()))
+    names = [unquote(link[1:]) for link in found.links if link.startswith("#")]
+    assert "#cell=stadv%5Btranslation=false%5D/median" in found.links
+    assert "cell=worst/none" in names  # pgd and fgsm have a threat in common
+    assert set(names) == {one for one in found.ids if one.startswith("cell=")}
+    assert len(found.ids) == len(set(found.ids))
+
+
+def test_cells_of_one_name_have_stories_of_their_own(folder):
+    found = Checked(keep(folder, [evasion(), evasion(dataset="other")]))
+    assert found.ids.count("cell=pgd/none") == found.ids.count("cell=pgd/none@2") == 1
+
+
+def test_the_rows_can_be_taken_along(folder):
+    rows = [clean(), evasion()]
+    links = Checked(keep(folder, rows)).links
+    (document,) = [link for link in links if link.startswith("data:application/json")]
+    (table,) = [link for link in links if link.startswith("data:text/csv")]
+    kept = json.loads(base64.b64decode(document.partition("base64,")[2]))
+    assert [row["attack"] for row in kept["rows"]] == ["none", "pgd"]
+    assert base64.b64decode(table.partition("base64,")[2]).decode().count("\n") == 3
+
+
+def test_the_page_of_a_grid_of_the_default_size_is_small(folder):
+    """Images of noise are the largest there are."""
+    defenses = ("none", "adv_training", "knn_relabel", "median", "bit_depth")
+    attacks = ("pgd", "stadv", "stadv[translation=false]")
+    rows = [evasion(attack, defense) for attack in attacks for defense in defenses]
+    assert len(keep(folder, rows, **attacked_images(16, (28, 28, 1)))) < 1.5e6
+
+
+def test_many_large_images_are_fewer_a_cell(folder):
+    rows = [evasion("pgd", str(defense)) for defense in range(60)]
+    page = keep(folder, rows, **attacked_images(8, (64, 64, 3)))
+    assert page.count("<article") == 60
+    assert page.count("<figure>") == 8 + 60  # a gallery, and one a cell
 
 
 @pytest.mark.parametrize(
@@ -160,22 +221,26 @@ def test_the_page_has_every_figure_and_stands_alone(folder):
 def test_the_command_asks_for_as_many_runs(folder, grid, words):
     first = grid["seeds"][0]
     said = Checked(keep(folder, [clean(seed=first)], {"attacks": ["none"], **grid}, {})).texts
-    (command,) = [text for text in said if text.startswith("fastadv grid")]
+    command = [text for text in said if text.startswith("fastadv grid")][-1]
     assert command == f"fastadv grid --attacks none {words}".strip()
 
 
 def test_text_from_files_is_only_text(folder):
     bad = '"><script>alert(1)</script>&'
     rows = [
-        evasion(bad, bad, threat=threat.Threat(bad, 0.1), dataset=bad, model=bad, flags=[Flag(bad, bad, bad)]),
+        evasion(bad, bad, threat=threat.Threat(bad, 0.1), dataset=bad, model=bad, flags=[Flag(bad, bad, bad)],
+                notes=[Flag(bad, bad, bad)], parameters={bad: {bad: bad}}, found={bad: bad}, seconds={bad: 1.0}),
         undone(evasion("pgd", bad, dataset=bad, model=bad), "failed", bad),
         at(0.1, 0.5, bad, dataset=bad, model=bad), at(0.2, 0.4, bad, dataset=bad, model=bad),
+        poisoning(bad, bad, dataset=bad, model=bad, threat=threat.Threat(bad, 0.1)),
     ]  # fmt: skip
-    page = keep(folder, rows, {}, {bad: bad}, **attacked_images())
+    names = np.array([bad, bad, bad])
+    page = keep(folder, rows, {}, {bad: bad}, **attacked_images(), class_names=names)
     found = Checked(page)
-    assert "script" not in found.tags
-    assert "<script" not in page
+    assert found.tags.count("script") == 1
+    assert "<script>alert" not in page
     assert bad in " ".join(found.texts)
+    assert f"cell={bad}/{bad}" in found.ids
     assert "svg" in found.tags
 
 
@@ -198,13 +263,13 @@ def test_pictures_are_the_images_and_what_the_model_says(folder):
     arrays = attacked_images(n=9, shape=(4, 5, 1))
     rows = [evasion("pgd", "none"), evasion("pgd", "median"), evasion("fgsm", "median")]
     page = keep(folder, rows, **arrays)
+    gallery, _, stories = page.partition('id="cells"')
     shown = galleries(read_result(folder))
     assert [(g.attack, g.defense) for g in shown] == [("pgd", "none"), ("fgsm", "median")]
     assert len(shown[0].pictures) == 8
     np.testing.assert_array_equal(shown[0].pictures[3].after.ravel(), arrays["examples_adv"][3])
-    links = Checked(page).links
-    assert len(links) == 2 * 8 * 3
-    assert links[0] == data_uri(arrays["examples"][0].reshape(4, 5).astype(float))
+    assert (gallery.count("<img"), stories.count("<img")) == (2 * 8 * 3, 3 * 8 * 3)
+    assert Checked(page).images[0] == data_uri(arrays["examples"][0].reshape(4, 5).astype(float))
     captions = re.findall("<figcaption>(.*?)</figcaption>", page)
     assert captions[0] == "0"
     assert re.sub("<.*?>", "", captions[1]) == "1 → 2"
@@ -213,10 +278,10 @@ def test_pictures_are_the_images_and_what_the_model_says(folder):
 def test_poison_points_have_the_label_that_they_are_given(folder):
     points = RNG.random((16, 9)).astype(np.float32)  # of an older folder, without a shape
     page = keep(folder, [poisoning()], poison=points, poison_labels=np.arange(16))
-    links = Checked(page).links
-    assert links == [data_uri(point.reshape(3, 3).astype(float)) for point in points[:8]]
+    images = Checked(page).images  # in the gallery, and in the story of the cell
+    assert images == 2 * [data_uri(point.reshape(3, 3).astype(float)) for point in points[:8]]
     captions = re.findall("<figcaption>(.*?)</figcaption>", page)
-    assert captions == [str(label) for label in range(8)]
+    assert captions == 2 * [str(label) for label in range(8)]
 
 
 def test_classes_are_called_by_their_names(folder):

@@ -215,7 +215,7 @@ def test_a_folder_that_is_kept_shows_the_figures_that_it_showed(
     for first, *others in SHOWN:
         assert all(figure in text for figure in (first, *others))
         assert f"**{first}**<br>{'<br>'.join(others)} |" in markdown
-        assert f"<b>{first}</b>" in page.read_text()
+        assert f"<td>{first}</td>" in page.read_text()
     (biggio, flips) = plots(found)
     assert biggio.curves[0].budgets == flips.curves[0].budgets == (0.005, 0.01, 0.03, 0.05, 0.1)
     assert [f"{100 * point.value:.1f}" for point in biggio.curves[0].figures] == [

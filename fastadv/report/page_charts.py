@@ -1,0 +1,162 @@
+"""Small drawings of one cell as SVG: its runs as points, and how far its images were moved."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastadv.grid.row import Figure, Run
+    from fastadv.report.story import Distance, Story
+
+_WIDTH, _MARGIN = 380, 14  # in units of the drawing, about pixels
+_STRIP, _AXIS, _BARS = 44, 22, 130  # heights: of one strip of points, of the axis, of the bars
+
+
+@dataclass(frozen=True)
+class Strip:
+    """What was measured in each run, in per cent or points, and the figure made of it."""
+
+    name: str
+    values: tuple[float, ...]
+    figure: Figure | None
+
+
+def strips(story: Story) -> list[Strip]:
+    """Return the strips of a cell: its own, and beside it what it is to be compared with."""
+    if story.kind == "poisoning":
+        found = [
+            Strip("points lost", _lost(story.runs, "attacked_accuracy"), story.lost),
+            Strip("random flips", _lost(story.runs, "baseline_accuracy"), story.flips_lost),
+        ]
+    else:
+        found = [Strip("accuracy", _shares(story.runs), story.figure)]
+    return [strip for strip in found if len(strip.values) > 1]
+
+
+def _shares(runs: Sequence[Run]) -> tuple[float, ...]:
+    return tuple(100 * run.attacked_accuracy for run in runs if run.attacked_accuracy is not None)
+
+
+def _lost(runs: Sequence[Run], name: str) -> tuple[float, ...]:
+    return tuple(
+        100 * (run.clean_accuracy - getattr(run, name))
+        for run in runs
+        if run.clean_accuracy is not None and getattr(run, name) is not None
+    )
+
+
+def runs_svg(shown: Sequence[Strip]) -> str:
+    """Draw strips one below the other over one axis: a point a run, the mean and its interval."""
+    ends = [x for strip in shown for x in (*strip.values, *_interval(strip.figure))]
+    axis = _Axis.around(min(ends), max(ends))
+    height = _STRIP * len(shown) + _AXIS
+    parts = [axis.drawn(0, height - _AXIS)]
+    for number, strip in enumerate(shown):
+        middle = _STRIP * number + 28
+        parts.append(f'<text x="{_MARGIN}" y="{middle - 14}">{html.escape(strip.name)}</text>')
+        if strip.figure is not None:
+            low, mean, high = (axis.x(end) for end in _interval(strip.figure))
+            parts.append(
+                f'<line class="interval" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" '
+                f'y2="{middle}"/><line class="mean" x1="{mean:.1f}" x2="{mean:.1f}" '
+                f'y1="{middle - 8}" y2="{middle + 8}"/>'
+            )
+        parts += [
+            f'<circle cx="{axis.x(value):.1f}" cy="{middle}" r="4"><title>{value:.1f}</title>'
+            "</circle>"
+            for value in strip.values
+        ]
+    said = "; ".join(
+        f"{strip.name}: {', '.join(f'{value:.1f}' for value in strip.values)}" for strip in shown
+    )
+    return _svg(height, f"Run by run, {said}", parts)
+
+
+def _interval(figure: Figure | None) -> tuple[float, ...]:
+    """Return the ends of an interval and the figure between them, in per cent."""
+    if figure is None:
+        return ()
+    low = figure.value if figure.low is None else figure.low
+    high = figure.value if figure.high is None else figure.high
+    return 100 * low, 100 * figure.value, 100 * high
+
+
+def distances_svg(distance: Distance) -> str:
+    """Draw the histogram of a distance, the bars within the budget apart from those beyond."""
+    shown = distance.histogram()
+    edges = [max(float(edge), 0.0) for edge in shown.edges]  # no distance is below 0
+    counts = [*map(int, shown.counts)]
+    counts[-1] += shown.above  # a last bar for all that is further, named so
+    if len(counts) == 1:  # all alike: a bar needs a width
+        edges = [edges[0] * 0.95, max(edges[1] * 1.05, edges[0] + 1e-9)]
+    ends = [edges[0], edges[-1]] + ([distance.budget] if distance.budget is not None else [])
+    axis = _Axis.around(min(ends), max(ends))
+    bottom, highest = _BARS + 12, max(counts)
+    parts = [axis.drawn(12, bottom)]
+    for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
+        tall = _BARS * count / highest
+        within = distance.budget is None or low < distance.budget
+        last = high == edges[-1] and shown.above > 0
+        upto = "and more" if last else f"to {high:.3g}"
+        parts.append(
+            f'<rect class="{"within" if within else "beyond"}" x="{axis.x(low):.1f}" '
+            f'y="{bottom - tall:.1f}" width="{max(axis.x(high) - axis.x(low) - 1, 1):.1f}" '
+            f'height="{tall:.1f}"><title>{low:.3g} {upto}: {count}</title></rect>'
+        )
+    if distance.budget is not None:
+        at = axis.x(distance.budget)
+        side = "end" if at > _WIDTH / 2 else "start"
+        parts.append(
+            f'<line class="budget" x1="{at:.1f}" x2="{at:.1f}" y1="2" y2="{bottom}"/>'
+            f'<text x="{at + (-5 if side == "end" else 5):.1f}" y="10" text-anchor="{side}">'
+            f"budget {distance.budget:g}</text>"
+        )
+    return _svg(bottom + _AXIS, f"Histogram of {words(distance.name)}", parts)
+
+
+def words(name: str) -> str:
+    """Return ``flow loss`` for ``flow_loss``."""
+    return name.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A horizontal axis with round numbers at its ticks."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+
+    @classmethod
+    def around(cls, low: float, high: float) -> _Axis:
+        """Return one from the round number below to the one above."""
+        spread = high - low or abs(high) or 1.0
+        power = 10.0 ** math.floor(math.log10(spread / 4))
+        step = next(k * power for k in (1, 2, 2.5, 5, 10) if spread / (k * power) <= 5)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        last = max(last, first + 1)
+        return cls(first * step, last * step, tuple(k * step for k in range(first, last + 1)))
+
+    def x(self, value: float) -> float:
+        """Return where a value is."""
+        return _MARGIN + (_WIDTH - 2 * _MARGIN) * (value - self.low) / (self.high - self.low)
+
+    def drawn(self, top: float, bottom: float) -> str:
+        """Return a line at each tick, and its number below."""
+        return "".join(
+            f'<line class="grid" x1="{self.x(tick):.1f}" x2="{self.x(tick):.1f}" y1="{top}" '
+            f'y2="{bottom}"/><text x="{self.x(tick):.1f}" y="{bottom + 15}" '
+            f'text-anchor="middle">{round(tick, 10):g}</text>'
+            for tick in self.ticks
+        )
+
+
+def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{html.escape(title)}">'
+        f"{''.join(parts)}</svg>"
+    )
