@@ -1,6 +1,7 @@
 # make demo    set up and run the main job
 # make check   what a change should pass before it is committed: two minutes
 # make test    set up and run every check
+# make test-browser    drive the page of a grid in an installed Chromium; not part of test
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 COVERAGE := $(BIN)/coverage
 
-.PHONY: demo check test lint compiled uncompiled bounds generic small-grid readme speed clean
+.PHONY: demo check test lint compiled uncompiled bounds generic small-grid readme speed clean test-browser
 
 demo: $(VENV)/demo.done
 	$(BIN)/fastadv grid --attacks biggio,stadv
@@ -17,6 +18,10 @@ check: lint
 	$(PYTEST) -m "not slow"
 
 test: lint compiled uncompiled bounds small-grid speed
+
+test-browser: $(VENV)/browser.done
+	@$(BIN)/python tests/browser/chromium.py
+	$(BIN)/pytest -m browser tests/browser
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff check .
@@ -59,6 +64,10 @@ $(VENV)/demo.done: $(VENV)/bin/python pyproject.toml requirements.txt
 
 $(VENV)/test.done: $(VENV)/bin/python pyproject.toml requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[dev]"
+	touch $@
+
+$(VENV)/browser.done: $(VENV)/test.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[browser]"
 	touch $@
 
 clean:

@@ -23,6 +23,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", "ignore:overflow encountered:RuntimeWarning")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what needs a browser unless it is asked for: `make test-browser`."""
+    left_out = collection_path.name == "browser" and "browser" not in config.option.markexpr
+    return True if left_out else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from helpers import UNCOMPILED
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 Scale = Callable[[float], float]
 
 COLOURS = 8  # that the page's style has; further lines are dashed
+_BANDS = 6  # curves in a plot, of which the bands can still be told from one another
 
-_WIDTH, _HEIGHT = 520, 260
+_WIDTH, _HEIGHT = 400, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 34  # margins of the plot, in pixels
 
 
@@ -124,7 +125,7 @@ def svg(plot: Plot) -> str:
     unit = html.escape(f"budget, {plot.unit}")
     parts.append(f'<text x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{unit}</text>')
     for curve in plot.curves:
-        parts.append(_line(curve, x, y))
+        parts.append(_line(curve, x, y, band=len(plot.curves) <= _BANDS))
     return "".join(parts) + "</svg>"
 
 
@@ -137,7 +138,7 @@ def _ticks(budgets: Sequence[float], x: Scale) -> list[float]:
     return kept
 
 
-def _line(curve: Curve, x: Scale, y: Scale) -> str:
+def _line(curve: Curve, x: Scale, y: Scale, *, band: bool) -> str:
     """Draw one curve: its band, its line, and points that say their figures when pointed at."""
     xs = [x(budget) for budget in curve.budgets]
     shares = [
@@ -156,8 +157,9 @@ def _line(curve: Curve, x: Scale, y: Scale) -> str:
             f'<circle cx="{at:.1f}" cy="{height:.1f}" r="3.5"><title>{html.escape(text)}</title>'
             "</circle>"
         )
+    area = f'<polygon points="{_points([*upper, *lower[::-1]])}"/>' if band else ""
     return (
-        f'<g class="{series_class(curve)}"><polygon points="{_points([*upper, *lower[::-1]])}"/>'
+        f'<g class="{series_class(curve)}">{area}'
         f'<polyline points="{_points(line)}"/>{"".join(points)}</g>'
     )
 

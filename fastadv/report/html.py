@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
 
 _PIXELS = 4_000_000  # of the pictures in all stories, about as many bytes
+_LISTED = 30  # cells, of which a list is short
 _SHADES = 100  # of the colour of harm; classes, because the policy lets no element have a style
 
 text = html.escape  # everything that comes from files goes through it
@@ -128,7 +129,13 @@ def _cells(stories: Stories) -> str:
         story_html(name, label, shown, one, _pictures(stories))
         for name, (label, shown, one) in stories.told.items()
     )
-    return f'<section id="cells"><h2>Cell by cell</h2><div>{told}</div></section>' if told else ""
+    if not told:
+        return ""
+    listed = " open" if len(stories.told) <= _LISTED else ""
+    return (
+        f'<details id="cells"{listed}><summary><h2>Cell by cell</h2></summary>'
+        f"<div>{told}</div></details>"
+    )
 
 
 def _pictures(stories: Stories) -> int:

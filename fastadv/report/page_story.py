@@ -206,7 +206,7 @@ def _facts(told: Story) -> str:
         "the attack chose": told.found,
         "sanitized, shares": told.sanitized or {},
         "passes an image": told.queries,
-        "seconds": told.seconds,
+        "seconds": {name: f"{value:.1f}" for name, value in told.seconds.items()},
     }
     lists = "".join(_list(title, of) for title, of in shown.items() if of)
     return f'<div class="facts">{lists}</div>' if lists else ""
@@ -214,17 +214,21 @@ def _facts(told: Story) -> str:
 
 def _list(title: str, of: Mapping[str, Any]) -> str:
     items = "".join(
-        f"<div><dt>{text(words(str(name)))}</dt><dd>{text(_value(value))}</dd></div>"
+        f"<div><dt>{text(str(name))}</dt><dd>{text(_value(value))}</dd></div>"
         for name, value in of.items()
     )
     return f"<section><h4>{text(title)}</h4><dl>{items}</dl></section>"
 
 
 def _value(value: Any) -> str:
+    """Return a value as a spec has it, nested ones in a line."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(inner)}" for name, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_value, value))
+        between = "; " if any(isinstance(inner, Mapping) for inner in value) else ", "
+        return between.join(map(_value, value))
     return "none" if value is None else str(value)
