@@ -11,6 +11,7 @@ import numpy as np
 from fastadv.report.page_charts import distances_svg, runs_svg, strips, words
 from fastadv.report.png import data_uri
 from fastadv.report.story import QUANTILES
+from fastadv.specs import format_value
 
 if TYPE_CHECKING:
     from fastadv.grid.row import Flag
@@ -51,7 +52,7 @@ def _headline(told: Story) -> str:
     runs = f"{first.figure.n_runs} run{'s' if first.figure.n_runs != 1 else ''}"
     return (
         f'<p class="where">{where}{within}</p>'
-        f'<p class="headline"><b>{100 * first.figure.value:.1f} {unit}</b> {text(first.meaning)}'
+        f'<p class="headline"><b>{_points(first.figure.value)} {unit}</b> {text(first.meaning)}'
         f"{f'; 95 % interval {interval}' if interval else ''} ({images}{runs})</p>"
     )
 
@@ -60,7 +61,7 @@ def _interval(stated: Stated) -> str:
     figure = stated.figure
     if figure.low is None or figure.high is None:
         return ""
-    return f"{100 * figure.low:.1f} to {100 * figure.high:.1f}"
+    return f"{_points(figure.low)} to {_points(figure.high)}"
 
 
 def _remarks(told: Story) -> str:
@@ -145,7 +146,7 @@ def _figures(told: Story) -> str:
     rows = [
         [
             f"{text(one.name)} <span>{text(one.meaning)}</span>",
-            f"{100 * one.figure.value:.1f}",
+            _points(one.figure.value),
             _interval(one),
         ]
         for one in told.figures
@@ -172,7 +173,7 @@ def _quantiles(told: Story) -> str:
 
 def _parts(told: Story) -> str:
     rows = [
-        [f"<code>{text(attack)}</code>", "" if figure is None else f"{100 * figure.value:.1f}"]
+        [f"<code>{text(attack)}</code>", "-" if figure is None else _points(figure.value)]
         for attack, figure in told.parts
     ]
     missing = ", ".join(told.missing)
@@ -202,10 +203,10 @@ def _facts(told: Story) -> str:
         f"{kind} {names.get(kind, '')}": of for kind, of in told.parameters.items()
     }
     shown |= {
-        "poison": told.poison or {},
+        "poison": {name: f"{value:.6g}" for name, value in (told.poison or {}).items()},
         "the attack chose": told.found,
-        "sanitized, shares": told.sanitized or {},
-        "passes an image": told.queries,
+        "sanitizer, in %": {name: _points(share) for name, share in (told.sanitized or {}).items()},
+        "passes an image": {name: f"{n:,.1f}" for name, n in told.queries.items()},
         "seconds": {name: f"{value:.1f}" for name, value in told.seconds.items()},
     }
     lists = "".join(_list(title, of) for title, of in shown.items() if of)
@@ -221,14 +222,13 @@ def _list(title: str, of: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value as a spec has it, nested ones in a line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6g}"
+    """Return a value as a spec has it; of what each run found, one behind the other."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_value(inner)}" for name, inner in value.items())
-    if isinstance(value, (list, tuple)):
-        between = "; " if any(isinstance(inner, Mapping) for inner in value) else ", "
-        return between.join(map(_value, value))
-    return "none" if value is None else str(value)
+    if isinstance(value, list) and any(isinstance(inner, Mapping | list | str) for inner in value):
+        return " | ".join(map(_value, value))
+    return format_value(value)
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f}".replace("-0.0", "0.0")

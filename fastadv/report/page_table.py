@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from fastadv.grid.row import Row
     from fastadv.report.summary import Entry, Line, Section, Summary
 
-_DEEPEST = 60  # % of the colour of harm where no image survives; beyond it text is hard to read
+_DEEPEST = 60  # % of the colour of harm where all is lost; beyond it text is hard to read
+_BENEATH = [extra for extra in (OBEY, *EXTRAS) if extra.label != "points"]  # the figure itself
 
 text = html.escape  # everything that comes from files goes through it
 
@@ -71,15 +72,15 @@ def table(sheet: Summary, stories: Stories) -> str:
         f'<div class="scroll" role="region" tabindex="0" aria-label="{text(sheet.title)}">'
         '<table class="grid">'
         f'<thead><tr><th scope="col">attack</th>{head}</tr></thead>{bodies}</table></div>'
-        f'<p class="legend">{text(sheet.caption)} The deeper the colour, the more images are '
-        f'wrong.</p><p class="legend more">{text(_legend(rows))}</p>'
+        f'<p class="legend">{text(sheet.caption)} The deeper the colour, the more of the clean '
+        f'accuracy is lost.</p><p class="legend more">{text(_legend(rows))}</p>'
         f"{_notes(sheet.notes)}{_notes(_remarks(rows), 'more')}"
     )
 
 
 def _legend(rows: Sequence[Row]) -> str:
     """Return what the words mean that stand beneath the figures."""
-    used = [e.legend for e in (OBEY, *EXTRAS) if any(e.text(r) for r in rows if r.status == "ok")]
+    used = [e.legend for e in _BENEATH if any(e.text(r) for r in rows if r.status == "ok")]
     left = ["leaves: accuracy after training on the poisoned set"]
     poisoned = any(row.kind == "poisoning" for row in rows)
     return "; ".join(["Beneath each figure its interval", *(left if poisoned else []), *used]) + "."
@@ -149,8 +150,9 @@ def _cell(line: Line, entry: Entry, defense: str, stories: Stories) -> str:
     if entry.figure is None:
         return f'<td class="none">{shown}</td>'
     value = entry.figure.value
-    harm = min(max(value if line.kind == "poisoning" else 1 - value, 0.0), 1.0)
-    return f'<td class="h{_DEEPEST * harm:.0f}" data-harm="{harm:.5f}">{shown}</td>'
+    harm = value if line.kind == "poisoning" else 1 - value
+    shade = _DEEPEST * min(max(entry.lost or 0.0, 0.0), 1.0)
+    return f'<td class="h{shade:.0f}" data-harm="{harm:.5f}">{shown}</td>'
 
 
 def _figure(entry: Entry) -> str:
@@ -171,8 +173,9 @@ def _more(line: Line, defense: str) -> str:
             found.append(f"leaves {100 * row.attacked_accuracy.value:.1f}")
         figure = row.accuracy_lost if row.kind == "poisoning" else row.attacked_accuracy
         if figure is not None and figure.low is not None and figure.high is not None:
-            found.append(f"{100 * figure.low:.1f} to {100 * figure.high:.1f}")
-        found += [extra.text(row) for extra in (OBEY, *EXTRAS) if extra.text(row)]
+            ends = f"{100 * figure.low:.1f} to {100 * figure.high:.1f}"
+            found.append(ends.replace("-0.0", "0.0"))
+        found += [extra.text(row) for extra in _BENEATH if extra.text(row)]
         found += [NOTE] if row.notes else []
     case = line.cases.get(defense)
     if case is not None and case.missing:
