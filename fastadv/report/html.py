@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
 
 _PIXELS = 4_000_000  # of the pictures in all stories, about as many bytes
+_WIDE = 8  # defenses, beyond which a printed page is turned
 _LISTED = 30  # cells, of which a list is short
 _SHADES = 100  # of the colour of harm; classes, because the policy lets no element have a style
 
@@ -94,7 +95,8 @@ def _sheet(sheet: Summary, stories: Stories, result: GridResult, *, alone: bool)
     said = "".join(f"<li>{text(one)}</li>" for one in verdict(sheet, result.samples))
     heading = "Results" if alone else text(sheet.title)
     follows = f"<h3>What follows</h3><ul class='verdict'>{said}</ul>" if said else ""
-    return f'<section class="sheet"><h2>{heading}</h2>{table(sheet, stories)}{follows}</section>'
+    kind = "sheet wide" if len(sheet.defenses) > _WIDE else "sheet"
+    return f'<section class="{kind}"><h2>{heading}</h2>{table(sheet, stories)}{follows}</section>'
 
 
 def _cards(title: str, cards: Iterable[str], legend: str = "") -> str:

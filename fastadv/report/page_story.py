@@ -164,10 +164,7 @@ def _figures(told: Story) -> str:
 
 def _quantiles(told: Story) -> str:
     heads = ["distance", *(f"{100 * q:g} %" for q in QUANTILES)]
-    rows = [
-        [text(words(one.name)), *(f"{value:.3g}" for value in one.quantiles)]
-        for one in told.distances
-    ]
+    rows = [[text(words(one.name)), *map(_short, one.quantiles)] for one in told.distances]
     return _table(heads, rows)
 
 
@@ -232,3 +229,7 @@ def _value(value: Any) -> str:
 
 def _points(share: float) -> str:
     return f"{100 * share:.1f}".replace("-0.0", "0.0")
+
+
+def _short(value: float) -> str:
+    return "0" if abs(value) < 1e-6 else f"{value:.3g}"

@@ -108,7 +108,7 @@ def _notes(shown: Sequence[Note], kind: str = "") -> str:
 
 def spec(name: str) -> str:
     """Return a spec that a narrow column breaks after its marks alone, not within its words."""
-    broken = re.sub(r"([,[])", r"\1<wbr>", text(name))
+    broken = re.sub(r"([,[_])", r"\1<wbr>", text(name))
     return f"<code>{broken}</code>"
 
 
