@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastadv.report.story import QUANTILES
+
 if TYPE_CHECKING:
     from fastadv.grid.row import Figure, Run
     from fastadv.report.story import Distance, Story
 
 _WIDTH, _MARGIN = 380, 14  # in units of the drawing, about pixels
+_ROUNDING = 2e-5  # of a distance that counts as within the budget (`Threat.reach`)
 _STRIP, _AXIS, _BARS = 44, 22, 130  # heights: of one strip of points, of the axis, of the bars
 
 
@@ -87,35 +90,43 @@ def _interval(figure: Figure | None) -> tuple[float, ...]:
 
 def distances_svg(distance: Distance) -> str:
     """Draw the histogram of a distance, the bars within the budget apart from those beyond."""
-    shown = distance.histogram()
+    shown, budget = distance.histogram(), distance.budget
     edges = [max(float(edge), 0.0) for edge in shown.edges]  # no distance is below 0
+    within = [budget is None or edge <= budget * (1 + _ROUNDING) for edge in edges[1:]]
     counts = [*map(int, shown.counts)]
     counts[-1] += shown.above  # a last bar for all that is further, named so
     if len(counts) == 1:  # all alike: a bar needs a width
         edges = [edges[0] * 0.95, max(edges[1] * 1.05, edges[0] + 1e-9)]
-    ends = [edges[0], edges[-1]] + ([distance.budget] if distance.budget is not None else [])
-    axis = _Axis.around(min(ends), max(ends))
+    near = budget is not None and budget <= 2 * edges[-1]
+    axis = _Axis.around(edges[0], max(edges[-1], budget if budget is not None and near else 0.0))
     bottom, highest = _BARS + 12, max(counts)
     parts = [axis.drawn(12, bottom)]
-    for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
+    for number, count in enumerate(counts):
+        low, high = edges[number : number + 2]
         tall = _BARS * count / highest
-        within = distance.budget is None or low < distance.budget
-        last = high == edges[-1] and shown.above > 0
-        upto = "and more" if last else f"to {high:.3g}"
+        upto = "and more" if shown.above and high == edges[-1] else f"to {high:.3g}"
         parts.append(
-            f'<rect class="{"within" if within else "beyond"}" x="{axis.x(low):.1f}" '
+            f'<rect class="{"within" if within[number] else "beyond"}" x="{axis.x(low):.1f}" '
             f'y="{bottom - tall:.1f}" width="{max(axis.x(high) - axis.x(low) - 1, 1):.1f}" '
             f'height="{tall:.1f}"><title>{low:.3g} {upto}: {count}</title></rect>'
         )
-    if distance.budget is not None:
-        at = axis.x(distance.budget)
-        side = "end" if at > _WIDTH / 2 else "start"
-        parts.append(
-            f'<line class="budget" x1="{at:.1f}" x2="{at:.1f}" y1="2" y2="{bottom}"/>'
-            f'<text x="{at + (-5 if side == "end" else 5):.1f}" y="10" text-anchor="{side}">'
-            f"budget {distance.budget:g}</text>"
-        )
-    return _svg(bottom + _AXIS, f"Histogram of {words(distance.name)}", parts)
+    if budget is not None:
+        parts.append(_budget(budget, axis, bottom, drawn=near))
+    quantiles = zip(QUANTILES, distance.quantiles, strict=True)
+    said = ", ".join(f"{100 * at:g} % below {value:.3g}" for at, value in quantiles)
+    return _svg(bottom + _AXIS, f"Histogram of {words(distance.name)}: {said}", parts)
+
+
+def _budget(budget: float, axis: _Axis, bottom: float, *, drawn: bool) -> str:
+    """Return a line at the budget and its number; where it is far beyond, its number alone."""
+    at = axis.x(budget) if drawn else float(_WIDTH)
+    left = at > _WIDTH / 2
+    label = (
+        f'<text x="{at + (-5 if left else 5):.1f}" y="10" '
+        f'text-anchor="{"end" if left else "start"}">budget {budget:g}</text>'
+    )
+    line = f'<line class="budget" x1="{at:.1f}" x2="{at:.1f}" y1="2" y2="{bottom}"/>'
+    return (line if drawn else "") + label
 
 
 def words(name: str) -> str:
