@@ -232,7 +232,7 @@ def test_text_from_files_is_only_text(folder):
                 notes=[Flag(bad, bad, bad)], parameters={bad: {bad: bad}}, found={bad: bad}, seconds={bad: 1.0}),
         undone(evasion("pgd", bad, dataset=bad, model=bad), "failed", bad),
         at(0.1, 0.5, bad, dataset=bad, model=bad), at(0.2, 0.4, bad, dataset=bad, model=bad),
-        poisoning(bad, bad, dataset=bad, model=bad, threat=threat.Threat(bad, 0.1)),
+        poisoning(bad + '2', bad, dataset=bad, model=bad, threat=threat.Threat(bad, 0.1)),
     ]  # fmt: skip
     names = np.array([bad, bad, bad])
     page = keep(folder, rows, {}, {bad: bad}, **attacked_images(), class_names=names)

@@ -107,3 +107,10 @@ def test_distances_that_are_all_alike_are_one_bar(value):
     drawing = distances_svg(distance([value] * 7, budget=0.1))
     assert re.findall(r'<rect class="(\w+)"', drawing) == ["within"]
     assert ": 7</title>" in drawing
+    assert attributes(drawing, "rect", "width")[0] > 5
+
+
+def test_the_name_of_a_distance_is_only_text():
+    drawing = distances_svg(Distance('"><script>', np.array([1.0, 2.0]), (1.0,) * len(QUANTILES)))
+    assert "<script" not in drawing
+    assert "&lt;script&gt;" in drawing
