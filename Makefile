@@ -2,14 +2,18 @@
 # make check   what a change should pass before it is committed: two minutes
 # make test    set up and run every check
 # make test-browser    drive the page of a grid in an installed Chromium; not part of test
+# make docs    build the site, docs/_build/html, and check it: a warning is an error
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests do not measure, so they may run side by side; what one compiles the others find.
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 COVERAGE := $(BIN)/coverage
+# What `make docs` writes.
+SITE := docs/_build docs/gallery docs/api/generated \
+	$(addprefix docs/reference/,attacks defenses models datasets figures)
 
-.PHONY: demo check test lint compiled uncompiled bounds generic small-grid readme speed clean test-browser
+.PHONY: demo check test lint compiled uncompiled bounds generic small-grid readme speed clean test-browser docs
 
 demo: $(VENV)/demo.done
 	$(BIN)/fastadv grid --attacks biggio,stadv
@@ -51,6 +55,10 @@ small-grid: $(VENV)/test.done
 readme: $(VENV)/demo.done
 	NUMBA_CACHE_DIR=.cache/kernels $(BIN)/python tests/readme/front_page.py $(GRID)
 
+docs: $(VENV)/docs.done
+	$(BIN)/sphinx-build -W --keep-going -q -d .cache/doctrees docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
+
 speed: $(VENV)/test.done
 	$(BIN)/pytest bench -rs --benchmark-disable-gc --benchmark-columns=median,iqr,rounds
 
@@ -70,5 +78,9 @@ $(VENV)/browser.done: $(VENV)/test.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[browser]"
 	touch $@
 
+$(VENV)/docs.done: $(VENV)/bin/python pyproject.toml requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) .cache build dist .pytest_cache .mypy_cache .ruff_cache .benchmarks .coverage
+	rm -rf $(VENV) .cache $(SITE) build dist .pytest_cache .mypy_cache .ruff_cache .benchmarks .coverage

@@ -1,0 +1,80 @@
+"""How Sphinx builds the site: ``make docs``.
+
+Nothing is asked of the network, neither when the site is built nor when it is read.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+# Pages and tutorials run the package: one thread pool, kernels in the checkout, no windows.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(HERE.parent / ".cache" / "kernels"))
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import fastadv  # noqa: E402 - after the folder of its kernels is set
+
+project = "fastadv"
+author = "the fastadv authors"
+copyright = "the fastadv authors"
+version = release = fastadv.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "sphinxcontrib.typer",
+    # in _ext:
+    "mathml",
+    "repository_links",
+]
+exclude_patterns = ["_build", "tutorials/*.rst", "reference/notes"]
+templates_path = ["_templates"]
+nitpicky = True
+suppress_warnings = ["config.cache"]  # sphinx_gallery_conf holds a function
+
+# Text
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+html_math_renderer = "mathml"
+
+# The API: numpydoc sections tell the types, so signatures do not.
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+# Tutorials: every docs/tutorials/plot_*.py runs when the site is built.
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "abort_on_example_error": True,
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_signature": False,
+    "write_computation_times": False,
+}
+
+# The look: everything that a page needs is in the site itself.
+html_theme = "pydata_sphinx_theme"
+html_title = "fastadv"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "navbar_align": "left",
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "github-dark",
+}
