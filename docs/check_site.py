@@ -74,9 +74,8 @@ def faults_of_page(path: Path, root: Path) -> list[str]:
 def faults_of_site(root: Path) -> list[str]:
     """Return all that is wrong with the site in a folder."""
     root = root.resolve()
-    faults = [
-        fault for path in sorted(root.rglob("*.html")) for fault in faults_of_page(path, root)
-    ]
+    pages = [path for path in sorted(root.rglob("*.html")) if path.parent.name != "_static"]
+    faults = [fault for page in pages for fault in faults_of_page(page, root)]
     for sheet in sorted(root.rglob("*.css")):
         if _IN_STYLE.search(sheet.read_text(encoding="utf-8")):
             faults.append(f"{sheet.relative_to(root)} loads from elsewhere")

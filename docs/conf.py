@@ -31,6 +31,7 @@ extensions = [
     # in _ext:
     "mathml",
     "repository_links",
+    "reference_pages",
 ]
 exclude_patterns = ["_build", "tutorials/*.rst", "reference/notes"]
 templates_path = ["_templates"]
