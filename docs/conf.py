@@ -32,10 +32,12 @@ extensions = [
     "mathml",
     "repository_links",
     "reference_pages",
+    "short_names",
 ]
 exclude_patterns = ["_build", "tutorials/*.rst", "reference/notes"]
 templates_path = ["_templates"]
 nitpicky = True
+default_role = "py:obj"  # `name` in docstrings
 suppress_warnings = ["config.cache"]  # sphinx_gallery_conf holds a function
 
 # Text
@@ -47,7 +49,13 @@ html_math_renderer = "mathml"
 autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+autodoc_default_options = {"exclude-members": "set_fit_request, set_score_request"}
 numpydoc_show_class_members = False
+# Of what has a page: a docstring with a summary that ends; sections that are known and in order,
+# and say something of each parameter that they name, of which none is made up.
+numpydoc_validation_checks = {
+    "GL06", "GL07", "GL08", "SS03", "PR02", "PR04", "PR07", "PR10", "RT03", "RT04", "RT05", "YD01",
+}  # fmt: skip
 
 # Tutorials: every docs/tutorials/plot_*.py runs when the site is built.
 sphinx_gallery_conf = {

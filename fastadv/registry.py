@@ -209,6 +209,16 @@ def _is_loaded_from(target: str, thing: Any) -> bool:
 def make_attack(text: str) -> EvasionAttack | PoisoningAttack:
     """Build an attack: ``make_attack("stadv[tau=0.05]")``.
 
+    Parameters
+    ----------
+    text : str
+        A name of ``fastadv list attacks`` and, in brackets, parameters other than their defaults.
+
+    Returns
+    -------
+    EvasionAttack or PoisoningAttack
+        A frozen dataclass whose fields are its parameters.
+
     Raises
     ------
     InputError
@@ -221,11 +231,43 @@ def make_attack(text: str) -> EvasionAttack | PoisoningAttack:
 
 
 def make_defense(text: str) -> Defense:
-    """Build a defense: ``make_defense("adv_training[attack=pgd[eps=0.1]]")``."""
+    """Build a defense: ``make_defense("adv_training[attack=pgd[eps=0.1]]")``.
+
+    Parameters
+    ----------
+    text : str
+        A name of ``fastadv list defenses`` and, in brackets, parameters other than their defaults.
+
+    Returns
+    -------
+    Defense
+        A frozen dataclass whose fields are its parameters.
+
+    Raises
+    ------
+    InputError
+        If there is no such defense, or a parameter is wrong.
+    """
     made: Defense = make("defense", text)
     return made
 
 
 def make_model(text: str) -> Any:
-    """Build an untrained model: ``make_model("mlp[hidden_layer_sizes=256-128]")``."""
+    """Build an untrained model: ``make_model("mlp[hidden_layer_sizes=256-128]")``.
+
+    Parameters
+    ----------
+    text : str
+        A name of ``fastadv list models`` and, in brackets, parameters other than their defaults.
+
+    Returns
+    -------
+    estimator
+        Of scikit-learn's kind, such as `fastadv.MLPClassifier`.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or a parameter is wrong.
+    """
     return make("model", text)

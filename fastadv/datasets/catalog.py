@@ -46,6 +46,7 @@ def load_dataset(spec: str | Path) -> Dataset:
     Returns
     -------
     Dataset
+        Rows of float32 pixels and their labels, to train on, to validate by and to test on.
 
     Raises
     ------

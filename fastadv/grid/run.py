@@ -128,6 +128,7 @@ def run_grid(
     executor : Executor, optional
         Where the stages run, in place of this process and those of ``jobs`` and ``timeout``.
     progress : GridProgress, optional
+        Is told what runs; by default nobody is.
 
     Returns
     -------

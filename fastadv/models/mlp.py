@@ -53,6 +53,7 @@ class MLPClassifier(
         What becomes of the rate over all ``max_iter`` epochs, step by step: ``constant``;
         ``linear``, it falls to 0; ``cooldown``, it falls to 0 over the last 30 % of the steps.
     learning_rate_init : float, default=0.4
+        Of the first step.
     momentum : float, default=0.9
         Heavy ball: v = momentum * v - rate * gradient; w = w + v.
     alpha : float, default=0.0

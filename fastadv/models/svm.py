@@ -40,9 +40,9 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
     Parameters
     ----------
     C : float, default=1.0
-        The weight of the hinge losses beside |w|^2 / 2.
+        The weight of the hinge losses beside ``|w|^2 / 2``.
     kernel : {"linear", "rbf"}, default="linear"
-        x'z, or exp(-gamma |x - z|^2).
+        ``x'z``, or ``exp(-gamma |x - z|^2)``.
     gamma : {"scale", "auto"} or float, default="scale"
         1 / (n_features * X.var()), 1 / n_features, or a number. What is chosen by the data
         changes with a poisoned row: `resolve` fixes it on the clean set, for attacker and victim.

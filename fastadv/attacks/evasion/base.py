@@ -68,6 +68,7 @@ class Evasion(Checked, ABC):
         Parameters
         ----------
         x : ndarray of shape (n, d), float32, in C order
+            The images as they are, not to be modified.
         y : ndarray of shape (n,)
             Columns of the model's logits.
         target : ndarray of shape (n,) or None
@@ -76,6 +77,7 @@ class Evasion(Checked, ABC):
         Returns
         -------
         x_adv : ndarray of shape (n, d)
+            Within the task's bounds.
         details : dict of ndarray
             A row per image.
         """
@@ -126,16 +128,16 @@ class Evasion(Checked, ABC):
         EvasionResult
             The same bytes for a sample alone, in any batch, and for any number of threads.
 
-        Warns
-        -----
-        GradientWarning
-            If the gradients of a model from outside are zero or mislead, on a few of the images.
-
         Raises
         ------
         InputError
             If the model is not trained or lacks what the attack needs, the arrays do not fit the
             task, or a target is the true class.
+
+        Warns
+        -----
+        GradientWarning
+            If the gradients of a model from outside are zero or mislead, on a few of the images.
         """
         refuse(self.supports(model, task))
         model = capabilities.adapted(model, task)

@@ -94,7 +94,9 @@ class Poisoning(Checked, ABC):
         y_train, y_val : ndarray of shape (n,) and (m,)
             Labels of any kind.
         task : Task
+            Of the data: the shape of an image, the bounds of a pixel.
         seed : int
+            Of all that is drawn.
         defense : Defense or None
             What the victim is known to use; None: the attacker knows of none. It matters only where
             the attack `adapts` to it.

@@ -81,7 +81,7 @@ class PreprocessedLogits(LogitsModel):
 
 
 class PreprocessedModel(DifferentiableModel, PreprocessedLogits):
-    """What `behind` makes of a differentiable model."""
+    """A differentiable model behind a transformation of its input."""
 
     model: Model
 
