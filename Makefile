@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest --numprocesses auto --dist worksteal
 COVERAGE := $(BIN)/coverage
 # What `make docs` writes.
-SITE := docs/_build docs/gallery docs/api/generated \
+SITE := docs/_build docs/gallery docs/cli.md docs/api/generated \
 	$(addprefix docs/reference/,attacks defenses models datasets figures)
 
 .PHONY: demo check test lint compiled uncompiled bounds generic small-grid readme speed clean test-browser docs

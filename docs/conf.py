@@ -27,10 +27,10 @@ extensions = [
     "myst_parser",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "sphinxcontrib.typer",
     # in _ext:
     "mathml",
     "repository_links",
+    "cli_page",
     "reference_pages",
     "short_names",
 ]
@@ -43,6 +43,7 @@ suppress_warnings = ["config.cache"]  # sphinx_gallery_conf holds a function
 # Text
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+highlight_language = "none"  # of blocks that do not say: commands and tables
 html_math_renderer = "mathml"
 
 # The API: numpydoc sections tell the types, so signatures do not.
@@ -75,6 +76,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastadv"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {"index": [], "cli": []}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -87,3 +89,13 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
+
+
+def no_protocol_is_called(_app, what, _name, thing, _options, _signature, _returns):
+    """Show no signature of a protocol: a class keeps to it, nobody makes one."""
+    return ("", "") if what == "class" and getattr(thing, "_is_protocol", False) else None
+
+
+def setup(app):
+    """Say what is ours alone."""
+    app.connect("autodoc-process-signature", no_protocol_is_called)

@@ -39,7 +39,7 @@ def resolve(
 
 
 def _exists(target: str, module: str, owner: str | None) -> bool:
-    """Return whether a name can be found: in the module or the class it is written in, or by path."""
+    """Return whether there is such a name: where it is written, in its class, or by its path."""
     homes = [importlib.import_module(module)]
     if owner:
         homes.append(getattr(homes[0], owner.split(".")[-1], None))
