@@ -21,7 +21,7 @@ demo: $(VENV)/demo.done
 check: lint
 	$(PYTEST) -m "not slow"
 
-test: lint compiled uncompiled bounds small-grid speed
+test: lint compiled uncompiled bounds small-grid docs speed
 
 test-browser: $(VENV)/browser.done
 	@$(BIN)/python tests/browser/chromium.py

@@ -44,7 +44,7 @@ def made(what: str, entry: Entry) -> Any:
 def caption_of(what: str, entry: Entry) -> str:
     """Return what the figure of an entry shows; nothing if it has none."""
     if what == "attack" and entry.kind == "evasion":
-        below = ", and the flow" if entry.name == "stadv" else ""
+        below = ", and where the pixels go, at twice the length" if entry.name == "stadv" else ""
         return (
             f"Images that {entry.name} changes on the small perceptron: before, after, the "
             f"difference (red is brighter, blue darker; the scale is that of its largest){below}. "
@@ -121,7 +121,7 @@ def _small() -> tuple[Any, Any]:
 def _evasion(entry: Entry, counted: dict[str, Any]) -> Any:
     data, model = _small()
     attack = made("attack", entry)
-    n = N_COUNTED if attack.needs or entry.name != "noise" else len(data.x_test)  # noise hits few
+    n = len(data.x_test) if entry.name == "noise" else N_COUNTED  # noise changes few
     X, y = data.x_test[:n], data.y_test[:n]
     result = attack.perturb(model, X, y, task=data.task, seed=0)
     counted[entry.name] = result.queries
@@ -146,10 +146,10 @@ def _compared(before: Any, after: Any, titles: list[str], task: Any, flows: Any 
         image = change[column].reshape(task.image_shape[:2])
         axes[2][column].imshow(image, cmap="seismic", vmin=-most, vmax=most)
         if flows is not None:
-            _show(axes[3][column], before[column], task, alpha=0.35)
+            _show(axes[3][column], 0.4 * before[column], task)
             du, dv = flows[column]
             axes[3][column].quiver(
-                -du, -dv, color="#d1603d", angles="xy", scale_units="xy", scale=0.5, width=0.008
+                -du, -dv, color="#ff8a5c", angles="xy", scale_units="xy", scale=0.5, width=0.01
             )
     return figure
 
@@ -166,9 +166,9 @@ def _sheet(n_rows: int, n_columns: int) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _show(ax: Any, image: Any, task: Any, alpha: float = 1.0) -> None:
+def _show(ax: Any, image: Any, task: Any) -> None:
     low, high = task.bounds
-    ax.imshow(image.reshape(task.image_shape[:2]), cmap="gray", vmin=low, vmax=high, alpha=alpha)
+    ax.imshow(image.reshape(task.image_shape[:2]), cmap="gray", vmin=low, vmax=high)
 
 
 def _album(images: Any, titles: list[str], task: Any, n_columns: int) -> Any:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import reference_figures as figures
-from sphinx.application import Sphinx
 
 from fastadv.entry import Entry
 from fastadv.manual import parameters_of, reference_of
 from fastadv.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parents[1]
 NOTES = DOCS / "reference" / "notes"
@@ -120,8 +122,8 @@ def _facts(what: str, entry: Entry, measured: dict[str, Any]) -> str:
         counts = measured[entry.name]
         rows.append((
             "passes an image",
-            f"{counts['forward']:,.1f} forward, {counts['backward']:,.1f} backward, counted on a "
-            "small perceptron, without those that judge it",
+            f"{_count(counts['forward'])} forward, {_count(counts['backward'])} backward, counted "
+            "on a small perceptron, without those that judge it",
         ))  # fmt: skip
     paper = reference_of(entry)
     if paper:
@@ -129,6 +131,10 @@ def _facts(what: str, entry: Entry, measured: dict[str, Any]) -> str:
     rows.append(("code", _code(entry)))
     body = "".join(f"* - {name}\n  - {text}\n" for name, text in rows)
     return f"```{{list-table}}\n:stub-columns: 1\n:widths: 20 80\n\n{body}```"
+
+
+def _count(passes: float) -> str:
+    return f"{passes:,.1f}".removesuffix(".0")
 
 
 def _needs(attack: Any) -> str:
