@@ -64,9 +64,9 @@ def caption_of(what: str, entry: Entry) -> str:
         spec = f" ({_SPECS[entry.name]})" if entry.name in _SPECS else ""
         return (
             f"Accuracy with {entry.name}{spec} beside none: {GRID_DATA}, "
-            f"{GRID_RUNS} runs, 95 % intervals over runs and images. Attacks know the defense; a "
-            "pale bar is flagged, its figure is not to be trusted. Sets of this size are for "
-            "pictures: the tables of the README have the whole of MNIST."
+            f"{GRID_RUNS} runs, 95 % intervals over runs and images. pgd and stadv go through the "
+            "defense, backdoor knows of it; a pale bar is flagged, its figure is not to be "
+            "trusted. Sets of this size are for pictures: the README has the whole of MNIST."
         )
     captions = {
         "mlp": "The first weights of 16 of its 128 hidden units, as images.",
