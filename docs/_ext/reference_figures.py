@@ -148,7 +148,7 @@ def _compared(before: Any, after: Any, titles: list[str], task: Any, flows: Any 
         axes[2][column].imshow(image, cmap="seismic", vmin=-most, vmax=most)
         if flows is not None:
             _show(axes[3][column], 0.4 * before[column], task)
-            du, dv = flows[column]
+            du, dv = np.where(np.hypot(*flows[column]) > 0.02, flows[column], np.nan)
             axes[3][column].quiver(
                 -du, -dv, color="#ff8a5c", angles="xy", scale_units="xy", scale=0.5, width=0.01
             )
