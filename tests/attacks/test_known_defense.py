@@ -13,6 +13,7 @@ from fastadv.attacks.poisoning import crowds, known, regions, surrogates
 from fastadv.attacks.poisoning.backdoor import stamp
 from fastadv.attacks.poisoning.problem import Problem
 from fastadv.attacks.poisoning.surrogates import Points
+from fastadv.defenses.preprocessors.base import PreprocessedModel
 from fastadv.results import PoisonResult
 from fastadv.task import Task
 
@@ -73,6 +74,26 @@ def test_what_the_victim_is_shown(defense: str) -> None:
     assert np.abs(shown - X_VAL).max() > 0.1
     assert known.shown(make_defense("none"), TASK, X_VAL) is X_VAL
     assert not known.filters(make_defense("smoothing"))
+
+
+class Darker:
+    """A defense of another package's, built on the one class for it that is kept."""
+
+    name = "darker"
+
+    def wrap(self, model: Any, *, task: Task) -> Any:
+        def transform(X: np.ndarray) -> tuple[np.ndarray, Any]:
+            return X * np.float32(0.5), lambda dout: dout * np.float32(0.5)
+
+        return PreprocessedModel(model, transform, "exact")
+
+
+def test_what_a_victim_with_a_wrapper_from_elsewhere_is_shown() -> None:
+    """Also where there are more images than such a model asks about at once."""
+    many, _ = blobs(2 * PreprocessedModel.CHUNK + 7)
+    np.testing.assert_array_equal(known.shown(Darker(), TASK, many), many * np.float32(0.5))
+    nothing = many[:0]
+    assert known.shown(Darker(), TASK, nothing).shape == nothing.shape
 
 
 def test_filtered_images_harm_a_victim_who_filters_more_than_what_knows_nothing_of_it() -> None:

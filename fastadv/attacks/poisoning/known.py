@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Floats, Labels, Mask
-from fastadv.protocols import Certifier, Region, RegionSanitizer, Wrapper
+from fastadv.protocols import Certifier, Pullback, Region, RegionSanitizer, Wrapper
 from fastadv.task import Task
 
 
@@ -29,9 +29,20 @@ def shown(defense: Any, task: Task, X: Floats) -> Floats:
     if not filters(defense):
         return X
     model = _Listener(np.arange(task.n_classes))
-    defense.wrap(model, task=task).logits(X)
-    first = model.heard[0] if model.heard else X
-    return first if first.shape == X.shape else X
+    defended = defense.wrap(model, task=task)
+    parts = []
+    for start in range(0, len(X), _CHUNK):
+        part = X[start : start + _CHUNK]
+        model.heard.clear()
+        defended.logits(part)
+        first = model.heard[0] if model.heard else part
+        if first.shape != part.shape:
+            return X
+        parts.append(first)
+    return np.concatenate(parts) if parts else X
+
+
+_CHUNK = 512  # images at once, fewer than any model here cuts into several parts
 
 
 class _Listener:
@@ -44,6 +55,9 @@ class _Listener:
     def logits(self, X: Floats) -> Floats:
         self.heard.append(np.array(X, dtype=np.float32))
         return np.zeros((len(X), len(self.classes_)), dtype=np.float32)
+
+    def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
+        return self.logits(X), lambda _: np.zeros_like(X)
 
     def predict(self, X: Floats) -> Any:
         return self.classes_[np.argmax(self.logits(X), axis=1)]
