@@ -221,6 +221,7 @@ frame = "wiped_frame:Frame"
 [tool.hatch.build.targets.wheel]
 only-include = ["wiped_frame.py"]
 """)
+print("a package of", *(path.name for path in sorted(package.iterdir())))
 
 # %%
 # ``pip install ./package`` is all that a user does. So that this page installs nothing, it writes by hand

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from made_rows import clean, evasion, figure, poisoning, result, undone, worst_case
 
+import fastadv
 from fastadv.cli.app import main
 from fastadv.errors import InputError
 from fastadv.grid.result import GridResult, read_result
@@ -45,6 +46,13 @@ def test_rows_come_in_the_order_of_the_grid(folder):
     ]  # fmt: skip
     assert found.grid == GRID
     assert found.problems == ()
+
+
+def test_a_path_in_text_and_the_name_of_the_package(folder):
+    keep(folder, clean("none"))
+    assert len(fastadv.read_result(str(folder))) == 1
+    with pytest.raises(InputError, match="there is no folder"):
+        fastadv.read_result(f"{folder}/absent")
 
 
 @pytest.mark.parametrize(
