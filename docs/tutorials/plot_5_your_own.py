@@ -2,14 +2,17 @@ r"""
 Your own attack and your own defense
 ====================================
 
-You will learn how to write an attack in a few lines, how to use it directly, how to bring a defense into
-a grid by a package of your own, and what is checked for you. Nothing of fastadv has to be changed for it.
+You will learn how to write an attack in a few lines, how to use it directly,
+how to bring a defense into a grid by a package of your own, and what is
+checked for you. Nothing of fastadv has to be changed for it.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,18 +25,21 @@ from fastadv.attacks.evasion.base import Evasion
 from fastadv.errors import InputError, at_least
 from fastadv.threat import linf
 
-BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # told apart by all eyes
+# Colours that all eyes tell apart.
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 
 # %%
 # An attack
 # ---------
 #
-# The idea: a veil over the whole image, all pixels lighter or all darker by the same amount. The attack
-# tries a few strengths and keeps the one that the model likes least. It asks for logits alone.
+# The idea: a veil over the whole image, all pixels lighter or all darker by
+# the same amount. The attack tries a few strengths and keeps the one that the
+# model likes least. It asks for logits alone.
 #
-# An attack is a frozen dataclass; its fields are its parameters. It says what its figures are conditional
-# on (``threat``) and how images are changed (``craft``). All the rest is inherited from ``Evasion``:
-# chunks and threads, what counts as a success, distances, and messages for bad input.
+# An attack is a frozen dataclass; its fields are its parameters. It says what
+# its figures are conditional on (``threat``) and how images are changed
+# (``craft``). All the rest is inherited from ``Evasion``: chunks and threads,
+# what counts as a success, distances, and messages for bad input.
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ class Veil(Evasion):
 
     name: ClassVar[str] = "veil"
     reference: ClassVar[str] = "a tutorial"
-    needs: ClassVar[frozenset[str]] = frozenset()  # no gradient: logits are enough
+    needs: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # no gradient: logits are enough
 
     def __post_init__(self):
         super().__post_init__()
@@ -60,13 +68,19 @@ class Veil(Evasion):
         return linf(self.eps)
 
     def craft(self, model, x, y, target, *, task, stream):
-        rows, best, least = np.arange(len(x)), x.copy(), np.full(len(x), np.inf)
+        rows, best, least = (
+            np.arange(len(x)),
+            x.copy(),
+            np.full(len(x), np.inf),
+        )
         for share in (-1.0, -0.5, 0.5, 1.0):
             tried = np.clip(x + np.float32(share * self.eps), *task.bounds)
             logits = model.logits(tried).astype(float)
             own = logits[rows, y].copy()
             logits[rows, y] = -np.inf
-            margin = own - (logits.max(axis=1) if target is None else logits[rows, target])
+            margin = own - (
+                logits.max(axis=1) if target is None else logits[rows, target]
+            )
             better = margin < least
             best[better], least[better] = tried[better], margin[better]
         return best, {"margin": least}
@@ -76,8 +90,8 @@ class Veil(Evasion):
 # Used directly
 # -------------
 #
-# It is used as every other attack. To know what it is worth it needs company: noise of the same budget
-# is what chance does, PGD what a gradient does.
+# It is used as every other attack. To know what it is worth it needs company:
+# noise of the same budget is what chance does, PGD what a gradient does.
 
 data = fastadv.load_dataset("mnist[train=5000,test=1000]")
 model = fastadv.MLPClassifier(random_state=0).fit(data.x_train, data.y_train)
@@ -94,13 +108,17 @@ looks = {"noise": ("s:", GREEN), "veil": ("o-", ORANGE), "pgd": ("^--", BLUE)}
 for name, make in makers.items():
     style, color = looks[name]
     left = [
-        100 * make(eps).perturb(model, x, y, task=data.task, seed=0).robust_accuracy()
+        100
+        * make(eps)
+        .perturb(model, x, y, task=data.task, seed=0)
+        .robust_accuracy()
         for eps in budgets
     ]
     ax.plot(budgets, left, style, color=color, label=name)
     print(f"{name:6s}", ", ".join(f"{value:.1f} %" for value in left))
 ax.set(
-    xlabel="budget eps: largest change of a pixel value", ylabel="images right under attack (%)",
+    xlabel="budget eps: largest change of a pixel value",
+    ylabel="images right under attack (%)",
     ylim=(0, 100),
 )  # fmt: skip
 ax.legend()
@@ -127,14 +145,18 @@ plt.show()
 # What is checked for you
 # -----------------------
 #
-# ``Evasion`` judges what ``craft`` returns: an image counts only if it was right before, is wrong now and
-# lies within the budget. What was wrong before comes back as it came. The rest of the contract is tested
+# ``Evasion`` judges what ``craft`` returns: an image counts only if it was
+# right before, is wrong now and lies within the budget. What was wrong before
+# comes back as it came. The rest of the contract is tested
 # (``tests/test_contracts.py`` in a clone). The main points, here by hand:
 
 attack = Veil(eps=0.2)
 together = attack.perturb(model, x, y, task=data.task)
 alone = attack.perturb(model, x[5:6], y[5:6], task=data.task)
-print("an image alone gets the same bytes:", np.array_equal(alone.x_adv[0], together.x_adv[5]))
+print(
+    "an image alone gets the same bytes:",
+    np.array_equal(alone.x_adv[0], together.x_adv[5]),
+)
 low, high = together.x_adv.min(), together.x_adv.max()
 print("all inside the range of a pixel:   ", low >= 0 and high <= 1)
 farthest = together.distances["linf"].max()
@@ -150,13 +172,14 @@ except InputError as error:
 # A defense, in a package
 # -----------------------
 #
-# A defense is a frozen dataclass, too. What it has is what it does: ``sanitize`` cleans the training set,
-# ``fit`` trains, ``wrap`` stands before the model, ``certify`` proves. Here is one that wipes a frame of
-# pixels around the image. It is meant against *backdoors* (Gu et al., 2017, arXiv:1708.06733), whose
-# patch stands in a corner.
+# A defense is a frozen dataclass, too. What it has is what it does:
+# ``sanitize`` cleans the training set, ``fit`` trains, ``wrap`` stands before
+# the model, ``certify`` proves. Here is one that wipes a frame of pixels
+# around the image. It is meant against *backdoors* (Gu et al., 2017,
+# arXiv:1708.06733), whose patch stands in a corner.
 #
-# To be known in a grid by its name, it is in a package that announces it by an *entry point*. Such a
-# package has two files.
+# To be known in a grid by its name, it is in a package that announces it by an
+# *entry point*. Such a package has two files.
 
 folder = Path(tempfile.mkdtemp())
 package = folder / "package"
@@ -224,36 +247,44 @@ only-include = ["wiped_frame.py"]
 print("a package of", *(path.name for path in sorted(package.iterdir())))
 
 # %%
-# ``pip install ./package`` is all that a user does. So that this page installs nothing, it writes by hand
-# what pip would leave of the entry point, and puts the folder on Python's path:
+# ``pip install ./package`` is all that a user does. So that this page installs
+# nothing, it writes by hand what pip would leave of the entry point, and puts
+# the folder on Python's path:
 
 info = package / "wiped_frame-1.0.dist-info"
 info.mkdir()
-(info / "METADATA").write_text("Metadata-Version: 2.1\nName: wiped-frame\nVersion: 1.0\n")
-(info / "entry_points.txt").write_text("[fastadv.defenses]\nframe = wiped_frame:Frame\n")
+(info / "METADATA").write_text(
+    "Metadata-Version: 2.1\nName: wiped-frame\nVersion: 1.0\n"
+)
+(info / "entry_points.txt").write_text(
+    "[fastadv.defenses]\nframe = wiped_frame:Frame\n"
+)
 
 
-def run(*words):
+def run(command):
     """Run a command with the package installed, and print what it prints."""
-    print("$", *words)
+    print("$", textwrap.fill(command, 74, subsequent_indent="      "))
     done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, check=True,
+        [sys.executable, "-m", *shlex.split(command)], cwd=folder,
+        capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": str(package)},
     )  # fmt: skip
     print(done.stdout)
 
 
-run("fastadv", "list", "frame")
+run("fastadv list frame")
 
 # %%
-# Now it stands beside the others. Is it any good? The backdoor puts a bright square of 3 x 3 pixels into
-# the lower right corner of a few training images, all under one label. And an attacker who has heard of
-# the frame takes a larger square:
+# Now it stands beside the others. Is it any good? The backdoor puts a bright
+# square of 3 x 3 pixels into the lower right corner of a few training images,
+# all under one label. And an attacker who has heard of the frame takes a
+# larger square:
 
 run(
-    "fastadv", "grid", "--attacks", "backdoor,backdoor[patch=5]", "--defenses", "none,frame",
-    "--dataset", "mnist[train=3000,test=1000]", "--repeats", "3", "--jobs", "1", "--output", "out",
-)  # fmt: skip
+    "fastadv grid --attacks 'backdoor,backdoor[patch=5]' "
+    "--defenses none,frame --dataset 'mnist[train=3000,test=1000]' "
+    "--repeats 3 --jobs 1 --output out"
+)
 
 # %%
 # The rows say how often the trigger gets the label that it calls:
@@ -261,16 +292,20 @@ run(
 for row in fastadv.read_result(folder / "out"):
     if row.success_rate is not None:
         rate = 100 * float(row.success_rate)
-        print(f"{row.attack:18s} {row.defense:6s} gets its label on {rate:5.1f} % of the images")
+        print(
+            f"{row.attack:18s} {row.defense:6s} gets its label on "
+            f"{rate:5.1f} % of the images"
+        )
 
 # %%
-# So the defense stands or falls with what the attacker knows. That is the first thing that a defense of
-# your own is to be asked.
+# So the defense stands or falls with what the attacker knows. That is the
+# first thing that a defense of your own is to be asked.
 #
 # Where to go on
 # --------------
 #
-# * ``CONTRIBUTING.md`` says what an attack on the training set, a defense, a model and a data set have to
-#   have, and which names of fastadv are kept from version to version.
+# * ``CONTRIBUTING.md`` says what an attack on the training set, a defense, a
+#   model and a data set have to have, and which names of fastadv are kept from
+#   version to version.
 # * ``examples/plugin`` is a complete package with one of each.
 # * The contracts, from a clone: ``pytest tests/test_contracts.py -k frame``

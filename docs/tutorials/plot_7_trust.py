@@ -2,9 +2,10 @@ r"""
 How the numbers are made and checked
 ====================================
 
-You will learn why a figure of fastadv can be believed, and how far: what its interval covers, how its
-gradients are checked, what an attack finds where the answer is known, what the same seed gives, and what
-happens when an attack fails. Every check below runs on this page. The test suite does the same, and
+You will learn why a figure of fastadv can be believed, and how far: what its
+interval covers, how its gradients are checked, what an attack finds where the
+answer is known, what the same seed gives, and what happens when an attack
+fails. Every check below runs on this page. The test suite does the same, and
 more of it.
 """
 
@@ -17,20 +18,24 @@ import fastadv
 from fastadv.runs import Runs
 from fastadv.threads import set_threads, thread_count
 
-BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # told apart by all eyes
+# Colours that all eyes tell apart.
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 
 # %%
 # What an interval covers
 # -----------------------
 #
-# The accuracy of a defense is a number with *two* kinds of chance in it. Train again, and it is another;
-# take other test images, and it is another. A figure of a grid is the mean over several runs, and its
-# 95 % interval counts both (``fastadv/runs.py``): Wilson's interval for the images, a *t* interval for
-# the trainings, put together by the rule of Zou and Donner (Statistics in Medicine, 2008).
+# The accuracy of a defense is a number with *two* kinds of chance in it. Train
+# again, and it is another; take other test images, and it is another. A figure
+# of a grid is the mean over several runs, and its 95 % interval counts both
+# (``fastadv/runs.py``): Wilson's interval for the images, a *t* interval for
+# the trainings, put together by the rule of Zou and Donner (Statistics in
+# Medicine, 2008).
 #
-# Does it hold? Let us draw experiments in which the truth is known: every training has an accuracy of its
-# own around 90 %, and gets its share of 1,000 test images, as the runs of a cell do under evasion. Of a
-# good interval, 95 % hold the truth. Beside it stands what is often printed: the interval over the
+# Does it hold? Let us draw experiments in which the truth is known: every
+# training has an accuracy of its own around 90 %, and gets its share of 1,000
+# test images, as the runs of a cell do under evasion. Of a good interval, 95 %
+# hold the truth. Beside it stands what is often printed: the interval over the
 # images of all runs together, as if there were no trainings.
 
 rng = np.random.default_rng(0)
@@ -59,18 +64,33 @@ def images_alone(seen):
     """Return Wilson's interval of all images together."""
     counts = np.rint(seen.mean(axis=1) * IMAGES).astype(int)
     figures = [fastadv.Figure.of_count(int(count), IMAGES) for count in counts]
-    return np.array([one.low for one in figures]), np.array([one.high for one in figures])
+    return np.array([one.low for one in figures]), np.array(
+        [one.high for one in figures]
+    )
 
 
 spreads = [0.0, 0.005, 0.01, 0.02, 0.03]
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-for n_runs, style, color in ((3, "o-", BLUE), (5, "s-", GREEN), (10, "^-", PINK)):
+for n_runs, style, color in (
+    (3, "o-", BLUE),
+    (5, "s-", GREEN),
+    (10, "^-", PINK),
+):
     covered = [holds(*both(experiments(n_runs, spread))) for spread in spreads]
     label = f"runs and images, {n_runs} runs"
     ax.plot(100 * np.array(spreads), covered, style, color=color, label=label)
-    print(f"{n_runs:2d} runs: between {min(covered):.1f} and {max(covered):.1f} % hold the truth")
+    print(
+        f"{n_runs:2d} runs: between {min(covered):.1f} and "
+        f"{max(covered):.1f} % hold the truth"
+    )
 naive = [holds(*images_alone(experiments(5, spread))) for spread in spreads]
-ax.plot(100 * np.array(spreads), naive, "x--", color=ORANGE, label="images alone, 5 runs")
+ax.plot(
+    100 * np.array(spreads),
+    naive,
+    "x--",
+    color=ORANGE,
+    label="images alone, 5 runs",
+)
 print(f"images alone, 5 runs: down to {min(naive):.1f} %")
 ax.axhline(95, color="0.6", linestyle=":", label="what 95 % means")
 ax.set(
@@ -81,21 +101,27 @@ ax.legend(fontsize=8)
 plt.show()
 
 # %%
-# As soon as trainings differ, an interval over the images alone is too narrow. One run says nothing of
-# other trainings: a cell of one run has such an interval, and a grid then calls no defense the best.
+# As soon as trainings differ, an interval over the images alone is too narrow.
+# One run says nothing of other trainings: a cell of one run has such an
+# interval, and a grid then calls no defense the best.
 #
 # Gradients against central differences
 # -------------------------------------
 #
-# An attack with a wrong gradient finds little, and its model looks robust. So every gradient is compared
-# with :math:`(g(x + h) - g(x - h)) / 2h`, which knows nothing of how the gradient was made. Here is the
-# hardest one: the validation loss of a perceptron *after training*, as a function of a training image.
-# Its gradient goes back through every step of the training.
+# An attack with a wrong gradient finds little, and its model looks robust. So
+# every gradient is compared with :math:`(g(x + h) - g(x - h)) / 2h`, which
+# knows nothing of how the gradient was made. Here is the hardest one: the
+# validation loss of a perceptron *after training*, as a function of a training
+# image. Its gradient goes back through every step of the training.
 
 data = fastadv.load_dataset("mnist[train=100,val=100,test=1000]")
-learner = fastadv.MLPClassifier((8,), "tanh", batch_size=25, max_iter=40, learning_rate_init=0.1)
+learner = fastadv.MLPClassifier(
+    (8,), "tanh", batch_size=25, max_iter=40, learning_rate_init=0.1
+)
 moving = np.array([0])
-objective = learner.poison_objective(data.x_train, data.y_train, moving, data.x_val, data.y_val)
+objective = learner.poison_objective(
+    data.x_train, data.y_train, moving, data.x_val, data.y_val
+)
 point = 0.1 + 0.8 * data.x_train[moving].astype(float)
 _, exact = objective(point)
 ways = rng.normal(size=(8, *point.shape))
@@ -103,8 +129,10 @@ ways /= np.linalg.norm(ways, axis=2, keepdims=True)
 
 
 def off(way, h):
-    """Return by how much the two differ along a direction, relative to the gradient's length."""
-    numeric = (objective.loss(point + h * way) - objective.loss(point - h * way)) / (2 * h)
+    """Return the difference along a direction over the gradient's length."""
+    numeric = (
+        objective.loss(point + h * way) - objective.loss(point - h * way)
+    ) / (2 * h)
     return abs(numeric - (exact * way).sum()) / np.linalg.norm(exact)
 
 
@@ -114,27 +142,40 @@ print(f"relative difference at the best step: {table.max(axis=0).min():.1e}")
 
 fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 ax.loglog(sizes, table.T, color=BLUE, alpha=0.4)
-ax.loglog(sizes, table.max(axis=0), "o-", color=ORANGE, label="largest of eight directions")
-ax.set(xlabel="step h of the difference (pixel values)", ylabel="relative difference")
+ax.loglog(
+    sizes,
+    table.max(axis=0),
+    "o-",
+    color=ORANGE,
+    label="largest of eight directions",
+)
+ax.set(
+    xlabel="step h of the difference (pixel values)",
+    ylabel="relative difference",
+)
 ax.legend()
 plt.show()
 
 # %%
-# The V is what an exact gradient looks like. At the right the difference is coarse and its error falls
-# with :math:`h^2`; at the left rounding takes over and it rises with :math:`1/h`. A wrong gradient would
-# be a flat line: no step makes it right.
+# The V is what an exact gradient looks like. At the right the difference is
+# coarse and its error falls with :math:`h^2`; at the left rounding takes over
+# and it rises with :math:`1/h`. A wrong gradient would be a flat line: no step
+# makes it right.
 #
 # An attack where the answer is known
 # -----------------------------------
 #
-# Against a linear model the strongest attack within :math:`\lVert \delta \rVert_\infty \le \epsilon` is
-# known in closed form. With two classes and the weights :math:`w = w_y - w_o`, the margin
-# :math:`Z_y - Z_o` of an image can fall by exactly :math:`\epsilon \lVert w \rVert_1`, and no further
-# (as long as the box of the pixels is not in the way). What does PGD find?
+# Against a linear model the strongest attack within :math:`\lVert \delta
+# \rVert_\infty \le \epsilon` is known in closed form. With two classes and the
+# weights :math:`w = w_y - w_o`, the margin :math:`Z_y - Z_o` of an image can
+# fall by exactly :math:`\epsilon \lVert w \rVert_1`, and no further (as long
+# as the box of the pixels is not in the way). What does PGD find?
 
 EPS = 0.03
 weights = rng.normal(size=(50, 2))
-linear = fastadv.MLPClassifier.from_weights([weights], [-0.5 * weights.sum(axis=0)])
+linear = fastadv.MLPClassifier.from_weights(
+    [weights], [-0.5 * weights.sum(axis=0)]
+)
 x = rng.uniform(0.3, 0.7, (300, 50)).astype(np.float32)
 y = linear.predict(x)
 task = fastadv.Task((50, 1, 1), 2)
@@ -150,34 +191,52 @@ least = margin(x) - EPS * np.abs(weights[:, 0] - weights[:, 1]).sum()
 fig, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
 ax.axhspan(-20, 0, color="0.93")
 for name, marker, color in (
-    (f"noise[eps={EPS}]", "x", ORANGE), (f"fgsm[eps={EPS}]", "s", PINK), (f"pgd[eps={EPS}]", ".", BLUE),
+    (f"noise[eps={EPS}]", "x", ORANGE),
+    (f"fgsm[eps={EPS}]", "s", PINK),
+    (f"pgd[eps={EPS}]", ".", BLUE),
 ):  # fmt: skip
     result = fastadv.make_attack(name).perturb(linear, x, y, task=task, seed=0)
     left, possible = 100 * result.robust.mean(), 100 * np.mean(least > 0)
     same = np.array_equal(result.robust, least > 0)
-    print(f"{name:16s} leaves {left:5.1f} %, the optimum {possible:.1f} %, the same images: {same}")
+    print(
+        f"{name:16s} leaves {left:5.1f} %, the optimum {possible:.1f} %, "
+        f"the same images: {same}"
+    )
     found = margin(result.x_adv)[result.is_adv]
-    ax.plot(least[result.is_adv], found, marker, color=color, label=name, ls="", ms=5)
+    ax.plot(
+        least[result.is_adv],
+        found,
+        marker,
+        color=color,
+        label=name,
+        ls="",
+        ms=5,
+    )
 low = least.min() * 1.05
 ax.plot([low, 0], [low, 0], color="black", lw=1, label="the optimum")
 ax.set(
-    xlabel="least margin that is possible (logits)", ylabel="margin that the attack found (logits)",
+    xlabel="least margin that is possible (logits)",
+    ylabel="margin that the attack found (logits)",
     xlim=(low, 0), ylim=(low, 0.3),
 )  # fmt: skip
 ax.legend()
 plt.show()
 
 # %%
-# Each point is an image that the attack turned. On the line it could not have done more. (An attack that
-# only wants to turn an image may stop before: PGD keeps the worst point of its path.)
+# Each point is an image that the attack turned. On the line it could not have
+# done more. (An attack that only wants to turn an image may stop before: PGD
+# keeps the worst point of its path.)
 #
 # The same numbers again
 # ----------------------
 #
-# The same seed gives the same bytes, for any number of threads, and for an image alone as in a batch: the
-# random numbers of an image hang on the image, and not on what runs beside it.
+# The same seed gives the same bytes, for any number of threads, and for an
+# image alone as in a batch: the random numbers of an image hang on the image,
+# and not on what runs beside it.
 
-model = fastadv.MLPClassifier(random_state=0).fit(*(a[:2000] for a in (data.x_test, data.y_test)))
+model = fastadv.MLPClassifier(random_state=0).fit(
+    *(a[:2000] for a in (data.x_test, data.y_test))
+)
 images, labels = data.x_val, data.y_val
 before = thread_count()
 print("attack               with 1, 2 and 3 threads")
@@ -185,22 +244,28 @@ for name in ("pgd", "stadv", "square[queries=200]"):
     attack, digests = fastadv.make_attack(name), []
     for threads in (1, 2, 3):
         set_threads(threads)
-        whole = attack.perturb(model, images, labels, task=data.task, seed=1).x_adv
+        whole = attack.perturb(
+            model, images, labels, task=data.task, seed=1
+        ).x_adv
         digests.append(hashlib.sha256(whole.tobytes()).hexdigest()[:12])
-    alone = attack.perturb(model, images[7:8], labels[7:8], task=data.task, seed=1).x_adv
+    alone = attack.perturb(
+        model, images[7:8], labels[7:8], task=data.task, seed=1
+    ).x_adv
     same = np.array_equal(alone[0], whole[7])
     print(f"{name:20s} {' '.join(digests)}, image 7 alone the same: {same}")
 set_threads(before)
 
 # %%
-# On another type of processor sums are rounded otherwise, and last digits may differ.
+# On another type of processor sums are rounded otherwise, and last digits may
+# differ.
 #
 # When an attack fails
 # --------------------
 #
-# A weak attack leaves a high accuracy, and nothing in that number says that it is weak. So cells are
-# checked against each other and against controls: noise of the same budget, attacks without gradients,
-# smaller budgets, random flips. Here a PGD is crippled on purpose, with one step that is much too short:
+# A weak attack leaves a high accuracy, and nothing in that number says that it
+# is weak. So cells are checked against each other and against controls: noise
+# of the same budget, attacks without gradients, smaller budgets, random flips.
+# Here a PGD is crippled on purpose, with one step that is much too short:
 
 grid = fastadv.run_grid(
     attacks=["noise", "pgd[steps=1,step_size=0.001]", "square[queries=300]"],
@@ -211,20 +276,26 @@ grid = fastadv.run_grid(
     jobs=1,
 )
 for row in grid:
-    value, low, high = (100 * getattr(row.attacked_accuracy, k) for k in ("value", "low", "high"))
+    value, low, high = (
+        100 * getattr(row.attacked_accuracy, k)
+        for k in ("value", "low", "high")
+    )
     print(f"{row.attack:30s} {value:5.1f} % ({low:.1f} to {high:.1f})")
     for flag in row.flags:
         print(f"    ! {flag.name}: {flag.message}")
         print(f"      what to do: {flag.remedy}")
 
 # %%
-# A flag (``!`` in the table) says that a figure is not to be trusted, why, and what to do. A flagged
-# figure is never the best of its row, and a gate in CI fails on it.
+# A flag (``!`` in the table) says that a figure is not to be trusted, why, and
+# what to do. A flagged figure is never the best of its row, and a gate in CI
+# fails on it.
 #
 # What else there is
 # ------------------
 #
-# * ``tests/`` holds every kernel against a plain NumPy twin, and attacks against optima in closed form.
-# * ``results/README.md`` holds what was measured at full size, with the commands.
-# * ``fastadv bench --suite strength`` and ``--suite flows`` hold the attacks against other libraries and
-#   against long searches.
+# * ``tests/`` holds every kernel against a plain NumPy twin, and attacks
+#   against optima in closed form.
+# * ``results/README.md`` holds what was measured at full size, with the
+#   commands.
+# * ``fastadv bench --suite strength`` and ``--suite flows`` hold the attacks
+#   against other libraries and against long searches.
