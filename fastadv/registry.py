@@ -64,10 +64,17 @@ MODELS: list[Entry] = [
     Entry("svm", "model", "support vector machine for two classes, linear or RBF", "fastadv.models.svm:SVC"),
 ]  # fmt: skip
 
+_DATA = "fastadv.datasets"
+
+# A path is read by the first that says it can; IDX takes any folder.
 DATASETS: list[Entry] = [
-    Entry("mnist", "dataset", "28 x 28 grey digits; 55,000 to train, 5,000 held out, 10,000 to test", "fastadv.datasets.shipped:read_mnist"),
-    Entry("FOLDER", "path", "four IDX files, named as MNIST's, EMNIST's or QMNIST's are (plain or .gz)", "fastadv.datasets.idx:read_idx_folder", reads="fastadv.datasets.idx:reads"),
-    Entry("FILE.npz", "path", "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]", "fastadv.datasets.npz:read_npz", reads="fastadv.datasets.npz:reads"),
+    Entry("mnist", "dataset", "28 x 28 grey digits; 55,000 to train, 5,000 held out, 10,000 to test", f"{_DATA}.shipped:read_mnist"),
+    Entry("digits", "dataset", "8 x 8 grey digits of scikit-learn; 1,319 to train, 119 held out, 359 to test", f"{_DATA}.digits:read_digits"),
+    Entry("FILE.npz", "path", "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]", f"{_DATA}.npz:read_npz", reads=f"{_DATA}.npz:reads"),
+    Entry("FILE.csv", "path", "a table of an image a row: FILE.csv[label=NAME,shape=28x28]", f"{_DATA}.csv_table:read_csv", reads=f"{_DATA}.csv_table:reads"),
+    Entry("FILE.parquet", "path", "the same as a Parquet file (with pyarrow)", f"{_DATA}.parquet:read_parquet", reads=f"{_DATA}.parquet:reads"),
+    Entry("FOLDER/CLASS/*", "path", "pictures (with Pillow), or FOLDER/train/CLASS/* and FOLDER/test/CLASS/*", f"{_DATA}.images:read_images", reads=f"{_DATA}.images:reads"),
+    Entry("FOLDER", "path", "four IDX files, named as MNIST's, EMNIST's or QMNIST's are (plain or .gz)", f"{_DATA}.idx:read_idx_folder", reads=f"{_DATA}.idx:reads"),
 ]  # fmt: skip
 
 # What narrows any data set, in brackets, in the order of its canonical text.

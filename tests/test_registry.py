@@ -83,7 +83,7 @@ def made():
 
 
 def nothing(): return [1, 2]
-def partly(): return {"x_train": 0, "y_train": 0}
+def partly(): return {"x_train": 0, "y_train": 0, "x_test": 0}
 def greedy(train: int = 3): return made()
 four = 4
 '''
@@ -210,7 +210,7 @@ def test_list_names_all_that_narrows_data(capsys: pytest.CaptureFixture[str]) ->
     ("target", "fault"),
     [
         ("nothing", "wrong: the loader of other returned list, expected a fastadv.Dataset or a"),
-        ("partly", "wrong: the loader of other returned without x_test, y_test, expected"),
+        ("partly", "wrong: the loader of other returned without y_test, expected"),
         ("greedy", "wrong: its loader takes train, by which any data are narrowed"),
     ],
 )

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from fastadv import registry
-from fastadv.arrays import Float32
-from fastadv.datasets.dataset import PARTS, Dataset
-from fastadv.datasets.sources import KEYS, Part, Source, stratified
+from fastadv.datasets.dataset import Dataset
+from fastadv.datasets.parts import KEYS, PARTS, Part
+from fastadv.datasets.sources import Source
+from fastadv.datasets.splits import stratified
 from fastadv.entry import Entry, load
 from fastadv.errors import InputError
 from fastadv.registry import NARROWING
 from fastadv.seeds import generator
 from fastadv.specs import Spec, closest, format_spec, resolve
-from fastadv.task import Task, listed
+from fastadv.task import listed
+
+_PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib"}
 
 
 def load_dataset(spec: str | Path) -> Dataset:
@@ -80,18 +83,8 @@ def load_dataset(spec: str | Path) -> Dataset:
 
     canonical = format_spec("", reading | narrowing)
     known_hash = hashlib.blake2b((source.hash + canonical).encode(), digest_size=16).hexdigest()
-    arrays: dict[str, Any] = {}
-    for name, part in parts.items():
-        arrays[f"x_{name}"], arrays[f"y_{name}"] = _as_rows(part), part.labels
-    shape = parts["train"].images.shape[1:]
-    return Dataset(
-        name=parsed.name + canonical,
-        **arrays,
-        task=Task(shape, n_classes=2, bounds=source.bounds),  # it counts the classes itself
-        class_names=class_names,
-        notes=source.notes,
-        known_hash=known_hash,
-    )
+    narrowed = source._replace(parts=parts, class_names=class_names)
+    return Dataset.of_source(narrowed, parsed.name + canonical, known_hash)
 
 
 def _entry_of(name: str) -> tuple[Entry, list[Path]]:
@@ -104,6 +97,11 @@ def _entry_of(name: str) -> tuple[Entry, list[Path]]:
         raise InputError(f"{name}: there is no such home folder; write the path in full") from None
     readers = [entry for entry in registry.REGISTRY["dataset"] if entry.reads]
     paths = ", ".join(entry.name for entry in readers)
+    if path.suffix.lower() in _PICKLES:
+        raise InputError(
+            f"{path}: pickles can run any program when they are read, and are not read; save the "
+            "arrays by numpy.savez (expected one of: " + paths + ")"
+        )
     if path.exists():
         for entry in readers:
             if load(entry.reads)(path):
@@ -128,7 +126,9 @@ def _as_source(made: Any, entry: Entry) -> Source:
         bounds, names = made.task.bounds, made.class_names
         return Source(parts, made.fingerprint, made.notes, bounds, names)
     if isinstance(made, Mapping):
-        keys = [*KEYS, *(("x_val", "y_val") if "x_val" in made or "y_val" in made else ())]
+        keys = list(KEYS if "x_test" in made or "y_test" in made else KEYS[:2])
+        if "x_val" in made or "y_val" in made:
+            keys += ["x_val", "y_val"]
         missing = [key for key in keys if key not in made]
         if not missing:
             return Source.of({key: np.asarray(made[key]) for key in keys}, entry.name)
@@ -139,16 +139,6 @@ def _as_source(made: Any, entry: Entry) -> Source:
         f"{entry.name}: the loader of {entry.origin} returned {found}, expected a fastadv.Dataset "
         f"or a dict of arrays: {', '.join(KEYS)}"
     )
-
-
-def _as_rows(part: Part) -> Float32:
-    rows = part.images.reshape(len(part.images), -1)
-    if part.white == 1:
-        return np.ascontiguousarray(rows, dtype=np.float32)
-    if rows.dtype != np.uint8:
-        rows = rows.astype(np.float32)
-    scaled: Float32 = np.divide(rows, np.float32(part.white), dtype=np.float32)
-    return scaled
 
 
 def _keep_classes(parts: dict[str, Part], classes: tuple[int, ...], owner: str) -> dict[str, Part]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
@@ -11,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Float32, Labels
+from fastadv.datasets.layout import Channels
+from fastadv.datasets.parts import PARTS, hash_arrays
+from fastadv.datasets.sources import Source
 from fastadv.errors import InputError
 from fastadv.specs import check_name
 from fastadv.task import Task, class_name, found_range, listed
 
-PARTS = ("train", "val", "test")
 ARRAYS = tuple(f"{letter}_{part}" for part in PARTS for letter in "xy")
 
 
@@ -96,6 +96,85 @@ class Dataset:
         for key, value in made.items():
             object.__setattr__(self, key, value)
 
+    @classmethod
+    def from_arrays(
+        cls,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        x_test: npt.ArrayLike | None = None,
+        y_test: npt.ArrayLike | None = None,
+        x_val: npt.ArrayLike | None = None,
+        y_val: npt.ArrayLike | None = None,
+        name: str = "arrays",
+        class_names: tuple[str, ...] = (),
+        channels: Channels | None = None,
+        white: float | None = None,
+    ) -> Dataset:
+        """Make a dataset of arrays of images.
+
+        Parameters
+        ----------
+        x, x_test, x_val : array-like of shape (n, H, W), (n, H, W, C) or (n, C, H, W)
+            Bytes, or floats in [0, 1]. Without ``x_test`` one image in five is drawn for tests;
+            then, without ``x_val``, one in twelve of the others for validation: in the proportions
+            of the classes, always the same ones. ``notes`` says so.
+        y, y_test, y_val : array-like of shape (n,)
+            Whole numbers from 0 on, or texts.
+        name : str
+            What results call it.
+        class_names : tuple of str
+            What the labels 0, 1, ... stand for, if they are not their own names, nor texts.
+        channels : {"first", "last"} or None
+            None tells by the shape.
+        white : float or None
+            The value that stands for 1; None is 255 of bytes and 1 of floats.
+
+        Returns
+        -------
+        Dataset
+
+        Raises
+        ------
+        InputError
+            If an array is not of that form.
+
+        Examples
+        --------
+        >>> images = np.random.default_rng(0).random((60, 8, 8))
+        >>> data = Dataset.from_arrays(images, ["cat", "dog"] * 30)
+        >>> data.x_train.shape, data.x_val.shape, data.x_test.shape, data.class_names
+        ((44, 64), (4, 64), (12, 64), ('cat', 'dog'))
+        """
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for part, images, labels in (
+            ("train", x, y), ("val", x_val, y_val), ("test", x_test, y_test),
+        ):  # fmt: skip
+            if (images is None) != (labels is None):
+                raise InputError(f"{name}: give both x_{part} and y_{part}, or neither")
+            if images is not None and labels is not None:
+                arrays[f"x_{part}"], arrays[f"y_{part}"] = np.asarray(images), _texts(labels)
+        source = Source.of(
+            arrays, name, channels=channels, white=white, class_names=tuple(class_names)
+        )
+        return cls.of_source(source, name, "")
+
+    @classmethod
+    def of_source(cls, source: Source, name: str, known_hash: str) -> Dataset:
+        """Make a dataset of what a loader returned."""
+        arrays: dict[str, Any] = {}
+        for part, (images, labels, _) in source.parts.items():
+            arrays[f"x_{part}"], arrays[f"y_{part}"] = source.parts[part].rows(), labels
+            shape = images.shape[1:]
+        return cls(
+            name=name,
+            **arrays,
+            task=Task(shape, n_classes=2, bounds=source.bounds),  # it counts the classes itself
+            class_names=source.class_names,
+            notes=source.notes,
+            known_hash=known_hash,
+        )
+
     def _images(self, part: str) -> Float32:
         x = np.asarray(getattr(self, f"x_{part}"))
         where, task = f"{self.name}: x_{part}", self.task
@@ -151,10 +230,8 @@ class Dataset:
         return numbers
 
 
-def hash_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return a hash of names, types, shapes and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for key, array in arrays.items():
-        digest.update(f"{key} {array.dtype.str} {array.shape};".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+def _texts(labels: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return labels as an array; texts that pandas keeps as objects as texts."""
+    y = np.asarray(labels)
+    texts = y.dtype.kind == "O" and all(isinstance(label, str) for label in y.flat)
+    return y.astype(str) if texts else y

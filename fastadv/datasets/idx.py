@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.datasets.layout import Channels
+from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
 from fastadv.errors import InputError
 from fastadv.specs import closest
@@ -68,6 +69,7 @@ def read_idx(path: str | Path) -> Ints:
 def read_bytes(path: str | Path) -> bytes:
     """Return the bytes of a file; raise InputError if it cannot be read."""
     try:
+        check_fits(path, Path(path).stat().st_size)
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: found no such file, expected an IDX file") from None

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.datasets.layout import Channels
-from fastadv.datasets.sources import KEYS, Source
+from fastadv.datasets.memory import check_fits
+from fastadv.datasets.parts import KEYS
+from fastadv.datasets.sources import Source
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
 
@@ -23,7 +25,9 @@ def reads(path: Path) -> bool:
 def read_npz(
     path: Path, /, *, channels: Channels | None = None, range: float | None = None
 ) -> Source:
-    """Read x_train, y_train, x_test, y_test and, if they are there, x_val and y_val.
+    """Read x_train, y_train and, if they are there, x_test, y_test, x_val and y_val.
+
+    Where there is no part for tests or for validation, one is drawn.
 
     Parameters
     ----------
@@ -50,7 +54,11 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
             if not zipfile.is_zipfile(file):
                 raise InputError(f"{path}: found a file of another kind, {expected}")
             file.seek(0)
+            check_fits(path, sum(member.file_size for member in zipfile.ZipFile(file).infolist()))
+            file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
+                if "x_test" not in archive and "y_test" not in archive:
+                    keys = keys[:2]
                 if "x_val" in archive or "y_val" in archive:
                     keys += ["x_val", "y_val"]
                 missing = [key for key in keys if key not in archive]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastadv.datasets.idx import parse_idx, read_bytes
-from fastadv.datasets.sources import KEYS, Source
+from fastadv.datasets.parts import KEYS
+from fastadv.datasets.sources import Source
 from fastadv.errors import InputError
 
 # Of the files as they are shipped, gzipped.

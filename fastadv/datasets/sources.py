@@ -9,37 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Labels
-from fastadv.datasets.dataset import PARTS, hash_arrays
+from fastadv.datasets.labels import as_numbers
 from fastadv.datasets.layout import Channels, channels_last, white_of
+from fastadv.datasets.parts import PARTS, Part, hash_arrays
+from fastadv.datasets.splits import hold_out, split_off_test
 from fastadv.errors import InputError
-from fastadv.seeds import generator
-
-Rows = npt.NDArray[np.intp]
-
-KEYS = ("x_train", "y_train", "x_test", "y_test")  # x_val and y_val may be there, too
 
 _MOST_CLASSES = 100  # that need not have two images each
-HELD_OUT = 12  # one training image in so many is held out: 5,000 of MNIST's 60,000
-
-
-class Part(NamedTuple):
-    """Images as the source has them, and their labels.
-
-    Attributes
-    ----------
-    images : ndarray of shape (n, H, W, C)
-        Of bytes or floats, from 0 to ``white``.
-    labels : ndarray of int64, shape (n,)
-    white : float
-    """
-
-    images: npt.NDArray[Any]
-    labels: Labels
-    white: float
-
-    def take(self, rows: Rows) -> Part:
-        """Return some of the rows."""
-        return self._replace(images=self.images[rows], labels=self.labels[rows])
 
 
 class Source(NamedTuple):
@@ -73,21 +49,31 @@ class Source(NamedTuple):
         *,
         channels: Channels | None = None,
         white: float | None = None,
+        class_names: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
         known_hash: str = "",
     ) -> Source:
-        """Check arrays as a loader has them; without x_val hold out one training row in twelve.
+        """Check arrays as a loader has them, and hold out the parts that are not there.
+
+        Without ``x_test`` one training row in five is for tests; then, without ``x_val``, one in
+        twelve of the others for validation: in the proportions of the classes, always the same.
 
         Parameters
         ----------
         arrays : mapping of ndarray
-            ``x_train, y_train, x_test, y_test`` and, if they are there, ``x_val, y_val``: images
-            (n, H, W), (n, H, W, C) or (n, C, H, W), and whole numbers from 0 on.
+            ``x_train, y_train`` and, if they are there, ``x_test, y_test`` and ``x_val, y_val``:
+            images (n, H, W), (n, H, W, C) or (n, C, H, W); labels are whole numbers from 0 on, or
+            texts.
         where : str
             What the errors name.
         channels : {"first", "last"} or None
             None tells by the shape.
         white : float or None
             The value that stands for 1; None is 255 of bytes and 1 of floats.
+        class_names : tuple of str
+            What the labels 0, 1, ... stand for, if they are not their own names, nor texts.
+        notes : tuple of str
+            What the loader has to say already.
         known_hash : str
             A hash of what the arrays were made of, to save hashing them.
 
@@ -96,18 +82,29 @@ class Source(NamedTuple):
         InputError
             If one is not of that form.
         """
+        there = [part for part in PARTS if f"x_{part}" in arrays]
+        labels = {part: arrays[f"y_{part}"] for part in there}
+        if any(array.dtype.kind == "U" for array in labels.values()):
+            labels, class_names = as_numbers(labels, where)
         parts, turned = {}, {}
-        for part in (part for part in PARTS if f"x_{part}" in arrays):
-            images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
-            parts[part], was_first = _check_part(
-                images, labels, f"{where}: {part}", channels, white
-            )
+        for part in there:
+            images, name = arrays[f"x_{part}"], f"{where}: {part}"
+            parts[part], was_first = _check_part(images, labels[part], name, channels, white)
             if was_first:
                 turned[part] = images.shape
         _check_together(parts, where)
-        notes = _notes(parts["train"], turned if channels is None else {}, white)
+        found = _notes(parts["train"], turned if channels is None else {}, white)
         source_hash = known_hash or hash_arrays(arrays)
-        return cls(parts if "val" in parts else _hold_out(parts, where), source_hash, notes)
+        if "test" not in parts:
+            n = len(parts["train"].labels)
+            parts = split_off_test(parts, where, class_names)
+            found += (
+                f"no part for tests is there: {len(parts['test'].labels):,} of {n:,} rows were "
+                "drawn for it, in the proportions of the classes",
+            )
+        if "val" not in parts:
+            parts = hold_out(parts, where)
+        return cls(parts, source_hash, notes + found, class_names=class_names)
 
 
 def _notes(
@@ -171,52 +168,3 @@ def _check_together(parts: dict[str, Part], where: str) -> None:
     if n_classes > max(_MOST_CLASSES, n_train // 2):
         found = f"found {n_classes:,} different labels of {n_train:,} training images"
         raise InputError(f"{where}: {found}, expected classes")
-
-
-def stratified(
-    labels: Labels, size: int, rng: np.random.Generator, *, at_least: int = 0, leave: int = 0
-) -> Rows:
-    """Draw rows in the proportions of the classes, by the largest remainder.
-
-    Parameters
-    ----------
-    labels : ndarray of int64, shape (n,)
-    size : int
-        How many to draw, at most n.
-    rng : Generator
-    at_least, leave : {0, 1}
-        How many of each class that there is to draw, and to leave; ``size`` has to allow for it.
-
-    Returns
-    -------
-    ndarray of int, shape (size,)
-        In ascending order.
-    """
-    _, columns, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    quota, remainder = np.divmod(counts * size, len(labels))
-    # A stable sort gives a tie to the lower label, on any platform.
-    quota[np.argsort(-remainder, kind="stable")[: size - quota.sum()]] += 1
-    for column in np.flatnonzero(quota < at_least):
-        quota[np.argmax(quota)] -= 1
-        quota[column] += 1
-    for column in np.flatnonzero(counts - quota < leave):
-        quota[column] -= 1
-        quota[np.argmax(counts - quota)] += 1
-    rows = [
-        rng.permutation(np.flatnonzero(columns == column))[:number]
-        for column, number in enumerate(quota)
-    ]
-    return np.sort(np.concatenate(rows))
-
-
-def _hold_out(parts: dict[str, Part], where: str) -> dict[str, Part]:
-    train = parts["train"]
-    n_train, n_classes = len(train.labels), len(np.unique(train.labels))
-    size = n_train // HELD_OUT
-    if not 0 < size <= n_train - n_classes:
-        fault = f"found {n_train} training images of {n_classes} classes and none for validation"
-        raise InputError(f"{where}: {fault}, expected {HELD_OUT} or more, or x_val and y_val")
-    # The last image of a class stays: without it there would be nothing to learn the class from.
-    rows = stratified(train.labels, size, generator(0, "validation split"), leave=1)
-    stays = np.delete(np.arange(n_train), rows)
-    return {"train": train.take(stays), "val": train.take(rows), "test": parts["test"]}

@@ -12,7 +12,7 @@ from making import assert_same, assert_sound, fault_of
 
 from fastadv.datasets import Dataset, load_dataset, mnist_folder, open_shared, read_idx, share
 from fastadv.datasets.dataset import ARRAYS
-from fastadv.datasets.sources import stratified
+from fastadv.datasets.splits import stratified
 from fastadv.errors import InputError
 from fastadv.task import Task
 
@@ -201,9 +201,9 @@ def test_a_class_without_training_images_cannot_be_chosen(npz):
 
 
 def test_unknown_names():
-    hint = "Otherwise give a path: FOLDER, FILE.npz"
+    hint = "Otherwise give a path: FILE.npz, FILE.csv, FILE.parquet, FOLDER/CLASS/*, FOLDER"
     assert fault_of("mnits") == f"no dataset 'mnits'; did you mean mnist? {hint}"
-    assert fault_of("digits") == f"no dataset 'digits'; there is mnist. {hint}"
+    assert fault_of("xyz").startswith("no dataset 'xyz'; there is mnist, digits")
     assert fault_of("no/such") == "there is no file or folder no/such"
     assert fault_of("such.npz") == "there is no file or folder such.npz"
 

@@ -10,7 +10,7 @@ from making import assert_same, assert_sound, fault_of, small_arrays
 
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.datasets.dataset import ARRAYS
-from fastadv.datasets.sources import stratified
+from fastadv.datasets.splits import stratified
 from fastadv.errors import InputError
 from fastadv.task import Task
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from making import assert_same, assert_sound, fault_of, small_arrays
 
-from fastadv.datasets import load_dataset
+from fastadv.datasets import Dataset, load_dataset, mnist_folder
+from fastadv.errors import InputError
 from fastadv.task import Task
 
 # .npz
@@ -102,7 +103,11 @@ def with_first(array, value):
         ({"y_train": with_first(Y / 1.0, np.nan)}, "train labels: found nan, expected whole"),
         ({"y_train": with_first(Y / 1.0, 1e300)}, "train labels: found 1e+300, expected whole"),
         ({"y_train": with_first(Y.astype("u8"), 2**64 - 1)}, "train labels: found 1.84467e+19"),
-        ({"y_train": Y.astype(str)}, "train labels: found dtype <U21, expected whole numbers"),
+        ({"y_train": Y.astype(bytes)}, "train labels: found dtype |S21, expected whole numbers"),
+        (
+            {"y_train": np.where(Y == 2, 1, Y).astype(str), "y_test": Y[:30].astype(str)},
+            "no training row is of class '2', and 10 test rows are",
+        ),
         ({"y_train": Y * 0}, "found one class of training images, expected two or more"),
         ({"x_test": X[:30, :, :2]}, "found images of train 4x3x1, test 4x2x1, expected one shape"),
         (
@@ -184,3 +189,116 @@ def test_folder_with_labels_in_the_place_of_images(tmp_path):
     arrays = small_arrays()
     write_idx_folder(tmp_path, arrays | {"x_test": arrays["y_test"]})
     assert f"{tmp_path}: test images: found (30,), expected shape (n, H, W)" in fault_of(tmp_path)
+
+
+# What is not there is drawn
+
+
+def test_without_a_part_for_tests_one_image_in_five_is_drawn_in_order(npz):
+    whole = small_arrays(n_train=120, n_classes=4)
+    path = npz("half.npz", sizes={"n_train": 120, "n_classes": 4}, x_test=None, y_test=None)
+    data = load_dataset(str(path))
+    assert [len(data.y_train), len(data.y_val), len(data.y_test)] == [88, 8, 24]
+    assert np.bincount(data.y_test).tolist() == [6, 6, 6, 6]
+    assert data.notes[-1] == (
+        "no part for tests is there: 24 of 120 rows were drawn for it, in the proportions of the "
+        "classes"
+    )
+    order = {image.tobytes(): i for i, image in enumerate(whole["x_train"])}
+    rows = {}
+    for part in ("train", "val", "test"):
+        images = np.rint(getattr(data, f"x_{part}") * 255).astype(np.uint8)
+        rows[part] = [order[image.tobytes()] for image in images]
+        assert rows[part] == sorted(rows[part])
+        np.testing.assert_array_equal(getattr(data, f"y_{part}"), whole["y_train"][rows[part]])
+    assert sorted(row for part in rows.values() for row in part) == list(range(120))
+    assert data.fingerprint == load_dataset(str(path)).fingerprint
+
+
+def test_a_class_of_one_row_cannot_be_split(npz):
+    labels = np.arange(60) % 3
+    labels[-1] = 7
+    path = npz(x_test=None, y_test=None, y_train=labels)
+    assert "found one row of class 7, expected two or more, one to train on" in fault_of(path)
+    labels[-2] = 7
+    np.savez(path, **(small_arrays() | {"y_train": labels}))
+    assert load_dataset(f"{path}[classes=0-1-2]").task.n_classes == 3
+
+
+@pytest.mark.parametrize("counts", [(2, 40), (2, 2, 2, 2, 60), (5, 5)])
+def test_each_class_is_in_both_parts_of_a_split(npz, counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (len(labels), 4, 3)).astype(np.uint8)
+    path = npz(x_test=None, y_test=None, x_train=images, y_train=labels)
+    if len(labels) < 15:  # too few are left to hold some out for validation
+        assert "expected 12 or more" in fault_of(path)
+        return
+    data = load_dataset(str(path))
+    assert np.bincount(data.y_train).min() >= 1
+    assert np.bincount(data.y_test).min() >= 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "wanted", "names"),
+    [
+        (["7", "3"], [7, 3], ("3", "7")),
+        (["1.0", "0.0"], [1, 0], ("0", "1")),
+        (["-1", "+1"], [0, 1], ("-1", "+1")),
+        (["10.5", "9"], [1, 0], ("9", "10.5")),
+        (["dog", "cat"], [1, 0], ("cat", "dog")),
+        (["dog", "1"], [1, 0], ("1", "dog")),
+        (["nan", "1"], [1, 0], ("1", "nan")),
+    ],
+)
+def test_texts_as_labels(npz, labels, wanted, names):
+    y = np.array(labels * 30)
+    data = load_dataset(str(npz(y_train=y, y_test=y[:30])))
+    assert data.class_names == names
+    np.testing.assert_array_equal(data.y_test, np.argsort(np.argsort(wanted))[np.arange(30) % 2])
+
+
+def test_a_dataset_of_arrays(npz):
+    arrays = small_arrays()
+    arrays |= {key: arrays[key].astype(str) for key in ("y_train", "y_test")}
+    loaded = load_dataset(str(npz(**arrays)))
+    x, y, *test = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
+    made = Dataset.from_arrays(x, y, x_test=test[0], y_test=test[1].astype(object))
+    assert_same(made, loaded)
+    assert made.name == "arrays"
+    half = Dataset.from_arrays(x / 255, y.astype(int), class_names=("a", "b", "c"))
+    assert half.class_names == ("a", "b", "c")
+    assert "12 of 60 rows were drawn" in half.notes[-1]
+    with pytest.raises(InputError, match="arrays: give both x_test and y_test, or neither"):
+        Dataset.from_arrays(x, y, x_test=x)
+    with pytest.raises(InputError, match="expected shape"):
+        Dataset.from_arrays(x.reshape(60, -1), y)
+
+
+def test_digits():
+    data = load_dataset("digits")
+    assert_sound(data)
+    assert data.task.image_shape == (8, 8, 1)
+    assert [len(data.y_train), len(data.y_val), len(data.y_test)] == [1319, 119, 359]
+    assert data.x_train.max() == 1
+    assert np.unique(data.x_train * 16).tolist() == list(range(17))
+
+
+# What does not fit
+
+
+def test_what_does_not_fit_into_memory_is_not_read(npz, tmp_path, monkeypatch):
+    from fastadv.datasets import memory
+
+    path = npz()
+    (tmp_path / "some.csv").write_text("label,a\n" + "1,2\n" * 500)
+    monkeypatch.setattr(memory, "total_memory", lambda: 500)
+    says = "of memory, and this machine has 500 bytes; keep fewer rows of it"
+    assert says in fault_of(path)
+    assert says in fault_of(f"{tmp_path / 'some.csv'}[shape=1x1]")
+    assert says in fault_of(mnist_folder())
+
+
+def test_a_pickle_is_not_read(tmp_path):
+    (tmp_path / "data.pkl").write_bytes(b"")
+    assert "data.pkl: pickles can run any program" in fault_of(tmp_path / "data.pkl")

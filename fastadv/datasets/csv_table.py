@@ -1,0 +1,206 @@
+"""Tables as text, ``.csv``."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fastadv.datasets.layout import Channels
+from fastadv.datasets.memory import check_fits
+from fastadv.datasets.sources import Source
+from fastadv.datasets.table import Table, find_label, missing_fault, read_table, text_fault
+from fastadv.errors import InputError
+from fastadv.specs import shown
+
+Separator = Literal["comma", "semicolon", "tab", "space"]
+
+_SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " "}
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def reads(path: Path) -> bool:
+    """Return whether the path is a file that is called ``.csv``."""
+    return path.is_file() and path.suffix.lower() == ".csv"
+
+
+def read_csv(
+    path: Path,
+    /,
+    *,
+    label: str = "label",
+    shape: str | None = None,
+    test_file: str | None = None,
+    channels: Channels | None = None,
+    range: float | None = None,
+    separator: Separator = "comma",
+    encoding: str = "utf-8",
+    header: bool | None = None,
+) -> Source:
+    """Read a table of an image a row: its class in one column, its pixels in the others.
+
+    Parameters
+    ----------
+    label : str
+        The name of the column of classes, which may be texts.
+    shape : str or None
+        Of an image: 28x28 or, of colours, 32x32x3.
+    test_file : str or None
+        A file of the same columns, for tests. Without it one row in five is drawn for them.
+    channels : {"first", "last"} or None
+        Where the channels of an image are, if its shape does not say so.
+    range : float or None
+        The value of white, if it is not 255 of whole numbers or 1 of others.
+    separator : {"comma", "semicolon", "tab", "space"}
+        What stands between two columns.
+    encoding : str
+        Of the text.
+    header : bool or None
+        Whether the first line has the columns' names. Without them they are called 1, 2, ...
+
+    Raises
+    ------
+    InputError
+        If it is no such table; or a value is missing or no number, in which line and column.
+    """
+
+    def read(file: Path) -> Table:
+        return _Reader(file, _SEPARATORS[separator], encoding, header).read(label)
+
+    return read_table(path, read, shape=shape, channels=channels, white=range, test_file=test_file)
+
+
+class _Reader:
+    """One file, and how it is written."""
+
+    def __init__(self, path: Path, separator: str, encoding: str, header: bool | None) -> None:
+        self.path, self.separator, self.header = path, separator, header
+        try:
+            utf_8 = codecs.lookup(encoding).name == "utf-8"
+        except LookupError:
+            raise InputError(
+                f"{path}: there is no encoding {encoding!r}; usual ones are utf-8, latin-1, cp1252"
+            ) from None
+        self.encoding = "utf-8-sig" if utf_8 else encoding  # a mark at the beginning is not text
+
+    def read(self, label: str) -> Table:
+        path = self.path
+        try:
+            check_fits(path, 2 * path.stat().st_size)  # 4 bytes for a digit and a comma
+            self._check_start()
+            columns, n_lines = self._columns()
+            place = find_label(columns, label, path)
+            codes: dict[str, int] = {}
+            try:
+                values = self._values(n_lines, place, codes)
+            except UnicodeDecodeError:
+                raise
+            except ValueError as error:
+                raise self._fault(columns, place, n_lines, str(error)) from None
+        except UnicodeDecodeError as error:
+            wrong = f"byte 0x{error.object[error.start]:02x}"
+            raise InputError(
+                f"{path}: the text is not {error.encoding} ({wrong}); state what it is in "
+                "brackets, such as encoding=cp1252, or save it as UTF-8"
+            ) from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        if not len(values):
+            raise InputError(f"{path}: found no row below the header")
+        labels = np.array(list(codes))[values[:, place].astype(np.intp)]
+        values = np.delete(values, place, axis=1)
+        if "" in codes or not np.isfinite(values).all():
+            raise self._fault(columns, place, n_lines, "")
+        return Table(tuple(columns[:place] + columns[place + 1 :]), values, labels)
+
+    def _check_start(self) -> None:
+        with self.path.open("rb") as file:
+            start = file.read(4096)
+        if not start.strip():
+            raise InputError(f"{self.path}: the file is empty")
+        if start.startswith(_UTF_16) and self.encoding == "utf-8-sig":
+            raise InputError(
+                f"{self.path}: the text is UTF-16; state it in brackets, encoding=utf-16, or save "
+                "it as UTF-8"
+            )
+        if b"\0" in start and not self.encoding.lower().startswith(("utf-16", "utf-32", "utf_")):
+            raise InputError(f"{self.path}: found bytes that are no text, expected a CSV file")
+
+    def _columns(self) -> tuple[list[str], int]:
+        """Return the names of the columns, and how many lines they take."""
+        with self.path.open(encoding=self.encoding, newline="") as file:
+            reader = csv.reader(file, delimiter=self.separator)
+            first = next(line for line in reader if line)
+            n_lines = reader.line_num
+        if len(first) == 1:
+            for word, separator in _SEPARATORS.items():
+                if separator != self.separator and len(first[0].split(separator)) > 1:
+                    raise InputError(
+                        f"{self.path}: the first line is one column, {shown(first[0][:40])}; if "
+                        f"another sign separates them, state it in brackets: separator={word}"
+                    )
+        numbers = all(_is_number(field) for field in first)
+        if self.header is None and numbers:
+            raise InputError(
+                f"{self.path}: the first line holds numbers, expected names of columns; state in "
+                "brackets header=false and label=1 (the number of the column of classes), or "
+                "header=true if these are names"
+            )
+        if self.header is False:
+            return [str(i) for i in range(1, len(first) + 1)], 0
+        return [name.strip() for name in first], n_lines
+
+    def _values(self, n_lines: int, place: int, codes: dict[str, int]) -> np.ndarray:
+        """Return all columns as float32; of the label the code of its text."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a file without rows
+            return np.loadtxt(
+                self.path,
+                dtype=np.float32,
+                delimiter=self.separator,
+                quotechar='"',
+                comments=None,
+                skiprows=n_lines,
+                encoding=self.encoding,
+                converters={place: lambda text: codes.setdefault(text.strip(), len(codes))},
+                ndmin=2,
+            )
+
+    def _fault(self, columns: list[str], place: int, n_lines: int, said: str) -> InputError:
+        """Return what is wrong with the table, in which line."""
+        n_missing, first_missing = 0, ("", "")
+        with self.path.open(encoding=self.encoding, newline="") as file:
+            reader = csv.reader(file, delimiter=self.separator)
+            for row in reader:
+                if reader.line_num <= n_lines or not row:
+                    continue
+                line = f"line {reader.line_num:,}"
+                if len(row) != len(columns):
+                    return InputError(
+                        f"{self.path}: {line} has {len(row):,} columns, expected {len(columns):,} "
+                        "as in the first line"
+                    )
+                missing = [i for i, text in enumerate(row) if text.strip().lower() in _MISSING]
+                n_missing += bool(missing)
+                if missing and not first_missing[0]:
+                    first_missing = (columns[missing[0]], line)
+                if n_missing:
+                    continue
+                for i, text in enumerate(row):
+                    if i != place and not _is_number(text):
+                        return text_fault(self.path, columns[i], text.strip(), line)
+        if n_missing:
+            return missing_fault(self.path, first_missing[0], n_missing, first_missing[1])
+        return InputError(f"{self.path}: cannot be read ({' '.join(said.split())})")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False

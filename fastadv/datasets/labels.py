@@ -1,0 +1,76 @@
+"""Classes that are texts: which number each has, and what the numbers stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.errors import InputError
+
+
+def as_numbers(
+    labels: Mapping[str, npt.NDArray[Any]], where: str
+) -> tuple[dict[str, npt.NDArray[Any]], tuple[str, ...]]:
+    """Return labels that are texts as numbers, and what the numbers stand for.
+
+    Texts that are all whole numbers from 0 on stand for these numbers. Others are numbered in
+    their sorted order, numbers by their value.
+
+    Parameters
+    ----------
+    labels : mapping of ndarray
+        Those of each part, of which ``train`` has every class.
+    where : str
+        What the errors name.
+
+    Returns
+    -------
+    labels : dict of ndarray of int64
+    names : tuple of str
+        What 0, 1, ... stand for; empty where each is its own name.
+
+    Raises
+    ------
+    InputError
+        If a class has no training row.
+    """
+    texts = {part: np.char.strip(array.astype(str)) for part, array in labels.items()}
+    known = np.unique(texts["train"])
+    for part, array in texts.items():
+        strange = np.setdiff1d(array, known)
+        if len(strange):
+            n = np.count_nonzero(array == strange[0])
+            raise InputError(
+                f"{where}: no training row is of class {str(strange[0])!r}, and {n:,} {part} "
+                f"{'row is' if n == 1 else 'rows are'}; leave that class out, or add training rows"
+            )
+    values = {str(text): _number(str(text)) for text in known}
+    numbers = [value for value in values.values() if value is not None]
+    names = sorted(values)
+    if len(numbers) == len(values):
+        if all(value >= 0 and value.is_integer() for value in numbers):
+            whole = {text: int(value) for text, value in values.items() if value is not None}
+            return _look_up(texts, known, whole), ()
+        if len(set(numbers)) == len(numbers):
+            names = sorted(values, key=lambda text: values[text] or 0.0)
+    return _look_up(texts, known, {name: i for i, name in enumerate(names)}), tuple(names)
+
+
+def _look_up(
+    texts: Mapping[str, npt.NDArray[Any]], known: npt.NDArray[Any], numbers: Mapping[str, int]
+) -> dict[str, npt.NDArray[Any]]:
+    table = np.array([numbers[str(text)] for text in known], dtype=np.int64)
+    return {part: table[np.searchsorted(known, array)] for part, array in texts.items()}
+
+
+def _number(text: str) -> float | None:
+    """Return the finite number below 2^31 that a text is, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and abs(value) < 2**31 else None

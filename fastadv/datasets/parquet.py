@@ -1,0 +1,114 @@
+"""Tables as Apache Parquet files, ``.parquet``; needs pyarrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastadv.datasets.layout import Channels
+from fastadv.datasets.memory import check_fits
+from fastadv.datasets.sources import Source
+from fastadv.datasets.table import Table, find_label, missing_fault, read_table, text_fault
+from fastadv.errors import InputError
+
+
+def reads(path: Path) -> bool:
+    """Return whether the path is a file that is called ``.parquet``."""
+    return path.is_file() and path.suffix.lower() == ".parquet"
+
+
+def read_parquet(
+    path: Path,
+    /,
+    *,
+    label: str = "label",
+    shape: str | None = None,
+    test_file: str | None = None,
+    channels: Channels | None = None,
+    range: float | None = None,
+) -> Source:
+    """Read a table of an image a row: its class in one column, its pixels in the others.
+
+    Parameters
+    ----------
+    label : str
+        The name of the column of classes, which may be texts.
+    shape : str or None
+        Of an image: 28x28 or, of colours, 32x32x3.
+    test_file : str or None
+        A file of the same columns, for tests. Without it one row in five is drawn for them.
+    channels : {"first", "last"} or None
+        Where the channels of an image are, if its shape does not say so.
+    range : float or None
+        The value of white, if it is not 255 of whole numbers or 1 of others.
+
+    Raises
+    ------
+    InputError
+        If pyarrow is not there, it is no such table, or a value is missing or no number.
+    """
+    return read_table(
+        path,
+        lambda file: _read(file, label),
+        shape=shape,
+        channels=channels,
+        white=range,
+        test_file=test_file,
+    )
+
+
+def _read(path: Path, label: str) -> Table:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise InputError(
+            f'{path}: Parquet files need pyarrow: pip install "fastadv[parquet]"'
+        ) from None
+    try:
+        with pq.ParquetFile(path) as file:
+            names = [str(name) for name in file.schema_arrow.names]
+            place = find_label(names, label, path)
+            check_fits(path, 4 * len(names) * file.metadata.num_rows)
+            table = file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as a Parquet file ({reason})") from None
+    if not table.num_rows:
+        raise InputError(f"{path}: found no row")
+    _check_columns(path, table, place)
+    labels = table.column(place).combine_chunks()
+    if pa.types.is_dictionary(labels.type):
+        labels = labels.dictionary_decode()
+    columns = names[:place] + names[place + 1 :]
+    values = np.empty((table.num_rows, len(columns)), dtype=np.float32)
+    for i, column in enumerate(c for j, c in enumerate(table.columns) if j != place):
+        values[:, i] = column.to_numpy()
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        column = columns[int(np.argmax(wrong.any(axis=0)))]
+        raise missing_fault(path, column, int(np.count_nonzero(wrong.any(axis=1))))
+    return Table(tuple(columns), values, np.array([str(label) for label in labels.to_pylist()]))
+
+
+def _check_columns(path: Path, table: Any, place: int) -> None:
+    """Raise InputError for a column that holds no numbers, and for values that are missing."""
+    import pyarrow as pa
+
+    missing = np.zeros(table.num_rows, dtype=bool)
+    first = ""
+    for i, column in enumerate(table.columns):
+        name, kind = table.schema.names[i], column.type
+        numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        if i != place and not (numbers or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+            found = next((value for value in column.to_pylist() if value is not None), kind)
+            raise text_fault(path, name, str(found))
+        if column.null_count:
+            missing |= column.is_null().to_numpy()
+            first = first or name
+    if first:
+        raise missing_fault(path, first, int(np.count_nonzero(missing)))

@@ -1,0 +1,170 @@
+"""What readers of tables share: the column of labels, images of the others, a file for tests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.arrays import Float32
+from fastadv.datasets.layout import Channels
+from fastadv.datasets.sources import Source
+from fastadv.errors import InputError
+from fastadv.specs import closest, shown
+
+_SHAPE = re.compile(r"(\d{1,5})x(\d{1,5})(?:x(\d{1,5}))?", re.ASCII)
+_MANY = 8  # names that an error lists
+
+
+class Table(NamedTuple):
+    """A table as it was read.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        The names of all but the label's.
+    values : ndarray of float32, shape (n, d)
+        Finite.
+    labels : ndarray of str, shape (n,)
+    """
+
+    columns: tuple[str, ...]
+    values: Float32
+    labels: npt.NDArray[np.str_]
+
+
+def read_table(
+    path: Path,
+    read: Callable[[Path], Table],
+    *,
+    shape: str | None,
+    channels: Channels | None,
+    white: float | None,
+    test_file: str | None,
+) -> Source:
+    """Read a table, and another one for tests, as images.
+
+    Parameters
+    ----------
+    path : Path
+    read : callable
+        Reads a file.
+    shape : str or None
+        Of an image, such as ``28x28``.
+    channels, white : see `Source.of`
+        Whole numbers from 0 to 255 are bytes.
+    test_file : str or None
+        Without it rows for tests are drawn.
+
+    Raises
+    ------
+    InputError
+        If there is no shape: figures of columns that are no images would be wrong for attacks
+        that move or blur pixels.
+    """
+    if shape is None:
+        raise InputError(
+            f"{path}: say in brackets how many pixels high and wide an image is, such as "
+            "shape=28x28; columns that are no pixels cannot be attacked yet"
+        )
+    image_shape = parse_shape(shape, path)
+    tables = {"train": read(path)}
+    if test_file is not None:
+        tables["test"] = _aligned(read(Path(test_file).expanduser()), tables["train"], test_file)
+    whole = white is None and all(_is_bytes(table.values) for table in tables.values())
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for part, table in tables.items():
+        if table.values.shape[1] != np.prod(image_shape):
+            raise InputError(
+                f"{path}: found {table.values.shape[1]:,} columns beside the label, expected "
+                f"{np.prod(image_shape):,} for shape={shape}"
+            )
+        values = table.values.astype(np.uint8) if whole else table.values
+        arrays[f"x_{part}"] = values.reshape(-1, *image_shape)
+        arrays[f"y_{part}"] = table.labels
+    return Source.of(arrays, str(path), channels=channels, white=white)
+
+
+def parse_shape(text: str, path: Path) -> tuple[int, ...]:
+    """Return the numbers of ``28x28`` or ``32x32x3``."""
+    match = _SHAPE.fullmatch(text.strip().lower())
+    shape = tuple(int(number) for number in match.groups() if number) if match else ()
+    if not shape or 0 in shape:
+        wanted = "height and width, such as 28x28, or with channels, such as 32x32x3"
+        raise InputError(f"{path}: shape has to be {wanted}, got {shown(text)}")
+    return shape
+
+
+def find_label(columns: Sequence[str], label: str, path: Path) -> int:
+    """Return which column has the labels; check that no name is missing or there twice.
+
+    Raises
+    ------
+    InputError
+        If there is no such column, or the names are not one each.
+    """
+    if label not in columns:
+        there = ", ".join(columns[:_MANY]) + (", ..." if len(columns) > _MANY else "")
+        hint = closest(label, columns) or "."
+        raise InputError(
+            f"{path}: no column is called {label!r}{hint} State the one of the classes in "
+            f"brackets: label=NAME (there are {there})"
+        )
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: more than one column is called {twice[0]!r}; rename all but one")
+    unnamed = [i for i, name in enumerate(columns, 1) if not name or name.startswith("__index")]
+    if unnamed:
+        raise InputError(
+            f"{path}: column {unnamed[0]} has no name: is it the index of a data frame? Write the "
+            "file without it (index=False)"
+        )
+    if len(columns) == 1:
+        raise InputError(f"{path}: found one column, {label!r}, expected others beside it")
+    return list(columns).index(label)
+
+
+def missing_fault(path: Path, column: str, n_rows: int, first: str = "") -> InputError:
+    """Return the error for values that are missing: in which column first, and in how many rows."""
+    where = f", first in {first}" if first else ""
+    rows = f"{n_rows:,} {'row has' if n_rows == 1 else 'rows have'} missing values"
+    return InputError(
+        f"{path}: {rows}{where} (column {column!r}); leave these rows out, or fill the values in"
+    )
+
+
+def text_fault(path: Path, column: str, found: str, first: str = "") -> InputError:
+    """Return the error for a column that holds something else than numbers."""
+    where = f" in {first}" if first else ""
+    if re.fullmatch(r"[+-]?\d+,\d+", found):
+        return InputError(
+            f"{path}: column {column!r} has decimal commas ({found!r}{where}); write points"
+        )
+    return InputError(
+        f"{path}: column {column!r} holds text ({found!r}{where}); make it numbers, a column of 0 "
+        "and 1 for each of its values, or leave it out"
+    )
+
+
+def _is_bytes(values: Float32) -> bool:
+    whole = np.array_equal(values, np.floor(values))
+    return bool(whole and values.min() >= 0 and values.max() <= 255)
+
+
+def _aligned(test: Table, train: Table, test_file: str) -> Table:
+    """Return the table for tests with its columns in the order of the one to train on."""
+    if test.columns == train.columns:
+        return test
+    for columns, others, found in (
+        (train.columns, test.columns, "no column"),
+        (test.columns, train.columns, "one column too many:"),
+    ):
+        missing = [name for name in columns if name not in others]
+        if missing:
+            raise InputError(f"{test_file}: {found} {missing[0]!r}, unlike the training file")
+    order = [test.columns.index(name) for name in train.columns]
+    return test._replace(columns=train.columns, values=test.values[:, order])
