@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     "evasion", "poisoning", "sanitizer", "training", "preprocessor", "certified", "none", "model",
-    "dataset", "path",
+    "dataset", "fetched", "path",
 ]  # fmt: skip
 
 OURS = "fastadv"
@@ -26,7 +26,8 @@ class Entry:
     kind : str
         An attack's ``evasion`` or ``poisoning``; a defense's ``certified`` if it certifies,
         else what it works on (``sanitizer``, ``training``, ``preprocessor``); ``model``;
-        ``dataset``, or ``path`` of a reader of files; ``none`` for the controls.
+        ``dataset``, ``fetched`` if it has to be fetched before, or ``path`` of a reader of files;
+        ``none`` for the controls.
     target : str
         ``module:Class``; of a data set ``module:function``.
     nested : dict of str to str

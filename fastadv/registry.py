@@ -70,10 +70,18 @@ _DATA = "fastadv.datasets"
 DATASETS: list[Entry] = [
     Entry("mnist", "dataset", "28 x 28 grey digits; 55,000 to train, 5,000 held out, 10,000 to test", f"{_DATA}.shipped:read_mnist"),
     Entry("digits", "dataset", "8 x 8 grey digits of scikit-learn; 1,319 to train, 119 held out, 359 to test", f"{_DATA}.digits:read_digits"),
+    Entry("fashion_mnist", "fetched", "28 x 28 grey clothes; as many as MNIST's", f"{_DATA}.fetched:read_fashion_mnist"),
+    Entry("kmnist", "fetched", "28 x 28 grey hiragana; as many as MNIST's", f"{_DATA}.fetched:read_kmnist"),
+    Entry("emnist", "fetched", "28 x 28 grey letters and digits, six sets: emnist[subset=letters]", f"{_DATA}.fetched:read_emnist"),
+    Entry("qmnist", "fetched", "MNIST made again, with 60,000 images for tests", f"{_DATA}.fetched:read_qmnist"),
+    Entry("usps", "fetched", "16 x 16 grey digits of envelopes, 7,291 and 2,007 for tests", f"{_DATA}.fetched:read_usps"),
+    Entry("cifar10", "fetched", "32 x 32 pictures in colours; 50,000 and 10,000 for tests", f"{_DATA}.fetched:read_cifar10"),
     Entry("FILE.npz", "path", "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]", f"{_DATA}.npz:read_npz", reads=f"{_DATA}.npz:reads"),
     Entry("FILE.csv", "path", "a table of an image a row: FILE.csv[label=NAME,shape=28x28]", f"{_DATA}.csv_table:read_csv", reads=f"{_DATA}.csv_table:reads"),
     Entry("FILE.parquet", "path", "the same as a Parquet file (with pyarrow)", f"{_DATA}.parquet:read_parquet", reads=f"{_DATA}.parquet:reads"),
     Entry("FOLDER/CLASS/*", "path", "pictures (with Pillow), or FOLDER/train/CLASS/* and FOLDER/test/CLASS/*", f"{_DATA}.images:read_images", reads=f"{_DATA}.images:reads"),
+    Entry("FOLDER/*.bin", "path", "CIFAR-10's binary version, unpacked or as cifar-10-binary.tar.gz", f"{_DATA}.cifar:read_cifar_folder", reads=f"{_DATA}.cifar:reads"),
+    Entry("FOLDER/usps.bz2", "path", "USPS's two files, as torchvision keeps them", f"{_DATA}.usps:read_usps_folder", reads=f"{_DATA}.usps:reads"),
     Entry("FOLDER", "path", "four IDX files, named as MNIST's, EMNIST's or QMNIST's are (plain or .gz)", f"{_DATA}.idx:read_idx_folder", reads=f"{_DATA}.idx:reads"),
 ]  # fmt: skip
 

@@ -201,9 +201,19 @@ def _one_each(
         names = ", ".join(path.name for paths in found.values() for path in paths)
         raise InputError(
             f"{folder}: found {names or 'no IDX file'}, expected four files; "
-            f"missing: {', '.join(missing)}"
+            f"missing: {', '.join(missing)}{'' if names else _further_in(folder)}"
         )
     return {role: paths[0] for role, paths in found.items()}
+
+
+def _further_in(folder: Path) -> str:
+    """Return which folders of this one have IDX files, as where torchvision has several sets."""
+    inner = [
+        path
+        for path in sorted(folder.iterdir())
+        if any(_FILE_NAME.fullmatch(file.name) for file in (*path.glob("*"), *path.glob("raw/*")))
+    ]
+    return f" (did you mean {inner[0]}?)" if inner else ""
 
 
 def reads(path: Path) -> bool:
@@ -237,10 +247,12 @@ def read_idx_folder(
         If a file is missing or damaged, or one that is there plain and gzipped holds something else
         in either.
     """
-    return Source.of(_read_folder(path, prefix or None), str(path), channels=channels, white=range)
+    return Source.of(
+        read_idx_arrays(path, prefix or None), str(path), channels=channels, white=range
+    )
 
 
-def _read_folder(folder: Path, prefix: str | None) -> dict[str, Ints]:
+def read_idx_arrays(folder: Path, prefix: str | None) -> dict[str, Ints]:
     """Return the arrays as they are in the files; of QMNIST's labels the class alone."""
     raw = folder / "raw"  # where torchvision keeps the files that it has fetched
     if raw.is_dir() and not any(_FILE_NAME.fullmatch(path.name) for path in folder.iterdir()):

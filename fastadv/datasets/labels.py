@@ -36,10 +36,13 @@ def as_numbers(
     Raises
     ------
     InputError
-        If a class has no training row.
+        If a class has no training row, or a name that cannot be shown.
     """
     texts = {part: np.char.strip(array.astype(str)) for part, array in labels.items()}
     known = np.unique(texts["train"])
+    for text in known:
+        if not text or not str(text).isprintable():
+            raise InputError(f"{where}: {str(text)!a} cannot be the name of a class; rename it")
     for part, array in texts.items():
         strange = np.setdiff1d(array, known)
         if len(strange):

@@ -1,0 +1,167 @@
+"""Fetching public data sets, by pooch: each file as it was published, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from fastadv.datasets.memory import in_words
+from fastadv.datasets.published import FOLDER_VARIABLE, File, data_folder, find, is_whole
+from fastadv.errors import InputError
+from fastadv.files import make_folder
+
+TIMEOUT = 30.0  # seconds without a byte
+_PIECE = 1 << 16  # bytes
+
+
+class Progress(Protocol):
+    """Who is told how far a file is."""
+
+    def begin(self, file: str, total: int) -> None:
+        """Be told of a file and its bytes, 0 if nobody knows."""
+
+    def advance(self, n_bytes: int) -> None:
+        """Be told of more bytes of it."""
+
+
+def fetch(
+    name: str,
+    folder: Path | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Fetch what of a data set is not there yet.
+
+    Parameters
+    ----------
+    name : str
+        Of a data set in `fastadv.datasets.published`.
+    folder : Path or None
+        Where a folder of that name is made; None is `data_folder`.
+    timeout : float
+        Seconds without a byte after which a mirror is given up.
+    progress : Progress or None
+
+    Returns
+    -------
+    list of Path
+        The files, of the published checksums.
+
+    Raises
+    ------
+    InputError
+        If there is no such data set, or pooch is not there.
+    OSError
+        If no mirror has a file as it was published, or it cannot be kept. Nothing of that file is
+        left; those before it stay, and need not be fetched again.
+    """
+    published = find(name)
+    try:
+        import pooch
+    except ImportError:
+        raise InputError('fetching needs pooch: pip install "fastadv[fetch]"') from None
+    pooch.get_logger().setLevel("ERROR")
+    place = (data_folder() if folder is None else folder.expanduser()) / name
+    make_folder(place)
+    for file in published.files:
+        if not is_whole(place / file.name, file.checksum):
+            _fetch_file(place, file, published.mirrors, timeout, progress)
+    return [place / file.name for file in published.files]
+
+
+def _fetch_file(
+    place: Path, file: File, mirrors: tuple[str, ...], timeout: float, progress: Progress | None
+) -> None:
+    """Try one mirror after the other."""
+    import pooch
+    import requests
+
+    failed = []
+    for mirror in mirrors:
+        watch = _Watch(place, file.name, progress)
+        # As it is: what a server compresses on its way would be unpacked, and another file.
+        downloader = pooch.HTTPDownloader(
+            progressbar=watch,
+            chunk_size=_PIECE,
+            timeout=timeout,
+            headers={"Accept-Encoding": "identity"},
+        )
+        try:
+            pooch.retrieve(
+                mirror + file.name, file.checksum, file.name, place, downloader=downloader
+            )
+            return
+        except requests.exceptions.RequestException as error:
+            failed.append(f"{urlsplit(mirror).netloc}: {_reason(error, timeout)}")
+        except ValueError:
+            failed.append(f"{urlsplit(mirror).netloc}: other data than were published")
+        except OSError as error:
+            raise OSError(
+                f"{place}: {file.name} cannot be kept ({error.strerror or error})"
+            ) from None
+    raise OSError(
+        f"{file.name} could not be fetched ({'; '.join(failed)}); try again, or put it by hand "
+        f"into {place}"
+    )
+
+
+class _Watch:
+    """What pooch takes for a bar: it knows how large a file will be before it is written."""
+
+    def __init__(self, place: Path, name: str, progress: Progress | None) -> None:
+        self._place, self._name, self._progress = place, name, progress
+        self._left = 0
+
+    @property
+    def total(self) -> int:
+        """The bytes of the file, 0 if the server does not say."""
+        return self._left
+
+    @total.setter
+    def total(self, total: int) -> None:
+        free = shutil.disk_usage(self._place).free
+        if total > free:
+            raise OSError(
+                f"it takes {in_words(total)}, and {in_words(free)} are free; choose "
+                f"another folder by --to or {FOLDER_VARIABLE}"
+            )
+        self._left = total
+        if self._progress:
+            self._progress.begin(self._name, total)
+
+    def update(self, n_bytes: int) -> None:
+        """Take in some more bytes; pooch counts those of the last piece as a whole one."""
+        if self._progress and n_bytes <= self._left:
+            self._progress.advance(n_bytes)
+            self._left -= n_bytes
+
+    def reset(self) -> None:
+        """Do nothing; pooch begins anew to fill the bar."""
+
+    def close(self) -> None:
+        """Fill the bar."""
+        if self._progress:
+            self._progress.advance(self._left)
+
+
+def _reason(error: Any, timeout: float) -> str:
+    """Return in a few words why a server gave nothing."""
+    import requests
+    import urllib3
+
+    cause = error.args[0] if error.args else None
+    timed_out = isinstance(cause, urllib3.exceptions.ReadTimeoutError)
+    if isinstance(error, requests.exceptions.Timeout) or timed_out:
+        return f"nothing came for {timeout:g} seconds"
+    if isinstance(error, requests.exceptions.HTTPError):
+        return f"HTTP {getattr(error.response, 'status_code', '')}"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection was cut"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate cannot be trusted"
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return "no connection"
+    return type(error).__name__

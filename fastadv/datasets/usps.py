@@ -1,0 +1,62 @@
+"""USPS's digits as they are published and as torchvision keeps them: usps.bz2 and usps.t.bz2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.datasets.memory import check_fits
+from fastadv.datasets.sources import Source
+from fastadv.errors import InputError
+
+_TRAIN, _TEST = "usps.bz2", "usps.t.bz2"
+_SIDE = 16
+_UNPACKED = 8  # times the size of the file, as floats
+
+
+def reads(path: Path) -> bool:
+    """Return whether a folder has one of the two files."""
+    return path.is_dir() and any((path / name).is_file() for name in (_TRAIN, _TEST))
+
+
+def read_usps_folder(path: Path, /) -> Source:
+    """Read USPS's digits, 16 x 16 grey pixels.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
+    """
+    return read_usps_files(path / _TRAIN, path / _TEST)
+
+
+def read_usps_files(train: Path, test: Path, known_hash: str = "") -> Source:
+    """Read the two files: a line a digit, its label from 1 on and its pixels from -1 to 1."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for part, path in (("train", train), ("test", test)):
+        pixels, labels = _read(path)
+        if not (np.abs(pixels) <= 1).all():
+            raise InputError(f"{path}: found pixels beyond -1 and 1")
+        arrays[f"x_{part}"] = ((pixels + 1) / 2).astype(np.float32).reshape(-1, _SIDE, _SIDE)
+        arrays[f"y_{part}"] = labels - 1
+    return Source.of(arrays, str(train.parent), known_hash=known_hash)
+
+
+def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    from sklearn.datasets import load_svmlight_file
+
+    try:
+        check_fits(path, _UNPACKED * path.stat().st_size)
+        sparse, labels = load_svmlight_file(str(path), n_features=_SIDE**2)
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(
+            f"{path}: cannot be read ({reason}), expected one of USPS's two files, {_TRAIN} and "
+            f"{_TEST}"
+        ) from None
+    return sparse.toarray(), labels

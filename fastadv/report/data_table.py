@@ -1,0 +1,74 @@
+"""What a data set holds, as tables and some of its images."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fastadv.datasets import Dataset
+from fastadv.datasets.duplicates import duplicates
+from fastadv.datasets.parts import PARTS
+from fastadv.report.terminal_image import captioned, image_text, in_rows
+
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+_COLOURS = {1: "grey", 3: "in colours"}
+
+
+def data_table(dataset: Dataset) -> RenderableType:
+    """Return the facts of a data set, and how many images each class has."""
+    task = dataset.task
+    height, width, channels = task.image_shape
+    facts = Table(box=box.SIMPLE, show_header=False)
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    colours = _COLOURS.get(channels, f"of {channels} channels")
+    facts.add_row("images", f"{height} x {width} pixels, {colours}")
+    low = min(getattr(dataset, f"x_{part}").min(initial=np.inf) for part in PARTS)
+    high = max(getattr(dataset, f"x_{part}").max(initial=-np.inf) for part in PARTS)
+    bounds = f"{task.bounds[0]:g} to {task.bounds[1]:g}"
+    facts.add_row("values", f"{low:.4g} to {high:.4g}, of {bounds} that they may have")
+    facts.add_row("missing values", "none")  # a data set with some is not read
+    for part in ("val", "test"):
+        facts.add_row(f"{_PARTS[part]} images", _duplicates(dataset, part))
+    facts.add_row("fingerprint", dataset.fingerprint)
+    for note in dataset.notes:
+        facts.add_row("note", Text(note))
+    return Group(Text(dataset.name, style="bold"), facts, _classes(dataset))
+
+
+def _duplicates(dataset: Dataset, part: str) -> str:
+    n, n_other = duplicates(dataset, part)
+    total = len(getattr(dataset, f"y_{part}"))
+    if not n:
+        return f"none of {total:,} also among the training images"
+    others = f" ({n_other:,} under another label)" if n_other else ""
+    return f"{n:,} of {total:,} also among the training images{others}"
+
+
+def _classes(dataset: Dataset) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("class", style="bold", overflow="fold")
+    n_classes = dataset.task.n_classes
+    counts = []
+    for part, name in _PARTS.items():
+        table.add_column(name, justify="right")
+        counts.append(np.bincount(getattr(dataset, f"y_{part}"), minlength=n_classes))
+    for label, name in enumerate(dataset.class_names):
+        table.add_row(Text(name), *(f"{count[label]:,}" for count in counts))
+    table.add_section()
+    table.add_row("all", *(f"{count.sum():,}" for count in counts), style="dim")
+    return table
+
+
+def data_images(dataset: Dataset, n_images: int, *, color: bool, width: int) -> Text:
+    """Draw the first training image of each of the first classes."""
+    drawings = []
+    for label, name in list(enumerate(dataset.class_names))[:n_images]:
+        row = int(np.argmax(dataset.y_train == label))
+        image = dataset.x_train[row].reshape(dataset.task.image_shape)
+        drawing = image_text(image[..., :3], color=color, bounds=dataset.task.bounds)
+        drawings.append(Text.assemble(captioned(drawing, name), "\n"))
+    return in_rows(drawings, width)
