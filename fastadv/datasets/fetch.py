@@ -78,73 +78,59 @@ def _fetch_file(
     """Try one mirror after the other."""
     import pooch
     import requests
+    import urllib3
 
     failed = []
+    download = _Download(place, file.name, timeout, progress)
     for mirror in mirrors:
-        watch = _Watch(place, file.name, progress)
-        # As it is: what a server compresses on its way would be unpacked, and another file.
-        downloader = pooch.HTTPDownloader(
-            progressbar=watch,
-            chunk_size=_PIECE,
-            timeout=timeout,
-            headers={"Accept-Encoding": "identity"},
-        )
         try:
-            pooch.retrieve(
-                mirror + file.name, file.checksum, file.name, place, downloader=downloader
-            )
+            pooch.retrieve(mirror + file.name, file.checksum, file.name, place, downloader=download)
             return
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             failed.append(f"{urlsplit(mirror).netloc}: {_reason(error, timeout)}")
         except ValueError:
             failed.append(f"{urlsplit(mirror).netloc}: other data than were published")
         except OSError as error:
-            raise OSError(
-                f"{place}: {file.name} cannot be kept ({error.strerror or error})"
-            ) from None
+            reason = error.strerror or error
+            raise OSError(f"{place}: {file.name} cannot be kept ({reason})") from None
     raise OSError(
         f"{file.name} could not be fetched ({'; '.join(failed)}); try again, or put it by hand "
         f"into {place}"
     )
 
 
-class _Watch:
-    """What pooch takes for a bar: it knows how large a file will be before it is written."""
+class _Download:
+    """Writes what is at an address to the file that pooch gives it, which pooch then checks."""
 
-    def __init__(self, place: Path, name: str, progress: Progress | None) -> None:
-        self._place, self._name, self._progress = place, name, progress
-        self._left = 0
+    def __init__(self, place: Path, name: str, timeout: float, progress: Progress | None) -> None:
+        self._place, self._name = place, name
+        self._timeout, self._progress = timeout, progress
 
-    @property
-    def total(self) -> int:
-        """The bytes of the file, 0 if the server does not say."""
-        return self._left
+    def __call__(self, address: str, temporary: str, _pooch: object) -> None:
+        import requests
 
-    @total.setter
-    def total(self, total: int) -> None:
+        headers = {"Accept-Encoding": "identity"}
+        with (
+            requests.get(address, headers=headers, timeout=self._timeout, stream=True) as response,
+            Path(temporary).open("wb") as stream,
+        ):
+            response.raise_for_status()
+            self._begin(int(response.headers.get("Content-Length", 0)))
+            # Undecoded: servers that call .gz an encoding would have their files unpacked.
+            for piece in response.raw.stream(_PIECE, decode_content=False):
+                stream.write(piece)
+                if self._progress:
+                    self._progress.advance(len(piece))
+
+    def _begin(self, total: int) -> None:
         free = shutil.disk_usage(self._place).free
         if total > free:
             raise OSError(
-                f"it takes {in_words(total)}, and {in_words(free)} are free; choose "
-                f"another folder by --to or {FOLDER_VARIABLE}"
+                f"it takes {in_words(total)}, and {in_words(free)} are free; choose another folder "
+                f"by --to or {FOLDER_VARIABLE}"
             )
-        self._left = total
         if self._progress:
             self._progress.begin(self._name, total)
-
-    def update(self, n_bytes: int) -> None:
-        """Take in some more bytes; pooch counts those of the last piece as a whole one."""
-        if self._progress and n_bytes <= self._left:
-            self._progress.advance(n_bytes)
-            self._left -= n_bytes
-
-    def reset(self) -> None:
-        """Do nothing; pooch begins anew to fill the bar."""
-
-    def close(self) -> None:
-        """Fill the bar."""
-        if self._progress:
-            self._progress.advance(self._left)
 
 
 def _reason(error: Any, timeout: float) -> str:
@@ -152,13 +138,12 @@ def _reason(error: Any, timeout: float) -> str:
     import requests
     import urllib3
 
-    cause = error.args[0] if error.args else None
-    timed_out = isinstance(cause, urllib3.exceptions.ReadTimeoutError)
-    if isinstance(error, requests.exceptions.Timeout) or timed_out:
+    late = requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError
+    if isinstance(error, late):
         return f"nothing came for {timeout:g} seconds"
     if isinstance(error, requests.exceptions.HTTPError):
         return f"HTTP {getattr(error.response, 'status_code', '')}"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+    if isinstance(error, urllib3.exceptions.HTTPError):
         return "the connection was cut"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate cannot be trusted"
