@@ -43,9 +43,9 @@ def _duplicates(dataset: Dataset, part: str) -> str:
     n, n_other = duplicates(dataset, part)
     total = len(getattr(dataset, f"y_{part}"))
     if not n:
-        return f"none of {total:,} also among the training images"
+        return f"none of {total:,} is a training image"
     others = f" ({n_other:,} under another label)" if n_other else ""
-    return f"{n:,} of {total:,} also among the training images{others}"
+    return f"{n:,} of {total:,} are training images{others}"
 
 
 def _classes(dataset: Dataset) -> Table:

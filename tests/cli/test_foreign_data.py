@@ -74,11 +74,50 @@ def keras_channels_first(folder: Path, images: Arrays) -> str:
     return str(folder / "mnist.npz")
 
 
+def by_class(images: Arrays) -> Arrays:
+    """The images class by class, as a folder of pictures is read."""
+    orders = {part: np.argsort(images[f"y_{part}"], kind="stable") for part in ("train", "test")}
+    return {key: array[orders[key[2:]]] for key, array in images.items()}
+
+
+def csv(folder: Path, images: Arrays) -> str:
+    """A table as from a spreadsheet: a header, the label first."""
+    for part in ("train", "test"):
+        rows = np.column_stack([images[f"y_{part}"], images[f"x_{part}"].reshape(-1, 784)])
+        header = ",".join(["digit", *(f"pixel{i}" for i in range(784))])
+        np.savetxt(folder / f"{part}.csv", rows, "%d", ",", header=header, comments="")
+    return f"{folder}/train.csv[label=digit,shape=28x28,test_file={folder}/test.csv]"
+
+
+def parquet(folder: Path, images: Arrays) -> str:
+    """A table as from a data frame: the label last, as text."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for part in ("train", "test"):
+        columns = dict(enumerate(images[f"x_{part}"].reshape(-1, 784).T))
+        table = {str(i): column for i, column in columns.items()}
+        labels = images[f"y_{part}"].astype(str)
+        pq.write_table(pa.table(table | {"label": labels}), folder / f"{part}.parquet")
+    return f"{folder}/train.parquet[shape=28x28,test_file={folder}/test.parquet]"
+
+
+def pictures(folder: Path, images: Arrays) -> str:
+    """train/CLASS/NNNN.png and test/CLASS/NNNN.png."""
+    image = pytest.importorskip("PIL.Image")
+    for part in ("train", "test"):
+        for i, (pixels, label) in enumerate(
+            zip(images[f"x_{part}"], images[f"y_{part}"], strict=True)
+        ):
+            inner = folder / part / str(label)
+            inner.mkdir(parents=True, exist_ok=True)
+            image.fromarray(pixels).save(inner / f"{i:04}.png")
+    return str(folder)
+
+
 COMMAND = ("--attacks", "fgsm,square[queries=20],label_flip[fraction=0.3],backdoor", "--defenses", "none,median", "--samples", "100", "--model", "mlp[hidden_layer_sizes=16,max_iter=3]", "--json")  # fmt: skip
 
 
-def figures(program: Any, dataset: str, out: str) -> tuple[list[Any], str]:
-    done = program("grid", *COMMAND, "--dataset", dataset, "--output", out)
+def figures(program: Any, dataset: str, out: str, *more: str) -> tuple[list[Any], str]:
+    done = program("grid", *COMMAND, *more, "--dataset", dataset, "--output", out)
     assert done.code == 0, done.err
     rows = json.loads(done.out)["rows"]
     keys = ("attack", "defense", "status", "n", "clean_accuracy", "attacked_accuracy", "success_rate", "baseline_accuracy")  # fmt: skip
@@ -103,6 +142,23 @@ def test_a_grid_on_it(
     assert found == wanted
     assert says in said
     assert wanted[0][4]["value"] > 0.6, "it has learnt something"
+
+
+@pytest.mark.compiled
+def test_the_same_images_as_idx_npz_csv_parquet_and_pictures_are_the_same_grid(
+    program: Any, tmp_path: Path, images: Arrays
+) -> None:
+    ordered = by_class(images)
+    np.savez(tmp_path / "plain.npz", **ordered)
+    once = ("--repeats", "1")
+    wanted, _ = figures(program, str(tmp_path / "plain.npz"), "npz", *once)
+    assert wanted[0][4]["value"] > 0.6, "it has learnt something"
+    for make in (torchvision_mnist, csv, parquet, pictures):
+        (tmp_path / make.__name__).mkdir()
+        spec = make(tmp_path / make.__name__, ordered)
+        found, said = figures(program, spec, f"as-{make.__name__}", *once)
+        assert found == wanted, make.__name__
+        assert "drawn" not in said
 
 
 def test_without_a_prefix_one_line_says_how_to_choose(
