@@ -30,16 +30,25 @@ def load_dataset(spec: str | Path) -> Dataset:
     Parameters
     ----------
     spec : str or Path
-        A name, ``mnist`` or one that a plug-in brings; or the path of what one of the readers
-        reads: a folder of four IDX files, named as MNIST's are; or a ``.npz`` file with
-        ``x_train, y_train, x_test, y_test`` and, if it likes, ``x_val, y_val``, where images are
-        (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]. Where there are no
-        ``x_val``, one training image in twelve is held out, stratified, always the same ones.
+        A name (``mnist``, ``digits``, one of those that ``fastadv data fetch`` brings, or a
+        plug-in's), or the path of what one of the readers reads:
 
-        Parameters in brackets go to the loader that has them (``fastadv list FOLDER``):
-        ``channels`` (``first`` or ``last``) and ``range`` (the value of white; 255 of bytes, 1 of
-        floats) of files that do not say so themselves, and ``prefix`` of IDX files, where a folder
-        holds those of several datasets (``FOLDER[prefix=emnist-letters]``).
+        - a ``.npz`` file with ``x_train, y_train`` and, if it likes, ``x_test, y_test`` and
+          ``x_val, y_val``, where images are (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of
+          floats in [0, 1];
+        - a table, ``.csv`` or ``.parquet``, of an image a row;
+        - a folder of pictures, CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE;
+        - a folder of four IDX files, named as MNIST's are, of CIFAR-10's binary version, or of
+          USPS's two files.
+
+        Where there is no part for tests, one row in five is drawn for it, and a note says so; where
+        there is none for validation, one training row in twelve is held out: in the proportions of
+        the classes, always the same ones.
+
+        Parameters in brackets go to the loader that has them (``fastadv list FILE.csv``):
+        ``label``, ``shape`` and ``test_file`` of tables, ``range`` (the value of white; 255 of
+        bytes, 1 of floats) and ``channels`` (``first`` or ``last``) of files that do not say so
+        themselves, ``prefix`` of IDX files, where a folder holds those of several datasets.
 
         Others narrow it. ``classes=7-1`` keeps two classes, 7 as label 0 and 1 as
         label 1. ``train``, ``val`` and ``test`` are numbers of images, drawn in the proportions

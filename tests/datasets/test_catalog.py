@@ -201,7 +201,10 @@ def test_a_class_without_training_images_cannot_be_chosen(npz):
 
 
 def test_unknown_names():
-    hint = "Otherwise give a path: FILE.npz, FILE.csv, FILE.parquet, FOLDER/CLASS/*, FOLDER"
+    hint = (
+        "Otherwise give a path: FILE.npz, FILE.csv, FILE.parquet, FOLDER/CLASS/*, FOLDER/*.bin, "
+        "FOLDER/usps.bz2, FOLDER"
+    )
     assert fault_of("mnits") == f"no dataset 'mnits'; did you mean mnist? {hint}"
     assert fault_of("xyz").startswith("no dataset 'xyz'; there is mnist, digits")
     assert fault_of("no/such") == "there is no file or folder no/such"
