@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_BRIEF = 160  # characters
+
 
 class InputError(ValueError):
     """Something from outside (a flag, a spec, a file, an array) is not what it has to be."""
@@ -39,6 +41,12 @@ def warnings_in_a_line() -> Iterator[None]:
 def printable(text: str) -> str:
     """Return a text that any file takes, with ? for bytes in names of files that are not UTF-8."""
     return text.encode(errors="replace").decode()
+
+
+def brief(error: object) -> str:
+    """Return what an error of another library says, in one line that can be read."""
+    text = printable(" ".join(str(error).split()))
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}..."
 
 
 def require(condition: bool, what: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tarfile
 import zlib
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -64,7 +65,7 @@ def read_cifar_folder(path: Path, /) -> Source:
 def read_archive(path: Path, known_hash: str = "") -> Source:
     """Read ``cifar-10-binary.tar.gz``."""
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
             wanted = {f"{_FOLDER}/{name}": name for name in (*_TRAIN, _TEST)}
             found: dict[str, bytes] = {}
             for member in archive:  # in the order of the archive: it is unpacked once
@@ -72,8 +73,10 @@ def read_archive(path: Path, known_hash: str = "") -> Source:
                     check_fits(path, member.size)
                     stream = archive.extractfile(member)
                     found[wanted[member.name]] = stream.read() if stream else b""
+            while unpacked.read(1 << 20):  # the checksum comes at the end
+                pass
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise InputError(f"{path}: cannot be read ({error}), expected {ARCHIVE}") from None
+        raise InputError(f"{path}: cannot be read ({brief(error)}), expected {ARCHIVE}") from None
     missing = [name for name in (*_TRAIN, _TEST) if name not in found]
     if missing:
         raise InputError(f"{path}: found no {_FOLDER}/{missing[0]} in it, expected {ARCHIVE}")

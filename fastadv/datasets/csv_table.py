@@ -14,7 +14,7 @@ from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
 from fastadv.datasets.table import Table, find_label, missing_fault, read_table, text_fault
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 from fastadv.specs import shown
 
 Separator = Literal["comma", "semicolon", "tab", "space"]
@@ -196,7 +196,7 @@ class _Reader:
                         return text_fault(self.path, columns[i], text.strip(), line)
         if n_missing:
             return missing_fault(self.path, first_missing[0], n_missing, first_missing[1])
-        return InputError(f"{self.path}: cannot be read ({' '.join(said.split())})")
+        return InputError(f"{self.path}: cannot be read ({brief(said)})")
 
 
 def _is_number(text: str) -> bool:

@@ -15,7 +15,7 @@ from fastadv.datasets.idx import parse_idx, read_idx_arrays
 from fastadv.datasets.published import PUBLISHED, files_of
 from fastadv.datasets.sources import Source
 from fastadv.datasets.usps import read_usps_files
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 
 Subset = Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"]
 
@@ -99,4 +99,4 @@ def _member(path: Path, name: str) -> bytes:
         with zipfile.ZipFile(path) as archive:
             return archive.read(name)
     except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: {name} cannot be read ({error})") from None
+        raise InputError(f"{path}: {name} cannot be read ({brief(error)})") from None

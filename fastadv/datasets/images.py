@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -187,5 +187,5 @@ def _check_mode(path: Path, mode: str) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split()).replace(f" '{path}'", "")
-    return InputError(f"{path}: cannot be read as a picture ({reason})")
+    reason = str(error).replace(f" '{path}'", "")
+    return InputError(f"{path}: cannot be read as a picture ({brief(reason)})")

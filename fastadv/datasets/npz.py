@@ -13,7 +13,7 @@ from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.parts import KEYS
 from fastadv.datasets.sources import Source
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 from fastadv.files import UNREADABLE
 
 
@@ -73,6 +73,5 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         if "Object arrays" in str(error):
             found = f"a pickled object array as {key}"
             raise InputError(f"{path}: found {found}, expected plain numbers") from None
-        reason = " ".join(str(error).split())  # numpy's texts may have several lines
-        raise InputError(f"{path}: {key} cannot be read ({reason}), {expected}") from None
+        raise InputError(f"{path}: {key} cannot be read ({brief(error)}), {expected}") from None
     return arrays

@@ -11,7 +11,7 @@ from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
 from fastadv.datasets.table import Table, find_label, missing_fault, read_table, text_fault
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 
 
 def reads(path: Path) -> bool:
@@ -76,8 +76,7 @@ def _read(path: Path, label: str) -> Table:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read as a Parquet file ({reason})") from None
+        raise InputError(f"{path}: cannot be read as a Parquet file ({brief(error)})") from None
     if not table.num_rows:
         raise InputError(f"{path}: found no row")
     _check_columns(path, table, place)

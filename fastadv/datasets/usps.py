@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 
 _TRAIN, _TEST = "usps.bz2", "usps.t.bz2"
 _SIDE = 16
@@ -53,10 +53,9 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         sparse, labels = load_svmlight_file(str(path), n_features=_SIDE**2)
     except InputError:
         raise
-    except (OSError, EOFError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    except (OSError, EOFError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path}: cannot be read ({reason}), expected one of USPS's two files, {_TRAIN} and "
-            f"{_TEST}"
+            f"{path}: cannot be read ({brief(reason)}), expected USPS's {_TRAIN} or {_TEST}"
         ) from None
     return sparse.toarray(), labels

@@ -128,7 +128,12 @@ def test_usps(fetched):
     np.testing.assert_allclose(data.x_test, arrays["x_test"].reshape(30, -1) / 255, atol=1e-4)
     np.testing.assert_array_equal(data.y_test, arrays["y_test"])
     assert_same(data, load_dataset(str(folder)))
-    for damaged in (b"", packed[0][:40], bz2.compress(b"1 1:red")):
+    huge = b"1 99999999999999:0.5", b"1 1:" + b"5." * 1000
+    for text in (b"1 1:red", *huge):
+        (folder / "usps.bz2").write_bytes(bz2.compress(text))
+        assert "usps.bz2: cannot be read" in fault_of(folder)
+        assert len(fault_of(folder)) < 400 + len(str(folder))
+    for damaged in (b"", packed[0][:40]):
         (folder / "usps.bz2").write_bytes(damaged)
         assert "usps.bz2: cannot be read" in fault_of(folder)
     (folder / "usps.bz2").unlink()
@@ -187,6 +192,10 @@ def test_faults_of_cifar10(tmp_path):
     for data in (b"", b"text", whole[: len(whole) // 2]):
         archive.write_bytes(data)
         assert "cifar-10-binary.tar.gz: " in fault_of(tmp_path)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # in the midst of a picture, which is stored as it is
+    archive.write_bytes(flipped)
+    assert "cifar-10-binary.tar.gz: cannot be read (CRC check failed" in fault_of(tmp_path)
     archive.write_bytes(packed({k: v for k, v in files.items() if k != "data_batch_2.bin"}))
     assert "found no cifar-10-batches-bin/data_batch_2.bin in it" in fault_of(tmp_path)
     archive.write_bytes(packed(files | {"test_batch.bin": b"\x0a" + bytes(3072)}))
