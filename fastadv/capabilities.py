@@ -246,7 +246,14 @@ def kind_of(attack: Any) -> Literal["none", "evasion", "poisoning"]:
 
 def supports(candidate: Any, model: Any, task: Task) -> str | None:
     """Return None, or why an attack or a defense cannot work with the model."""
-    return _reason(candidate, "supports", model, task)
+    return no_pixels(candidate, task) or _reason(candidate, "supports", model, task)
+
+
+def no_pixels(candidate: Any, task: Task) -> str | None:
+    """Return None, or that an attack or a defense needs images, and the data are columns."""
+    if task.columns is None or not getattr(candidate, "needs_pixels", False):
+        return None
+    return f"{candidate.name} needs neighbouring pixels, and the data are columns of a table"
 
 
 def needs_gradient(attack: Any) -> bool:

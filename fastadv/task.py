@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.columns import Columns
 from fastadv.errors import InputError, at_least, require
 from fastadv.specs import coerce
 
@@ -30,12 +31,16 @@ class Task:
         The smallest and the largest value that a pixel may have.
     class_names : tuple of str
         What the labels 0, 1, ... stand for, if they are not their own names.
+    columns : Columns or None
+        Of data that are no images; image_shape is (1, d, 1) then, and what needs neighbouring
+        pixels is skipped.
     """
 
     image_shape: tuple[int, int, int]
     n_classes: int
     bounds: tuple[float, float] = (0.0, 1.0)
     class_names: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    columns: Columns | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         given = self.image_shape
@@ -61,6 +66,9 @@ class Task:
             low = high = math.nan
         require(low < high, "bounds has to be (low, high)", self.bounds)
         object.__setattr__(self, "bounds", (low, high))
+        if self.columns is not None and self.image_shape != (1, len(self.columns.names), 1):
+            n = len(self.columns.names)
+            raise InputError(f"{n} columns have image_shape=(1, {n}, 1), got {self.image_shape}")
 
     @property
     def n_features(self) -> int:

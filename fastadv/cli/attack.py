@@ -103,6 +103,8 @@ def attack(
 
     with wait(f"reading {dataset}"):
         data = load_dataset(dataset)
+    if data.task.columns is not None and (n_shown or plot is not None):
+        raise InputError("--show and --plot draw images, and the data are columns of a table")
     for note in data.notes:
         console.say(f"{data.name}: {note}")
     warned: dict[str, None] = {}  # each warning once, when nothing moves on the screen any more

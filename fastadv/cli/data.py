@@ -38,7 +38,7 @@ def show(
     data = load_dataset(dataset)
     out = console.output()
     out.print(data_table(data))
-    if n_images:
+    if n_images and data.task.columns is None:
         out.print(data_images(data, n_images, color=console.shows_colors(out), width=out.width))
 
 

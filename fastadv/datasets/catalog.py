@@ -36,7 +36,7 @@ def load_dataset(spec: str | Path) -> Dataset:
         - a ``.npz`` file with ``x_train, y_train`` and, if it likes, ``x_test, y_test`` and
           ``x_val, y_val``, where images are (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of
           floats in [0, 1];
-        - a table, ``.csv`` or ``.parquet``, of an image a row;
+        - a table, ``.csv`` or ``.parquet``, of columns or, by ``shape=28x28``, of an image a row;
         - a folder of pictures, CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE;
         - a folder of four IDX files, named as MNIST's are, of CIFAR-10's binary version, or of
           USPS's two files.
@@ -132,8 +132,10 @@ def _as_source(made: Any, entry: Entry) -> Source:
         for part in PARTS:
             x, y = getattr(made, f"x_{part}"), getattr(made, f"y_{part}")
             parts[part] = Part(x.reshape(len(x), *made.task.image_shape), y, white=1.0)
-        bounds, names = made.task.bounds, made.class_names
-        return Source(parts, made.fingerprint, made.notes, bounds, names)
+        task = made.task
+        return Source(
+            parts, made.fingerprint, made.notes, task.bounds, made.class_names, task.columns
+        )
     if isinstance(made, Mapping):
         keys = list(KEYS if "x_test" in made or "y_test" in made else KEYS[:2])
         if "x_val" in made or "y_val" in made:

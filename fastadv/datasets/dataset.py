@@ -34,7 +34,8 @@ class Dataset:
         An image a row, C-contiguous, within the task's bounds; n differs between the parts. Floats
         of other precision are converted. An array that is mapped from a file and may be written to
         (``np.load(..., mmap_mode="c")``) stays mapped; one that may not is copied. That a row is an
-        image is known to the task alone: d columns of another kind are an image of (1, d, 1).
+        image is known to the task alone: d columns of another kind are an image of (1, d, 1), and
+        ``task.columns`` says what they are.
     y_train, y_val, y_test : ndarray, shape (n,)
         Labels; kept as int64 from 0 to ``task.n_classes - 1``.
     task : Task
@@ -111,14 +112,15 @@ class Dataset:
         channels: Channels | None = None,
         white: float | None = None,
     ) -> Dataset:
-        """Make a dataset of arrays of images.
+        """Make a dataset of arrays of images, or of columns.
 
         Parameters
         ----------
-        x, x_test, x_val : array-like of shape (n, H, W), (n, H, W, C) or (n, C, H, W)
-            Bytes, or floats in [0, 1]. Without ``x_test`` one image in five is drawn for tests;
-            then, without ``x_val``, one in twelve of the others for validation: in the proportions
-            of the classes, always the same ones. ``notes`` says so.
+        x, x_test, x_val : array-like of shape (n, H, W), (n, H, W, C), (n, C, H, W) or (n, d)
+            Images, of bytes or of floats in [0, 1]; or d columns of numbers, each of which is
+            scaled to [0, 1] by its range over the training rows. Without ``x_test`` one row in five
+            is drawn for tests; then, without ``x_val``, one in twelve of the others for validation:
+            in the proportions of the classes, always the same ones. ``notes`` says so.
         y, y_test, y_val : array-like of shape (n,)
             Whole numbers from 0 on, or texts.
         name : str
@@ -128,7 +130,7 @@ class Dataset:
         channels : {"first", "last"} or None
             None tells by the shape.
         white : float or None
-            The value that stands for 1; None is 255 of bytes and 1 of floats.
+            The value that stands for 1 in images; None is 255 of bytes and 1 of floats.
 
         Returns
         -------
@@ -154,9 +156,15 @@ class Dataset:
                 raise InputError(f"{name}: give both x_{part} and y_{part}, or neither")
             if images is not None and labels is not None:
                 arrays[f"x_{part}"], arrays[f"y_{part}"] = np.asarray(images), _texts(labels)
-        source = Source.of(
-            arrays, name, channels=channels, white=white, class_names=tuple(class_names)
-        )
+        if arrays["x_train"].ndim == 2:
+            names = [str(column) for column in getattr(x, "columns", ())]  # of a data frame
+            names = names or [str(i) for i in range(1, arrays["x_train"].shape[1] + 1)]
+            source = Source.of_columns(arrays, names, name)
+            source = source._replace(class_names=source.class_names or tuple(class_names))
+        else:
+            source = Source.of(
+                arrays, name, channels=channels, white=white, class_names=tuple(class_names)
+            )
         return cls.of_source(source, name, "")
 
     @classmethod
@@ -169,7 +177,7 @@ class Dataset:
         return cls(
             name=name,
             **arrays,
-            task=Task(shape, n_classes=2, bounds=source.bounds),  # it counts the classes itself
+            task=Task(shape, 2, source.bounds, columns=source.columns),  # it counts the classes
             class_names=source.class_names,
             notes=source.notes,
             known_hash=known_hash,

@@ -29,14 +29,15 @@ def read_parquet(
     channels: Channels | None = None,
     range: float | None = None,
 ) -> Source:
-    """Read a table of an image a row: its class in one column, its pixels in the others.
+    """Read a table: the class of each row in one column, numbers or pixels in the others.
 
     Parameters
     ----------
     label : str
         The name of the column of classes, which may be texts.
     shape : str or None
-        Of an image: 28x28 or, of colours, 32x32x3.
+        Of images: 28x28 or, of colours, 32x32x3. Without it the columns are no pixels; each is
+        scaled to [0, 1] by its range over the training rows.
     test_file : str or None
         A file of the same columns, for tests. Without it one row in five is drawn for them.
     channels : {"first", "last"} or None

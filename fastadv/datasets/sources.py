@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Labels
+from fastadv.columns import Columns
 from fastadv.datasets.labels import as_numbers
 from fastadv.datasets.layout import Channels, channels_last, white_of
 from fastadv.datasets.parts import PARTS, Part, hash_arrays
 from fastadv.datasets.splits import hold_out, split_off_test
 from fastadv.errors import InputError
 
+_LISTED = 4  # names of columns in a note
 _MOST_CLASSES = 100  # that need not have two images each
 
 
@@ -33,6 +35,8 @@ class Source(NamedTuple):
         The smallest and the largest value of a pixel, as a share of white.
     class_names : tuple of str
         What the labels 0, 1, ... stand for, if they are not their own names.
+    columns : Columns or None
+        Of data that are no images: (n, 1, d, 1).
     """
 
     parts: dict[str, Part]
@@ -40,6 +44,7 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()
     bounds: tuple[float, float] = (0.0, 1.0)
     class_names: tuple[str, ...] = ()
+    columns: Columns | None = None
 
     @classmethod
     def of(
@@ -95,16 +100,98 @@ class Source(NamedTuple):
         _check_together(parts, where)
         found = _notes(parts["train"], turned if channels is None else {}, white)
         source_hash = known_hash or hash_arrays(arrays)
-        if "test" not in parts:
-            n = len(parts["train"].labels)
-            parts = split_off_test(parts, where, class_names)
-            found += (
-                f"no part for tests is there: {len(parts['test'].labels):,} of {n:,} rows were "
-                "drawn for it, in the proportions of the classes",
-            )
-        if "val" not in parts:
-            parts = hold_out(parts, where)
-        return cls(parts, source_hash, notes + found, class_names=class_names)
+        parts, drawn = _complete(parts, where, class_names)
+        return cls(parts, source_hash, (*notes, *found, *drawn), class_names=class_names)
+
+    @classmethod
+    def of_columns(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], names: Sequence[str], where: str
+    ) -> Source:
+        """Check columns that are no pixels, hold out the parts that are not there, and scale.
+
+        Each column goes from 0 to 1 over the training rows; values of other rows that are beyond
+        are set to these ends.
+
+        Parameters
+        ----------
+        arrays : mapping of ndarray
+            As those of `of`, but x_train, x_val and x_test are (n, d), of finite numbers.
+        names : sequence of str
+            Of the columns.
+        where : str
+            What the errors name.
+
+        Raises
+        ------
+        InputError
+            If one is not of that form, or a column has one value in all training rows.
+        """
+        there = [part for part in PARTS if f"x_{part}" in arrays]
+        labels = {part: arrays[f"y_{part}"] for part in there}
+        class_names: tuple[str, ...] = ()
+        if any(array.dtype.kind == "U" for array in labels.values()):
+            labels, class_names = as_numbers(labels, where)
+        parts = {}
+        for part in there:
+            values, n = arrays[f"x_{part}"], len(labels[part])
+            if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+                raise InputError(f"{where}: {part} columns hold other things than finite numbers")
+            if values.shape != (n, len(names)):
+                raise InputError(
+                    f"{where}: {part} columns have shape {values.shape}, expected "
+                    f"({n}, {len(names)})"
+                )
+            checked = _check_labels(labels[part], n, f"{where}: {part} labels")
+            parts[part] = Part(values.reshape(n, 1, -1, 1), checked, white=1.0)
+        _check_together(parts, where)
+        parts, drawn = _complete(parts, where, class_names)
+        train = parts["train"].images[:, 0, :, 0]
+        columns, beyond = Columns.of(names, train, where), 0
+        for key, (values, *_) in parts.items():
+            scaled, n_beyond = columns.scaled(values[:, 0, :, 0])
+            parts[key] = parts[key]._replace(images=scaled.reshape(values.shape))
+            beyond += n_beyond
+        whole = [name for name, values in zip(names, train.T, strict=True) if _is_whole(values)]
+        notes = _column_notes(len(names), beyond, whole)
+        return cls(
+            parts, hash_arrays(arrays), notes + drawn, class_names=class_names, columns=columns
+        )
+
+
+def _complete(
+    parts: dict[str, Part], where: str, class_names: tuple[str, ...]
+) -> tuple[dict[str, Part], tuple[str, ...]]:
+    """Return the parts with those that were not there drawn, and what is to be said of that."""
+    notes: tuple[str, ...] = ()
+    if "test" not in parts:
+        n = len(parts["train"].labels)
+        parts = split_off_test(parts, where, class_names)
+        notes = (
+            f"no part for tests is there: {len(parts['test'].labels):,} of {n:,} rows were "
+            "drawn for it, in the proportions of the classes",
+        )
+    return parts if "val" in parts else hold_out(parts, where), notes
+
+
+def _is_whole(values: npt.NDArray[Any]) -> bool:
+    return bool(np.array_equal(values, np.floor(values)))
+
+
+def _column_notes(n_columns: int, beyond: int, whole: list[str]) -> tuple[str, ...]:
+    """Return what was made of columns, and what attacks do not know of them."""
+    notes = [
+        f"each of {n_columns:,} columns goes from 0 to 1 over the training rows: a budget of 0.1 "
+        "is a tenth of that range"
+    ]
+    if beyond:
+        notes.append(f"{beyond:,} values of other rows were beyond it, and were set to its ends")
+    if whole:
+        found = ", ".join(whole[:_LISTED]) + (", ..." if len(whole) > _LISTED else "")
+        notes.append(
+            f"attacks do not keep whole numbers whole: {len(whole):,} columns hold nothing else "
+            f"({found})"
+        )
+    return tuple(notes)
 
 
 def _notes(

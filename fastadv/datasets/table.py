@@ -54,7 +54,7 @@ def read_table(
     read : callable
         Reads a file.
     shape : str or None
-        Of an image, such as ``28x28``.
+        Of an image, such as ``28x28``; None is columns that are no pixels.
     channels, white : see `Source.of`
         Whole numbers from 0 to 255 are bytes.
     test_file : str or None
@@ -63,18 +63,19 @@ def read_table(
     Raises
     ------
     InputError
-        If there is no shape: figures of columns that are no images would be wrong for attacks
-        that move or blur pixels.
+        If the columns are not as many as an image has pixels.
     """
-    if shape is None:
-        raise InputError(
-            f"{path}: say in brackets how many pixels high and wide an image is, such as "
-            "shape=28x28; columns that are no pixels cannot be attacked yet"
-        )
-    image_shape = parse_shape(shape, path)
+    image_shape = None if shape is None else parse_shape(shape, path)
+    for name, stated in (("channels", channels), ("range", white)):
+        if stated is not None and shape is None:
+            raise InputError(f"{path}: {name} is of images: state their shape, too (shape=28x28)")
     tables = {"train": read(path)}
     if test_file is not None:
         tables["test"] = _aligned(read(Path(test_file).expanduser()), tables["train"], test_file)
+    if image_shape is None:
+        columns = {f"x_{part}": table.values for part, table in tables.items()}
+        labels = {f"y_{part}": table.labels for part, table in tables.items()}
+        return Source.of_columns(columns | labels, tables["train"].columns, str(path))
     whole = white is None and all(_is_bytes(table.values) for table in tables.values())
     arrays: dict[str, npt.NDArray[Any]] = {}
     for part, table in tables.items():

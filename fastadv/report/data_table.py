@@ -8,10 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fastadv.columns import Columns
 from fastadv.datasets import Dataset
 from fastadv.datasets.duplicates import duplicates
 from fastadv.datasets.parts import PARTS
 from fastadv.report.terminal_image import captioned, image_text, in_rows
+from fastadv.task import Task
 
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _COLOURS = {1: "grey", 3: "in colours"}
@@ -20,32 +22,51 @@ _COLOURS = {1: "grey", 3: "in colours"}
 def data_table(dataset: Dataset) -> RenderableType:
     """Return the facts of a data set, and how many images each class has."""
     task = dataset.task
-    height, width, channels = task.image_shape
     facts = Table(box=box.SIMPLE, show_header=False)
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
-    colours = _COLOURS.get(channels, f"of {channels} channels")
-    facts.add_row("images", f"{height} x {width} pixels, {colours}")
+    facts.add_row("rows" if task.columns else "images", _form(task))
     low = min(getattr(dataset, f"x_{part}").min(initial=np.inf) for part in PARTS)
     high = max(getattr(dataset, f"x_{part}").max(initial=-np.inf) for part in PARTS)
     bounds = f"{task.bounds[0]:g} to {task.bounds[1]:g}"
     facts.add_row("values", f"{low:.4g} to {high:.4g}, of {bounds} that they may have")
     facts.add_row("missing values", "none")  # a data set with some is not read
     for part in ("val", "test"):
-        facts.add_row(f"{_PARTS[part]} images", _duplicates(dataset, part))
+        facts.add_row(f"{_PARTS[part]} rows", _duplicates(dataset, part))
     facts.add_row("fingerprint", dataset.fingerprint)
     for note in dataset.notes:
         facts.add_row("note", Text(note))
-    return Group(Text(dataset.name, style="bold"), facts, _classes(dataset))
+    tables = [facts, _classes(dataset)] + ([_columns(task.columns)] if task.columns else [])
+    return Group(Text(dataset.name, style="bold"), *tables)
+
+
+def _form(task: Task) -> str:
+    """Return what a row is."""
+    if task.columns is not None:
+        return f"{task.n_features:,} columns"
+    height, width, channels = task.image_shape
+    colours = _COLOURS.get(channels, f"of {channels} channels")
+    return f"{height} x {width} pixels, {colours}"
+
+
+def _columns(columns: Columns) -> Table:
+    """Return what 0 and 1 stand for in each column."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("column", style="bold", overflow="fold")
+    table.add_column("0 is", justify="right")
+    table.add_column("1 is", justify="right")
+    for name, low, high in zip(columns.names, columns.low, columns.high, strict=True):
+        table.add_row(Text(name), f"{low:.6g}", f"{high:.6g}")
+    return table
 
 
 def _duplicates(dataset: Dataset, part: str) -> str:
     n, n_other = duplicates(dataset, part)
     total = len(getattr(dataset, f"y_{part}"))
     if not n:
-        return f"none of {total:,} is a training image"
+        return f"none of {total:,} is a training row"
     others = f" ({n_other:,} under another label)" if n_other else ""
-    return f"{n:,} of {total:,} are training images{others}"
+    return f"{n:,} of {total:,} are training rows{others}"
 
 
 def _classes(dataset: Dataset) -> Table:

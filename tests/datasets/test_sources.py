@@ -272,7 +272,7 @@ def test_a_dataset_of_arrays(npz):
     with pytest.raises(InputError, match="arrays: give both x_test and y_test, or neither"):
         Dataset.from_arrays(x, y, x_test=x)
     with pytest.raises(InputError, match="expected shape"):
-        Dataset.from_arrays(x.reshape(60, -1), y)
+        Dataset.from_arrays(x[0, 0], y)
 
 
 def test_digits():

@@ -176,7 +176,10 @@ def test_faults_of_a_file(csv, tmp_path):
 
 
 def test_faults_of_a_shape(csv):
-    assert "say in brackets how many pixels high and wide an image is" in fault_of(csv())
+    for stated in ("range=255", "channels=first"):
+        assert "is of images: state their shape, too (shape=28x28)" in fault_of(
+            f"{csv()}[{stated}]"
+        )
     for shape in ("4", "4x0", "x", "4x3x1x1", "-4x3"):
         assert "shape has to be height and width, such as 28x28" in fault_of(
             f"{csv()}[shape={shape}]"

@@ -43,8 +43,8 @@ def test_the_facts() -> None:
     assert max(map(len, shown.splitlines())) <= 80
     for fact in (
         "pets", "5 x 4 pixels, grey", "0 to 1, of 0 to 1 that they may have",
-        "4 of 4 are training images",
-        "3 of 15 are training images (1 under another label)",
+        "4 of 4 are training rows",
+        "3 of 15 are training rows (1 under another label)",
         "<script>alert(1)</script>[red]", made().fingerprint,
     ):  # fmt: skip
         assert fact in shown

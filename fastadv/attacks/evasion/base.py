@@ -139,7 +139,7 @@ class Evasion(Checked, ABC):
         GradientWarning
             If the gradients of a model from outside are zero or mislead, on a few of the images.
         """
-        refuse(self.supports(model, task))
+        refuse(capabilities.supports(self, model, task))
         model = capabilities.adapted(model, task)
         X = checks.images(X, task).astype(np.float32, copy=False)
         columns = class_columns(model, checks.labels(y, len(X)))

@@ -52,6 +52,7 @@ class Spatial(Evasion):
 
     name: ClassVar[str] = "spatial"
     reference: ClassVar[str] = "Engstrom et al., ICML 2019, arXiv 1712.02779, section 3"
+    needs_pixels: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:

@@ -98,6 +98,7 @@ class StAdv(Evasion):
 
     name: ClassVar[str] = "stadv"
     reference: ClassVar[str] = "Xiao et al., ICLR 2018, arXiv 1801.02612, section 3"
+    needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

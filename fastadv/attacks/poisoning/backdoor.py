@@ -44,6 +44,7 @@ class Backdoor(Poisoning):
 
     name: ClassVar[str] = "backdoor"
     reference: ClassVar[str] = "Gu, Dolan-Gavitt and Garg, 2017 (BadNets), arXiv 1708.06733"
+    needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from fastadv import checks, threat
+from fastadv import capabilities, checks, threat
 from fastadv.arrays import Floats, Labels
 from fastadv.attacks.poisoning.problem import Crafted, Problem
 from fastadv.errors import InputError, at_least, refuse, require
@@ -149,7 +149,7 @@ class Poisoning(Checked, ABC):
             model, *train, *val, task=task, budget=self.n_points, seed=seed,
             defense=defense if self.adapts(defense) else None,
         )  # fmt: skip
-        refuse(self.supports(model, problem.task))
+        refuse(capabilities.supports(self, model, problem.task))
         return problem
 
     @abstractmethod

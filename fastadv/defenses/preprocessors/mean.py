@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv import capabilities
 from fastadv.arrays import Floats
 from fastadv.defenses.preprocessors.base import behind
-from fastadv.errors import at_least
+from fastadv.errors import at_least, refuse
 from fastadv.kernels.images import filters
 from fastadv.protocols import Classifier, Pullback
 from fastadv.specs import Checked
@@ -30,6 +31,7 @@ class Mean(Checked):
 
     name: ClassVar[str] = "mean"
     reference: ClassVar[str] = "Li and Li, ICCV 2017, arXiv 1612.07767"
+    needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,6 +39,7 @@ class Mean(Checked):
 
     def wrap(self, model: Classifier, *, task: Task) -> Classifier:
         """Return ``model`` behind the filter."""
+        refuse(capabilities.no_pixels(self, task))
         window = (*task.image_shape, self.size)
 
         def transform(X: Floats) -> tuple[Floats, Pullback]:

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastadv import capabilities
 from fastadv.arrays import Floats
 from fastadv.defenses.preprocessors.base import Transform, behind
-from fastadv.errors import at_least
+from fastadv.errors import at_least, refuse
 from fastadv.kernels.images import filters
 from fastadv.protocols import Classifier, Pullback
 from fastadv.specs import Checked
@@ -37,6 +38,7 @@ class Median(Checked):
 
     name: ClassVar[str] = "median"
     reference: ClassVar[str] = "Xu, Evans and Qi, NDSS 2018, arXiv 1704.01155, section III.B"
+    needs_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,6 +46,7 @@ class Median(Checked):
 
     def wrap(self, model: Classifier, *, task: Task) -> Classifier:
         """Return ``model`` behind the filter."""
+        refuse(capabilities.no_pixels(self, task))
         height, width, channels = task.image_shape
 
         def transform(X: Floats) -> tuple[Floats, Pullback]:

@@ -62,11 +62,11 @@ def blurring(sigma: float, task: Task) -> Callable[[Float32], Float32]:
     """Return a Gaussian blur of images (n, d), zeros outside: linear, and its own transpose.
 
     Classifiers that see a few dozen images each are better for it: neighbouring pixels stand for
-    one another.
+    one another. Columns of a table do not: they are left as they are.
     """
 
     def blur(X: Float32) -> Float32:
-        if sigma == 0:
+        if sigma == 0 or task.columns is not None:
             return X
         images = X.reshape(-1, *task.image_shape)
         blurred = ndimage.gaussian_filter(images, sigma, mode="constant", axes=(1, 2))
