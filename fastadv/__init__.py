@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastadv.grid.run import run_grid as run_grid
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
     from fastadv.models.svm import SVC as SVC
+    from fastadv.models.wrapping import wrap as wrap
     from fastadv.protocols import Defense as Defense
     from fastadv.protocols import EvasionAttack as EvasionAttack
     from fastadv.protocols import PoisoningAttack as PoisoningAttack
@@ -56,6 +57,7 @@ _HOMES = {
     "make_model": "fastadv.registry",
     "read_result": "fastadv.grid.result",
     "run_grid": "fastadv.grid.run",
+    "wrap": "fastadv.models.wrapping",
 }
 
 

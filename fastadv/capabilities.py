@@ -156,7 +156,13 @@ def made_here(model: Any) -> bool:
     own = getattr(model, "__dict__", {})
     ours = type(model).__module__.partition(".")[0] == "fastadv" and not isinstance(model, _Given)
     patched = any(name in own for name in ("vjp", "input_gradient", "logits"))
+    patched = patched or getattr(model, "foreign", False)
     return ours and not patched and ("model" not in own or made_here(own["model"]))
+
+
+def given(model: Any) -> Any:
+    """Return what is known of a model that came trained (`fastadv.wrap`); None if it is no such."""
+    return getattr(_as_given(model), "given", None)
 
 
 def class_of(model: Any) -> str:

@@ -27,9 +27,12 @@ X, Y = blobs()
 NO_CAPABILITY = {
     "threads": {"os", "_here"}, "cli.errors": {"error"}, "cli.app": {"stream"},
     "specs": {"kind", "raw", "self", "estimator"}, "benchmarks.peers.evasion": {"attack"},
+    "models.adapters.identity": {"thing"}, "models.adapters.function": {"self"},
 }  # fmt: skip
 # Where plug-ins come in, and what they are is asked.
-DOORS = ("registry", "plugins", "manual")
+DOORS = (
+    "registry", "plugins", "manual", "models.adapters.own", "models.adapters.pytorch", "models.adapters.scikit",
+)  # fmt: skip
 
 
 def questions(source: str) -> list[str]:
