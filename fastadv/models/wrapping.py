@@ -244,7 +244,7 @@ def look_at(model: Any, X: npt.NDArray[Any]) -> None:
     if given.n_features is not None:
         checks.rows(X, given.n_features)
     few = np.unique(np.linspace(0, len(X) - 1, _LOOKED_AT).astype(np.intp))
-    trust.check(model, X[few], given.name)
+    trust.check(model, X[few], given.name, given.probabilities)
 
 
 def named(model: Any, classes: npt.NDArray[Any]) -> Any:

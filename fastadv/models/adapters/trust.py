@@ -29,8 +29,10 @@ def drawn(n_features: int) -> Float32:
     return made
 
 
-def check(model: Any, X: Float32, name: str) -> None:
+def check(model: Any, X: Float32, name: str, probabilities: bool) -> None:
     """Look at a model on a few images X (n, d), n at least 2.
+
+    ``probabilities``: it is known to return these, and its logits are their logarithms.
 
     Raises
     ------
@@ -49,13 +51,18 @@ def check(model: Any, X: Float32, name: str) -> None:
             f"{name} answers differently for the same image: is dropout on, or noise? Take it out, "
             "or give its draws a seed"
         )
-    alone = np.concatenate([model.logits(X[i : i + 1]) for i in range(len(X))])
+    alone = np.concatenate([_answer(model, X[i : i + 1], name) for i in range(len(X))])
     if alone.shape != logits.shape or np.abs(alone - logits).max() > close:
         raise InputError(
             f"what {name} answers hangs on the images beside it: is a batch normalisation in "
             "training mode? It has to answer each image for itself"
         )
     if capabilities.differentiable(model):
+        if not probabilities and logits.min() >= 0 and np.abs(logits.sum(axis=1) - 1).max() < _SAME:
+            raise InputError(
+                f"{name} returns probabilities, whose gradient is lost where it is sure: give the "
+                "model without its softmax, or declare probabilities=True"
+            )
         _check_gradient(model, X, logits, name)
 
 
