@@ -61,7 +61,7 @@ class Grid:
     attacks, defenses : tuple of Choice
         The attack ``none`` comes first.
     dataset, model : str
-        Specs, as written.
+        Specs, as written; of a model that came trained, what it is called.
     samples : int
         Test images that evasion attacks get, all runs of a cell together.
     repeats : int
@@ -110,7 +110,6 @@ class Grid:
         require(last < 2**32, f"seeds have to be below {2**32}, as NumPy takes them", last)
         if not attacks or not defenses:
             raise InputError("a grid needs at least one attack and one defense")
-        registry.make_model(model)
         return cls(
             attacks=_choices("attack", ["none", *attacks]),
             defenses=_choices("defense", defenses),

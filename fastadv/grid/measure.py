@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,6 +13,7 @@ from fastadv import capabilities, registry, seeds
 from fastadv.arrays import Arrays, Labels, Mask
 from fastadv.attacks.evasion.probe import Probe
 from fastadv.attacks.none import NoAttack
+from fastadv.grid import given
 from fastadv.grid.cell import Cell, Choice, digest
 from fastadv.grid.row import Certified, Figure, Flag, Row
 from fastadv.grid.stages import (
@@ -24,8 +26,10 @@ from fastadv.grid.stages import (
     Perturb,
     Poison,
     Stage,
+    Take,
     bears_on_training,
     evasion_result,
+    fit_of,
     wraps,
 )
 from fastadv.grid.trust import cells as trust
@@ -53,7 +57,7 @@ def _attacks_images(cell: Cell) -> bool:
 
 def empty_row(cell: Cell, context: Context) -> Row:
     """Return the row of a cell with what is known before it runs."""
-    attack, model = cell.attack.made, context.grid.make_model(cell.seed)
+    attack = cell.attack.made
     return Row(
         id=cell_id(cell, context),
         dataset=context.dataset.name,
@@ -67,9 +71,16 @@ def empty_row(cell: Cell, context: Context) -> Row:
         parameters={
             "attack": registry.parameters(attack),
             "defense": registry.parameters(cell.defense.made),
-            "model": registry.parameters(model),
+            "model": _model_parameters(cell, context),
         },
     )
+
+
+def _model_parameters(cell: Cell, context: Context) -> dict[str, Any]:
+    if context.given is None:
+        return registry.parameters(context.make_model(cell.seed))
+    given = context.given.given
+    return {"given": given.how, "identity": given.identity}
 
 
 @dataclass(frozen=True)
@@ -87,22 +98,25 @@ class Measure:
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return the stages whose results make the row."""
         attack, kind = self.cell.attack, capabilities.kind_of(self.cell.attack.made)
-        needed: dict[str, Stage] = {"fit": self._fit()}
+        needed: dict[str, Stage] = {"fit": self._fit(context)}
         if kind == "evasion":
-            fit, dealt = self._fit(), self.cell.dealt
+            fit, dealt = self._fit(context), self.cell.dealt
             needed |= {"perturb": Perturb(attack, fit, dealt), "inspect": Inspect(fit, dealt)}
             if wraps(self.cell.defense.made):
                 needed["oblivious"] = Perturb(attack, fit, dealt, adaptive=False)
         elif kind == "poisoning":
             adaptive, oblivious = self._poison(adaptive=True), self._poison(adaptive=False)
-            needed |= {"poison": adaptive, "poisoned": self._fit(adaptive)}
+            needed |= {"poison": adaptive, "poisoned": self._fit(context, adaptive)}
             if self._adapts():
-                needed |= {"oblivious_poison": oblivious, "oblivious": self._fit(oblivious)}
+                needed |= {
+                    "oblivious_poison": oblivious,
+                    "oblivious": self._fit(context, oblivious),
+                }
             baseline = self._baseline(context)
             if baseline is not None:
                 needed["baseline"] = baseline
         if self._certified_threat(context) is not None:
-            needed["certify"] = Certify(self._fit(), self.cell.dealt)
+            needed["certify"] = Certify(self._fit(context), self.cell.dealt)
         return needed
 
     def alone(self) -> list[str]:
@@ -125,9 +139,12 @@ class Measure:
         """Return the test images that evasion attacks get."""
         return context.test_rows(self.cell.dealt)
 
-    def _fit(self, poison: Poison | None = None) -> Fit:
+    def _fit(self, context: Context, poison: Poison | None = None) -> Fit:
         """Return the training, without poison or on it."""
-        return Fit(self.cell.defense, poison, self.cell.seed)
+        if poison is not None:
+            return Fit(self.cell.defense, poison, self.cell.seed)
+        poisons = capabilities.kind_of(self.cell.attack.made) == "poisoning"
+        return fit_of(context, self.cell.defense, self.cell.seed, refit=poisons)
 
     def _adapts(self) -> bool:
         """Return whether the attack chooses other poison where it knows the defense."""
@@ -143,7 +160,8 @@ class Measure:
         baseline = self.cell.attack.made.baseline(len(context.dataset.x_train))
         if baseline is None:
             return None
-        return self._fit(Poison(Choice("random flips", baseline), self.cell.seed, weight=0.1))
+        flips = Poison(Choice("random flips", baseline), self.cell.seed, weight=0.1)
+        return self._fit(context, flips)
 
     def _certified_threat(self, context: Context) -> Threat | None:
         """Return what the row's certified accuracy is for: the attack's threat model, or its own.
@@ -166,7 +184,7 @@ class Measure:
         """Measure: the row stands among the facts, the samples are the arrays."""
         row, data = empty_row(self.cell, context), context.dataset
         fit = inputs["fit"]
-        model = self._fit().defended(fit, context)
+        model = self._fit(context).defended(fit, context)
         clean = model.predict(data.x_test)
         row.clean_accuracy = Figure.of(clean == data.y_test)
         row.seconds = {"fit": fit.facts["seconds"], "compile": 0.0}
@@ -182,6 +200,9 @@ class Measure:
         samples |= self._certified(inputs, context, row)
         row.flags += self._flags(context, row, clean, samples)
         row.notes += trust.not_settled(self.cell.defense, trained.facts["unsettled"])
+        if context.given is not None:
+            refit = not isinstance(self._fit(context), Take)
+            row.notes += given.notes(context.given.given, refit)
         samples["class_names"] = np.array(data.class_names)
         return Made(samples, {"row": msgspec.to_builtins(row)})
 
@@ -239,7 +260,7 @@ class Measure:
         """Return what the attack is to a model that was trained on its poison, or on another."""
         data = context.dataset
         evaluation: PoisonEvaluation = self.cell.attack.made.evaluate(
-            self._fit().defended(fit, context), data.x_test, data.y_test,
+            self._fit(context).defended(fit, context), data.x_test, data.y_test,
             trigger=poison.arrays.get("trigger"), target=poison.facts["details"].get("target"),
         )  # fmt: skip
         return evaluation

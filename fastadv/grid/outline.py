@@ -13,7 +13,7 @@ from fastadv.errors import InputError
 from fastadv.grid.estimate import seconds
 from fastadv.grid.plan import Plan, Planned, make_plan
 from fastadv.grid.run import asked
-from fastadv.grid.stages import Certify, Context, Fit, Perturb, Poison
+from fastadv.grid.stages import Certify, Context, Fit, Perturb, Poison, Take
 from fastadv.grid.store import Store
 
 _ROW_BYTES = 6_000  # of a row, as JSON
@@ -68,7 +68,7 @@ def outline(output: str | Path, fresh: bool = False, **options: Any) -> Outline:
         "trainings": Fit, "poisoned sets": Poison, "attacks": Perturb, "certificates": Certify,
     }  # fmt: skip
     counts = {
-        name: sum(isinstance(planned.stage, kind) for planned in stages)
+        name: sum(isinstance(p.stage, kind) and not isinstance(p.stage, Take) for p in stages)
         for name, kind in kinds.items()
     }
     return Outline(
@@ -104,7 +104,9 @@ def _bytes(planned: Planned, context: Context) -> float:
     if isinstance(stage, Perturb):
         return float(len(context.test_rows(stage.dealt)) * width)
     if isinstance(stage, Fit):
-        parameters = registry.parameters(context.grid.make_model(stage.seed))
+        if context.given is not None:
+            return 0.0 if isinstance(stage, Take) else float(data.task.n_classes * width)
+        parameters = registry.parameters(context.make_model(stage.seed))
         hidden = np.sum(parameters.get("hidden_layer_sizes", data.task.n_classes))
         return float(hidden * width)
     return _ROW_BYTES + 2.0 * len(data.x_test)

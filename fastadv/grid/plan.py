@@ -14,7 +14,7 @@ from fastadv.grid.cell import Cell, digest
 from fastadv.grid.failures import message
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.row import Row
-from fastadv.grid.stages import Context, Stage, Work
+from fastadv.grid.stages import Context, Stage, Work, bears_on_training
 from fastadv.grid.store import Store
 
 
@@ -102,8 +102,13 @@ def _kept(cell_id: str, store: Store, note: Callable[[str], None]) -> Row | None
 
 def reason_to_skip(cell: Cell, context: Context) -> str | None:
     """Return why the attack or the defense of a cell cannot run; None if they can."""
-    model, task = context.grid.make_model(cell.seed), context.dataset.task
-    attack, defense = cell.attack.made, cell.defense.made
+    attack, defense, task = cell.attack.made, cell.defense.made, context.dataset.task
+    poisons, trains = capabilities.kind_of(attack) == "poisoning", bears_on_training(defense)
+    if (poisons or trains) and context.untrainable():
+        what = cell.attack.text if poisons else cell.defense.text
+        return f"{what} needs a training, and {context.untrainable()}"
+    as_given = context.given is not None and not (poisons or trains)
+    model = context.given if as_given else context.make_model(cell.seed)
     return (
         capabilities.supports(attack, model, task)
         or capabilities.supports(defense, model, task)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import fastadv
-from fastadv import capabilities, experiment
+from fastadv import capabilities, experiment, registry
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
 from fastadv.grid import defaults
@@ -23,11 +23,13 @@ from fastadv.grid.estimate import Pace, seconds
 from fastadv.grid.executors.base import Executor, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
 from fastadv.grid.executors.processes import Processes
+from fastadv.grid.given import given_for
 from fastadv.grid.measure import empty_row
 from fastadv.grid.plan import Plan, make_plan
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import WAITING, Row
-from fastadv.grid.stages import Context
+from fastadv.grid.sources import is_source, load
+from fastadv.grid.stages import Context, bears_on_training
 from fastadv.grid.store import Store
 from fastadv.specs import Spec, coerce, shown, split_top_level
 from fastadv.threads import thread_count
@@ -82,7 +84,7 @@ def run_grid(
     attacks: str | Sequence[str] = defaults.ATTACKS,
     defenses: str | Sequence[str] = defaults.DEFENSES,
     dataset: str | Path | Dataset = "mnist",
-    model: str = "mlp",
+    model: Any = "mlp",
     samples: int | None = None,
     repeats: int | None = None,
     seeds: int | None = None,
@@ -104,8 +106,10 @@ def run_grid(
         is always the first. ``"stadv"`` without brackets is two attacks: see `fastadv.grid.cell`.
     dataset : str, Path or Dataset
         What `fastadv.load_dataset` takes, or what it returned.
-    model : str
-        A spec.
+    model : str or object
+        A spec, of a model to train; or one that is trained: an object, which `fastadv.wrap` takes
+        or has returned, or where it is (`fastadv.grid.sources`). What is given is attacked as it
+        is; where a row needs a training, a clone of it is trained, or the row is skipped.
     samples : int, optional
         Test images that evasion attacks get, by default 1,000, or all if there are fewer; they are
         dealt out among the runs of a cell. Other rows are measured on all test images in each run.
@@ -163,8 +167,13 @@ def run_grid(
         try:
             plan = make_plan(context, store, fresh, progress.note)
             if plan.stages:
-                warm_up(progress.compiling, _compiled(grid))
+                warm_up(progress.compiling, _compiled(context))
             if executor is None:
+                if not context.portable and (timeout is not None or jobs not in (None, 1)):
+                    raise InputError(
+                        f"{grid.model} cannot be sent to other processes: leave out jobs and "
+                        "timeout"
+                    )
                 n = _processes(plan, context) if jobs is None else jobs
                 executor = Inline() if n == 1 and timeout is None else Processes(n, timeout)
             rows = _run(plan, context, store, executor, progress)
@@ -179,7 +188,7 @@ def asked(
     attacks: str | Sequence[str],
     defenses: str | Sequence[str],
     dataset: str | Path | Dataset,
-    model: str,
+    model: Any,
     samples: int | None,
     repeats: int | None,
     seed: int,
@@ -200,15 +209,32 @@ def asked(
     given, word = (repeats, "repeats") if seeds is None else (seeds, "seeds")
     grid = Grid.parse(
         _specs("attacks", attacks), _specs("defenses", defenses), name,
-        coerce(model, str, "model"), coerce(n, int, "samples"),
+        model if isinstance(model, str) else "", coerce(n, int, "samples"),
         coerce(given, int | None, word), coerce(seed, int, "seed"),
     )  # fmt: skip
+    is_given = not isinstance(model, str) or is_source(model)
+    if not is_given:
+        registry.make_model(model)  # or raise, before data are read
     data = dataset if isinstance(dataset, Dataset) else load_dataset(name)
     if samples is None:
         n = min(n, len(data.x_test))
         grid = replace(grid, samples=n, repeats=min(grid.repeats, n) if given is None else given)
-    experiment.test_rows(data, grid.samples), experiment.new_model(model, seed, data)  # or raise
-    return Context(grid, data)
+    experiment.test_rows(data, grid.samples)  # or raise
+    if not is_given:
+        experiment.new_model(model, seed, data)  # or raise
+        return Context(grid, data)
+    text = model if isinstance(model, str) else None
+    trained = given_for(load(model, data.task) if text else model, data, text)
+    context = Context(replace(grid, model=text or trained.given.name), data, trained)
+    if given is None and not _trains(context.grid):
+        context = replace(context, grid=replace(context.grid, repeats=1))
+    return context
+
+
+def _trains(grid: Grid) -> bool:
+    """Return whether a cell of a model that came trained needs a training: runs differ by these."""
+    poisons = any(capabilities.kind_of(choice.made) == "poisoning" for choice in grid.attacks)
+    return poisons or any(bears_on_training(choice.made) for choice in grid.defenses)
 
 
 def _specs(axis: str, given: Any) -> Sequence[str]:
@@ -224,7 +250,7 @@ def _specs(axis: str, given: Any) -> Sequence[str]:
 
 def _processes(plan: Plan, context: Context) -> int:
     """Return how many processes are worth their start, some seconds each."""
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not context.portable:
         return 1
     work = sum(seconds(planned.stage, context) for planned in plan.stages.values())
     return thread_count() if work > _WORTH_PROCESSES else 1
@@ -269,14 +295,15 @@ def _undone(outcome: Outcome, plan: Plan, context: Context, store: Store) -> Row
     return row
 
 
-def _compiled(grid: Grid) -> set[str]:
+def _compiled(context: Context) -> set[str]:
     """Return the names of all that runs, the attacks that defenses train with among them."""
+    grid = context.grid
     made = [choice.made for choice in (*grid.attacks, *grid.defenses)]
     nested = [getattr(one, f.name) for one in made for f in fields(one)]
     names = {one.name for one in (*made, *filter(is_dataclass, nested))}
     if any(capabilities.kind_of(choice.made) == "evasion" for choice in grid.attacks):
         names.add("pgd")  # that looks at each defended model
-    return names | {Spec.parse(grid.model).name}
+    return names | ({Spec.parse(grid.model).name} if context.given is None else set())
 
 
 def environment() -> dict[str, object]:

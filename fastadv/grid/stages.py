@@ -4,6 +4,7 @@ Scout       what poison is the same for every seed       dataset, model, attack
 Poison      the poisoned rows of a training set          scout, dataset, model, attack, seed
 Survey      what a sanitizer can know of the clean set   dataset, defense
 Fit         sanitize, then train                         dataset, model, defense, poison, seed
+Take        a model that came trained, as it is          dataset, model
 Perturb     attack the test images, through a wrapper    fit, wrapper, attack, samples, seed
 Inspect     whether the defended model's gradients serve fit, wrapper, samples, seed
 Certify     bound what an attack can change              fit, defense, samples, seed
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -23,16 +25,17 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 
 from fastadv import capabilities, experiment, registry
 from fastadv.arrays import Arrays, Floats, Labels
 from fastadv.attacks.evasion import without_gradient
 from fastadv.datasets import Dataset
 from fastadv.defenses.none import NoDefense
-from fastadv.grid import cleaning
+from fastadv.grid import cleaning, retraining
 from fastadv.grid.cell import Choice, Grid
 from fastadv.grid.trust.inspection import inspect
-from fastadv.protocols import Model, RobustTraining, SurveyingSanitizer, Wrapper
+from fastadv.protocols import Model, Persistent, RobustTraining, SurveyingSanitizer, Wrapper
 from fastadv.results import EvasionResult
 
 
@@ -62,15 +65,51 @@ class Context:
 
     grid: Grid
     dataset: Dataset
+    given: Any = None  # the model, if it came trained, see `fastadv.grid.given`
 
     @functools.cached_property
     def models(self) -> dict[int, str]:
-        """The spec of each seed's model, with every parameter."""
-        return {seed: registry.canonical(self.grid.make_model(seed)) for seed in self.grid.seeds}
+        """The spec of each seed's model, with every parameter; of a given one its hash."""
+        if self.given is not None:
+            return dict.fromkeys(self.grid.seeds, f"given {self.given.given.identity}")
+        return {seed: registry.canonical(self.make_model(seed)) for seed in self.grid.seeds}
+
+    def make_model(self, seed: int) -> Any:
+        """Build the untrained model of one seed; of a given one a clone, with its draws seeded."""
+        if self.given is None:
+            return self.grid.make_model(seed)
+        model = clone(self.given.given.untrained)
+        draws = [name for name in model.get_params() if name.endswith("random_state")]
+        return model.set_params(**dict.fromkeys(draws, seed))
 
     def new_model(self, seed: int) -> Any:
-        """Return an untrained model."""
-        return experiment.new_model(self.grid.model, seed, self.dataset)
+        """Return an untrained model that knows the data."""
+        if self.given is None:
+            return experiment.new_model(self.grid.model, seed, self.dataset)
+        return capabilities.bound(self.make_model(seed), self.dataset.task, self.dataset.x_train)
+
+    @functools.cached_property
+    def portable(self) -> bool:
+        """Whether stages can run in other processes.
+
+        A given model is sent to them by what `pickle` makes of it here, if that names no class
+        which only this process knows; libraries with threads of their own stay here.
+        """
+        if self.given is None:
+            return True
+        if self.given.given.how != "taken over":
+            return False
+        try:
+            written = pickle.dumps(self.given)
+        except Exception:  # of any object that does not want to be written
+            return False
+        return not any(name in written for name in (b"__main__", b"fastadv_factory_"))
+
+    def untrainable(self) -> str | None:
+        """Return None, or why the model, which was given, cannot be trained."""
+        if self.given is None or self.given.given.untrained is not None:
+            return None
+        return f"{self.given.given.name} is given as it is: {self.given.given.why_not}"
 
     @functools.cached_property
     def _test_rows(self) -> npt.NDArray[np.intp]:
@@ -131,7 +170,11 @@ class Scout:
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the choice hangs on."""
         known = self.known.canonical if self.known else ""
-        model = registry.canonical(context.grid.make_model(0))
+        model = (
+            registry.canonical(context.make_model(0))
+            if context.given is None
+            else context.models[context.grid.seed]
+        )
         return context.dataset.fingerprint, model, self.attack.canonical, known
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
@@ -261,34 +304,85 @@ class Fit:
         """Train, and return the model."""
         data, poison = context.dataset, inputs.get("poison")
         X, y = training_set(poison, data) if poison else (data.x_train, data.y_train)
-        defense, model = self.defense.made, context.new_model(self.seed)
+        defense, kept = self.defense.made, np.arange(len(X))
         facts: dict[str, Any] = {}
         if cleaning.cleans(defense):
             index, truth = _poisoned(poison, data.y_train)
             surveyed = (inputs["survey"].arrays, index) if "survey" in inputs else None
+            model = context.new_model(self.seed)
             keep, labels = cleaning.sanitize(defense, model, X, y, data, self.seed, surveyed)
             facts["sanitized"] = cleaning.shares(keep, labels, y, index, truth)
-            X, y = X[keep], labels[keep]
-        if isinstance(defense, RobustTraining):
-            model = defense.fit(model, X, y, task=data.task, seed=self.seed)
+            X, y, kept = X[keep], labels[keep], kept[keep]
+        model = self._trained(X, y, context)
+        if capabilities.able(model, Persistent):
+            state = model.state()
         else:
-            model = model.fit(X, y)
-        state = model.state()
+            state = retraining.recipe(model, kept, y, poison.arrays if poison else None)
         return Made(
             state, facts | {"unsettled": capabilities.unsettled(model), "weights": _hash_of(state)}
         )
 
+    def _trained(self, X: Floats, y: Labels, context: Context) -> Any:
+        """Return the model, trained on what the sanitizer has left."""
+        defense, model = self.defense.made, context.new_model(self.seed)
+        if isinstance(defense, RobustTraining):
+            return defense.fit(model, X, y, task=context.dataset.task, seed=self.seed)
+        return model.fit(X, y)
+
     def model(self, made: Made, context: Context) -> Model:
         """Return the trained model, not wrapped."""
-        kind: Any = capabilities.trained_class(self.defense.made)
-        kind = kind or type(context.grid.make_model(self.seed))
-        trained: Model = capabilities.adapted(kind.from_state(made.arrays), context.dataset.task)
-        return trained
+        maker: Any = capabilities.trained_class(self.defense.made) or context.make_model(self.seed)
+        if capabilities.able(maker, Persistent):
+            trained = maker.from_state(made.arrays)
+        else:
+            trained = retraining.again(
+                made.arrays, context.dataset,
+                lambda poison: training_set(Made(poison, {}), context.dataset),
+                lambda X, y: self._trained(X, y, context),
+            )  # fmt: skip
+        model: Model = capabilities.adapted(trained, context.dataset.task)
+        return model
 
     def defended(self, made: Made, context: Context) -> Model:
         """Return the trained model as its users meet it."""
         model, defense = self.model(made, context), self.defense.made
         return defense.wrap(model, task=context.dataset.task) if wraps(defense) else model
+
+
+@dataclass(frozen=True)
+class Take(Fit):
+    """The model that came trained, as it is: nothing is trained."""
+
+    poison: None = None
+    seed: int = 0
+    weight: float = field(default=0.01, compare=False)
+
+    def label(self) -> str:
+        """Return what a user reads while it runs."""
+        return "taking the model as it is given"
+
+    def needs(self, context: Context) -> dict[str, Stage]:
+        """Return no stage."""
+        return {}
+
+    def identity(self, context: Context) -> tuple[object, ...]:
+        """Return what the model is, and the data whose classes it tells apart."""
+        return context.dataset.fingerprint, context.given.given.identity
+
+    def compute(self, inputs: Inputs, context: Context) -> Made:
+        """Return the hash of the model."""
+        return Made({}, {"unsettled": None, "weights": context.given.given.identity})
+
+    def model(self, made: Made, context: Context) -> Model:
+        """Return the model as it is given."""
+        model: Model = capabilities.adapted(context.given, context.dataset.task)
+        return model
+
+
+def fit_of(context: Context, defense: Choice, seed: int, refit: bool) -> Fit:
+    """Return the training of a cell without poison; ``refit``: not of what is given as it is."""
+    as_given = context.given is not None and not refit and not bears_on_training(defense.made)
+    return Take(defense, None, seed) if as_given else Fit(defense, None, seed)
 
 
 def _poisoned(poison: Made | None, y_train: Labels) -> tuple[npt.NDArray[np.intp], Labels | None]:

@@ -6,7 +6,7 @@ import copy
 import importlib
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,8 +75,8 @@ class Given:
         As declared.
     ranged : bool
         It takes another range, which is told of images in [0, 1].
-    untrained : callable or None
-        Returns it untrained.
+    untrained : estimator or None
+        The same untrained, to be cloned.
     why_not : str
         Why it cannot be trained.
     """
@@ -88,7 +88,7 @@ class Given:
     n_features: int | None
     image_shape: tuple[int, int, int] | None
     ranged: bool
-    untrained: Callable[[], Any] | None
+    untrained: Any
     why_not: str
     probabilities: bool = False
 
@@ -220,7 +220,7 @@ def _labels(classes: npt.ArrayLike) -> npt.NDArray[Any]:
 def _hash_of(parts: tuple[object, ...], declared: Declared) -> str | None:
     """Return the hash of a model and what is declared of it; None if it cannot be read."""
     try:
-        return identity(*parts, replace(declared, name=None))
+        return identity(*parts, declared.outputs, declared.classes, declared.take_over)
     except Exception:  # of an object that no copy can be made of, in any library
         return None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import TASK, blobs
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
@@ -76,8 +77,6 @@ ESTIMATORS = {
 @pytest.mark.parametrize("labels", [Y, NAMES, TWO], ids=["numbers", "names", "two"])
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_what_is_taken_over_is_the_model(name: str, labels: np.ndarray) -> None:
-    from sklearn.base import clone
-
     estimator = clone(ESTIMATORS[name]).fit(X, labels)
     model = wrap(estimator)
     assert model.given.how == "taken over"
@@ -229,7 +228,7 @@ def test_training_a_clone_is_training_the_estimator() -> None:
         RandomForestClassifier(3, random_state=0), make_pipeline(PCA(3), GaussianNB()),
     )  # fmt: skip
     for estimator in estimators:
-        untrained = wrap(estimator.fit(X, Y)).given.untrained()
+        untrained = clone(wrap(estimator.fit(X, Y)).given.untrained)
         assert not hasattr(untrained, "classes_")
         trained = untrained.fit(X[:60], 2 - Y[:60])
         estimator.fit(X[:60], 2 - Y[:60])

@@ -29,7 +29,8 @@ from fastadv.grid.stages import Context, Inputs
 
 BEGUN = "begun"  # what a worker says when it has imported and read all that a stage needs
 
-Start = tuple[Grid, str, int]  # the grid, the folder of its data, threads
+# the grid, the model if it came trained, the folder of the data, threads
+Start = tuple[Grid, Any, str, int]
 
 # -P and the caller's own path: a file of the working folder is not imported in place of a library.
 _PROGRAM = """\
@@ -108,9 +109,9 @@ def serve(descriptor: int) -> None:
 
 
 def _serve(connection: Connection[Any, Any]) -> None:
-    grid, data, n_threads = connection.recv()
+    grid, given, data, n_threads = connection.recv()
     threads.set_threads(n_threads)
-    context = Context(grid, open_shared(Path(data)))
+    context = Context(grid, open_shared(Path(data)), given)
     while True:
         try:
             planned, inputs = connection.recv()
@@ -146,7 +147,8 @@ class Processes:
             prefix="fastadv-data-", ignore_cleanup_errors=True
         ) as shared:
             share(context.dataset, Path(shared))
-            start = (context.grid, shared, max(1, threads.thread_count() // self.jobs))
+            n_threads = max(1, threads.thread_count() // self.jobs)
+            start = (context.grid, context.given, shared, n_threads)
             try:
                 while queue:
                     self._give(queue, workers, start, begin)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +63,8 @@ class Taken:
         What tells it from other models, for its hash; None: nothing does.
     n_features : int or None
         Numbers an image, if it is known.
-    untrained : callable or None
-        Returns it untrained.
+    untrained : estimator or None
+        The same untrained, to be cloned.
     why_not : str
         Why there is no untrained one.
     """
@@ -75,5 +74,5 @@ class Taken:
     how: str
     parts: tuple[object, ...] | None
     n_features: int | None = None
-    untrained: Callable[[], Any] | None = None
+    untrained: Any = None
     why_not: str = ""

@@ -50,6 +50,8 @@ class FunctionModel(LogitsModel):
         return np.concatenate([self._some(X[start : start + _ROWS]) for start in starts])
 
     def _some(self, X: Floats) -> Floats:
+        if not len(X):  # which many libraries do not take
+            return np.zeros((0, len(self.classes_)), dtype=np.float32)
         return self._known(self._outputs(self._raw(self._inputs(X)), len(X))[0])
 
     def _known(self, logits: Floats) -> Floats:
@@ -84,6 +86,8 @@ class DifferentiableFunction(FunctionModel, DifferentiableModel):
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits (n, k) and the pullback to X (n, d), in the calling thread."""
+        if not len(X):
+            return self._some(X), lambda _: np.zeros_like(X)
         raw, pull_model = self._vjp(self._inputs(X))
         logits, pull_outputs = self._outputs(raw, len(X))
 
@@ -127,8 +131,7 @@ def take(logits: Any, vjp: Any, input_gradient: Any, declared: Declared) -> Take
     if vjp is not None and input_gradient is not None:
         raise InputError("give one of vjp and input_gradient, not both")
     how = "a function alone" if vjp is None and input_gradient is None else "a function's gradient"
-    made = of(
-        logits, vjp, input_gradient, declared.inputs("rows"), declared.outputs, declared.classes
-    )
-    parts = None if declared.name is None else ("function", declared.name, how)
+    inputs = declared.inputs("rows")
+    made = of(logits, vjp, input_gradient, inputs, declared.outputs, declared.classes)
+    parts = None if declared.name is None else ("function", declared.name, how, inputs)
     return Taken(made, "function", how, parts, why_not="a function cannot be trained")

@@ -34,12 +34,12 @@ def take(model: Any, declared: Declared) -> Taken:
     except Exception as error:
         raise InputError(f"{name} cannot be copied ({type(error).__name__}: {error})") from None
     persistent = capabilities.able(made, Persistent)
-    parts = ("fastadv", type(made), made.state() if persistent else vars(made))
     inputs, n_features = declared.inputs("rows", flat=True), getattr(made, "n_features_in_", None)
+    parts = ("fastadv", type(made), made.state() if persistent else vars(made), inputs)
     declares = inputs.steps or declared.outputs.probabilities or declared.classes is not None
     if trainable and not declares:
         how = TAKEN_OVER if capabilities.able(made, Layered) else "its own gradient"
-        return Taken(made, name, how, parts, n_features, lambda: clone(made))
+        return Taken(made, name, how, parts, n_features, clone(made))
     classes = getattr(made, "classes_", None) if declared.classes is None else declared.classes
     why = "it has no fit and get_params" if not declares else "inputs are declared"
     raw = made.logits if hasattr(made, "logits") else lambda X: made.vjp(X)[0]

@@ -45,7 +45,6 @@ def take(module: Any, declared: Declared) -> Taken:
     except Exception as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{name} cannot be copied ({type(error).__name__}: {said})") from None
-    parts = ("torch", str(frozen), _arrays(frozen), _code(frozen))
     why = "a module comes trained, and fastadv does not know how"
     layers, flattened = _layers(frozen), "Flatten" in map(_kind, frozen.modules())
     n_features = next((layer.in_features for layer in layers if _kind(layer) == "Linear"), None)
@@ -53,6 +52,7 @@ def take(module: Any, declared: Declared) -> Taken:
     # Rows of several channels and a Flatten: the module has been trained on channels first.
     many = declared.image_shape is not None and declared.image_shape[2] > 1
     layout: Layout = "channels_first" if convolves or (flattened and many) else "rows"
+    parts = ("torch", str(frozen), _arrays(frozen), _code(frozen), declared.inputs(layout))
     if declared.take_over:
         taken = _taken_over(layers, declared.inputs(layout, flat=True), declared)
         if taken is not None:

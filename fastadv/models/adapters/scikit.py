@@ -167,9 +167,9 @@ def take(estimator: Any, declared: Declared) -> Taken:
         model,
         name,
         model.how_,
-        ("scikit-learn", snapshot),
+        ("scikit-learn", snapshot, inputs),
         n_features,
-        (lambda: clone(model)) if trainable else None,
+        clone(model) if trainable else None,
         "" if trainable else f"{name} has no fit and get_params",
     )
 
