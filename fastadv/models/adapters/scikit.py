@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -21,13 +23,22 @@ from fastadv.models.adapters.takeover import steps, taken_over
 from fastadv.models.base import DifferentiableModel, LogitsModel
 from fastadv.models.network import Network
 from fastadv.protocols import Pullback
+from fastadv.threads import one_openmp_thread
 
 TAKEN_OVER = "taken over"
 
 # What a black box may be asked for, the first that there is.
 _ASKED = ("decision_function", "predict_proba", "predict")
 
+_FEW = 4096  # rows to train on, for which threads cost more than they save
+
 _KEPT: dict[str, Any] = {"DenseNetwork": DenseNetwork, "Pairs": Pairs}
+
+
+def _home(estimator: Any) -> str:
+    """Return the library that an estimator's class is of, as far as it is one."""
+    library = type(estimator).__module__.partition(".")[0]
+    return library if library in sys.modules else "sklearn"
 
 
 class Answers:
@@ -38,7 +49,8 @@ class Answers:
 
     def __call__(self, X: Floats) -> npt.NDArray[Any]:
         """Return the scores or probabilities (n, k) or (n,), or (n, k) of 0 and 1."""
-        answers = np.asarray(getattr(self._estimator, self._by)(X))
+        with one_openmp_thread(_home(self._estimator)):
+            answers = np.asarray(getattr(self._estimator, self._by)(X))
         if self._by != "predict":
             return answers
         equal: Floats = answers[:, np.newaxis] == np.asarray(self._estimator.classes_)
@@ -65,7 +77,9 @@ class Scikit(BaseEstimator, LogitsModel):  # type: ignore[misc]
 
     def fit(self, X: Floats, y: npt.NDArray[Any]) -> Self:
         """Train a clone of the estimator on X (n, d) and labels y (n,)."""
-        return self._take(clone(self.estimator).fit(self._prepared(X), y))
+        few = one_openmp_thread(_home(self.estimator)) if len(X) < _FEW else nullcontext()
+        with few:
+            return self._take(clone(self.estimator).fit(self._prepared(X), y))
 
     def trained(self) -> Self:
         """Return the same with the estimator as it has been trained."""
