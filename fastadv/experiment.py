@@ -21,9 +21,12 @@ from fastadv.attacks.evasion import without_gradient
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError
 from fastadv.grid.defaults import SAMPLES
+from fastadv.grid.given import given_for, untrained
 from fastadv.kernels.images import project
+from fastadv.models.loading import load
 from fastadv.protocols import EvasionAttack, Model, PoisoningAttack
 from fastadv.results import EvasionResult, PoisonEvaluation, PoisonResult
+from fastadv.sources import is_source
 from fastadv.task import Task
 from fastadv.threat import Threat
 
@@ -133,7 +136,7 @@ class Poisoning:
 def run(
     asked: Asked, data: Dataset, wait: Wait, begin: Callable[[], None] = lambda: None
 ) -> Evasion | Poisoning:
-    """Train a model and run one attack against it, undefended.
+    """Train a model, if it is not given trained, and run one attack against it, undefended.
 
     Parameters
     ----------
@@ -148,17 +151,30 @@ def run(
         If something that was asked for is wrong, or the attack does not support the model.
     """
     attack = registry.make("attack", asked.attack)
-    model = new_model(asked.model, asked.seed, data)
+    poisons = capabilities.kind_of(attack) == "poisoning"
+    given = None
+    if is_source(asked.model):
+        with wait(f"loading {asked.model}"):
+            given = given_for(load(asked.model, data.task), data, asked.model)
+
+    def new() -> Any:
+        if given is None:
+            return new_model(asked.model, asked.seed, data)
+        return capabilities.bound(untrained(given, asked.seed), data.task, data.x_train)
+
+    model = new() if given is None or poisons else given
     reason = capabilities.supports(attack, model, data.task)
     if reason:
         raise InputError(f"{asked.attack} cannot attack {asked.model} on {asked.dataset}: {reason}")
-    poisons = capabilities.kind_of(attack) == "poisoning"
     n = asked.samples or (len(data.x_test) if poisons else min(SAMPLES, len(data.x_test)))
     rows = test_rows(data, n)
     begin()
-    with wait(f"training {asked.model} on {len(data.x_train):,} images"):
-        model.fit(data.x_train, data.y_train)
-    return (_poison if poisons else _evade)(asked, attack, model, data, rows, wait)
+    if model is not given:
+        with wait(f"training {asked.model} on {len(data.x_train):,} images"):
+            model.fit(data.x_train, data.y_train)
+    if not poisons:
+        return _evade(asked, attack, model, data, rows, wait)
+    return _poison(asked, attack, model, new, data, rows, wait)
 
 
 def _evade(
@@ -175,18 +191,24 @@ def _evade(
 
 
 def _poison(
-    asked: Asked, attack: PoisoningAttack, model: Any, data: Dataset, rows: Any, wait: Wait
+    asked: Asked,
+    attack: PoisoningAttack,
+    model: Any,
+    new: Callable[[], Any],
+    data: Dataset,
+    rows: Any,
+    wait: Wait,
 ) -> Poisoning:
     X, y = data.x_test[rows], data.y_test[rows]
     with wait(f"poisoning with {asked.attack}"):
         start = time.perf_counter()
         result = attack.poison(
-            new_model(asked.model, asked.seed, data), data.x_train, data.y_train, data.x_val,
-            data.y_val, task=data.task, seed=asked.seed,
+            new(), data.x_train, data.y_train, data.x_val, data.y_val, task=data.task,
+            seed=asked.seed,
         )  # fmt: skip
         seconds = time.perf_counter() - start
     with wait(f"training {asked.model} on the poisoned set"):
-        poisoned = new_model(asked.model, asked.seed, data).fit(result.X, result.y)
+        poisoned = new().fit(result.X, result.y)
     found = attack.evaluate(
         poisoned, X, y, trigger=result.trigger, target=result.details.get("target")
     )

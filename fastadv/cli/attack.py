@@ -12,7 +12,7 @@ import typer
 from fastadv.cli import console
 from fastadv.cli.grid_options import whole_number
 from fastadv.cli.outputs import check_matplotlib, check_output, check_plot
-from fastadv.cli.specs import check_spec, names
+from fastadv.cli.specs import MODEL_HELP, check_model, check_spec, names
 from fastadv.errors import InputError
 from fastadv.registry import find
 from fastadv.specs import Spec
@@ -34,7 +34,7 @@ def attack(
     dataset: Annotated[
         str, typer.Option(metavar="NAME|PATH", help="See fastadv list datasets.")
     ] = "mnist",
-    model: Annotated[str, typer.Option(metavar="NAME", help="See fastadv list models.")] = "mlp",
+    model: Annotated[str, typer.Option(metavar="NAME|MODEL", help=MODEL_HELP)] = "mlp",
     samples: Annotated[
         str | None,
         typer.Option(
@@ -62,9 +62,9 @@ def attack(
         ),
     ] = None,
 ) -> None:
-    """Train a model and run one attack against it, undefended."""
+    """Run one attack against a model, undefended: one that is trained here, or given."""
     check_spec("attack", name)
-    check_spec("model", model)
+    check_model(model)
     Spec.of_data(dataset)
     if name == "none":
         raise InputError("none is a grid's row of clean accuracies, not an attack")
@@ -96,7 +96,7 @@ def attack(
         return waiting(messages, text)
 
     def compile_first() -> None:
-        names = {Spec.parse(name).name, Spec.parse(model).name}
+        names = {Spec.parse(name).name, model.partition("[")[0].strip()}
         if not is_warm(names):
             with wait(first_run()):
                 warm_up(names=names)

@@ -13,7 +13,7 @@ from fastadv.cli import console
 from fastadv.cli.errors import FAILED, Stopped
 from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.cli.grid_options import OUTPUT, GridOptions, resolve_options
-from fastadv.cli.specs import complete_list
+from fastadv.cli.specs import MODEL_HELP, complete_list
 from fastadv.grid import defaults
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def grid(
         typer.Option(metavar="NAME|PATH", help="See fastadv list datasets. Default: mnist"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="See fastadv list models. Default: mlp")
+        str | None, typer.Option(metavar="NAME|MODEL", help=f"{MODEL_HELP} Default: mlp")
     ] = None,
     samples: Annotated[
         str | None,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fastadv.cli.specs import check_spec, spec_list
+from fastadv.cli.specs import check_model, spec_list
 from fastadv.errors import InputError
 from fastadv.grid import defaults
 from fastadv.specs import Spec, closest, coerce, read_toml
@@ -65,7 +65,7 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
     given.setdefault("attacks", list(defaults.ATTACKS))
     given.setdefault("defenses", list(defaults.DEFENSES))
     options = GridOptions(**given)
-    check_spec("model", options.model)
+    check_model(options.model)
     Spec.of_data(options.dataset)
     return options
 

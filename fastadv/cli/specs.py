@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastadv import registry
+from fastadv import registry, sources
 from fastadv.errors import InputError
 from fastadv.specs import Spec, split_top_level
+
+MODEL_HELP = (
+    "See fastadv list models. Or one that is trained: FILE.npz that fastadv has saved, or "
+    "FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, which runs that code: a function that takes the "
+    "task and returns what fastadv.wrap takes."
+)
 
 
 def check_spec(what: str, text: str) -> None:
@@ -16,6 +22,14 @@ def check_spec(what: str, text: str) -> None:
     for key in entry.nested:
         if key in spec.parameters:
             check_spec("attack", spec.parameters[key])
+
+
+def check_model(text: str) -> None:
+    """Raise InputError unless ``text`` is a spec of a model, or tells where a trained one is."""
+    if sources.is_source(text):
+        sources.check_source(text)
+    else:
+        check_spec("model", text)
 
 
 def spec_list(what: str, given: str | Sequence[str]) -> list[str]:

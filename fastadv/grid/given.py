@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 
 from fastadv import capabilities
 from fastadv.arrays import Labels
@@ -47,6 +48,30 @@ def given_for(model: Any, data: Dataset, name: str | None = None) -> Any:
     )
     look_at(model, data.x_test[:_FEW])
     return named(model, columns(model.classes_, given.name, data))
+
+
+def untrained(model: Any, seed: int) -> Any:
+    """Return a clone of a given model untrained, all its draws by this seed.
+
+    Raises
+    ------
+    InputError
+        If it cannot be trained.
+    """
+    reason = untrainable(model)
+    if reason:
+        raise InputError(reason)
+    made = clone(capabilities.given(model).untrained)
+    draws = [name for name in made.get_params() if name.endswith("random_state")]
+    return made.set_params(**dict.fromkeys(draws, seed))
+
+
+def untrainable(model: Any) -> str | None:
+    """Return None, or why a given model cannot be trained."""
+    given = capabilities.given(model)
+    if given.untrained is not None:
+        return None
+    return f"{given.name} is given as it is: {given.why_not}"
 
 
 def columns(classes: npt.NDArray[Any], name: str, data: Dataset) -> Labels:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fastadv import capabilities
 from fastadv.grid.cell import Cell, digest
 from fastadv.grid.failures import message
+from fastadv.grid.given import untrainable
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.row import Row
 from fastadv.grid.stages import Context, Stage, Work, bears_on_training
@@ -104,9 +105,11 @@ def reason_to_skip(cell: Cell, context: Context) -> str | None:
     """Return why the attack or the defense of a cell cannot run; None if they can."""
     attack, defense, task = cell.attack.made, cell.defense.made, context.dataset.task
     poisons, trains = capabilities.kind_of(attack) == "poisoning", bears_on_training(defense)
-    if (poisons or trains) and context.untrainable():
-        what = cell.attack.text if poisons else cell.defense.text
-        return f"{what} needs a training, and {context.untrainable()}"
+    reason = None if context.given is None else untrainable(context.given)
+    if reason and (poisons or trains):
+        return (
+            f"{cell.attack.text if poisons else cell.defense.text} needs a training, and {reason}"
+        )
     as_given = context.given is not None and not (poisons or trains)
     model = context.given if as_given else context.make_model(cell.seed)
     return (

@@ -28,9 +28,10 @@ from fastadv.grid.measure import empty_row
 from fastadv.grid.plan import Plan, make_plan
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import WAITING, Row
-from fastadv.grid.sources import is_source, load
 from fastadv.grid.stages import Context, bears_on_training
 from fastadv.grid.store import Store
+from fastadv.models.loading import load
+from fastadv.sources import is_source
 from fastadv.specs import Spec, coerce, shown, split_top_level
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
@@ -108,7 +109,7 @@ def run_grid(
         What `fastadv.load_dataset` takes, or what it returned.
     model : str or object
         A spec, of a model to train; or one that is trained: an object, which `fastadv.wrap` takes
-        or has returned, or where it is (`fastadv.grid.sources`). What is given is attacked as it
+        or has returned, or where it is (`fastadv.sources`). What is given is attacked as it
         is; where a row needs a training, a clone of it is trained, or the row is skipped.
     samples : int, optional
         Test images that evasion attacks get, by default 1,000, or all if there are fewer; they are
@@ -209,7 +210,7 @@ def asked(
     given, word = (repeats, "repeats") if seeds is None else (seeds, "seeds")
     grid = Grid.parse(
         _specs("attacks", attacks), _specs("defenses", defenses), name,
-        model if isinstance(model, str) else "", coerce(n, int, "samples"),
+        coerce(model, str, "model") if isinstance(model, str) else "", coerce(n, int, "samples"),
         coerce(given, int | None, word), coerce(seed, int, "seed"),
     )  # fmt: skip
     is_given = not isinstance(model, str) or is_source(model)

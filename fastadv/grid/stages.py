@@ -25,7 +25,6 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
 
 from fastadv import capabilities, experiment, registry
 from fastadv.arrays import Arrays, Floats, Labels
@@ -34,6 +33,7 @@ from fastadv.datasets import Dataset
 from fastadv.defenses.none import NoDefense
 from fastadv.grid import cleaning, retraining
 from fastadv.grid.cell import Choice, Grid
+from fastadv.grid.given import untrained
 from fastadv.grid.trust.inspection import inspect
 from fastadv.protocols import Model, Persistent, RobustTraining, SurveyingSanitizer, Wrapper
 from fastadv.results import EvasionResult
@@ -78,9 +78,7 @@ class Context:
         """Build the untrained model of one seed; of a given one a clone, with its draws seeded."""
         if self.given is None:
             return self.grid.make_model(seed)
-        model = clone(self.given.given.untrained)
-        draws = [name for name in model.get_params() if name.endswith("random_state")]
-        return model.set_params(**dict.fromkeys(draws, seed))
+        return untrained(self.given, seed)
 
     def new_model(self, seed: int) -> Any:
         """Return an untrained model that knows the data."""
@@ -104,12 +102,6 @@ class Context:
         except Exception:  # of any object that does not want to be written
             return False
         return not any(name in written for name in (b"__main__", b"fastadv_factory_"))
-
-    def untrainable(self) -> str | None:
-        """Return None, or why the model, which was given, cannot be trained."""
-        if self.given is None or self.given.given.untrained is not None:
-            return None
-        return f"{self.given.given.name} is given as it is: {self.given.given.why_not}"
 
     @functools.cached_property
     def _test_rows(self) -> npt.NDArray[np.intp]:

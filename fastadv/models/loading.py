@@ -1,4 +1,4 @@
-"""A trained model from the command line: a file of ours, or a factory, which is code.
+"""A trained model from a file of fastadv's own, or from a factory.
 
 No pickle is ever opened: it runs code where nobody looks for any.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,43 +19,8 @@ from fastadv import registry
 from fastadv.arrays import read_arrays
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
+from fastadv.sources import check_source
 from fastadv.task import Task
-
-_PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill", ".p", ".h5", ".keras")
-_LATER = (".onnx", ".skops", ".safetensors")
-
-FORMS = "FILE.npz (fastadv's own), FILE.py:FACTORY or PACKAGE.MODULE:FACTORY"
-
-
-def is_source(text: str) -> bool:
-    """Return whether a text is meant as a model that is there, and not as the spec of one."""
-    name = text.partition("[")[0].strip()
-    if registry.knows("model", name):
-        return False
-    return ":" in text or Path(text).suffix in (".npz", ".py", *_PICKLES, *_LATER)
-
-
-def check_source(text: str) -> None:
-    """Raise InputError if a text can be no source, without running or reading anything."""
-    path, colon, factory = text.rpartition(":")
-    suffix = Path(text if not colon else path).suffix
-    if not colon and suffix in _PICKLES:
-        raise InputError(
-            f"{text} may be a pickle, which runs code when it is opened, and is not: write a "
-            "factory that loads it, and give FILE.py:FACTORY"
-        )
-    if not colon and suffix in _LATER:
-        raise InputError(
-            f"{suffix[1:]} files are not read yet ({text}): write a factory that loads it, and "
-            "give FILE.py:FACTORY"
-        )
-    if not colon and suffix == ".py":
-        raise InputError(f"{text} has no factory: give {text}:NAME, a function of it")
-    if colon and not factory.isidentifier():
-        raise InputError(f"{text!r} is no model; give {FORMS}, or a name of fastadv list models")
-    file = path if colon else text
-    if suffix in (".py", ".npz") and not Path(file).expanduser().is_file():
-        raise InputError(f"there is no file {file}")
 
 
 def load(text: str, task: Task) -> Any:
@@ -71,19 +37,22 @@ def load(text: str, task: Task) -> Any:
         return _saved(Path(text).expanduser())
     factory = _factory(path, name)
     try:
-        return factory(task)
+        made = factory(task)
     except InputError:
         raise
     except Exception as error:  # of any code
         raise InputError(f"{text} fails: {_said(error)}") from None
+    if made is None:
+        raise InputError(f"{text} returns nothing; it has to return a model")
+    return made
 
 
 def _saved(path: Path) -> Any:
     """Return a model that fastadv has saved, of the class that is named in the file."""
     try:
         kind = str(read_arrays(path)["model"])
-    except UNREADABLE as error:
-        raise InputError(f"{path} is no model that fastadv has saved ({_said(error)})") from None
+    except UNREADABLE:
+        raise InputError(f"{path} is no model that fastadv has saved") from None
     for entry in registry.entries("model"):
         cls = entry.load()
         if cls.__name__ == kind:
@@ -99,7 +68,7 @@ def _factory(path: str, name: str) -> Callable[[Task], Any]:
         raise InputError(f"{path} cannot be imported: {_said(error)}") from None
     found = vars(module).get(name)
     if not callable(found):
-        own = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        own = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise InputError(f"{path} has no function {name} (it has {', '.join(own) or 'none'})")
     factory: Callable[[Task], Any] = found
     return factory

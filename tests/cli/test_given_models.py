@@ -1,0 +1,151 @@
+"""``--model`` for models that are trained: files and factories, and what a new user gets wrong."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import small_mlp, write_npz
+from sklearn.linear_model import LogisticRegression
+
+X, Y = np.random.default_rng(0).random((60, 20)), np.arange(60) % 3
+
+FACTORY = """
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from beside import SLOPE
+
+X, Y = np.random.default_rng(0).random((60, 20)), np.arange(60) % 3
+
+def linear(task):
+    assert task.n_features == 20
+    return LogisticRegression().fit(X + SLOPE * np.eye(3, 20)[Y], Y)
+
+def untrained(task):
+    return LogisticRegression()
+
+def raises(task):
+    return {}["weights"]
+
+def nothing(task):
+    pass
+
+def without_classes(task):
+    import torch
+    return torch.nn.Linear(20, 10)
+
+def wide(task):
+    return LogisticRegression().fit(np.hstack([X, X]), Y)
+
+def two(task):
+    return LogisticRegression().fit(X, Y == 1)
+
+def takes_nothing():
+    return 1
+
+CONSTANT = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "beside.py").write_text("SLOPE = 0.5\n")
+    (tmp_path / "mine.py").write_text(FACTORY)
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "arrays.npz", a=np.arange(3))
+    np.savez(tmp_path / "other.npz", model=np.array("Oracle"))
+    with (tmp_path / "model.pkl").open("wb") as stream:
+        pickle.dump(LogisticRegression().fit(X, Y), stream)
+    small_mlp().fit(X.astype(np.float32), Y).save(tmp_path / "own.npz")
+    write_npz(tmp_path / "data.npz")
+    return tmp_path
+
+
+GRID = [
+    "grid",
+    "--attacks",
+    "fgsm",
+    "--defenses",
+    "none",
+    "--dataset",
+    "data.npz",
+    "--samples",
+    "9",
+]
+
+
+@pytest.mark.parametrize("model", ["own.npz", "mine.py:linear"])
+@pytest.mark.usefixtures("folder")
+def test_a_given_model_is_attacked(program: Any, model: str) -> None:
+    done = program(*GRID, "--model", model)
+    assert done.code == 0, done.err
+    assert model in done.out
+    done = program("attack", "fgsm", "--dataset", "data.npz", "--model", model)
+    assert done.code == 0, done.err
+    assert "training" not in done.err
+    done = program(*GRID, "--model", model, "--plan")
+    assert done.code == 0
+    assert "training" not in done.out.replace("0 trainings", "")
+
+
+def test_a_factory_of_a_module(program: Any, folder: Path, monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    assert program(*GRID, "--model", "mine:linear").code == 0
+    done = program("attack", "label_flip", "--dataset", "data.npz", "--model", "mine:linear")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ("nowhere.npz", "there is no file nowhere.npz"),
+        ("nowhere.py:make", "there is no file nowhere.py"),
+        ("mine.py", "mine.py has no factory: give mine.py:NAME"),
+        ("mine.py:", "is no model; give FILE.npz"),
+        ("mine.py:make", "mine.py has no function make (it has linear, untrained, raises"),
+        ("mine.py:CONSTANT", "mine.py has no function CONSTANT"),
+        ("mine.py:raises", "mine.py:raises fails: KeyError: 'weights'"),
+        ("mine.py:takes_nothing", "mine.py:takes_nothing fails: TypeError: takes_nothing() takes 0"),
+        ("mine.py:nothing", "mine.py:nothing returns nothing; it has to return a model"),
+        ("mine.py:untrained", "LogisticRegression is not trained"),
+        ("mine.py:wide", "LogisticRegression takes 40 numbers an image"),
+        ("mine.py:two", "tells 2 classes apart (0, 1), data.npz has 3 (0 to 2)"),
+        ("broken.py:make", "broken.py cannot be imported: ModuleNotFoundError: No module named"),
+        ("no.such.module:make", "no.such.module cannot be imported: ModuleNotFoundError"),
+        ("text.npz", "text.npz is no model that fastadv has saved"),
+        ("arrays.npz", "arrays.npz is no model that fastadv has saved"),
+        ("other.npz", "other.npz holds a Oracle, which is no model of fastadv"),
+        ("model.pkl", "model.pkl may be a pickle, which runs code when it is opened, and is not"),
+        ("model.pt", "model.pt may be a pickle"),
+        ("model.onnx", "onnx files are not read yet"),
+        ("mpl", "no model 'mpl'; did you mean mlp?"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("folder")
+def test_what_is_wrong_is_a_line(program: Any, model: str, line: str) -> None:
+    for command in (GRID, ["attack", "fgsm", "--dataset", "data.npz"]):
+        done = program(*command, "--model", model)
+        assert done.code == 2
+        assert line in done.err
+        *progress, last = done.err.splitlines()
+        assert last.startswith("fastadv: ")
+        assert not any("fastadv" in text for text in progress)
+
+
+@pytest.mark.usefixtures("folder")
+def test_ten_outputs_for_three_classes(program: Any) -> None:
+    pytest.importorskip("torch")
+    done = program(*GRID, "--model", "mine.py:without_classes")
+    assert done.code == 2
+    assert "tells 10 classes apart (0 to 9), data.npz has 3 (0 to 2)" in done.err
+
+
+def test_a_model_in_a_config_file(program: Any, folder: Path) -> None:
+    (folder / "grid.toml").write_text(
+        'model = "mine.py:linear"\nattacks = "fgsm"\ndefenses = "none"\n'
+    )
+    assert program("grid", "--config", "grid.toml", "--dataset", "data.npz").code == 0
