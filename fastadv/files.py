@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
+import shutil
+import sys
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from fastadv.errors import InputError
+
+_UNFINISHED = ".fastadv-tmp"  # how the names of files end that are being written
+_SCRATCH = "fastadv-run-"
+_LOCK = ".lock"
+_NEW = 60.0  # seconds
+_unfinished: set[Path] = set()
+_scratch: set[Path] = set()
 
 # What a damaged, encrypted or lying .npz makes NumPy and zipfile raise.
 UNREADABLE = (
@@ -37,30 +51,115 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
     """Open ``path`` for writing bytes; it appears, complete, when the block ends without error.
 
-    What a link points to is replaced, not the link. A pipe or a device is written to as it is.
+    The file has the permissions that the user's umask leaves it. What a link points to is replaced,
+    not the link, unless it is not to be followed. A pipe or a device is written to as it is.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         with path.open("wb") as stream:
             yield stream
         return
-    if path.is_symlink():
+    if follow and path.is_symlink():
         path = path.resolve()
-    temporary = None
+    temporary = path.with_name(f".{secrets.token_hex(6)}{_UNFINISHED}")
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as stream:
+        # Not by tempfile, which leaves nobody else a right whatever the umask.
+        with temporary.open("xb") as stream:
+            _unfinished.add(temporary)
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
+        _sync_folder(path.parent)
     except BaseException as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):  # it names the temporary file
             raise OSError(error.errno, error.strerror or str(error), str(path)) from None
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the name of a file on disk, and not only what is in it."""
+    if sys.platform == "win32":  # which opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of file systems that cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished() -> None:
+    """Remove what is being written: the program ends in the middle."""
+    for path in list(_unfinished):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    for folder in list(_scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from a folder what a run that was killed left half written there.
+
+    No other run may be writing there: see `locked`.
+    """
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        with suppress(OSError):
+            path.unlink()
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Have a folder alone for the block; a lock ends with its process, however that ends.
+
+    Raises
+    ------
+    InputError
+        If another process has it: ``what`` says what to do then.
+    """
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{folder} is in use by another run; {what}") from None
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Return a folder in the temporary one that goes with the block.
+
+    What killed runs have left of theirs is removed, too.
+    """
+    _sweep_scratch()
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    _scratch.add(folder)
+    try:
+        with locked(folder, "which cannot be"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _scratch.discard(folder)
+
+
+def _sweep_scratch() -> None:
+    """Remove scratch folders whose process has ended: nobody holds their lock."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError, InputError):
+            there = (folder / _LOCK).exists()
+            if not there and time.time() - folder.stat().st_mtime < _NEW:
+                continue  # its process may be about to lock it
+            with locked(folder, ""):
+                shutil.rmtree(folder)

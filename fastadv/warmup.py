@@ -1,6 +1,7 @@
 """Compiling kernels ahead, so that no attack is slow the first time it runs.
 
-Numba compiles on one core. So a second process compiles half of the groups.
+Numba compiles on one core, so two processes share the groups. This one only waits: a process that
+compiles cannot be interrupted for many seconds.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastadv import children
 from fastadv.errors import InputError
 from fastadv.kernels import _jit
 from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Wrapper
@@ -56,45 +58,62 @@ def warm_up(tell: Tell = lambda *_: None, names: Collection[str] | None = None) 
         The models, attacks and defenses that are about to run, by their registered names; without
         it everything is compiled.
     """
-    missing = _missing(names)
-    apart = [name for name in _APART if name in missing]
-    here = [name for name in missing if name not in apart]
-    with _compiling_apart(apart if here else []):
-        for done, name in enumerate(here or apart):
-            tell(name, done, len(missing))
-            missing[name]()
-        if here and apart:
-            tell(" and ".join(apart), len(here), len(missing))
+    missing = list(_missing(names))
+    apart = [name for name in missing if name in _APART]
+    parts = [name for name in missing if name not in apart], apart
+    done = 0
+    with ExitStack() as ends:
+        compilers = [_Compiler(part) for part in parts if part]
+        for compiler in compilers:
+            ends.callback(compiler.stop)
+        for compiler in compilers:
+            for name in compiler.begun():
+                tell(name, done, len(missing))
+                done += 1
+            compiler.end()
     for name in missing:
         _mark(name)
     if missing:
         tell("", len(missing), len(missing))
 
 
-def compile_groups(names: Collection[str]) -> None:
-    """Compile the groups of these names, whether they have been compiled or not."""
+def compile_groups(*names: str) -> None:
+    """Compile the groups of these names, whether they have been compiled or not, and say which."""
     groups = _groups(None)
     for name in names:
+        print(name, flush=True)
         groups[name]()
 
 
-@contextmanager
-def _compiling_apart(names: Collection[str]) -> Iterator[None]:
-    """Let another process compile these groups meanwhile; in the end wait for it."""
-    if not names:
-        yield
-        return
-    code = "import sys; from fastadv.warmup import compile_groups; compile_groups(sys.argv[1:])"
-    child = subprocess.Popen([sys.executable, "-c", code, *names], stderr=subprocess.PIPE)
-    try:
-        yield
-        _, errors = child.communicate()
-    finally:
-        child.kill()
-        child.wait()
-    if child.returncode:
-        last = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        raise RuntimeError(f"compiling {', '.join(names)} failed: {last}")
+class _Compiler:
+    """Another process that compiles groups of kernels."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
+        self._child = children.start(
+            "fastadv.warmup:compile_groups", *names, stdout=subprocess.PIPE, stderr=self._errors
+        )
+
+    def begun(self) -> Iterator[str]:
+        """Return the name of each group when it is begun."""
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            name = line.decode(errors="replace").rstrip("\r\n")
+            if name in self._names:
+                yield name
+
+    def end(self) -> None:
+        """Wait for its end; raise RuntimeError if it has failed."""
+        if self._child.wait():
+            self._errors.seek(0)
+            last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise RuntimeError(f"compiling {', '.join(self._names)} failed: {last}")
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        children.stop(self._child)
+        self._errors.close()
 
 
 def _missing(names: Collection[str] | None) -> dict[str, Callable[[], None]]:

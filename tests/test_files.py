@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from helpers import TASK, blobs
 
+from fastadv import files, run_grid
 from fastadv.datasets import load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
@@ -47,7 +51,45 @@ def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path: Pa
             saved.save(path)
         assert caught.value.filename == str(path)
         assert str(caught.value).endswith(f"'{path}'")
-    assert list(tmp_path.parent.glob(f".{tmp_path.name}*")) == []
+    assert list(tmp_path.parent.glob(".*.fastadv-tmp")) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no umask")
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644)])
+def test_a_file_has_the_rights_that_the_user_gives(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        with files.atomic_write(tmp_path / "file") as stream:
+            stream.write(b"text")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_folder_is_of_one_run_at_a_time_and_swept_by_the_next(tmp_path: Path) -> None:
+    asked = {"attacks": "none", "defenses": "none", "dataset": "mnist[train=100,test=50]"}
+    (tmp_path / "cells").mkdir()
+    left = tmp_path / "cells" / ".0123.fastadv-tmp"
+    left.touch()
+    with files.locked(tmp_path, ""), pytest.raises(InputError, match="in use by another run; wait"):
+        run_grid(**asked, samples=10, repeats=1, output=tmp_path)
+    assert left.exists()
+    with Store(tmp_path).alone():
+        assert not left.exists()
+
+
+def test_what_killed_runs_left_in_the_temporary_folder_goes(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, just_made, old = (tmp_path / f"fastadv-run-{name}" for name in ("dead", "new", "old"))
+    for folder in (dead, just_made, old):
+        folder.mkdir()
+    (dead / ".lock").touch()
+    os.utime(old, (0, 0))
+    with files.scratch_folder() as first:
+        with files.scratch_folder() as second:
+            assert set(tmp_path.iterdir()) == {first, second, just_made}
+        assert not second.exists()
+    assert list(tmp_path.iterdir()) == [just_made]
 
 
 @pytest.mark.parametrize("made", [cell, model, dataset])

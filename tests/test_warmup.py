@@ -19,8 +19,10 @@ def test_names_that_are_split_off_exist() -> None:
 
 
 def test_another_process_that_fails_is_told_of() -> None:
-    with (
-        pytest.raises(RuntimeError, match="compiling no such group failed: KeyError"),
-        warmup._compiling_apart(["no such group"]),
-    ):
-        pass
+    compiler = warmup._Compiler(["no such group"])
+    try:
+        assert list(compiler.begun()) == ["no such group"]
+        with pytest.raises(RuntimeError, match="compiling no such group failed: KeyError"):
+            compiler.end()
+    finally:
+        compiler.stop()

@@ -22,6 +22,7 @@ from fastadv.cli.grid import grid
 from fastadv.cli.list import list_
 from fastadv.cli.report import report
 from fastadv.cli.reproduce import reproduce
+from fastadv.cli.signals import Signals
 from fastadv.cli.warmup import warmup
 from fastadv.errors import warnings_in_a_line
 
@@ -70,8 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
     _accept_any_text()
-    with redirect_stderr(cast(TextIO, _Lossy(sys.stderr))):
-        return _run(given)
+    signals = Signals()
+    with redirect_stderr(cast(TextIO, _Lossy(sys.stderr))), signals.handled():
+        code = _run(given)
+    return signals.exit_code or code
 
 
 def _run(given: Sequence[str]) -> int:

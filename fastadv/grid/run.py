@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ import fastadv
 from fastadv import capabilities, experiment, registry
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
+from fastadv.files import scratch_folder
 from fastadv.grid import defaults
 from fastadv.grid.cell import Cell, Grid
 from fastadv.grid.estimate import Pace, seconds
@@ -157,8 +158,10 @@ def run_grid(
     )  # fmt: skip
     grid, data = context.grid, context.dataset
     progress = progress or _Silent()
-    with tempfile.TemporaryDirectory(prefix="fastadv-", ignore_cleanup_errors=True) as scratch:
-        store = Store(Path(scratch if output is None else output))
+    with ExitStack() as ends:
+        store = Store(ends.enter_context(scratch_folder()) if output is None else Path(output))
+        if output is not None:
+            ends.enter_context(store.alone())
         if fresh:
             store.forget()
         for note in data.notes:

@@ -22,7 +22,7 @@ import numpy as np
 
 from fastadv.arrays import Arrays, read_arrays, write_arrays
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE, atomic_write, make_folder
+from fastadv.files import UNREADABLE, atomic_write, locked, make_folder, sweep
 from fastadv.grid.row import Row, decode_row
 from fastadv.grid.stages import Made
 
@@ -52,6 +52,20 @@ class Store:
             make_folder(made)
         if not os.access(folder / "cells", os.W_OK):
             raise InputError(f"cannot write to {folder}: no permission")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the folder alone for the block, without what a killed run left half written.
+
+        Raises
+        ------
+        InputError
+            If another run has it.
+        """
+        with locked(self.folder, "wait for it, or give another folder (--output)"):
+            for folder in (self.folder, self.folder / "cells", self.folder / "stages"):
+                sweep(folder)
+            yield
 
     def forget(self) -> None:
         """Remove every cell and stage."""

@@ -53,7 +53,7 @@ def in_float32(signature: Any) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 code")
 def test_no_float32_kernel_computes_in_float64() -> None:
-    warmup.compile_groups(list(warmup._groups(None)))  # with the types that the package uses
+    warmup.compile_groups(*warmup._groups(None))  # with the types that the package uses
     read, wrong = 0, []
     for name, kernel in kernels().items():
         for signature in filter(in_float32, kernel.signatures):

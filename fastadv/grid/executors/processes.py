@@ -1,8 +1,4 @@
-"""Stages in processes of their own, which can be stopped.
-
-They are started as programs, not by `multiprocessing`, which would run the caller's script in each
-of them once more.
-"""
+"""Stages in processes of their own, which can be stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import multiprocessing
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,9 +14,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from fastadv import threads
+from fastadv import children, threads
 from fastadv.datasets import open_shared, share
-from fastadv.errors import InputError, warnings_in_a_line
+from fastadv.errors import InputError
+from fastadv.files import scratch_folder
 from fastadv.grid.cell import Grid
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
 from fastadv.grid.plan import Planned
@@ -29,16 +25,11 @@ from fastadv.grid.stages import Context, Inputs
 
 BEGUN = "begun"  # what a worker says when it has imported and read all that a stage needs
 
+_SERVE = "fastadv.grid.executors.processes:serve"
+
+
 # the grid, the model if it came trained, the folder of the data, threads
 Start = tuple[Grid, Any, str, int]
-
-# -P and the caller's own path: a file of the working folder is not imported in place of a library.
-_PROGRAM = """\
-import sys
-sys.path[:] = {path!r}
-from fastadv.grid.executors.processes import serve
-serve({descriptor})
-"""
 
 
 class Worker:
@@ -47,13 +38,8 @@ class Worker:
     def __init__(self, start: Start) -> None:
         self.connection, there = multiprocessing.Pipe()
         descriptor = there.fileno()
-        program = _PROGRAM.format(path=sys.path, descriptor=descriptor)
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", program],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[descriptor],
-            )
+            self.process = children.start(_SERVE, str(descriptor), pass_fds=[descriptor])
         except BaseException:
             self.connection.close()
             raise
@@ -96,19 +82,13 @@ class Worker:
 
     def stop(self) -> None:
         """End the process, whatever it does."""
-        self.process.kill()
-        self.process.wait()
+        children.stop(self.process)
         self.connection.close()
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: str) -> None:
     """Run the stages that come through a connection, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    with warnings_in_a_line():
-        _serve(Connection(descriptor))
-
-
-def _serve(connection: Connection[Any, Any]) -> None:
+    connection: Connection[Any, Any] = Connection(int(descriptor))
     grid, given, data, n_threads = connection.recv()
     threads.set_threads(n_threads)
     context = Context(grid, open_shared(Path(data)), given)
@@ -143,12 +123,10 @@ class Processes:
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
         """Run all stages of the queue."""
         workers: list[Worker] = []
-        with tempfile.TemporaryDirectory(
-            prefix="fastadv-data-", ignore_cleanup_errors=True
-        ) as shared:
-            share(context.dataset, Path(shared))
+        with scratch_folder() as shared:
+            share(context.dataset, shared)
             n_threads = max(1, threads.thread_count() // self.jobs)
-            start = (context.grid, context.given, shared, n_threads)
+            start = (context.grid, context.given, str(shared), n_threads)
             try:
                 while queue:
                     self._give(queue, workers, start, begin)
