@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.files import atomic_write
+from fastadv.files import atomic_write, open_plain
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -34,5 +34,5 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
 def read_arrays(path: Path) -> Arrays:
     """Return the arrays of a NumPy archive; one of `files.UNREADABLE` is raised if it is none."""
     # Opened here: given a path, NumPy leaves a damaged file open.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+    with open_plain(path) as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -15,8 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
-
-from filelock import FileLock, Timeout
 
 from fastadv.errors import InputError
 
@@ -48,6 +47,28 @@ def make_folder(path: Path) -> None:
         raise InputError(f"cannot make the folder {path} ({error.strerror})") from None
     except ValueError:  # a null byte
         raise InputError(f"{str(path)!r} cannot be the name of a folder") from None
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Open a regular file, or a link to one, for reading; a FIFO would hang, a device never end.
+
+    Raises
+    ------
+    OSError
+        If it is something else, or cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    stream = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return stream
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the bytes of a regular file; OSError is raised as by `open_plain`."""
+    with open_plain(path) as stream:
+        return stream.read()
 
 
 @contextmanager
@@ -124,6 +145,8 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     InputError
         If another process has it: ``what`` says what to do then.
     """
+    from filelock import FileLock, Timeout  # takes longer to import than most commands take
+
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)

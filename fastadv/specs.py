@@ -20,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from fastadv.errors import InputError, printable, refuse
+from fastadv.files import read_plain
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -201,11 +202,10 @@ def closest(word: str, known: Iterable[str]) -> str:
 def read_toml(path: Path, where: str) -> dict[str, Any]:
     """Return what a TOML file holds; raise InputError, named by ``where``, if it is none."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_plain(path).decode())
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ... no UTF-8, a number of 5,000 digits
         raise InputError(f"{where} is not valid TOML: {error}") from None
 
 

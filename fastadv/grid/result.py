@@ -11,7 +11,8 @@ import msgspec
 
 from fastadv.arrays import Arrays
 from fastadv.errors import InputError
-from fastadv.grid.row import Row, decode_row
+from fastadv.files import read_plain
+from fastadv.grid.row import Row, decode_json, decode_row
 from fastadv.grid.several import join, joined_samples
 from fastadv.grid.store import SampleFiles
 from fastadv.grid.trust.rows import flagged
@@ -143,7 +144,7 @@ def read_result(folder: Path | str) -> GridResult:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    paths = sorted((folder / "cells").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    paths = sorted((folder / "cells").glob("*.json"), key=_changed)
     if not paths:
         raise InputError(f"{folder} holds no finished cell of a grid (cells/ID.json)")
     problems: list[str] = []
@@ -166,9 +167,17 @@ def read_result(folder: Path | str) -> GridResult:
     )  # fmt: skip
 
 
+def _changed(path: Path) -> float:
+    """Return when a file was last written; 0 of a link that leads nowhere."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _read_document(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])
+        return msgspec.convert(decode_json(read_plain(path)), dict[str, dict[str, Any]])
     except FileNotFoundError:
         problems.append("grid.json is not there; every cell of the folder is shown")
     except (OSError, msgspec.MsgspecError) as error:
@@ -179,7 +188,7 @@ def _read_document(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]
 def _read_row(path: Path, problems: list[str]) -> Row | None:
     name = f"cells/{path.name}"
     try:
-        row = decode_row(path.read_bytes())
+        row = decode_row(read_plain(path))
     except (OSError, msgspec.MsgspecError) as error:
         problems.append(f"{name} could not be read and is left out ({_one_line(error)})")
         return None

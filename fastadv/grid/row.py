@@ -192,6 +192,20 @@ class Row(msgspec.Struct, kw_only=True):
     parameters: dict[str, dict[str, Any]] = {}
 
 
+def decode_json(text: bytes) -> Any:
+    """Return what JSON says.
+
+    Raises
+    ------
+    msgspec.MsgspecError
+        If it is none.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:  # no UTF-8; brackets a thousand deep
+        raise msgspec.DecodeError(str(error)) from None
+
+
 def decode_row(text: bytes) -> Row:
     """Read a row of this schema, or of the one before.
 
@@ -200,7 +214,7 @@ def decode_row(text: bytes) -> Row:
     msgspec.MsgspecError
         If it is neither.
     """
-    document = msgspec.json.decode(text)
+    document = decode_json(text)
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema not in (1, SCHEMA):
         raise msgspec.ValidationError(f"it is of schema {schema}, not {SCHEMA} or 1")

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +22,12 @@ import numpy as np
 
 from fastadv.arrays import Arrays, read_arrays, write_arrays
 from fastadv.errors import InputError
-from fastadv.files import UNREADABLE, atomic_write, locked, make_folder, sweep
+from fastadv.files import UNREADABLE, atomic_write, locked, make_folder, read_plain, sweep
 from fastadv.grid.row import Row, decode_row
 from fastadv.grid.stages import Made
 
+_PARTS = ("cells", "stages")
+_OURS = re.compile(r"[0-9a-f]{16}\.(json|npz)")
 _FACTS = "facts"  # the name of a stage's facts among its arrays
 
 
@@ -48,7 +50,12 @@ class Store:
         self.folder = folder
         if not make:
             return
-        for made in (folder, folder / "cells", folder / "stages"):
+        for made in (folder, *(folder / name for name in _PARTS)):
+            if made != folder and made.is_symlink():
+                raise InputError(
+                    f"{made} is a link, through which nothing is written; give the folder that it "
+                    "leads to as the folder of a grid (--output)"
+                )
             make_folder(made)
         if not os.access(folder / "cells", os.W_OK):
             raise InputError(f"cannot write to {folder}: no permission")
@@ -63,15 +70,16 @@ class Store:
             If another run has it.
         """
         with locked(self.folder, "wait for it, or give another folder (--output)"):
-            for folder in (self.folder, self.folder / "cells", self.folder / "stages"):
+            for folder in (self.folder, *(self.folder / name for name in _PARTS)):
                 sweep(folder)
             yield
 
     def forget(self) -> None:
-        """Remove every cell and stage."""
-        for name in ("cells", "stages"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-            (self.folder / name).mkdir(exist_ok=True)
+        """Remove every cell and stage; what is not a run's own stays."""
+        with self._writing():
+            for path in (p for name in _PARTS for p in (self.folder / name).iterdir()):
+                if _OURS.fullmatch(path.name):
+                    path.unlink()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -102,7 +110,7 @@ class Store:
     def load_row(self, cell_id: str) -> Row | None:
         """Return the row of a finished cell; None if it is not there or not readable."""
         try:
-            row = decode_row((self.folder / "cells" / f"{cell_id}.json").read_bytes())
+            row = decode_row(read_plain(self.folder / "cells" / f"{cell_id}.json"))
         except (OSError, msgspec.MsgspecError):
             return None
         whole = row.id == cell_id
@@ -126,7 +134,7 @@ class Store:
             return None
         try:
             facts = msgspec.json.decode(str(arrays.pop(_FACTS)), type=dict[str, Any])
-        except (KeyError, msgspec.MsgspecError):
+        except (KeyError, ValueError, RecursionError, msgspec.MsgspecError):
             return None
         return Made(arrays, facts)
 
