@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fastadv import children, threads
-from fastadv.datasets import open_shared, share
+from fastadv.datasets import Dataset, open_shared, share
+from fastadv.datasets.dataset import ARRAYS
 from fastadv.errors import InputError
 from fastadv.files import scratch_folder
 from fastadv.grid.cell import Grid
@@ -124,7 +127,7 @@ class Processes:
         """Run all stages of the queue."""
         workers: list[Worker] = []
         with scratch_folder() as shared:
-            share(context.dataset, shared)
+            _share(context.dataset, shared)
             n_threads = max(1, threads.thread_count() // self.jobs)
             start = (context.grid, context.given, str(shared), n_threads)
             try:
@@ -178,3 +181,18 @@ class Processes:
             worker.stop()
             workers.remove(worker)
         return outcomes
+
+
+def _share(dataset: Dataset, folder: Path) -> None:
+    """Put the data where all processes read them; a fault of the place is told in one line."""
+    needed = sum(getattr(dataset, key).nbytes for key in ARRAYS)
+    try:
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free")
+        share(dataset, folder)
+    except OSError as error:
+        raise InputError(
+            f"cannot share the data between processes in {folder.parent}: {error.strerror}, "
+            f"{needed / 1e6:.0f} MB are needed; set TMPDIR to a folder with room, or use --jobs 1"
+        ) from None
