@@ -22,12 +22,15 @@ Arrays = dict[str, npt.NDArray[Any]]
 _SAMPLE = 1 << 16  # bytes that tell whether the rest can be compressed
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write a NumPy archive, compressed where that pays: of images; weights shrink hardly."""
+def write_arrays(path: Path, arrays: Arrays, *, follow: bool = True) -> None:
+    """Write a NumPy archive, compressed where that pays: of images; weights shrink hardly.
+
+    ``follow``: see `fastadv.files.atomic_write`.
+    """
     largest = max(arrays.values(), key=lambda array: array.nbytes)
     sample = largest.ravel()[: _SAMPLE // max(1, largest.itemsize)].tobytes()
     shrinks = len(zlib.compress(sample, level=1)) < 0.8 * len(sample)
-    with atomic_write(path) as stream:
+    with atomic_write(path, follow=follow) as stream:
         (np.savez_compressed if shrinks else np.savez)(stream, allow_pickle=False, **arrays)
 
 

@@ -76,9 +76,9 @@ def atomic_write(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
     """Open ``path`` for writing bytes; it appears, complete, when the block ends without error.
 
     The file has the permissions that the user's umask leaves it. What a link points to is replaced,
-    not the link, unless it is not to be followed. A pipe or a device is written to as it is.
+    not the link; a pipe or a device is written to as it is. Without ``follow`` both are replaced.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if follow and path.exists() and not (path.is_file() or path.is_dir()):
         with path.open("wb") as stream:
             yield stream
         return

@@ -94,7 +94,7 @@ class Store:
 
     def write_json(self, name: str, document: Any) -> None:
         """Write ``document`` as JSON to ``name`` in the folder."""
-        with self._writing(), atomic_write(self.folder / name) as stream:
+        with self._writing(), atomic_write(self.folder / name, follow=False) as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
 
     def save_row(self, row: Row, samples: Arrays | None = None) -> None:
@@ -125,7 +125,7 @@ class Store:
 
     def _write_arrays(self, part: str, name: str, arrays: Arrays) -> None:
         with self._writing():
-            write_arrays(self.folder / part / f"{name}.npz", arrays)
+            write_arrays(self.folder / part / f"{name}.npz", arrays, follow=False)
 
     def load_stage(self, key: str) -> Made | None:
         """Return what a stage made; None if it is not there or not readable."""

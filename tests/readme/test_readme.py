@@ -92,7 +92,11 @@ def anchors(page: Path) -> set[str]:
 def test_nothing_is_said_that_holds_of_a_published_package_alone() -> None:
     """Nothing is on a registry: what has this name there would be somebody else's."""
     sources = [*PAGES, *(ROOT / "fastadv").rglob("*.py")]
-    told = [page.name for page in sources if re.search(r"(pipx?|tool) install (-\S+ )*'?fastadv", text(page))]
+    told = [
+        page.name
+        for page in sources
+        if re.search(r"(pipx?|tool) install (-\S+ )*'?fastadv", text(page))
+    ]
     assert told == []
 
 

@@ -113,7 +113,7 @@ def _together(
 def craft(problem: Problem, plan: dict[str, Any]) -> Crafted:
     """Return ``copies`` points at each planned place; what is left over goes round again."""
     again = np.resize(np.repeat(np.arange(len(plan["rows"])), plan["copies"]), problem.n_points)
-    places = problem.X[np.array(plan["crowds"])].mean(axis=1)
+    places = np.stack([problem.X[members].mean(axis=0) for members in plan["crowds"]])
     rows, labels = (np.array(plan[name], dtype=np.int64)[again] for name in ("rows", "labels"))
     inside = problem.feasible(rows, labels)(places[again].astype(np.float64))
     details = {"kept": "crowds", "captured": plan["captured"]}
