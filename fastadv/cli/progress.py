@@ -216,7 +216,10 @@ class _Display:
         """Return the time left in words, counting down between two reports."""
         if math.isinf(self.left):
             return ""
-        seconds = round(max(0.0, self.left - (self._clock() - self.since)))
+        left = self.left - (self._clock() - self.since)
+        if left < -1:
+            return "longer than expected"
+        seconds = round(max(0.0, left))
         minutes, seconds = divmod(seconds, 60)
         if minutes < 60:
             return f"{minutes}:{seconds:02d} left"

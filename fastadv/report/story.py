@@ -282,7 +282,8 @@ def stories(result: GridResult, name: str, where: str) -> list[Story]:
     InputError
         If it names no cell, or could mean several attacks; ``where`` is what the error names.
     """
-    cases = [case for case in result.worst if len(case.attacks) + len(case.missing) > 1]
+    alone = len({(row.dataset, row.model) for row in result}) == 1  # else they mix them
+    cases = [c for c in result.worst if alone and len(c.attacks) + len(c.missing) > 1]
     cells = [*((row.attack, row.defense) for row in result), *((WORST, c.defense) for c in cases)]
     pattern = Names(cells, result.rows).meant(Pattern.parse(name, where), where)
     rows = [row for row in result if pattern.names(row.attack, row.defense)]

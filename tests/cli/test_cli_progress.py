@@ -134,14 +134,16 @@ def test_the_time_left_in_words(left, words):
     assert display.time_left() == words
 
 
-def test_the_time_left_counts_down_between_two_reports_and_not_below_0():
+def test_the_time_left_counts_down_between_two_reports_and_then_says_that_it_is_longer():
     now = [0.0]
     display = _Display(lambda: now[0])
     display.left, display.since = 90.0, 0.0
     now[0] = 20.0
     assert display.time_left() == "1:10 left"
-    now[0] = 500.0
+    now[0] = 90.4
     assert display.time_left() == "0:00 left"
+    now[0] = 92.0
+    assert display.time_left() == "longer than expected"
 
 
 def test_what_a_narrower_terminal_wraps_is_erased():
