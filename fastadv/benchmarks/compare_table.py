@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fastadv.benchmarks.compare_bench import ALLOWED, BenchComparison
 from fastadv.report.compare_table import comparison_json, listed_notes, title
+from fastadv.report.prose import Prose
 
 
 def bench_compare_table(comparison: BenchComparison) -> RenderableType:
@@ -36,7 +37,7 @@ def bench_compare_table(comparison: BenchComparison) -> RenderableType:
         "How many times faster than the other, the median over rounds. Worse by more than "
         f"{100 * ALLOWED:g} % is a regression."
     )
-    return Group(table, Text(legend, style="dim"), *listed_notes(comparison.notes))
+    return Group(table, Prose([("", legend)], style="dim"), listed_notes(comparison.notes))
 
 
 def _times(ratio: float | None) -> str:

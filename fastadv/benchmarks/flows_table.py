@@ -18,6 +18,7 @@ from fastadv.benchmarks.flows import (
     TIMES,
     Judged,
 )  # fmt: skip
+from fastadv.report.prose import Prose
 
 
 def flows_table(judged: Sequence[Judged]) -> RenderableType:
@@ -44,7 +45,7 @@ def flows_table(judged: Sequence[Judged]) -> RenderableType:
         f"take. Aimed at: {MEDIAN:g}, {NINETY:g}, {SUCCESS:.1%} where theirs is all, {TIMES:g}."
     )
     lacking = sorted({one.reason for one in judged if one.reason is not None})
-    return Group(table, Text(legend, style="dim"), *map(Text, lacking))
+    return Group(table, Prose([("", legend)], style="dim"), *map(Text, lacking))
 
 
 def _figure(one: Judged, name: str, form: str) -> Text:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastadv.benchmarks.strength import SEARCHES, TOLERANCE, WORST, Match
+from fastadv.report.prose import Prose
 from fastadv.report.table import wrap
 
 _WIDTH = 26  # of the column of attacks; a longer spec goes on in the next line
@@ -30,7 +31,7 @@ def strength_table(matches: Sequence[Match]) -> RenderableType:
         "error."
     )
     absent = sorted({f"{m.library}: {m.reason}" for m in matches if m.reason is not None})
-    return Group(*parts, Text(legend, style="dim"), *map(Text, absent))
+    return Group(*parts, Prose([("", legend)], style="dim"), *map(Text, absent))
 
 
 def _table(defense: str, matches: Sequence[Match]) -> Table:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fastadv.benchmarks.ways import TOLERANCE, Beside
+from fastadv.report.prose import Prose
 from fastadv.report.table import wrap
 
 _WIDTH = 22  # of the column of cells; a longer one goes on in the next line
@@ -30,7 +31,7 @@ def ways_table(cells: Sequence[Beside]) -> RenderableType:
         "together: an image counts if it survives the last three. A cell may be above that by "
         f"{100 * TOLERANCE:g} point."
     )
-    return Group(*parts, Text(legend, style="dim"))
+    return Group(*parts, Prose([("", legend)], style="dim"))
 
 
 def _table(dataset: str, cells: Sequence[Beside]) -> Table:

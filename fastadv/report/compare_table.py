@@ -14,6 +14,7 @@ from rich.text import Text
 from fastadv.grid.ranking import LEVEL
 from fastadv.report.compare import Comparison, Sides, untold
 from fastadv.report.pairs import Pair
+from fastadv.report.prose import Prose
 from fastadv.report.table import wrap
 from fastadv.visible import visible_json
 
@@ -37,9 +38,9 @@ def compare_table(comparison: Comparison) -> RenderableType:
         runs = [str(pair.runs)] if several else []
         names = ["\n".join(wrap(spec, _WIDTH)) for spec in (pair.attack, pair.defense)]
         table.add_row(*map(Text, names), *runs, *_figures(pair), _verdict(pair, problems))
-    reasons = [Text(f"[{number}] {text}") for number, text in enumerate(problems, start=1)]
-    legend = Text(_legend(comparison.pairs), style="dim")
-    return Group(table, legend, *reasons, *listed_notes([*comparison.notes, *untold(comparison)]))
+    reasons = Prose([(f"[{number}] ", text) for number, text in enumerate(problems, start=1)])
+    legend = Prose([("", _legend(comparison.pairs))], style="dim")
+    return Group(table, legend, reasons, listed_notes([*comparison.notes, *untold(comparison)]))
 
 
 def _legend(pairs: Sequence[Pair]) -> str:
@@ -106,9 +107,9 @@ def _verdict(pair: Pair, problems: Sequence[str]) -> Text:
     return Text(word + only, style=style)
 
 
-def listed_notes(notes: Sequence[str]) -> list[RenderableType]:
-    """Return a line for each note."""
-    return [Text(f"- {note}") for note in notes]
+def listed_notes(notes: Sequence[str]) -> RenderableType:
+    """Return a paragraph for each note."""
+    return Prose([("- ", note) for note in notes])
 
 
 def compare_json(comparison: Comparison, failures: Sequence[str]) -> str:
