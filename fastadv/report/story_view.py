@@ -246,8 +246,9 @@ def _drawn(picture: Picture, columns: int, blocks: bool) -> Text:
     if picture.before is None or picture.said is None:
         return Text.assemble(_cut(f"labelled {picture.label}", columns), "\n", after)
     before = image_text(picture.before, color=blocks, max_width=columns)
-    caption = " → ".join(picture.said)
-    if picture.distance is not None:
+    said, now = picture.said
+    caption = f"{said} → {now}" if said != now else f"{said} stays"
+    if picture.distance is not None and said != now:
         caption += f" at {_short(picture.distance)}"
     return Text.assemble(_cut(caption, columns), "\n", before, "\n\n", after)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,15 @@ def test_it_keeps_to_the_width_and_draws_six_images(flowed, width):
     assert not any(line != line.rstrip() for line in lines)
     assert sum(line.count("→ 9 at ") for line in lines) == 6
     assert max(line.count("→ 9 at ") for line in lines) == {40: 2, 80: 3, 120: 6, 200: 6}[width]
+
+
+def test_an_image_that_is_not_turned_stays(flowed):
+    (told,) = stories(flowed, "stadv/median", "--cell")
+    kept = tuple(replace(picture, said=(picture.label, picture.label)) for picture in told.pictures)
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(StoryView(replace(told, pictures=kept), blocks=False))
+    assert stream.getvalue().count(" stays") == 6
+    assert " → " not in stream.getvalue()
 
 
 def test_a_terminal_of_colours_gets_blocks_and_a_pipe_characters(flowed):
