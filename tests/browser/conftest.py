@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 import chromium
 import made_pages
+
+PATIENCE = 15_000  # milliseconds; on a busy machine a browser is slow, and no fault of the page
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass
@@ -80,7 +83,7 @@ def visit(browser: Browser, pages: dict[str, Path]) -> Iterator[Callable[..., Op
     def visited(name: str, fragment: str = "", width: int = 1440, **options: object) -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
-        context.set_default_timeout(5000)
+        context.set_default_timeout(PATIENCE)
         opened = Opened(context.new_page(), pages[name])
         page = opened.page
         page.on("request", lambda request: opened.requests.append(request.url))
