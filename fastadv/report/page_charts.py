@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from fastadv.report.story import Distance, Story
 
 _WIDTH, _MARGIN = 380, 14  # in units of the drawing, about pixels
+_DOT = 8  # between the middles of two points beside one another
 _ROUNDING = 2e-5  # of a distance that counts as within the budget (`Threat.reach`)
-_STRIP, _AXIS, _BARS = 44, 22, 130  # heights: of one strip of points, of the axis, of the bars
+_STRIP, _AXIS, _BARS = 60, 22, 130  # heights: of one strip of points, of the axis, of the bars
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def runs_svg(shown: Sequence[Strip]) -> str:
     height = _STRIP * len(shown) + _AXIS
     parts = [axis.drawn(0, height - _AXIS)]
     for number, strip in enumerate(shown):
-        middle = _STRIP * number + 28
-        parts.append(f'<text x="{_MARGIN}" y="{middle - 14}">{html.escape(strip.name)}</text>')
+        middle = _STRIP * number + 36
+        parts.append(f'<text x="{_MARGIN}" y="{middle - 24}">{html.escape(strip.name)}</text>')
         if strip.figure is not None:
             low, mean, high = (axis.x(end) for end in _interval(strip.figure))
             parts.append(
@@ -68,15 +69,25 @@ def runs_svg(shown: Sequence[Strip]) -> str:
                 f'y2="{middle}"/><line class="mean" x1="{mean:.1f}" x2="{mean:.1f}" '
                 f'y1="{middle - 8}" y2="{middle + 8}"/>'
             )
+        places = [axis.x(value) for value in strip.values]
         parts += [
-            f'<circle cx="{axis.x(value):.1f}" cy="{middle}" r="4"><title>{value:.1f}</title>'
-            "</circle>"
-            for value in strip.values
+            f'<circle cx="{x:.1f}" cy="{middle + rise}" r="3.5"><title>{value:.1f}</title></circle>'
+            for x, rise, value in zip(places, _apart(places), strip.values, strict=True)
         ]
     said = "; ".join(
         f"{strip.name}: {', '.join(f'{value:.1f}' for value in strip.values)}" for strip in shown
     )
     return _svg(height, f"Run by run, {said}", parts)
+
+
+def _apart(places: Sequence[float]) -> list[int]:
+    """Return how far each point is moved down or up, so that alike ones do not hide one another."""
+    rises: list[int] = []
+    for number, x in enumerate(places):
+        near = [rise for at, rise in zip(places[:number], rises, strict=True) if abs(at - x) < _DOT]
+        free = [rise for rise in (0, -_DOT, _DOT, -2 * _DOT, 2 * _DOT) if rise not in near]
+        rises.append(free[0] if free else 0)
+    return rises
 
 
 def _interval(figure: Figure | None) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_poison_is_shown_by_what_it_takes_beside_random_flips():
     drawing = runs_svg([own, flips])
     found = [scale(drawing)(x) for x in attributes(drawing, "circle", "cx")]
     assert found == pytest.approx([8, 3, 1, -1], abs=0.05)
+
+
+def test_points_do_not_hide_one_another():
+    values = (10.0, 10.0, 10.0, 10.0, 10.5, 12.0)
+    drawing = runs_svg([Strip("accuracy", values, None)])
+    places = [
+        *zip(attributes(drawing, "circle", "cx"), attributes(drawing, "circle", "cy"), strict=True)
+    ]
+    apart = [np.hypot(a[0] - b[0], a[1] - b[1]) for a, b in itertools.combinations(places, 2)]
+    assert min(apart) >= 7  # as wide as a point
 
 
 def test_one_run_has_no_strip():
