@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import data_out_page
 import numpy as np
 import pytest
 from hostile import NAMES, SCRIPT, TEXTS, hostile_grid
@@ -20,7 +19,7 @@ from made_rows import clean, evasion, figure, poisoning, result, undone
 
 from fastadv.errors import InputError
 from fastadv.grid.result import GridResult
-from fastadv.grid.row import SCHEMA, Certified, Flag, Run
+from fastadv.grid.row import Certified, Flag, Run
 from fastadv.grid.tidy import CELLS, Table
 from fastadv.grid.tidy_samples import SAMPLES
 from fastadv.report.export import as_text, rows_json, write_csv, write_lines, write_parquet
@@ -384,20 +383,3 @@ def test_what_is_shown_of_a_control_character() -> None:
         r"a\x1b[31m\x07\x9b\u202e\u2028\ud800\U000e0041"
     )
     assert visible("é 中 🙂 \\ ") == "é 中 🙂 \\ "
-
-
-# -- the page -------------------------------------------------------------------------------
-
-
-def test_the_page_has_the_columns_as_they_are() -> None:
-    """``python tests/report/data_out_page.py`` writes them anew."""
-    text = data_out_page.PAGE.read_text(encoding="utf-8")
-    assert text == data_out_page.written(text)
-    assert f"| `schema` | {SCHEMA}, " in text
-
-
-def test_columns_are_documented() -> None:
-    for column in (*CELLS, *SAMPLES):
-        assert column.meaning
-        assert (column.dtype == "float64") <= bool(column.unit)
-        assert "|" not in column.meaning + column.unit
