@@ -62,13 +62,13 @@ command = (
 
 def run(command):
     """Run a command in the folder of this page, and print what it prints."""
-    print("$", textwrap.fill(command, 74, subsequent_indent="      "))
-    words = [sys.executable, "-m", *shlex.split(command)]
-    print(
-        subprocess.run(
-            words, cwd=folder, capture_output=True, text=True, check=True
-        ).stdout
-    )
+    shown = textwrap.wrap(command, 74, break_on_hyphens=False)
+    print("$", "\n      ".join(shown))
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command)], cwd=folder,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    print(done.stdout)
 
 
 run(command)
@@ -121,10 +121,8 @@ def draw(ax, attack, color):
     """Draw the cells of an attack: the runs, their mean and its interval."""
     rows = [row for row in grid if row.attack == attack]
     for k, row in enumerate(rows):
-        f, runs = (
-            row.attacked_accuracy,
-            [100 * one.attacked_accuracy for one in row.runs],
-        )
+        f = row.attacked_accuracy
+        runs = [100 * one.attacked_accuracy for one in row.runs]
         ax.plot([k] * len(runs), runs, "o", color="0.6", ms=5)
         ax.errorbar(
             k, 100 * f.value,
@@ -228,12 +226,8 @@ print(f"parameters of the attack: {cell.parameters['attack']}")
 # A ``GridResult`` is a sequence of rows. What you need of them is a line:
 
 for row in grid[:6]:
-    print(
-        row.attack,
-        row.defense,
-        round(100 * row.attacked_accuracy.value, 1),
-        sep="\t",
-    )
+    value = 100 * row.attacked_accuracy.value
+    print(row.attack, row.defense, f"{value:.1f}", sep="\t")
 
 # %%
 # The folder can be read again at any time, and shown in other forms:

@@ -51,16 +51,11 @@ print(f"right on {100 * model.score(x, y):.1f} % of {len(x)} test images")
 
 attack = fastadv.make_attack("stadv")
 result = attack.perturb(model, x, y, task=data.task, seed=0)
-flows = result.details[
-    "flow"
-]  # (n, 2, height, width): du along the columns, dv along the rows
+# (n, 2, height, width): du along the columns, dv along the rows
+flows = result.details["flow"]
 loss = result.distances["flow_loss"]
-print(
-    "turned, at any flow:  ",
-    result.is_adv.sum(),
-    "of",
-    (~result.misclassified).sum(),
-)
+n_right = (~result.misclassified).sum()
+print(f"turned, at any flow:   {result.is_adv.sum()} of {n_right}")
 print(f"of these, flow loss:   median {np.median(loss[result.is_adv]):.1f}")
 shift = result.distances["shift"]
 at = np.median(shift[result.is_adv])
@@ -94,9 +89,8 @@ def show_flow(axes, before, flow, after, labels):
 
 
 found = np.flatnonzero(result.is_adv)
-typical = found[
-    np.argsort(loss[found])[len(found) // 8 :: len(found) // 4][:4]
-]
+by_loss = found[np.argsort(loss[found])]
+typical = by_loss[len(found) // 8 :: len(found) // 4][:4]
 predicted = model.predict(result.x_adv)
 fig, axes = plt.subplots(4, 4, figsize=(7.5, 7.5), layout="constrained")
 for row, i in zip(axes, typical, strict=True):
@@ -258,8 +252,6 @@ plt.show()
 # steps, and keeps the least flow that it has seen succeed. Both are here: with
 # ``search=false`` it is the paper's objective, minimised by L-BFGS.
 
-n_right = (~result.misclassified).sum()
-
 
 def summary(text):
     """Return the share that is turned, in %, and its median flow loss."""
@@ -267,12 +259,9 @@ def summary(text):
         model, x, y, task=data.task, seed=0
     )
     turned = one.is_adv
-    needs = (
-        np.median(one.distances["flow_loss"][turned])
-        if turned.any()
-        else np.nan
-    )
-    return 100 * turned.sum() / n_right, needs
+    needs = one.distances["flow_loss"][turned]
+    middle = np.median(needs) if len(needs) else np.nan
+    return 100 * turned.sum() / n_right, middle
 
 
 taus = [0.2, 0.1, 0.05, 0.02, 0.005]

@@ -122,16 +122,11 @@ def ascend(objective, start, length, n_steps):
         loss, gradient = objective(path[-1][np.newaxis])
         losses.append(loss)
         size = np.linalg.norm(gradient)
-        if (
-            step == n_steps or size < 1e-9
-        ):  # none: the point is no support vector
+        if step == n_steps or size < 1e-9:  # no support vector: no gradient
             break
         heading = 0.7 * heading + gradient[0] / size
-        path.append(
-            np.clip(
-                path[-1] + length * (1 - step / n_steps) * heading, LOW, HIGH
-            )
-        )
+        t = length * (1 - step / n_steps)
+        path.append(np.clip(path[-1] + t * heading, LOW, HIGH))
     return np.array(path), np.array(losses)
 
 
@@ -186,9 +181,10 @@ for column, name in enumerate(objectives):
     top, bottom = axes[:, column]
     drawn = top.contourf(grid, grid, surface[name], 16, cmap="cividis")
     fig.colorbar(drawn, ax=top, label="mean hinge loss on validation")
+    gradient_at = objectives[name]
     here = np.array(
         [
-            [objectives[name](np.array([[a, b]]))[1][0] for a in arrows]
+            [gradient_at(np.array([[a, b]]))[1][0] for a in arrows]
             for b in arrows
         ]
     )
@@ -265,9 +261,8 @@ plt.show()
 # kept. How near it comes to the highest place of the picture (between whose
 # grid points there may be higher ones):
 
-plane = fastadv.Task(
-    (1, 2, 1), 2, bounds=(LOW, HIGH)
-)  # two numbers, not an image
+# Two numbers in place of an image.
+plane = fastadv.Task((1, 2, 1), 2, bounds=(LOW, HIGH))
 attack = fastadv.make_attack("biggio[points=1,labels=1]")
 for name, model in (("linear", linear), ("RBF", rbf)):
     result = attack.poison(model, X, y, X_val, y_val, task=plane, seed=0)
@@ -288,13 +283,10 @@ for name, model in (("linear", linear), ("RBF", rbf)):
 digits = fastadv.load_dataset("mnist[classes=7-1,train=100,val=500,test=1000]")
 sevens, ones = digits.class_names.index("7"), digits.class_names.index("1")
 LOW, HIGH = digits.task.bounds
-start = digits.x_train[np.flatnonzero(digits.y_train == sevens)[2]].astype(
-    float
-)
-X_train, y_train = (
-    np.vstack([digits.x_train, start]),
-    np.append(digits.y_train, ones),
-)
+a_seven = np.flatnonzero(digits.y_train == sevens)[2]
+start = digits.x_train[a_seven].astype(float)
+X_train = np.vstack([digits.x_train, start])
+y_train = np.append(digits.y_train, ones)
 objective = fastadv.SVC().poison_objective(
     X_train,
     y_train,

@@ -56,12 +56,11 @@ grid = fastadv.run_grid(
 def run(command):
     """Run a command in the folder of this page, and print what it prints."""
     print("$", command)
-    words = [sys.executable, "-m", *shlex.split(command)]
-    print(
-        subprocess.run(
-            words, cwd=folder, capture_output=True, text=True, check=True
-        ).stdout
-    )
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command)], cwd=folder,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    print(done.stdout)
 
 
 run("fastadv report out")
@@ -84,9 +83,7 @@ attacks = {
 
 def in_percent(figure):
     """Return a figure in %, and how far its interval reaches."""
-    value, low, high = (
-        100 * x for x in (figure.value, figure.low, figure.high)
-    )
+    value, low, high = 100 * np.array([figure.value, figure.low, figure.high])
     return value, [[value - low], [high - value]]
 
 
@@ -132,10 +129,8 @@ names = []
 for defense in ("median", "bit_depth"):
     for attack, title in attacks.items():
         row, at = cells[attack, defense], len(names)
-        knows, does_not = (
-            100 * float(f)
-            for f in (row.attacked_accuracy, row.oblivious_accuracy)
-        )
+        knows = 100 * float(row.attacked_accuracy)
+        does_not = 100 * float(row.oblivious_accuracy)
         ax.plot([knows, does_not], [at, at], color="0.7", lw=3, zorder=1)
         ax.scatter(
             knows,
@@ -201,13 +196,9 @@ print(sum(bool(row.flags) for row in grid), "cells with a flag")
 # what the best attack leaves.
 
 row = cells["pgd", "interval[epochs=8]"]
-low, high = (
-    100 * float(row.certified.accuracy),
-    100 * float(row.attacked_accuracy),
-)
-print(
-    f"interval, Linf 0.1: {low:.1f} % are certified, {high:.1f} % survive pgd"
-)
+low = 100 * float(row.certified.accuracy)
+high = 100 * float(row.attacked_accuracy)
+print(f"interval: {low:.1f} % are certified, {high:.1f} % survive pgd")
 
 # %%
 # A certificate is a radius for each image, so that one model gives the whole
@@ -220,16 +211,16 @@ x, y = data.x_test[:80], data.y_test[:80]
 fig, axes = plt.subplots(
     1, 2, figsize=(7.5, 3.5), layout="constrained", sharey=True
 )
-for ax, text, attack, most, norm in (
-    (axes[0], "interval[epochs=8]", "pgd[eps={:g}]", 0.3, "Linf"),
-    (
-        axes[1],
-        "smoothing[n=1000,draws=64]",
+curves = {
+    "interval[epochs=8]": ("pgd[eps={:g}]", 0.3, "Linf"),
+    "smoothing[n=1000,draws=64]": (
         "pgd[norm=l2,eps={:g},steps=15]",
         1.2,
         "L2",
     ),
-):
+}
+for ax, text in zip(axes, curves, strict=True):
+    attack, most, norm = curves[text]
     defense = fastadv.make_defense(text)
     model = defense.fit(
         fastadv.MLPClassifier(random_state=0),
@@ -245,17 +236,13 @@ for ax, text, attack, most, norm in (
         100 * np.mean(right & (certificate.radius >= radius))
         for radius in radii
     ]
-    defended = (
-        defense.wrap(model, task=data.task)
-        if hasattr(defense, "wrap")
-        else model
-    )
-    start = 100 * np.mean(defended.predict(x) == y)
+    if hasattr(defense, "wrap"):  # what its users meet: the vote
+        model = defense.wrap(model, task=data.task)
+    start = 100 * np.mean(model.predict(x) == y)
     budgets, left = np.linspace(0, most, 6)[1:], []
     for eps in budgets:
-        result = fastadv.make_attack(attack.format(eps)).perturb(
-            defended, x, y, task=data.task
-        )
+        made = fastadv.make_attack(attack.format(eps))
+        result = made.perturb(model, x, y, task=data.task)
         left.append(100 * result.robust_accuracy())
     between = np.interp(radii, [0, *budgets], [start, *left])
     ax.fill_between(radii, proven, between, color="0.9", label="not known")

@@ -263,7 +263,8 @@ info.mkdir()
 
 def run(command):
     """Run a command with the package installed, and print what it prints."""
-    print("$", textwrap.fill(command, 74, subsequent_indent="      "))
+    shown = textwrap.wrap(command, 74, break_on_hyphens=False)
+    print("$", "\n      ".join(shown))
     done = subprocess.run(
         [sys.executable, "-m", *shlex.split(command)], cwd=folder,
         capture_output=True, text=True, check=True,

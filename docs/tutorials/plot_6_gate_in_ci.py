@@ -31,7 +31,8 @@ folder = Path(tempfile.mkdtemp())
 
 def run(command, table=True):
     """Run a command, print what it prints and its exit code."""
-    print("$", textwrap.fill(command, 74, subsequent_indent="      "))
+    shown = textwrap.wrap(command, 74, break_on_hyphens=False)
+    print("$", "\n      ".join(shown))
     words = [sys.executable, "-m", *shlex.split(command)]
     done = subprocess.run(
         words, cwd=folder, capture_output=True, text=True, check=False

@@ -64,9 +64,7 @@ def images_alone(seen):
     """Return Wilson's interval of all images together."""
     counts = np.rint(seen.mean(axis=1) * IMAGES).astype(int)
     figures = [fastadv.Figure.of_count(int(count), IMAGES) for count in counts]
-    return np.array([one.low for one in figures]), np.array(
-        [one.high for one in figures]
-    )
+    return np.array([(one.low, one.high) for one in figures]).T
 
 
 spreads = [0.0, 0.005, 0.01, 0.02, 0.03]
@@ -234,10 +232,9 @@ plt.show()
 # image alone as in a batch: the random numbers of an image hang on the image,
 # and not on what runs beside it.
 
-model = fastadv.MLPClassifier(random_state=0).fit(
-    *(a[:2000] for a in (data.x_test, data.y_test))
-)
-images, labels = data.x_val, data.y_val
+data = fastadv.load_dataset("mnist[train=3000,test=1000]")
+model = fastadv.MLPClassifier(random_state=0).fit(data.x_train, data.y_train)
+images, labels = data.x_test[:100], data.y_test[:100]
 before = thread_count()
 print("attack               with 1, 2 and 3 threads")
 for name in ("pgd", "stadv", "square[queries=200]"):
@@ -276,11 +273,9 @@ grid = fastadv.run_grid(
     jobs=1,
 )
 for row in grid:
-    value, low, high = (
-        100 * getattr(row.attacked_accuracy, k)
-        for k in ("value", "low", "high")
-    )
-    print(f"{row.attack:30s} {value:5.1f} % ({low:.1f} to {high:.1f})")
+    f = row.attacked_accuracy
+    print(f"{row.attack:30s} {100 * f.value:5.1f} %", end=" ")
+    print(f"({100 * f.low:.1f} to {100 * f.high:.1f})")
     for flag in row.flags:
         print(f"    ! {flag.name}: {flag.message}")
         print(f"      what to do: {flag.remedy}")

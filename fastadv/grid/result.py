@@ -136,6 +136,16 @@ class GridResult(Sequence[Row]):
 def read_result(folder: Path | str) -> GridResult:
     """Read ``grid.json`` and its finished cells; other grids may have left cells beside them.
 
+    Parameters
+    ----------
+    folder : str or Path
+        The ``output`` of a grid.
+
+    Returns
+    -------
+    GridResult
+        Of the grid that ran there last.
+
     Raises
     ------
     InputError
