@@ -161,7 +161,7 @@ for row in grid:
         print(
             f"{row.defense:13s} {100 * lost.value:5.1f} points lost "
             f"({100 * lost.low:.1f} to {100 * lost.high:.1f}), "
-            f"random flips {100 * flips.value:5.1f}"
+            f"random flips {100 * flips.value:z5.1f}"
         )
 
 # %%

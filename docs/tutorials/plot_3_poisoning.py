@@ -180,7 +180,7 @@ arrows = np.linspace(LOW + 0.4, HIGH - 0.4, 13)
 for column, name in enumerate(objectives):
     top, bottom = axes[:, column]
     drawn = top.contourf(grid, grid, surface[name], 16, cmap="cividis")
-    fig.colorbar(drawn, ax=top, label="mean hinge loss on validation")
+    fig.colorbar(drawn, ax=top, label="mean hinge loss", shrink=0.9)
     gradient_at = objectives[name]
     here = np.array(
         [
@@ -200,7 +200,7 @@ for column, name in enumerate(objectives):
         width=0.004,
     )
     drawn = bottom.pcolormesh(coarse, coarse, errors[name], cmap="cividis")
-    fig.colorbar(drawn, ax=bottom, label="error on validation (%)")
+    fig.colorbar(drawn, ax=bottom, label="validation error (%)", shrink=0.9)
     for ax in (top, bottom):
         ax.plot(
             *X[y == 0].T,
@@ -246,7 +246,8 @@ for column, name in enumerate(objectives):
     bottom.set_xlabel("first coordinate of the point")
 for ax in axes[:, 0]:
     ax.set_ylabel("second coordinate of the point")
-axes[1, 0].legend(loc="upper right", fontsize=8)
+handles = axes[1, 0].get_legend_handles_labels()
+fig.legend(*handles, loc="outside lower center", ncols=5, fontsize=9)
 plt.show()
 
 # %%
