@@ -36,10 +36,10 @@ print(f"right on {100 * model.score(x, y):.1f} % of {len(x)} test images")
 # What a flow is
 # --------------
 #
-# A flow gives every pixel of the *new* image a vector :math:`(\Delta u, \Delta
-# v)`, in pixels: where in the old image it reads. It reads between pixels,
-# too, by bilinear interpolation of the four around that point (equation 1 of
-# the paper):
+# A flow gives every pixel of the *new* image a vector, in pixels, that says
+# where in the old image it reads: :math:`\Delta u` along the columns and
+# :math:`\Delta v` along the rows. It reads between pixels, too, by bilinear
+# interpolation of the four around that point (equation 1 of the paper):
 #
 # .. math::
 #    x_{adv}(i, j) = \sum_{q} x(q) \,

@@ -68,13 +68,11 @@ run('fastadv report before --fail-under "pgd/adv_training=95%"', table=False)
 # %%
 # What each exit code means:
 #
-# ===== ==========================================================================================
-# code  meaning
-# ===== ==========================================================================================
-# 0     done, and every cell that is named reaches its threshold
-# 1     done, but a cell is below it, has no figure, or has a flag (``!``); or a run failed
-# 2     the question makes no sense: an option, a name or a number that cannot be meant
-# ===== ==========================================================================================
+# * **0**: done, and every cell that is named reaches its threshold.
+# * **1**: done, but a cell is below it, has no figure, or has a flag (``!``);
+#   or a run failed.
+# * **2**: the question makes no sense: an option, a name or a number that
+#   cannot be meant.
 #
 # A flag fails the gate on purpose: a high accuracy under an attack that did
 # not work is not robustness. ``--allow-flagged pgd/bit_depth`` lets one

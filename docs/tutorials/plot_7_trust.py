@@ -163,11 +163,12 @@ plt.show()
 # An attack where the answer is known
 # -----------------------------------
 #
-# Against a linear model the strongest attack within :math:`\lVert \delta
-# \rVert_\infty \le \epsilon` is known in closed form. With two classes and the
-# weights :math:`w = w_y - w_o`, the margin :math:`Z_y - Z_o` of an image can
-# fall by exactly :math:`\epsilon \lVert w \rVert_1`, and no further (as long
-# as the box of the pixels is not in the way). What does PGD find?
+# Against a linear model the strongest attack of a budget is known in closed
+# form. Say that no pixel may change by more than :math:`\epsilon`, that there
+# are two classes, and that their weights differ by :math:`w = w_y - w_o`. Then
+# the margin :math:`Z_y - Z_o` of an image can fall by exactly
+# :math:`\epsilon \lVert w \rVert_1`, and no further (as long as the box of the
+# pixels is not in the way). What does PGD find?
 
 EPS = 0.03
 weights = rng.normal(size=(50, 2))
