@@ -87,7 +87,7 @@ DATASETS: list[Entry] = [
 
 # What narrows any data set, in brackets, in the order of its canonical text.
 NARROWING: dict[str, Any] = {
-    "classes": tuple[int, ...], "train": int, "val": int, "test": int, "split": int,
+    "classes": str, "train": int, "val": int, "test": int, "split": int,
 }  # fmt: skip
 
 # Ours alone: `entries` has the plug-ins', too.

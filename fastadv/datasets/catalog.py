@@ -50,10 +50,10 @@ def load_dataset(spec: str | Path) -> Dataset:
         bytes, 1 of floats) and ``channels`` (``first`` or ``last``) of files that do not say so
         themselves, ``prefix`` of IDX files, where a folder holds those of several datasets.
 
-        Others narrow it. ``classes=7-1`` keeps two classes, 7 as label 0 and 1 as
-        label 1. ``train``, ``val`` and ``test`` are numbers of images, drawn in the proportions
-        of the classes, at least one of each; rows keep their order. ``split`` (default 0) is
-        another draw from the same images.
+        Others narrow it. ``classes=7-1`` keeps two classes, 7 as label 0 and 1 as label 1; they
+        may be called by their names (``classes=cat-dog``). ``train``, ``val`` and ``test`` are
+        numbers of images, drawn in the proportions of the classes, at least one of each; rows keep
+        their order. ``split`` (default 0) is another draw from the same images.
 
     Returns
     -------
@@ -84,8 +84,9 @@ def load_dataset(spec: str | Path) -> Dataset:
     parts, owner = source.parts, format_spec(parsed.name, reading)
     class_names = source.class_names
     if "classes" in narrowing:
-        classes = narrowing["classes"]
-        owner = format_spec(parsed.name, reading | {"classes": classes})
+        owner = format_spec(parsed.name, reading | {"classes": narrowing["classes"]})
+        classes = _classes_of(narrowing["classes"], source, owner)
+        narrowing["classes"] = classes
         parts = _keep_classes(parts, classes, owner)
         class_names = tuple(class_names[c] if class_names else str(c) for c in classes)
     parts = _draw_subsets(parts, narrowing, owner)
@@ -152,17 +153,33 @@ def _as_source(made: Any, entry: Entry) -> Source:
     )
 
 
+def _classes_of(text: str, source: Source, owner: str) -> tuple[int, ...]:
+    """Return the labels of classes that are joined by dashes, by their names or numbers."""
+    names = {name: label for label, name in enumerate(source.class_names)}
+    present = np.unique(np.concatenate([part.labels for part in source.parts.values()])).tolist()
+    called = [source.class_names[label] if names else str(label) for label in present]
+    there_are = f"the classes are {listed(called)}"
+    known = names | {str(label): label for label in present if str(label) not in names}
+    labels: list[int] = []
+    words = [] if text == "none" else text.split("-")
+    while words:
+        for n in range(len(words), 0, -1):  # a name may have dashes, too
+            word = "-".join(words[:n]).strip()
+            if word in known:
+                break
+        else:
+            raise InputError(f"{owner}: there is no class {words[0]}; {there_are}")
+        labels.append(known[word])
+        del words[:n]
+    if len(set(labels)) < len(labels):
+        raise InputError(f"{owner}: a class is repeated, expected each once; {there_are}")
+    if len(labels) < 2:
+        raise InputError(f"{owner}: expected two classes or more, such as 7-1; {there_are}")
+    return tuple(labels)
+
+
 def _keep_classes(parts: dict[str, Part], classes: tuple[int, ...], owner: str) -> dict[str, Part]:
     """Return the images of some classes, under the labels 0, 1, ... in the order of ``classes``."""
-    present = np.unique(np.concatenate([part.labels for part in parts.values()])).tolist()
-    there_are = f"the classes are {listed([str(label) for label in present])}"
-    unknown = [label for label in classes if label not in present]
-    if unknown:
-        raise InputError(f"{owner}: there is no class {unknown[0]}; {there_are}")
-    if len(set(classes)) < len(classes):
-        raise InputError(f"{owner}: a class is repeated, expected each once; {there_are}")
-    if len(classes) < 2:
-        raise InputError(f"{owner}: expected two classes or more, such as 7-1; {there_are}")
     order = np.argsort(classes)
     kept = {}
     for name, part in parts.items():

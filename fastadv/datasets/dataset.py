@@ -223,6 +223,11 @@ class Dataset:
             )
         return tuple(given)
 
+    def _name_of(self, label: Any) -> str:
+        given = self.class_names
+        known = isinstance(label, int | np.integer) and 0 <= label < len(given)
+        return given[int(label)] if known else class_name(label)
+
     def _numbered(
         self, part: str, y: npt.NDArray[Any], classes: npt.NDArray[Any], names: tuple[str, ...]
     ) -> Labels:
@@ -230,8 +235,8 @@ class Dataset:
         if not known.all():
             strange = y[~known]
             raise InputError(
-                f"{self.name}: no training image is of class {class_name(strange[0])}, and "
-                f"{np.count_nonzero(y == strange[0])} {part} images are; leave them out (of a file "
+                f"{self.name}: no training row is of class {self._name_of(strange[0])}, and "
+                f"{np.count_nonzero(y == strange[0])} {part} rows are; leave them out (of a file "
                 f"or a folder by classes={'-'.join(names)})"
             )
         numbers: Labels = np.searchsorted(classes, y).astype(np.int64)

@@ -23,34 +23,28 @@ def as_numbers(
     Parameters
     ----------
     labels : mapping of ndarray
-        Those of each part, of which ``train`` has every class.
+        Those of each part. If none is of texts they are returned as they are.
     where : str
         What the errors name.
 
     Returns
     -------
-    labels : dict of ndarray of int64
+    labels : dict of ndarray
     names : tuple of str
         What 0, 1, ... stand for; empty where each is its own name.
 
     Raises
     ------
     InputError
-        If a class has no training row, or a name that cannot be shown.
+        If a class has a name that cannot be shown.
     """
+    if all(array.dtype.kind != "U" for array in labels.values()):
+        return dict(labels), ()
     texts = {part: np.char.strip(array.astype(str)) for part, array in labels.items()}
-    known = np.unique(texts["train"])
+    known = np.unique(np.concatenate(list(texts.values())))
     for text in known:
         if not text or not str(text).isprintable():
             raise InputError(f"{where}: {str(text)!a} cannot be the name of a class; rename it")
-    for part, array in texts.items():
-        strange = np.setdiff1d(array, known)
-        if len(strange):
-            n = np.count_nonzero(array == strange[0])
-            raise InputError(
-                f"{where}: no training row is of class {str(strange[0])!r}, and {n:,} {part} "
-                f"{'row is' if n == 1 else 'rows are'}; leave that class out, or add training rows"
-            )
     values = {str(text): _number(str(text)) for text in known}
     numbers = [value for value in values.values() if value is not None]
     names = sorted(values)

@@ -88,9 +88,8 @@ class Source(NamedTuple):
             If one is not of that form.
         """
         there = [part for part in PARTS if f"x_{part}" in arrays]
-        labels = {part: arrays[f"y_{part}"] for part in there}
-        if any(array.dtype.kind == "U" for array in labels.values()):
-            labels, class_names = as_numbers(labels, where)
+        labels, names = as_numbers({part: arrays[f"y_{part}"] for part in there}, where)
+        class_names = names or class_names
         parts, turned = {}, {}
         for part in there:
             images, name = arrays[f"x_{part}"], f"{where}: {part}"
@@ -127,10 +126,7 @@ class Source(NamedTuple):
             If one is not of that form, or a column has one value in all training rows.
         """
         there = [part for part in PARTS if f"x_{part}" in arrays]
-        labels = {part: arrays[f"y_{part}"] for part in there}
-        class_names: tuple[str, ...] = ()
-        if any(array.dtype.kind == "U" for array in labels.values()):
-            labels, class_names = as_numbers(labels, where)
+        labels, class_names = as_numbers({part: arrays[f"y_{part}"] for part in there}, where)
         parts = {}
         for part in there:
             values, n = arrays[f"x_{part}"], len(labels[part])

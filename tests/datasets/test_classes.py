@@ -49,7 +49,7 @@ def test_a_class_of_test_images_alone_is_named_with_what_to_do(npz):
     y_test[[4, 7]] = 9
     path = npz(y_test=y_test)
     message = fault_of(path)
-    assert "no training image is of class 9, and 2 test images are" in message
+    assert "no training row is of class 9, and 2 test rows are" in message
     remedy = message.partition("(of a file or a folder by ")[2].rstrip(")")
     assert len(load_dataset(f"{path}[{remedy}]").y_test) == 28
 
@@ -129,7 +129,7 @@ def test_a_dataset_made_by_hand_numbers_any_labels(labels, given, names):
         ({"x_test": np.zeros((0, 12)), "y_test": np.zeros(0, int)}, "x_test is empty"),
         ({"y_val": np.arange(9)}, "y_val has shape (9,); 10 images have 10"),
         ({"y_test": np.arange(10) % 2 / 2}, "y_test holds fractions or NaN"),
-        ({"y_test": np.arange(10) % 3}, "no training image is of class 2, and 3 test images are"),
+        ({"y_test": np.arange(10) % 3}, "no training row is of class 2, and 3 test rows are"),
         ({"y_train": np.zeros(10, int)}, "found one class of training images"),
         ({"names": ("a", "b", "c"), "y_train": np.arange(10) % 2 + 5}, "3 class_names for 2"),
     ],
@@ -155,3 +155,19 @@ def test_changed_arrays_have_another_fingerprint(npz):
     same = replace(changed, **{key: getattr(changed, key) for key in ARRAYS})
     assert same.fingerprint == changed.fingerprint
     assert replace(changed, class_names=("a", "b", "c")).fingerprint != changed.fingerprint
+
+
+def test_classes_by_their_names(npz):
+    names = np.array(["T-shirt/top", "Shirt", "T", "shirt/top"])
+    y = np.arange(60) % 4
+    path = npz(y_train=names[y], y_test=names[y[:30]])
+    data = load_dataset(f"{path}[classes=T-shirt/top-Shirt]")
+    assert data.class_names == ("T-shirt/top", "Shirt")
+    numbers = [sorted(names).index(name) for name in data.class_names]
+    same = load_dataset(f"{path}[classes={numbers[0]}-{numbers[1]}]")
+    assert data.name == same.name
+    assert data.fingerprint == same.fingerprint
+    assert load_dataset(f"{path}[classes=Shirt-T]").class_names == ("Shirt", "T")
+    assert "there is no class Boot; the classes are Shirt, T, T-shirt/top, shirt/top" in fault_of(
+        f"{path}[classes=Boot-T]"
+    )

@@ -135,7 +135,7 @@ def test_a_class_only_among_the_test_pictures(folder, tmp_path):
     few = arrays["y_train"] < 2
     folder("all/train", arrays["x_train"][few], arrays["y_train"][few], names)
     folder("all/test", arrays["x_test"], arrays["y_test"], names)
-    assert "no training row is of class 'owl', and 10 test rows are" in fault_of(tmp_path / "all")
+    assert "no training row is of class owl, and 10 test rows are" in fault_of(tmp_path / "all")
 
 
 def test_pictures_that_do_not_fit_into_memory(folder, monkeypatch):

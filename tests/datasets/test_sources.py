@@ -106,7 +106,7 @@ def with_first(array, value):
         ({"y_train": Y.astype(bytes)}, "train labels: found dtype |S21, expected whole numbers"),
         (
             {"y_train": np.where(Y == 2, 1, Y).astype(str), "y_test": Y[:30].astype(str)},
-            "no training row is of class '2', and 10 test rows are",
+            "no training row is of class 2, and 10 test rows are",
         ),
         ({"y_train": Y * 0}, "found one class of training images, expected two or more"),
         ({"x_test": X[:30, :, :2]}, "found images of train 4x3x1, test 4x2x1, expected one shape"),

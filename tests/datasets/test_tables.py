@@ -107,9 +107,10 @@ def test_a_class_only_in_the_file_for_tests(csv):
     train = csv(lines_of(small_arrays(n_classes=2), names=names))
     test = csv(lines_of(small_arrays(), "test", names=names), "test.csv")
     assert fault_of(f"{train}[shape=4x3,test_file={test}]").endswith(
-        "no training row is of class 'owl', and 10 test rows are; leave that class out, or add "
-        "training rows"
+        "no training row is of class owl, and 10 test rows are; leave them out (of a file or a "
+        "folder by classes=cat-dog)"
     )
+    assert load_dataset(f"{train}[shape=4x3,test_file={test},classes=cat-dog]").task.n_classes == 2
 
 
 def test_floats_and_the_value_of_white(csv):
