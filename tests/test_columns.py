@@ -75,12 +75,12 @@ def test_whole_numbers_are_said() -> None:
     assert not any("whole" in note for note in made().notes)
 
 
-def test_names_of_a_data_frame() -> None:
-    class Frame(np.ndarray):
-        columns = ("age", "income", "height")
-
-    x, y = table()
-    assert Dataset.from_arrays(x.view(Frame), y).task.columns.names == Frame.columns  # type: ignore[union-attr]
+def test_columns_have_the_names_that_are_given() -> None:
+    data = Dataset.from_arrays(*table(), columns=["age", "income", "height"])
+    assert data.task.columns is not None
+    assert data.task.columns.names == ("age", "income", "height")
+    with pytest.raises(InputError, match=r"have shape \(240, 3\), expected \(240, 2\)"):
+        Dataset.from_arrays(*table(), columns=["age", "income"])
 
 
 def test_faults() -> None:

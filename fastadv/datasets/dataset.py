@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
@@ -108,7 +109,8 @@ class Dataset:
         x_val: npt.ArrayLike | None = None,
         y_val: npt.ArrayLike | None = None,
         name: str = "arrays",
-        class_names: tuple[str, ...] = (),
+        class_names: Sequence[str] = (),
+        columns: Sequence[str] = (),
         channels: Channels | None = None,
         white: float | None = None,
     ) -> Dataset:
@@ -125,8 +127,10 @@ class Dataset:
             Whole numbers from 0 on, or texts.
         name : str
             What results call it.
-        class_names : tuple of str
+        class_names : sequence of str
             What the labels 0, 1, ... stand for, if they are not their own names, nor texts.
+        columns : sequence of str
+            The names of columns, such as those of a data frame; 1, 2, ... unless given.
         channels : {"first", "last"} or None
             None tells by the shape.
         white : float or None
@@ -157,9 +161,9 @@ class Dataset:
             if images is not None and labels is not None:
                 arrays[f"x_{part}"], arrays[f"y_{part}"] = np.asarray(images), _texts(labels)
         if arrays["x_train"].ndim == 2:
-            names = [str(column) for column in getattr(x, "columns", ())]  # of a data frame
-            names = names or [str(i) for i in range(1, arrays["x_train"].shape[1] + 1)]
-            source = Source.of_columns(arrays, names, name)
+            n_columns = arrays["x_train"].shape[1]
+            called = [str(column) for column in columns] or [str(i + 1) for i in range(n_columns)]
+            source = Source.of_columns(arrays, called, name)
             source = source._replace(class_names=source.class_names or tuple(class_names))
         else:
             source = Source.of(
