@@ -28,6 +28,7 @@ NO_CAPABILITY = {
     "threads": {"os", "_here"}, "cli.errors": {"error"}, "cli.app": {"stream"},
     "specs": {"kind", "raw", "self", "estimator"}, "benchmarks.peers.evasion": {"attack"},
     "models.adapters.identity": {"thing"}, "models.adapters.function": {"self"},
+    "datasets.images": {"picture"},  # of Pillow
 }  # fmt: skip
 # Where plug-ins come in, and what they are is asked.
 DOORS = (

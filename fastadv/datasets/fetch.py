@@ -141,8 +141,8 @@ def _reason(error: Any, timeout: float) -> str:
     late = requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError
     if isinstance(error, late):
         return f"nothing came for {timeout:g} seconds"
-    if isinstance(error, requests.exceptions.HTTPError):
-        return f"HTTP {getattr(error.response, 'status_code', '')}"
+    if isinstance(error, requests.exceptions.HTTPError) and error.response is not None:
+        return f"HTTP {error.response.status_code}"
     if isinstance(error, urllib3.exceptions.HTTPError):
         return "the connection was cut"
     if isinstance(error, requests.exceptions.SSLError):

@@ -54,7 +54,7 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     except InputError:
         raise
     except (OSError, EOFError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise InputError(
             f"{path}: cannot be read ({brief(reason)}), expected USPS's {_TRAIN} or {_TEST}"
         ) from None
