@@ -25,10 +25,14 @@ FETCHED = "fashion_mnist, kmnist, emnist, qmnist, usps or cifar10"
 @app.command()
 def show(
     dataset: Annotated[
-        str, typer.Argument(help="A name or a path, as of --dataset.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="DATASET", help="A name or a path, as of --dataset.", show_default=False
+        ),
     ],
     n_images: Annotated[
-        int, typer.Option("--images", min=0, help="How many classes to draw an image of.")
+        int,
+        typer.Option("--images", metavar="K", min=0, help="Draw an image of each of K classes."),
     ] = 5,
 ) -> None:
     """Show what a data set holds: shape, classes, range, duplicates, some images."""
@@ -44,13 +48,17 @@ def show(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help=f"{FETCHED}.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{FETCHED}.", show_default=False)],
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder to keep it in, in place of FASTADV_DATA or the user's cache."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to keep it, in place of $FASTADV_DATA or the user's cache.",
+        ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds without a byte before a mirror is given up.")
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, help="Without a byte, before a mirror is left."),
     ] = 30.0,
 ) -> None:
     """Fetch a public data set, each file as it was published (needs pooch)."""

@@ -70,6 +70,7 @@ def read_emnist(*, subset: Subset = "balanced") -> Source:
         arrays,
         "emnist",
         class_names=_EMNIST_CLASSES[subset],
+        notes=("rows and columns of an image are exchanged, as in the publisher's files",),
         known_hash=f"{PUBLISHED['emnist'].checksums()} {subset}",
     )
 

@@ -93,6 +93,7 @@ def test_emnist(fetched, npz):
     letters = load_dataset("emnist[subset=letters]")
     assert_same(letters, load_dataset(str(npz())))
     assert letters.class_names == ("a", "b", "c")
+    assert "rows and columns of an image are exchanged" in letters.notes[0]
     assert load_dataset("emnist").class_names == ("0", "1", "2")
     assert load_dataset("emnist").fingerprint != letters.fingerprint
     assert "gzip/emnist-digits-train-images-idx3-ubyte.gz cannot be read" in fault_of(
