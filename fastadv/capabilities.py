@@ -165,6 +165,12 @@ def given(model: Any) -> Any:
     return getattr(_as_given(model), "given", None)
 
 
+def original_labels(model: Any, X: Floats) -> Any:
+    """Return what a model that was taken over predicts itself, (n,); None where it is itself."""
+    asked = getattr(model, "original_labels", None)
+    return asked(X) if asked else None
+
+
 def class_of(model: Any) -> str:
     """Return the name of the model's class, for a message."""
     return type(_as_given(model)).__name__

@@ -161,9 +161,9 @@ def wrap(
     Raises
     ------
     InputError
-        If it is not trained or no classifier, something declared does not fit, its gradient is not
-        that of its logits, or it answers by chance or by what stands beside an image. What of this
-        takes images is left to the grid where nothing tells how large they are.
+        If it is not trained or no classifier, something declared does not fit, a gradient from
+        outside is not that of the logits, or it answers by chance or by what stands beside an
+        image. What of this takes images is left to the grid where nothing tells how large they are.
     """
     if (model is None) == (logits is None):
         raise InputError("give a model, or logits=f with a name")
@@ -204,9 +204,10 @@ def wrap(
     )
     wrapped = taken.model
     wrapped.given = given
-    X = trust.drawn(given.n_features) if images is None and given.n_features else images
-    if X is not None:
-        look_at(wrapped, np.asarray(X))
+    if images is not None:
+        look_at(wrapped, np.asarray(images))
+    elif given.n_features:
+        trust.check(wrapped, trust.drawn(given.n_features), given.name, probabilities)
     return wrapped
 
 
@@ -233,18 +234,19 @@ def _take(model: Any, declared: Declared) -> Taken:
 
 
 def look_at(model: Any, X: npt.NDArray[Any]) -> None:
-    """Look at a wrapped model by a few of the images X (n, d).
+    """Look at a wrapped model by images X (n, d) of the data, a few of them closely.
 
     Raises
     ------
     InputError
-        If it cannot be measured, see `fastadv.models.adapters.trust.check`.
+        If it cannot be measured, see `fastadv.models.adapters.trust`.
     """
     given: Given = model.given
     if given.n_features is not None:
         checks.rows(X, given.n_features)
     few = np.unique(np.linspace(0, len(X) - 1, _LOOKED_AT).astype(np.intp))
     trust.check(model, X[few], given.name, given.probabilities)
+    trust.check_labels(model, X, given.name)
 
 
 def named(model: Any, classes: npt.NDArray[Any]) -> Any:

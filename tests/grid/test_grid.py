@@ -481,7 +481,7 @@ def test_a_stage_that_takes_too_long_is_stopped(dataset: str) -> None:
 def test_the_time_of_a_stage_begins_when_its_process_is_ready(dataset: str, tmp_path: Path) -> None:
     share(load_dataset(dataset), tmp_path)
     context, queue = queued(dataset, tmp_path / "out")
-    worker, planned = processes.Worker((context.grid, str(tmp_path), 1)), queue.take()
+    worker, planned = processes.Worker((context.grid, None, str(tmp_path), 1)), queue.take()
     try:
         worker.give(planned, {})
         assert worker.deadline == float("inf")
@@ -627,7 +627,7 @@ def test_a_stage_whose_process_is_killed_once_is_tried_again(
 
 def test_how_a_process_ended(tmp_path: Path, dataset: str) -> None:
     context, queue = queued(dataset, tmp_path / "out")
-    worker = processes.Worker((context.grid, str(tmp_path), 1))
+    worker = processes.Worker((context.grid, None, str(tmp_path), 1))
     try:
         worker.process.kill()
         worker.give(queue.take(), {})

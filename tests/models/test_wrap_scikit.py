@@ -134,11 +134,18 @@ def test_taking_over_can_be_switched_off() -> None:
     np.testing.assert_allclose(model.logits(NEW), np.log(mlp().fit(X, Y).predict_proba(NEW)))
 
 
-class Shifted(LogisticRegression):  # type: ignore[misc]
+class Doubled(LogisticRegression):  # type: ignore[misc]
     """Derived from what is known, and other than that."""
 
     def decision_function(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(super().decision_function(x)[:, ::-1])
+        return np.asarray(2 * super().decision_function(x))
+
+
+class Shifted(LogisticRegression):  # type: ignore[misc]
+    """Predicts by something else than its scores."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.classes_[(super().decision_function(x).argmax(axis=1) + 1) % 3])
 
 
 BLACK = {
@@ -146,13 +153,13 @@ BLACK = {
     "boosting": (GradientBoostingClassifier(n_estimators=3, random_state=0), "decision_function"),
     "histogram": (HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5), "decision_function"),
     "neighbours": (KNeighborsClassifier(3), "predict_proba"),
+    "derived": (Doubled(), "decision_function"),
     "bayes": (GaussianNB(), "predict_proba"),
     "votes": (VotingClassifier([("a", GaussianNB()), ("b", LogisticRegression())]), "predict"),
     "polynomial": (SVC(kernel="poly"), "decision_function"),
     "duels": (SVC(kernel="poly", decision_function_shape="ovo"), "predict"),
     "clipped": (make_pipeline(MinMaxScaler(clip=True), LogisticRegression()), "decision_function"),
     "not affine": (make_pipeline(Normalizer(), LogisticRegression()), "decision_function"),
-    "derived": (Shifted(), "decision_function"),
 }  # fmt: skip
 
 
@@ -165,10 +172,35 @@ def test_any_other_is_a_black_box(name: str) -> None:
     assert capabilities.able(model, Classifier)
     assert not capabilities.differentiable(model)
     assert model.logits(NEW).shape == (40, 3)
-    if name != "derived":
-        np.testing.assert_array_equal(model.predict(NEW), estimator.predict(NEW))
+    np.testing.assert_array_equal(model.predict(NEW), estimator.predict(NEW))
     result = make_attack("square[queries=3]").perturb(model, X[:4], NAMES[:4], task=TASK)
     assert result.x_adv.shape == (4, 20)
+
+
+def test_scores_that_are_not_what_predict_goes_by_are_refused(monkeypatch: Any) -> None:
+    with pytest.raises(InputError, match="Shifted predicts other labels than its scores say"):
+        wrap(Shifted().fit(X, Y), images=X)
+    estimator = SVC().fit(X, Y)
+    estimator._gamma = 50.0  # as another version of scikit-learn might keep it
+    monkeypatch.setattr(SVC, "predict", SVC(gamma=0.5).fit(X, Y).predict)
+    with pytest.raises(InputError, match="SVC predicts other labels than its scores say"):
+        wrap(estimator, images=X)
+
+
+def test_steep_models_are_not_taken_for_wrong_ones() -> None:
+    x = X.copy()
+    x[:, 3] = 0.5 + 1e-3 * (np.arange(len(X)) % 7 == 0)  # a pixel that hardly moves is scaled a lot
+    estimator = make_pipeline(StandardScaler(), mlp(hidden_layer_sizes=(64,), max_iter=40)).fit(
+        x, Y
+    )
+    model = wrap(estimator, images=x)
+    wrap(logits=model.logits, vjp=model.vjp, images=x)
+    for factor in (0.0, 0.9, 1.1, -1.0):
+        with pytest.raises(InputError, match="is not that of its logits"):
+            wrap(
+                logits=model.logits, images=x,
+                input_gradient=lambda z, d, factor=factor: factor * model.vjp(z)[1](d),
+            )  # fmt: skip
 
 
 def test_a_model_is_taken_as_it_stands() -> None:

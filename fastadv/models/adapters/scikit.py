@@ -93,6 +93,10 @@ class Scikit(BaseEstimator, LogitsModel):  # type: ignore[misc]
         self.classes_ = self.model_.classes_
         return self
 
+    def original_labels(self, X: Floats) -> npt.NDArray[Any]:
+        """Return what the trained estimator itself predicts, (n,)."""
+        return np.asarray(self.fitted_.predict(self._prepared(X)))
+
     def logits(self, X: Floats) -> Floats:
         """Return the logits, shape (n, k)."""
         if not hasattr(self, "model_"):
