@@ -166,7 +166,13 @@ def run_grid(
             store.forget()
         for note in data.notes:
             progress.note(f"{data.name}: {note}")
-        document = {"grid": grid.describe(), "environment": environment()}
+        described = grid.describe()
+        if context.given is not None:  # from Python there is no text that stands for it
+            described["given"] = {
+                "how": context.given.given.how,
+                "from": "text" if isinstance(model, str) else "python",
+            }
+        document = {"grid": described, "environment": environment()}
         store.write_json("grid.json", document)
         try:
             plan = make_plan(context, store, fresh, progress.note)

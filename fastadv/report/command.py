@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from fastadv.grid.row import Row
 
 
+FACTORY = "FILE.py:FACTORY"  # stands for a model that came as an object, which has no text
+
+
 def grid_command(grid: dict[str, Any]) -> str:
     """Return the command for what a grid's document says was asked for."""
     words = ["fastadv", "grid"]
@@ -18,6 +21,8 @@ def grid_command(grid: dict[str, Any]) -> str:
         if name in grid:
             value = grid[name]
             joined = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            if name == "model" and grid.get("given", {}).get("from") == "python":
+                joined = FACTORY
             words += [f"--{name}", joined]
     seeds = grid.get("seeds")
     repeats = grid.get("repeats")
@@ -38,7 +43,7 @@ def cell_command(result: GridResult, row: Row) -> str:
 def cells_command(result: GridResult, rows: Sequence[Row]) -> str:
     """Return the command for the cells of several attacks against one defense."""
     asked: dict[str, Any] = {
-        name: result.grid[name] for name in ("samples", "repeats") if name in result.grid
+        name: result.grid[name] for name in ("samples", "repeats", "given") if name in result.grid
     }
     first = rows[0]
     axes = {"attacks": [row.attack for row in rows], "defenses": first.defense}
