@@ -220,6 +220,9 @@ def _belongs(row: Row, grid: dict[str, Any]) -> bool:
     names = {"dataset": row.dataset, "model": row.model}
     if any(key in grid and not same_spec(value, grid[key]) for key, value in names.items()):
         return False
+    given = grid.get("given", {}).get("identity")  # models of one name may differ
+    if "model" in grid and row.parameters.get("model", {}).get("identity") != given:
+        return False
     if row.kind != "evasion" and row.certified is None:
         return True  # on all images, or on none
     k, shares = row.dealt

@@ -170,6 +170,7 @@ def run_grid(
         if context.given is not None:  # from Python there is no text that stands for it
             described["given"] = {
                 "how": context.given.given.how,
+                "identity": context.given.given.identity,
                 "from": "text" if isinstance(model, str) else "python",
             }
         document = {"grid": described, "environment": environment()}

@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 from fastadv import Dataset, InputError, MLPClassifier, load_dataset, run_grid, wrap
 from fastadv.grid import retraining
 from fastadv.grid.given import columns
-from fastadv.grid.result import GridResult
+from fastadv.grid.result import GridResult, read_result
 from fastadv.grid.row import Row
 
 X, Y = blobs(90)
@@ -286,3 +286,17 @@ def test_a_grid_of_our_own_models_imports_no_library(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_of_two_models_of_one_name_the_folder_shows_the_last_grid(
+    data: Dataset, tmp_path: Path
+) -> None:
+    asked = {"attacks": ["fgsm"], "defenses": ["none"], "output": tmp_path}
+    first = grid_of(LogisticRegression().fit(X, Y), data, **asked)
+    other = grid_of(LogisticRegression().fit(X, 2 - Y), data, **asked)
+    assert first[0].clean_accuracy != other[0].clean_accuracy
+    again = grid_of(LogisticRegression().fit(X, Y), data, **asked)  # kept: no file is written anew
+    assert [row.id for row in again] == [row.id for row in first]
+    shown = read_result(tmp_path)
+    assert [row.id for row in shown] == [row.id for row in first]
+    assert shown.others == 2
