@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,7 @@ from fastadv.cli import console
 from fastadv.cli.formats import Export, Format
 from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
 from fastadv.cli.grid_options import OUTPUT
-from fastadv.cli.outputs import check_output
-from fastadv.cli.pictures import check_picture, write_picture
+from fastadv.cli.outputs import check_output, check_plot
 from fastadv.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,20 +83,18 @@ def report(
     from fastadv.report.gates import Gate
 
     gate = Gate.parse(fail_under, allow_flagged or ())
-    if plot is not None:
-        check_picture(plot, {"--html": html, "--format": format})
+    given = {
+        "--cell": cell, "--html": html, "--plot": plot, "--format": format, "--details": details,
+        "--runs": runs, "--samples": samples, "--output": output,
+    }  # fmt: skip
+    _check_alone("--cell", given, ())
+    _check_alone("--html", given, ())
+    _check_alone("--plot", given, ("--details",))
     if html is not None:
-        if format is not None:
-            raise InputError("give one of --html and --format: the page is written, not printed")
-        if details:
-            raise InputError("give one of --html and --details: the page has all details")
-        if runs or samples or output is not None:
-            raise InputError("--html stands alone: no --runs, --samples or --output beside it")
         check_output("--html", html, "page.html")
-    if cell is not None and (html is not None or format is not None or details):
-        raise InputError("--cell is printed alone: leave out --html, --format and --details")
-    if cell is not None and (runs or samples or output is not None):
-        raise InputError("--cell is printed alone: leave out --runs, --samples and --output")
+    if plot is not None:
+        check_output("--plot", plot, "table.svg")
+        check_plot(plot, (".svg",))
     export = Export.of(format, details, runs, samples, output)
     from fastadv.grid.result import read_result
 
@@ -112,7 +110,7 @@ def report(
     if cell is not None:
         _print_stories(result, cell)
     elif plot is not None:
-        write_picture(result, plot, details)
+        _write_picture(result, plot, details)
     elif html is not None:
         _write_page(result, html)
     else:
@@ -121,14 +119,37 @@ def report(
         stop_at(gate.failures(result))
 
 
+def _check_alone(option: str, given: Mapping[str, object], beside: Sequence[str]) -> None:
+    """Raise InputError if an option that is a form of its own is given with another form."""
+    if given[option] is None:
+        return
+    for other, value in given.items():
+        if other not in (option, *beside) and value not in (None, False):
+            raise InputError(f"{option} is a form of its own: leave out {other}")
+
+
 def _write_page(result: GridResult, path: Path) -> None:
-    from fastadv.files import atomic_write
     from fastadv.report.html import grid_html
 
-    page = grid_html(result).encode()
-    with atomic_write(path) as stream:
-        stream.write(page)
+    _write(path, grid_html(result))
     console.say(f"page in {path}")
+
+
+def _write_picture(result: GridResult, path: Path, details: bool) -> None:
+    """Write the table, or its details, as a terminal of 80 columns shows it."""
+    from fastadv.report.summary_table import summary_table
+    from fastadv.report.svg import terminal_svg
+    from fastadv.report.table import grid_table
+
+    _write(path, terminal_svg((grid_table if details else summary_table)(result)))
+    console.say(f"picture in {path}")
+
+
+def _write(path: Path, text: str) -> None:
+    from fastadv.files import atomic_write
+
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
 
 
 def _print_stories(result: GridResult, cell: str) -> None:

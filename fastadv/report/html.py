@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from fastadv.report.command import grid_command
 from fastadv.report.curves import Plot, plots, series_class, svg
-from fastadv.report.export import rows_csv, rows_json
+from fastadv.report.export import rows_json, write_csv
 from fastadv.report.gallery import Gallery, galleries
 from fastadv.report.page_story import pictures, story_html
 from fastadv.report.page_table import Stories, link, table
@@ -155,10 +156,12 @@ def _origin(result: GridResult) -> str:
         for name, value in result.environment.items()
     )
     command = f"<pre><code>{text(grid_command(result.grid))}</code></pre>" if result.grid else ""
+    rows = io.StringIO()
+    write_csv(result.table(), rows)
     return (
         f'<section><h2>How it was made</h2>{command}<dl class="line">{environment}</dl><p>'
         f"{_download('rows.json', 'application/json', rows_json(result))} "
-        f"{_download('rows.csv', 'text/csv', rows_csv(result.rows))}</p></section>"
+        f"{_download('rows.csv', 'text/csv', rows.getvalue())}</p></section>"
     )
 
 

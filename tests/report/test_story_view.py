@@ -148,9 +148,9 @@ def test_the_report_prints_one_cell_and_the_command_in_one_line(tmp_path, capsys
         (["--cell", "stadv/median"], "write one of them"),
         (["--cell", "biggo/median"], "--cell: biggo/median names no cell; did you mean biggio/median?"),
         (["--cell", "biggio"], "'biggio' names no cell; write ATTACK/DEFENSE"),
-        (["--cell", "biggio/none", "--details"], "--cell is printed alone"),
-        (["--cell", "biggio/none", "--format", "json"], "--cell is printed alone"),
-        (["--cell", "biggio/none", "--html", "x.html"], "--cell is printed alone"),
+        (["--cell", "biggio/none", "--details"], "--cell is a form of its own"),
+        (["--cell", "biggio/none", "--format", "json"], "--cell is a form of its own"),
+        (["--cell", "biggio/none", "--html", "x.html"], "--cell is a form of its own"),
     ],
 )  # fmt: skip
 def test_what_names_no_cell_is_one_line(tmp_path, capsys, given, message):
