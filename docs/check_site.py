@@ -13,6 +13,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+from reference_pages import docname
+
 from fastadv.registry import REGISTRY
 
 # What a browser loads by itself, by tag: the attributes that say from where.
@@ -81,7 +84,7 @@ def faults_of_site(root: Path) -> list[str]:
             faults.append(f"{sheet.relative_to(root)} loads from elsewhere")
     for what, entries in REGISTRY.items():
         for entry in entries:
-            page = f"reference/{what}s/{entry.name}.html"
+            page = f"{docname(what, entry)}.html"
             if not (root / page).is_file():
                 faults.append(f"{what} {entry.name} has no page {page}")
     return faults

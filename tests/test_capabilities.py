@@ -29,6 +29,7 @@ NO_CAPABILITY = {
     "specs": {"kind", "raw", "self", "estimator"}, "benchmarks.peers.evasion": {"attack"},
     "models.adapters.identity": {"thing"}, "models.adapters.function": {"self"},
     "datasets.images": {"picture"},  # of Pillow
+    "files": {"os"}, "cli.signals": {"signal"},  # of the operating system
 }  # fmt: skip
 # Where plug-ins come in, and what they are is asked.
 DOORS = (

@@ -76,7 +76,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert "fastadv/py.typed" in package
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/{MNIST}/LICENSE"} <= set(held)
     scripts = held[f"{info}/entry_points.txt"].decode()
-    assert scripts.split() == ["[console_scripts]", "fastadv", "=", "fastadv.cli.app:main"]
+    assert scripts.split() == ["[console_scripts]", "fastadv", "=", "fastadv.__main__:main"]
 
 
 def test_the_wheel_says_what_it_is(wheel: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_task_that_makes_no_sense(changes: dict[str, Any], message: str) -> No
         ({"defenses": [make_defense("median")]}, "defenses are texts such as 'median"),
         ({"dataset": 3}, "dataset has to be a name, a path or a Dataset, got 3"),
         ({"dataset": np.zeros((3, 3))}, "dataset has to be a name"),
-        ({"model": MLPClassifier()}, "model has to be text, got MLPClassifier"),
+        ({"model": MLPClassifier()}, "MLPClassifier is not trained: call its fit first"),
         ({"samples": 2.5}, "samples has to be a whole number"), ({"repeats": "x"}, "repeats has to be"),
         ({"seed": None}, "seed has to be a whole number"), ({"jobs": 1.5}, "jobs has to be"),
         ({"timeout": "soon"}, "timeout has to be a number or none"),

@@ -47,9 +47,14 @@ _KINDS = {
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 
 
+def file_name(entry: Entry) -> str:
+    """Return what the files of an entry are called: of a path, without slashes and stars."""
+    return re.sub(r"[^\w.]+", "-", entry.name).replace("-.", ".").strip("-")
+
+
 def docname(what: str, entry: Entry) -> str:
     """Return the name of an entry's page."""
-    return f"reference/{what}s/{entry.name}"
+    return f"reference/{what}s/{file_name(entry)}"
 
 
 def notes_of(what: str, entry: Entry) -> dict[str, str]:
@@ -60,7 +65,7 @@ def notes_of(what: str, entry: Entry) -> dict[str, str]:
     ValueError
         If the file is not there, or its sections are not those of `SECTIONS`.
     """
-    path = NOTES / f"{what}s" / f"{entry.name}.md"
+    path = NOTES / f"{what}s" / f"{file_name(entry)}.md"
     if not path.is_file():
         raise ValueError(f"{what} {entry.name} has no notes: write {path.relative_to(DOCS.parent)}")
     parts = re.split(r"^## (.+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -89,10 +94,10 @@ def overview(what: str) -> str:
     title, entries = _TITLES[what], REGISTRY[what]
     head = "* - name\n  - kind\n  - what it is\n"
     rows = "".join(
-        f"* - [{plain(e.name)}]({e.name}.md)\n  - {_KINDS[e.kind]}\n  - {plain(e.summary)}\n"
+        f"* - [{plain(e.name)}]({file_name(e)}.md)\n  - {_KINDS[e.kind]}\n  - {plain(e.summary)}\n"
         for e in entries
     )
-    names = "\n".join(e.name for e in entries)
+    names = "\n".join(map(file_name, entries))
     return (
         f"# {title}\n\n```{{list-table}}\n:header-rows: 1\n:widths: 16 30 54\n\n{head}{rows}```\n\n"
         f"```{{toctree}}\n:hidden:\n\n{names}\n```\n"
@@ -111,7 +116,7 @@ def _sentence(text: str) -> str:
 def _facts(what: str, entry: Entry, measured: dict[str, Any]) -> str:
     """Return the table at the head of a page."""
     rows = [("kind", _KINDS[entry.kind])]
-    if entry.kind not in ("model", "dataset", "path", "none"):
+    if what in ("attack", "defense") and entry.kind != "none":
         made = figures.made(what, entry)
         if hasattr(made, "threat"):
             said = "threat" if what == "attack" else "certifies against"
@@ -167,7 +172,7 @@ def _parameters(entry: Entry) -> str:
 
 
 def _commands(what: str, entry: Entry) -> str:
-    name = entry.name
+    name = f'"{entry.name}"' if "*" in entry.name else entry.name
     lines = {
         "attack": f"fastadv grid --attacks {name}",
         "defense": f"fastadv grid --defenses none,{name}",
@@ -183,7 +188,7 @@ def write(_app: Sphinx) -> None:
     for what, entries in REGISTRY.items():
         folder = DOCS / "reference" / f"{what}s"
         folder.mkdir(exist_ok=True)
-        texts = {entry.name: page(what, entry, measured) for entry in entries}
+        texts = {file_name(entry): page(what, entry, measured) for entry in entries}
         for name, text in {**texts, "index": overview(what)}.items():
             path = folder / f"{name}.md"
             if not path.is_file() or path.read_text(encoding="utf-8") != text:

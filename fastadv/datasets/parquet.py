@@ -66,7 +66,7 @@ def _read(path: Path, label: str) -> Table:
         import pyarrow.parquet as pq
     except ImportError:
         raise InputError(
-            f'{path}: Parquet files need pyarrow: pip install "fastadv[parquet]"'
+            f'{path}: Parquet files need pyarrow: pip install pyarrow'
         ) from None
     try:
         with pq.ParquetFile(path) as file:

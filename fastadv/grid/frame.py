@@ -33,7 +33,7 @@ def frame(table: Table, library: str | None = None) -> Any:
     if name in LIBRARIES and not _is_installed(name):
         raise InputError(f"{name} is not installed: pip install {name}")
     if not _is_installed("narwhals"):
-        raise InputError("to_frame needs narwhals: pip install 'fastadv[frame]'")
+        raise InputError("to_frame needs narwhals: pip install narwhals")
     import narwhals as nw
 
     types = {"string": nw.String, "int64": nw.Int64, "float64": nw.Float64, "bool": nw.Boolean}

@@ -98,7 +98,7 @@ def write_parquet(table: Table, stream: IO[bytes]) -> None:
         If pyarrow is not installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise InputError("parquet needs pyarrow: pip install 'fastadv[parquet]'")
+        raise InputError("parquet needs pyarrow: pip install pyarrow")
     import pyarrow as pa
     from pyarrow import parquet
 

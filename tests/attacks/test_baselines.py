@@ -171,8 +171,8 @@ def test_a_backdoor_that_works_stands_in_the_table_and_has_the_colour_of_harm(
     assert lines[0] == f"{under} obey {obey}"
     assert f"benign {benign}" in lines
     assert "obey: share of triggered images" in sheet.caption
-    shades = re.findall(r'"--share:(\d+)"', grid_html(read_result(folder)))
-    assert int(shades[2]) > 30 > int(shades[0])
+    harm = re.findall(r'data-harm="([\d.]+)"', grid_html(read_result(folder)))
+    assert float(harm[2]) > 0.3 > float(harm[0])
 
 
 @pytest.mark.parametrize(

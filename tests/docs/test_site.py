@@ -42,7 +42,7 @@ def test_everything_of_ours_has_a_page_with_all_that_it_has_to_say(pages, what, 
 
 
 def test_notes_are_of_what_there_is(pages):
-    names = {(f"{what}s", entry.name) for what, entry in ENTRIES}
+    names = {(f"{what}s", pages.file_name(entry)) for what, entry in ENTRIES}
     notes = {(path.parent.name, path.name[:-3]) for path in pages.NOTES.rglob("*.md")}
     assert notes == names
 

@@ -416,10 +416,10 @@ def test_a_disk_that_is_full_stops_the_run_and_is_no_result(
 ) -> None:
     write = getattr(store, writes)
 
-    def full(path: Path, *rest: Any) -> Any:
+    def full(path: Path, *rest: Any, **options: Any) -> Any:
         if path.parent.name == folder:
             raise OSError(28, "No space left on device")
-        return write(path, *rest)
+        return write(path, *rest, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(store, writes, full)
@@ -595,17 +595,11 @@ def _what_it_is(path: Path) -> str:
         return next(word for array, word in by_array.items() if array in archive)
 
 
-DIES = {
-    "at once": "raise SystemExit(3)",
-    "with what it was given": "import os; os.read({descriptor}, 9); raise SystemExit(3)",
-}
-
-
-@pytest.mark.parametrize("when", DIES)
+@pytest.mark.parametrize("when", ["at_once", "with_what_it_was_given"])
 def test_a_process_that_dies_early_fails_its_stage_after_a_second_try(
     dataset: str, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    monkeypatch.setattr(processes, "_PROGRAM", DIES[when])
+    monkeypatch.setattr(processes, "_SERVE", f"dying:{when}")
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
     assert [row.status for row in rows] == ["failed", "failed"]
     assert (
@@ -617,9 +611,8 @@ def test_a_stage_whose_process_is_killed_once_is_tried_again(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = tmp_path / "died"
-    dies = f"import os\nif not os.path.exists({str(first)!r}):\n"
-    dies += f" open({str(first)!r}, 'w').close(); os.kill(os.getpid(), 9)\n"
-    monkeypatch.setattr(processes, "_PROGRAM", dies + processes._PROGRAM)
+    monkeypatch.setenv("DIED", str(first))
+    monkeypatch.setattr(processes, "_SERVE", "dying:once")
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"], jobs=2)
     assert first.exists()
     assert [row.status for row in rows] == ["ok", "ok"]

@@ -296,7 +296,7 @@ def test_a_frame_is_of_the_library_that_the_caller_has(monkeypatch: pytest.Monke
     [
         (("pandas", "polars"), None, "to_frame needs pandas or polars: pip install pandas"),
         (("polars",), "polars", "polars is not installed: pip install polars"),
-        (("narwhals",), "pandas", r"to_frame needs narwhals: pip install 'fastadv\[frame\]'"),
+        (("narwhals",), "pandas", r"to_frame needs narwhals: pip install narwhals"),
         ((), "excel", "to_frame makes frames of pandas or polars, not of 'excel'"),
     ],
 )
@@ -314,7 +314,7 @@ def test_a_library_that_is_not_there_is_one_line(
 def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "pyarrow")
     with pytest.raises(
-        InputError, match=r"parquet needs pyarrow: pip install 'fastadv\[parquet\]'"
+        InputError, match=r"parquet needs pyarrow: pip install pyarrow"
     ):
         write_parquet(result([clean()]).table(), io.BytesIO())
 
