@@ -78,6 +78,7 @@ class Runs:
         Parameters
         ----------
         means : ndarray of shape (..., R)
+            The mean of each run over its test images.
         squares, image_squares : ndarray of shape (...)
             The mean over runs and images of the squared values, and the mean over images of the
             square of an image's mean over runs.
