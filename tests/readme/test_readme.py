@@ -156,6 +156,25 @@ RACES = {
 RUNNERS = ("jax", "torch", "scikit-learn", "art", "foolbox", "torchattacks")
 
 
+def test_the_strength_beside_other_libraries_is_what_is_kept() -> None:
+    matches = json.loads((ROOT / "results/strength/strength.json").read_text())["matches"]
+    worst = {
+        (match["defense"], match["library"]): match
+        for match in matches
+        if match["attack"] == "worst" and match["threat"] == "linf(0.1)"
+    }
+    for name, defense in (("undefended", "none"), ("adv_training", "adv_training")):
+        found = [worst[defense, one] for one in ("torchattacks", "foolbox", "AutoAttack")]
+        shares = [found[0]["ours"], *(one["theirs"] for one in found)]
+        assert f"| {name} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |" in text(
+            README
+        )
+    weaker = [m for m in matches if m["ours"] > m["theirs"] + 0.003 + 2 * m["error"]]
+    assert {(m["attack"], m["defense"]) for m in weaker} == {("pgd[eps=0.1,steps=40]", "none")}
+    assert {(m["ours"], m["theirs"]) for m in weaker} == {(0.174, 0.166)}
+    assert "leaves 17.4 and theirs 16.6" in text(README)
+
+
 def test_the_figures_beside_other_libraries_are_those_that_are_kept() -> None:
     lines = re.findall(r"^\| (.*) \|$", text(README), re.MULTILINE)
     rows = [[cell.strip() for cell in line.split("|")] for line in lines]
