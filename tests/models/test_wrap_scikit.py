@@ -101,14 +101,20 @@ def test_what_is_taken_over_is_the_model(name: str, labels: np.ndarray) -> None:
     assert off_differences(model, NEW) < 3e-3
 
 
-def test_logits_of_several_machines_are_the_least_margins() -> None:
+def test_logits_of_several_machines_are_the_margins_over_the_winner() -> None:
     estimator = SVC(decision_function_shape="ovo", gamma=1.0).fit(X, Y)
     logits, duels = wrap(estimator).logits(NEW), estimator.decision_function(NEW)
-    least = np.stack(
-        [np.minimum(duels[:, 0], duels[:, 1]), np.minimum(-duels[:, 0], duels[:, 2]),
-         np.minimum(-duels[:, 1], -duels[:, 2])], axis=1,
+    zero = np.zeros(len(NEW))
+    over = np.stack(
+        [np.stack([zero, duels[:, 0], duels[:, 1]], 1), np.stack([-duels[:, 0], zero, duels[:, 2]], 1),
+         np.stack([-duels[:, 1], -duels[:, 2], zero], 1)], axis=1,
     )  # fmt: skip
-    np.testing.assert_allclose(logits, least, atol=1e-5)
+    winner = estimator.predict(NEW)
+    margins = over[np.arange(len(NEW)), :, winner]
+    scale = logits.min() / margins.min()
+    assert scale > 1
+    np.testing.assert_allclose(logits, scale * margins, atol=1e-4)
+    np.testing.assert_array_equal(logits.max(axis=1), zero)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -319,3 +325,16 @@ def test_images_are_drawn_in_the_range_of_a_pixel() -> None:
     assert images.shape == (6, 30)
     assert images.min() >= 0
     assert images.max() <= 1
+
+
+def test_climbing_the_logits_of_several_machines_is_as_good_as_their_margins() -> None:
+    task = Task((5, 4), 6)
+    x, y = blobs(240, task=task)
+    estimator = SVC().fit(x[:120], y[:120])
+    model = wrap(estimator)
+    left = {}
+    for name in ("apgd[eps=0.13]", "apgd[eps=0.13,loss=dlr]"):
+        x_adv = make_attack(name).perturb(model, x[120:], y[120:], task=task).x_adv
+        left[name] = float((estimator.predict(x_adv) == y[120:]).mean())
+    assert 0.1 < min(left.values()) < 0.9
+    assert left["apgd[eps=0.13]"] <= left["apgd[eps=0.13,loss=dlr]"] + 0.03

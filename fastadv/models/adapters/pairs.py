@@ -23,10 +23,11 @@ _ABOVE = 1e-3  # of a class that wins a circle, over the others
 class Pairs(DifferentiableModel):
     """Machines for each two of the classes, and their vote, in float64.
 
-    The logit of a class is its least margin over any other: positive where it wins all its duels,
-    and then the largest. The votes themselves, which scikit-learn's ``decision_function`` counts,
-    jump from image to image, so that their gradient leads nowhere. Where no class wins all its
-    duels, the one that ``predict`` chooses is set just above the others.
+    The logit of a class is its margin over the class that wins the vote, times ``scale``, and that
+    of the winner 0; of two classes it is the margin over the other. The votes themselves, which
+    scikit-learn's ``decision_function`` counts, jump from image to image, so that their gradient
+    leads nowhere. Where a class beats the winner of the vote (in a circle), the winner is set just
+    above all others.
 
     Parameters
     ----------
@@ -44,6 +45,9 @@ class Pairs(DifferentiableModel):
         (``break_ties``), and not the first.
     before : Affine or None
         What is done to an image first.
+    scale : float
+        Above 0. Margins of about 1 make a softmax that tells hardly any classes apart, so that
+        whoever climbs its cross-entropy is drawn to all of them at once, and not to the nearest.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Pairs(DifferentiableModel):
         classes: npt.NDArray[Any],
         by_margin: bool = False,
         before: Affine | None = None,
+        scale: float = 1.0,
     ) -> None:
         k = len(classes)
         if dual.shape != (len(vectors), k * (k - 1) // 2) or bias.shape != dual.shape[1:]:
@@ -63,7 +68,7 @@ class Pairs(DifferentiableModel):
             )
         self._vectors, self._dual, self._bias = vectors, dual, bias
         self._gamma, self._by_margin, self._before = gamma, by_margin, before
-        self.classes_ = classes
+        self._scale, self.classes_ = scale, classes
         self.n_features_in_ = int(vectors.shape[1] if before is None else before.factor.shape[0])
         self._duels = list(combinations(range(k), 2))
 
@@ -75,13 +80,18 @@ class Pairs(DifferentiableModel):
         rows = rows if self._before is None else self._before(rows)
         K = kernel_matrix(rows, self._vectors, self._gamma)
         over = self._over(K @ self._dual + self._bias)
-        rival, logits = over.argmin(axis=2), over.min(axis=2)
-        winner, first = self._winner(over), logits.argmax(axis=1)
+        winner, k = self._winner(over), len(self.classes_)
+        rival = np.repeat(winner[:, np.newaxis], k, axis=1)
+        scale = self._scale
+        if k == 2:
+            rival[:] = [1, 0]
+        logits = scale * np.take_along_axis(over, rival[:, :, np.newaxis], axis=2)[:, :, 0]
+        first = logits.argmax(axis=1)
         circle = np.flatnonzero(winner != first)
         logits[circle, winner[circle]] = logits[circle, first[circle]] + _ABOVE
 
         def pullback(dlogits: Floats) -> Floats:
-            given = np.array(dlogits, dtype=np.float64)
+            given = scale * np.asarray(dlogits, dtype=np.float64)
             given[circle, first[circle]] += given[circle, winner[circle]]
             given[circle, winner[circle]] = 0.0
             slope = np.zeros((len(rows), len(self._duels)))
@@ -94,9 +104,9 @@ class Pairs(DifferentiableModel):
         return logits.astype(kind), pullback
 
     def _over(self, margins: Float64) -> Float64:
-        """Return what each class is over each other, (n, k, k); infinite over itself."""
+        """Return what each class is over each other, (n, k, k); 0 over itself."""
         k = len(self.classes_)
-        over = np.full((len(margins), k, k), np.inf)
+        over = np.zeros((len(margins), k, k))
         for p, (i, j) in enumerate(self._duels):
             over[:, i, j], over[:, j, i] = margins[:, p], -margins[:, p]
         return over
@@ -107,7 +117,7 @@ class Pairs(DifferentiableModel):
         for i, j in self._duels:
             votes[:, j] += over[:, i, j] == 0  # libsvm's rule
         if self._by_margin:
-            total = np.where(np.isinf(over), 0.0, over).sum(axis=2)
+            total = over.sum(axis=2)
             votes += total / (3 * (np.abs(total) + 1))
         winner: npt.NDArray[np.intp] = votes.argmax(axis=1)
         return winner
@@ -130,7 +140,7 @@ class Pairs(DifferentiableModel):
         return {
             "vectors": self._vectors, "dual": self._dual, "bias": self._bias,
             "gamma": np.array(self._gamma), "classes": plain_classes(self.classes_),
-            "by_margin": np.array(self._by_margin),
+            "by_margin": np.array(self._by_margin), "scale": np.array(self._scale),
             "factor": before.factor, "offset": before.offset,
         }  # fmt: skip
 
@@ -140,5 +150,5 @@ class Pairs(DifferentiableModel):
         before = Affine(arrays["factor"], arrays["offset"]) if arrays["factor"].size else None
         return cls(
             arrays["vectors"], arrays["dual"], arrays["bias"], float(arrays["gamma"]),
-            arrays["classes"], bool(arrays["by_margin"]), before,
+            arrays["classes"], bool(arrays["by_margin"]), before, float(arrays["scale"]),
         )  # fmt: skip

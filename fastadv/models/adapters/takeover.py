@@ -16,6 +16,10 @@ from fastadv.models.adapters.inputs import Affine, Chain
 from fastadv.models.adapters.network import DenseNetwork
 from fastadv.models.adapters.pairs import Pairs
 from fastadv.models.base import DifferentiableModel
+from fastadv.models.svm_objective import kernel_matrix
+
+_SOME = 256  # support vectors that tell how large margins are
+_USUAL_LOGIT = 10.0
 
 
 def taken_over(estimator: Any, inputs: Chain) -> DifferentiableModel | None:
@@ -124,12 +128,21 @@ def _svc(model: Any, inputs: Chain) -> DifferentiableModel | None:
     dual, bias = _duels(model), np.asarray(model.intercept_, dtype=np.float64)
     if len(classes) == 2:  # its values are positive for the second class
         dual, bias = -dual, -bias
+    gamma = 0.0 if model.kernel == "linear" else float(model._gamma)
+    scale = 1.0 if len(classes) == 2 else _scale(vectors, dual, bias, gamma)
     by_margin = bool(model.break_ties and model.decision_function_shape == "ovr")
     if model.kernel == "linear":
         W, b = inputs.fold(vectors.T @ dual, bias)
-        return Pairs(W.T.copy(), np.eye(len(b)), b, 0.0, classes, by_margin)
+        return Pairs(W.T.copy(), np.eye(len(b)), b, gamma, classes, by_margin, scale=scale)
     before = _one_step(inputs, vectors.shape[1])
-    return Pairs(vectors, dual, bias, float(model._gamma), classes, by_margin, before)
+    return Pairs(vectors, dual, bias, gamma, classes, by_margin, before, scale)
+
+
+def _scale(vectors: Float64, dual: Float64, bias: Float64, gamma: float) -> float:
+    """Return what makes a support vector's usual margin as large as a network's usual logit."""
+    some = vectors[:: max(1, len(vectors) // _SOME)]
+    usual = float(np.median(np.abs(kernel_matrix(some, vectors, gamma) @ dual + bias)))
+    return _USUAL_LOGIT / usual if usual > 0 else 1.0
 
 
 def _duels(model: Any) -> Float64:
