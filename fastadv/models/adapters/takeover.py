@@ -108,11 +108,17 @@ def _log_odds(model: Any, inputs: Chain) -> DifferentiableModel | None:
 
 
 def _hyperplanes(model: Any, inputs: Chain) -> DifferentiableModel | None:
-    """Return (-f, f) for two classes, as our own SVC has them; else decision_function."""
+    """Return (-f, f) for two classes, as our own SVC has them; else decision_function, scaled.
+
+    These are trained to be about 1 or -1. A softmax of such numbers tells hardly any classes apart,
+    and whoever climbs its cross-entropy is drawn to all of them at once, not to the nearest.
+    """
     W = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64)).T
     b = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64), W.shape[1:])
     if W.shape[1] == 1:
         W, b = np.hstack([-W, W]), np.concatenate([-b, b])
+    else:
+        W, b = _USUAL_LOGIT * W, _USUAL_LOGIT * b
     return DenseNetwork.of([W], [b], "identity", inputs, np.asarray(model.classes_))
 
 
