@@ -166,6 +166,8 @@ def run_grid(
             store.forget()
         for note in data.notes:
             progress.note(f"{data.name}: {note}")
+        if output is not None and context.given is not None and not context.given.given.kept:
+            progress.note(f"{grid.model} has no name: nothing of this grid will be found again")
         described = grid.describe()
         if context.given is not None:  # from Python there is no text that stands for it
             described["given"] = {

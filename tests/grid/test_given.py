@@ -224,6 +224,29 @@ def test_rows_are_found_again_by_the_weights_and_not_by_the_name(
     assert again(wrap(logits=logits)) != again(wrap(logits=logits))
 
 
+class Notes:
+    """A progress that keeps what it is told in words."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def test_a_function_without_a_name_is_told(data: Dataset, tmp_path: Path) -> None:
+    for name, said in (("mine", 0), (None, 1)):
+        notes = Notes()
+        model = wrap(logits=lambda x: x[:, :3], name=name)
+        grid_of(model, data, attacks=["none"], defenses=["none"], output=tmp_path, progress=notes)
+        assert (
+            sum("nothing of this grid will be found again" in text for text in notes.texts) == said
+        )
+
+
 def test_labels_are_matched_by_their_names() -> None:
     names = np.array(["dog", "cat", "ant"])
     data = Dataset("animals", X, names[Y], X, names[Y], X_TEST, names[Y_TEST], TASK)
