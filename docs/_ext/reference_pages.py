@@ -42,6 +42,7 @@ _KINDS = {
     "model": "model",
     "dataset": "data set",
     "path": "reader of files",
+    "fetched": "public data set, fetched",
     "none": "control",
 }
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5})")

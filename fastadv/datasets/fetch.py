@@ -62,7 +62,7 @@ def fetch(
     try:
         import pooch
     except ImportError:
-        raise InputError('fetching needs pooch: pip install pooch') from None
+        raise InputError("fetching needs pooch: pip install pooch") from None
     pooch.get_logger().setLevel("ERROR")
     place = (data_folder() if folder is None else folder.expanduser()) / name
     make_folder(place)

@@ -125,7 +125,7 @@ def _look(path: Path) -> _Form:
     try:
         from PIL import Image
     except ImportError:
-        raise InputError(f'{path}: pictures need Pillow: pip install pillow') from None
+        raise InputError(f"{path}: pictures need Pillow: pip install pillow") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -65,9 +65,7 @@ def _read(path: Path, label: str) -> Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise InputError(
-            f'{path}: Parquet files need pyarrow: pip install pyarrow'
-        ) from None
+        raise InputError(f"{path}: Parquet files need pyarrow: pip install pyarrow") from None
     try:
         with pq.ParquetFile(path) as file:
             names = [str(name) for name in file.schema_arrow.names]

@@ -261,7 +261,7 @@ def test_md5_is_said(offer, capsys, monkeypatch):
 def test_without_pooch(offer, monkeypatch):
     offer("good")
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
-    with pytest.raises(InputError, match=r'pip install pooch'):
+    with pytest.raises(InputError, match=r"pip install pooch"):
         fetch("some")
 
 

@@ -151,4 +151,4 @@ def test_without_pillow_a_line_says_what_to_install(folder, monkeypatch):
     arrays = sorted_arrays()
     path = folder("one", arrays["x_train"], arrays["y_train"])
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    assert 'pictures need Pillow: pip install pillow' in fault_of(path)
+    assert "pictures need Pillow: pip install pillow" in fault_of(path)

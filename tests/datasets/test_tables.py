@@ -253,6 +253,4 @@ def test_faults_of_parquet(parquet, tmp_path):
 def test_without_pyarrow_a_line_says_what_to_install(parquet, monkeypatch):
     path = parquet()
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    assert 'Parquet files need pyarrow: pip install pyarrow' in fault_of(
-        f"{path}[shape=4x3]"
-    )
+    assert "Parquet files need pyarrow: pip install pyarrow" in fault_of(f"{path}[shape=4x3]")

@@ -313,9 +313,7 @@ def test_a_library_that_is_not_there_is_one_line(
 
 def test_parquet_without_pyarrow_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "pyarrow")
-    with pytest.raises(
-        InputError, match=r"parquet needs pyarrow: pip install pyarrow"
-    ):
+    with pytest.raises(InputError, match=r"parquet needs pyarrow: pip install pyarrow"):
         write_parquet(result([clean()]).table(), io.BytesIO())
 
 
