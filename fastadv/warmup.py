@@ -58,31 +58,34 @@ def warm_up(tell: Tell = lambda *_: None, names: Collection[str] | None = None) 
         The models, attacks and defenses that are about to run, by their registered names; without
         it everything is compiled.
     """
-    missing = list(_missing(names))
+    missing = _missing(names)
     apart = [name for name in missing if name in _APART]
     parts = [name for name in missing if name not in apart], apart
-    done = 0
+    begun: set[str] = set()
     with ExitStack() as ends:
         compilers = [_Compiler(part) for part in parts if part]
         for compiler in compilers:
             ends.callback(compiler.stop)
         for compiler in compilers:
             for name in compiler.begun():
-                tell(name, done, len(missing))
-                done += 1
+                tell(name, len(begun), len(missing))
+                begun.add(name)
             compiler.end()
-    for name in missing:
+    for name, compile_here in missing.items():
+        if name not in begun:  # registered in this process alone
+            compile_here()
         _mark(name)
     if missing:
         tell("", len(missing), len(missing))
 
 
 def compile_groups(*names: str) -> None:
-    """Compile the groups of these names, whether they have been compiled or not, and say which."""
+    """Compile the groups of these names that there are, and say which is begun."""
     groups = _groups(None)
     for name in names:
-        print(name, flush=True)
-        groups[name]()
+        if name in groups:
+            print(name, flush=True)
+            groups[name]()
 
 
 class _Compiler:
