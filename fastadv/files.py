@@ -10,6 +10,7 @@ import stat
 import sys
 import tempfile
 import time
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -137,8 +138,10 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
+def locked(folder: Path, what: str) -> Iterator[bool]:
     """Have a folder alone for the block; a lock ends with its process, however that ends.
+
+    False where the file system has no locks, so that others may be there, too.
 
     Raises
     ------
@@ -147,15 +150,18 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # takes longer to import than most commands take
 
-    lock = FileLock(folder / _LOCK)
+    lock, held = FileLock(folder / _LOCK), True
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"{folder} is in use by another run; {what}") from None
+    except NotImplementedError:  # some that are mounted over a network
+        warnings.warn(f"no locks in {folder}: start no second run there", stacklevel=3)
+        held = False
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from None
     try:
-        yield
+        yield held
     finally:
         lock.release()
 
@@ -184,5 +190,6 @@ def _sweep_scratch() -> None:
             there = (folder / _LOCK).exists()
             if not there and time.time() - folder.stat().st_mtime < _NEW:
                 continue  # its process may be about to lock it
-            with locked(folder, ""):
-                shutil.rmtree(folder)
+            with locked(folder, "") as held:
+                if held:
+                    shutil.rmtree(folder)

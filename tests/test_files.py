@@ -78,6 +78,19 @@ def test_a_folder_is_of_one_run_at_a_time_and_swept_by_the_next(tmp_path: Path) 
         assert not left.exists()
 
 
+def test_a_file_system_without_locks_is_said_to_be_one(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = tmp_path / "fastadv-run-other"
+    other.mkdir()
+    (other / ".lock").touch()
+    with pytest.warns(UserWarning, match="no locks in"), files.scratch_folder():
+        assert other.exists()  # it may be in use
+
+
 def test_what_killed_runs_left_in_the_temporary_folder_goes(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead, just_made, old = (tmp_path / f"fastadv-run-{name}" for name in ("dead", "new", "old"))

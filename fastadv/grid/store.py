@@ -69,9 +69,10 @@ class Store:
         InputError
             If another run has it.
         """
-        with locked(self.folder, "wait for it, or give another folder (--output)"):
+        with locked(self.folder, "wait for it, or give another folder (--output)") as held:
             for folder in (self.folder, *(self.folder / name for name in _PARTS)):
-                sweep(folder)
+                if held:
+                    sweep(folder)
             yield
 
     def forget(self) -> None:
