@@ -89,6 +89,8 @@ def title(rows: Sequence[Row]) -> str:
     """Return what the rows of one dataset and model are of, and over how many runs."""
     done = [row for row in rows if row.status == "ok"]
     parts = [rows[0].dataset, rows[0].model, *([runs_text(done)] if done else [])]
+    if any(note.name == "black_box" for row in done for note in row.notes):
+        parts.append("black box")
     return " · ".join(parts)
 
 

@@ -124,6 +124,12 @@ def test_a_flag_marks_its_figure_and_a_note_does_not(tmp_path):
     assert any("the gradient is zero; use square" in line for line in lines)
 
 
+def test_the_title_says_that_a_model_is_a_black_box():
+    note = Flag("black_box", "forest is a black box, met by predict_proba")
+    assert sheet_of(result([clean(notes=[note]), evasion("square")])).title.endswith(" · black box")
+    assert "black box" not in sheet_of(result([clean(), evasion("square")])).title
+
+
 # -- the best of a row ----------------------------------------------------------------------
 
 
