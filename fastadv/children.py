@@ -7,6 +7,7 @@ once more. Each has a group of its own: Ctrl-C in a terminal is the program's al
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def run(target: str, arguments: Sequence[str]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     module, _, name = target.partition(":")
     with warnings_in_a_line():
-        function = getattr(__import__(module, fromlist=[name]), name)
+        function = getattr(importlib.import_module(module), name)
         function(*arguments)
 
 

@@ -63,9 +63,10 @@ def warm_up(tell: Tell = lambda *_: None, names: Collection[str] | None = None) 
     parts = [name for name in missing if name not in apart], apart
     begun: set[str] = set()
     with ExitStack() as ends:
-        compilers = [_Compiler(part) for part in parts if part]
-        for compiler in compilers:
-            ends.callback(compiler.stop)
+        compilers = []
+        for part in filter(None, parts):
+            compilers.append(_Compiler(part))
+            ends.callback(compilers[-1].stop)
         for compiler in compilers:
             for name in compiler.begun():
                 tell(name, len(begun), len(missing))

@@ -111,3 +111,18 @@ def svg_lines(drawn: str) -> list[str]:
         y, column = float(text.get("y", 0)), round(float(text.get("x", 0)) / 12.2)
         found[y] = found.get(y, "").ljust(column) + str(text.text).replace("\xa0", " ")
     return [line.rstrip() for line in found.values() if line.strip()]
+
+
+def off_differences(model: Any, x: np.ndarray, step: float = 1e-3) -> float:
+    """How far the pullback of random slopes is off central differences along a random way.
+
+    The median over images, for some of them lie at a kink.
+    """
+    rng = np.random.default_rng(3)
+    logits, pullback = model.vjp(x)
+    slopes = rng.normal(size=logits.shape).astype(logits.dtype)
+    way = rng.normal(size=x.shape)
+    up, down = (x + step * way).astype(np.float32), (x - step * way).astype(np.float32)
+    change = ((model.logits(up).astype(float) - model.logits(down)) * slopes).sum(axis=1)
+    derivative = (pullback(slopes) * (up.astype(float) - down)).sum(axis=1)
+    return float(np.median(np.abs(derivative - change) / np.maximum(np.abs(change), 1e-6)))

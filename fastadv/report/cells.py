@@ -244,6 +244,11 @@ def _caption(rows: Sequence[Row], has_worst: bool) -> str:
     return ". ".join(sentences) + "."
 
 
+def percent(share: float) -> str:
+    """Return a share, or a difference of two, in per cent; nothing that rounds to it is -0.0."""
+    return f"{100 * share:.1f}".replace("-0.0", "0.0")
+
+
 def runs_text(rows: Sequence[Row]) -> str:
     """Return how many runs stand behind the rows: ``5 runs``."""
     n = max((len(row.runs) for row in rows), default=0)

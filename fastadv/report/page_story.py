@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastadv.report.cells import percent
 from fastadv.report.page_charts import distances_svg, runs_svg, strips, words
 from fastadv.report.png import data_uri
-from fastadv.report.story import QUANTILES
-from fastadv.specs import format_value
+from fastadv.report.story import QUANTILES, value_text
 
 if TYPE_CHECKING:
     from fastadv.grid.row import Flag
@@ -52,7 +52,7 @@ def _headline(told: Story) -> str:
     runs = f"{first.figure.n_runs} run{'s' if first.figure.n_runs != 1 else ''}"
     return (
         f'<p class="where">{where}{within}</p>'
-        f'<p class="headline"><b>{_points(first.figure.value)} {unit}</b> {text(first.meaning)}'
+        f'<p class="headline"><b>{percent(first.figure.value)} {unit}</b> {text(first.meaning)}'
         f"{f'; 95 % interval {interval}' if interval else ''} ({images}{runs})</p>"
     )
 
@@ -61,7 +61,7 @@ def _interval(stated: Stated) -> str:
     figure = stated.figure
     if figure.low is None or figure.high is None:
         return ""
-    return f"{_points(figure.low)} to {_points(figure.high)}"
+    return f"{percent(figure.low)} to {percent(figure.high)}"
 
 
 def _remarks(told: Story) -> str:
@@ -146,7 +146,7 @@ def _figures(told: Story) -> str:
     rows = [
         [
             f"{text(one.name)} <span>{text(one.meaning)}</span>",
-            _points(one.figure.value),
+            percent(one.figure.value),
             _interval(one),
         ]
         for one in told.figures
@@ -170,7 +170,7 @@ def _quantiles(told: Story) -> str:
 
 def _parts(told: Story) -> str:
     rows = [
-        [f"<code>{text(attack)}</code>", "-" if figure is None else _points(figure.value)]
+        [f"<code>{text(attack)}</code>", "-" if figure is None else percent(figure.value)]
         for attack, figure in told.parts
     ]
     missing = ", ".join(told.missing)
@@ -202,7 +202,7 @@ def _facts(told: Story) -> str:
     shown |= {
         "poison": {name: f"{value:.6g}" for name, value in (told.poison or {}).items()},
         "the attack chose": told.found,
-        "sanitizer, in %": {name: _points(share) for name, share in (told.sanitized or {}).items()},
+        "sanitizer, in %": {name: percent(share) for name, share in (told.sanitized or {}).items()},
         "passes an image": {name: f"{n:,.1f}" for name, n in told.queries.items()},
         "seconds": {name: f"{value:.1f}" for name, value in told.seconds.items()},
     }
@@ -212,23 +212,10 @@ def _facts(told: Story) -> str:
 
 def _list(title: str, of: Mapping[str, Any]) -> str:
     items = "".join(
-        f"<div><dt>{text(str(name))}</dt><dd>{text(_value(value))}</dd></div>"
+        f"<div><dt>{text(str(name))}</dt><dd>{text(value_text(value, ', '))}</dd></div>"
         for name, value in of.items()
     )
     return f"<section><h4>{text(title)}</h4><dl>{items}</dl></section>"
-
-
-def _value(value: Any) -> str:
-    """Return a value as a spec has it; of what each run found, one behind the other."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_value(inner)}" for name, inner in value.items())
-    if isinstance(value, list) and any(isinstance(inner, Mapping | list | str) for inner in value):
-        return " | ".join(map(_value, value))
-    return format_value(value)
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-0.0", "0.0")
 
 
 def _short(value: float) -> str:

@@ -7,7 +7,7 @@ story leaves out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from fastadv.report.command import cells_command
 from fastadv.report.gallery import Picture, pictures
 from fastadv.report.names import Names
 from fastadv.report.patterns import Pattern
+from fastadv.specs import format_value
 
 if TYPE_CHECKING:
     from fastadv.arrays import Arrays
@@ -270,6 +271,18 @@ _QUOTED = {
     "worst": "are right, and stay so under every attack within {}",
 }
 _OBLIVIOUS = "are right under an attack that does not know the defense"
+
+
+def value_text(value: Any, between: str) -> str:
+    """Return a value as a spec has it; of what each run found, one behind the other.
+
+    ``between`` stands between the parts of one that has several by their names.
+    """
+    if isinstance(value, Mapping):
+        return between.join(f"{name} {value_text(part, between)}" for name, part in value.items())
+    if isinstance(value, list) and any(isinstance(part, Mapping | list | str) for part in value):
+        return " | ".join(value_text(part, between) for part in value)
+    return format_value(value)
 
 
 def stories(result: GridResult, name: str, where: str) -> list[Story]:

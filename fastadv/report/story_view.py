@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from fastadv.report import harm
+from fastadv.report.cells import percent
 from fastadv.report.notes import FLAG, NOTE
 from fastadv.report.prose import Prose
-from fastadv.report.story import QUANTILES, Distance, Histogram, Outcome, Stated, Story
+from fastadv.report.story import QUANTILES, Distance, Histogram, Outcome, Stated, Story, value_text
 from fastadv.report.terminal_image import beside, image_text
-from fastadv.specs import format_value
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -109,14 +109,10 @@ def _numbers(stated: Stated) -> tuple[str, str]:
     """Return the figure with its unit, and its interval."""
     figure = stated.figure
     unit = " %" if stated.unit == "percent" else "  "
-    value = f"{_points(figure.value)}{unit}"
+    value = f"{percent(figure.value)}{unit}"
     if figure.low is None or figure.high is None:
         return value, ""
-    return value, f"{_points(figure.low)} to {_points(figure.high)}"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.1f}".replace("-0.0", "0.0")
+    return value, f"{percent(figure.low)} to {percent(figure.high)}"
 
 
 def _lost(told: Story) -> float | None:
@@ -138,7 +134,7 @@ def _outcome(outcome: Outcome | None) -> Part:
 
 def _parts(told: Story) -> Part:
     for attack, figure in told.parts:
-        value = "-" if figure is None else f"{_points(figure.value)} %"
+        value = "-" if figure is None else f"{percent(figure.value)} %"
         yield Prose([(f" {value:>7}  ", f"under {attack}")])
     for attack in told.missing:
         yield Prose([("       -  ", f"{attack} has no figure; with it it could only be lower")])
@@ -157,7 +153,7 @@ def _runs(told: Story) -> Part:
     for name, word in names.items():
         shares = [getattr(run, f"{name}_accuracy") for run in told.runs]
         if any(share is not None for share in shares):
-            columns.append([word, *("-" if s is None else _points(s) for s in shares)])
+            columns.append([word, *("-" if s is None else percent(s) for s in shares)])
     if told.draws > 1:
         draws = list(dict.fromkeys(run.draw for run in told.runs))
         columns.append(["draw", *(str(draws.index(run.draw) + 1) for run in told.runs)])
@@ -271,7 +267,7 @@ def _facts(told: Story) -> Part:
         points = told.poison.get("points", 0.0)
         facts["poison"] = f"{points:,.0f} points, {share:.3g} % of the clean training set"
     if told.sanitized:
-        shares = (f"{name} {_points(share)}" for name, share in told.sanitized.items())
+        shares = (f"{name} {percent(share)}" for name, share in told.sanitized.items())
         facts["sanitizer"] = f"in %: {', '.join(shares)}"
     facts["found"] = _parameters(told.found)
     facts["passes"] = ", ".join(f"{n:,.1f} {name}" for name, n in told.queries.items())
@@ -284,16 +280,7 @@ def _facts(told: Story) -> Part:
 
 
 def _parameters(parameters: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={_value(value)}" for name, value in parameters.items())
-
-
-def _value(value: Any) -> str:
-    """Return a parameter as a spec has it; of what each run found, one behind the other."""
-    if isinstance(value, dict):
-        return " ".join(f"{name} {_value(part)}" for name, part in value.items())
-    if isinstance(value, list) and any(isinstance(part, dict | list | str) for part in value):
-        return " | ".join(map(_value, value))
-    return format_value(value)
+    return ", ".join(f"{name}={value_text(value, ' ')}" for name, value in parameters.items())
 
 
 def _remarks(told: Story) -> Part:

@@ -13,7 +13,7 @@ from fastadv.grid.ranking import LEVEL, best, candidate
 from fastadv.grid.ranking import worst_candidate as worst_of
 from fastadv.grid.row import WAITING
 from fastadv.grid.worst import WORST
-from fastadv.report.cells import first_threat, several_attacks, title
+from fastadv.report.cells import first_threat, percent, several_attacks, title
 from fastadv.report.names import short_names, words
 from fastadv.report.notes import FLAG, NOTE, Note, Notes
 
@@ -46,7 +46,7 @@ class Entry:
         """The figure and the half width of its interval, in per cent, without marks."""
         if self.figure is None:
             return self.missing
-        value = f"{100 * self.figure.value:.1f}".replace("-0.0", "0.0")
+        value = percent(self.figure.value)
         if self.figure.low is None or self.figure.high is None:
             return value
         return f"{value}±{100 * (self.figure.high - self.figure.low) / 2:.1f}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, off_differences
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -42,21 +42,6 @@ def mlp(**given: Any) -> MLPClassifier:
     return MLPClassifier(
         **{"hidden_layer_sizes": (6, 5), "max_iter": 20, "random_state": 0, **given}
     )
-
-
-def off_differences(model: Any, x: np.ndarray, step: float = 1e-3) -> float:
-    """How far the pullback of random slopes is off central differences along a random way.
-
-    The median over images, for some of them lie at a kink.
-    """
-    rng = np.random.default_rng(3)
-    logits, pullback = model.vjp(x)
-    slopes = rng.normal(size=logits.shape).astype(logits.dtype)
-    way = rng.normal(size=x.shape)
-    up, down = (x + step * way).astype(np.float32), (x - step * way).astype(np.float32)
-    change = ((model.logits(up).astype(float) - model.logits(down)) * slopes).sum(axis=1)
-    derivative = (pullback(slopes) * (up.astype(float) - down)).sum(axis=1)
-    return float(np.median(np.abs(derivative - change) / np.maximum(np.abs(change), 1e-6)))
 
 
 ESTIMATORS = {

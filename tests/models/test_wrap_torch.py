@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs
+from helpers import TASK, blobs, off_differences
 
 from fastadv import InputError, capabilities, make_attack, wrap
 from fastadv.protocols import Layered, Model
@@ -28,17 +28,6 @@ def logits_of(module: Any, x: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         found: np.ndarray = module.eval()(torch.from_numpy(x)).double().numpy()
     return found
-
-
-def off_differences(model: Any, x: np.ndarray, step: float = 1e-3) -> float:
-    rng = np.random.default_rng(3)
-    logits, pullback = model.vjp(x)
-    slopes = rng.normal(size=logits.shape).astype(logits.dtype)
-    way = rng.normal(size=x.shape)
-    up, down = (x + step * way).astype(np.float32), (x - step * way).astype(np.float32)
-    change = ((model.logits(up).astype(float) - model.logits(down)) * slopes).sum(axis=1)
-    derivative = (pullback(slopes) * (up.astype(float) - down)).sum(axis=1)
-    return float(np.median(np.abs(derivative - change) / np.maximum(np.abs(change), 1e-6)))
 
 
 DENSE = {
