@@ -65,6 +65,20 @@ def test_a_crowd_is_a_majority_of_the_neighbours_and_stays_in_the_ball() -> None
     assert crowds.size_of(make_defense("knn_relabel[neighbors=10,eta=0.8]")) == 8
 
 
+def test_each_crowd_stands_under_one_wrong_label() -> None:
+    posed = problem(60, "knn_relabel[neighbors=4]")
+    plan = crowds.plan(posed, means=True)
+    assert plan is not None
+    crafted = crowds.craft(posed, plan)
+    planned = dict(zip(plan["rows"], plan["labels"], strict=True))
+    assert len(set(planned.values())) > 1
+    assert [planned[row] for row in crafted.origin] == crafted.labels.tolist()
+    assert (crafted.labels != Y[crafted.origin]).all()
+    for members, row in zip(plan["crowds"], plan["rows"], strict=True):
+        place = crafted.points[crafted.origin == row]
+        np.testing.assert_allclose(place, [X[members].mean(axis=0)] * len(place), atol=1e-6)
+
+
 @pytest.mark.parametrize("defense", ["median", "bit_depth", "mean"])
 def test_what_the_victim_is_shown(defense: str) -> None:
     made = make_defense(defense)
