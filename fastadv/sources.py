@@ -11,7 +11,11 @@ from fastadv import registry
 from fastadv.errors import InputError
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill", ".p", ".h5", ".keras")
-_LATER = (".onnx", ".skops", ".safetensors")
+
+# By the end of a file's name: what reads it, ``module:function`` of a path. One line a format.
+FILES = {
+    ".npz": "fastadv.models.loading:saved",
+}
 
 FORMS = "FILE.npz (fastadv's own), FILE.py:FACTORY or PACKAGE.MODULE:FACTORY"
 
@@ -21,7 +25,7 @@ def is_source(text: str) -> bool:
     name = text.partition("[")[0].strip()
     if registry.knows("model", name):
         return False
-    return ":" in text or Path(text).suffix in (".npz", ".py", *_PICKLES, *_LATER)
+    return ":" in text or Path(text).suffix in (".py", *FILES, *_PICKLES)
 
 
 def check_source(text: str) -> None:
@@ -33,15 +37,10 @@ def check_source(text: str) -> None:
             f"{text} may be a pickle, which runs code when it is opened, and is not: write a "
             "factory that loads it, and give FILE.py:FACTORY"
         )
-    if not colon and suffix in _LATER:
-        raise InputError(
-            f"{suffix[1:]} files are not read yet ({text}): write a factory that loads it, and "
-            "give FILE.py:FACTORY"
-        )
     if not colon and suffix == ".py":
         raise InputError(f"{text} has no factory: give {text}:NAME, a function of it")
     if colon and not factory.isidentifier():
         raise InputError(f"{text!r} is no model; give {FORMS}, or a name of fastadv list models")
     file = path if colon else text
-    if suffix in (".py", ".npz") and not Path(file).expanduser().is_file():
+    if suffix in (".py", *FILES) and not Path(file).expanduser().is_file():
         raise InputError(f"there is no file {file}")

@@ -19,7 +19,7 @@ from fastadv import registry
 from fastadv.arrays import read_arrays
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
-from fastadv.sources import check_source
+from fastadv.sources import FILES, check_source
 from fastadv.task import Task
 
 
@@ -34,7 +34,9 @@ def load(text: str, task: Task) -> Any:
     check_source(text)
     path, colon, name = text.rpartition(":")
     if not colon:
-        return _saved(Path(text).expanduser())
+        file = Path(text).expanduser()
+        module, _, reader = FILES[file.suffix].partition(":")
+        return getattr(importlib.import_module(module), reader)(file)
     factory = _factory(path, name)
     try:
         made = factory(task)
@@ -47,7 +49,7 @@ def load(text: str, task: Task) -> Any:
     return made
 
 
-def _saved(path: Path) -> Any:
+def saved(path: Path) -> Any:
     """Return a model that fastadv has saved, of the class that is named in the file."""
     try:
         kind = str(read_arrays(path)["model"])

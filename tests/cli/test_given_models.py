@@ -121,7 +121,6 @@ def test_a_factory_of_a_module(program: Any, folder: Path, monkeypatch: Any) -> 
         ("other.npz", "other.npz holds a Oracle, which is no model of fastadv"),
         ("model.pkl", "model.pkl may be a pickle, which runs code when it is opened, and is not"),
         ("model.pt", "model.pt may be a pickle"),
-        ("model.onnx", "onnx files are not read yet"),
         ("mpl", "no model 'mpl'; did you mean mlp?"),
     ],
 )  # fmt: skip
