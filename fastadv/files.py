@@ -24,6 +24,7 @@ _UNFINISHED = ".fastadv-tmp"  # how the names of files end that are being writte
 _SCRATCH = "fastadv-run-"
 _LOCK = ".lock"
 _NEW = 60.0  # seconds
+_PATIENCE = 0.2  # seconds, in which one that only looks has let go
 _unfinished: set[Path] = set()
 _scratch: set[Path] = set()
 
@@ -152,7 +153,7 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
 
     lock, held = FileLock(folder / _LOCK), True
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 10)
     except Timeout:
         raise InputError(f"{folder} is in use by another run; {what}") from None
     except NotImplementedError:  # some that are mounted over a network
@@ -164,6 +165,23 @@ def locked(folder: Path, what: str) -> Iterator[bool]:
         yield held
     finally:
         lock.release()
+
+
+def in_use(folder: Path) -> bool | None:
+    """Return whether a run has a folder now; None where that cannot be told."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / _LOCK).exists():
+        return False
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return None
+    lock.release()
+    return False
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from fastadv.cli.list import list_
 from fastadv.cli.report import report
 from fastadv.cli.reproduce import reproduce
 from fastadv.cli.signals import Signals
+from fastadv.cli.status import status
 from fastadv.cli.warmup import warmup
 from fastadv.errors import warnings_in_a_line
 
@@ -37,6 +38,7 @@ app.command()(grid)
 app.command()(attack)
 app.command()(bench)
 app.command()(report)
+app.command()(status)
 app.command()(compare)
 app.command()(reproduce)
 app.command("list")(list_)

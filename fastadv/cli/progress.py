@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 24
 _TASKS = 4  # that are shown of those that run side by side
 _REDRAW = 0.5  # seconds
+_DRAWING = 20.0  # times as long as it takes to draw a large table, it stays
 
 Lines = list[list[Segment]]
 
@@ -45,7 +46,7 @@ class GridBar:
         self._console, self._clock = console, clock
         self._live: Live | None = None
         self._display = _Display(clock)
-        self._drawn = -math.inf
+        self._redraw = -math.inf  # not before
         self._compiling = False
 
     def start(self, total: float, cells: int, kept: int) -> None:
@@ -80,15 +81,18 @@ class GridBar:
             return
         from fastadv.grid.row import WAITING
 
+        began = self._clock()
+        if began < self._redraw:
+            return
+        from fastadv.grid.result import GridResult
+        from fastadv.report.summary_table import growing_table
+
         ended = sum(row.status != WAITING for row in runs)
         self._display.count = f"{ended:,} of {len(runs):,} runs of cells"
-        if self._clock() - self._drawn > _REDRAW:
-            from fastadv.grid.result import GridResult
-            from fastadv.report.summary_table import growing_table
-
-            self._display.show_table(growing_table(GridResult.so_far(runs)))
-            self._show()
-            self._drawn = self._clock()
+        self._display.show_table(growing_table(GridResult.so_far(runs)))
+        self._show()
+        ended_at = self._clock()
+        self._redraw = ended_at + max(_REDRAW, _DRAWING * (ended_at - began))
 
     def note(self, text: str) -> None:
         """Print a line above the display; a path in it stays in one piece."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from statistics import fmean
+from dataclasses import dataclass
 
 from fastadv.grid.stages import (
     Certify,
@@ -51,34 +51,63 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._ahead = {key: seconds(stage, context) for key, stage in stages.items()}
-        self._alike = {key: _but_for_the_seed(stage) for key, stage in stages.items()}
-        self._took: dict[str, list[float]] = {}
-        self._rest = dict.fromkeys(stages)
+        kinds: dict[str, _Alike] = {}
+        self._kind_of: dict[str, _Alike] = {}
+        for key, stage in stages.items():
+            kind = kinds.setdefault(_but_for_the_seed(stage), _Alike())
+            kind.left += 1
+            kind.ahead += self._ahead[key]
+            self._kind_of[key] = kind
+        self._left = len(stages)
+        self._known, self._unknown = 0.0, sum(self._ahead.values())  # of what is left
         self._said, self._spent = 0.0, 0.0  # of the stages that have ended
         self._clock, self._start = clock, 0.0  # when the first of them began
 
     def end(self, key: str, took: float | None) -> None:
         """Count that a stage has ended, after so many seconds; None if it has not run."""
-        self._rest.pop(key, None)
+        kind = self._kind_of.pop(key)
+        self._known -= kind.known()
+        self._unknown -= kind.unknown()
+        self._left -= 1
+        kind.left -= 1
+        kind.ahead -= self._ahead[key]
         if took is not None:
-            if not self._took:
+            if not self._spent:
                 self._start = self._clock() - took
-            self._took.setdefault(self._alike[key], []).append(took)
+            kind.ended += 1
+            kind.took += took
             self._said += self._ahead[key]
             self._spent += took
+        self._known += kind.known()
+        self._unknown += kind.unknown()
 
     def left(self) -> float:
         """Return about how many seconds the rest takes; infinity before anything has ended."""
+        if not self._left:
+            return 0.0
         if not self._spent or not self._said:
-            return float("inf") if self._rest else 0.0
-        work = sum(
-            fmean(self._took[self._alike[key]])
-            if self._alike[key] in self._took
-            else self._ahead[key] * self._spent / self._said
-            for key in self._rest
-        )
+            return float("inf")
+        work = self._known + self._unknown * self._spent / self._said
         elapsed = self._clock() - self._start
         return work * elapsed / self._spent  # several processes have spent more
+
+
+@dataclass
+class _Alike:
+    """Stages that do the same with different seeds: how many are left, and what others took."""
+
+    left: int = 0
+    ahead: float = 0.0  # seconds that are said of those that are left
+    ended: int = 0
+    took: float = 0.0
+
+    def known(self) -> float:
+        """Return how long those take that are left, if any of them has ended."""
+        return self.left * self.took / self.ended if self.ended else 0.0
+
+    def unknown(self) -> float:
+        """Return what is said of those that are left, if none of them has ended."""
+        return 0.0 if self.ended else self.ahead
 
 
 def _but_for_the_seed(stage: Work) -> str:

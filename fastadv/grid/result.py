@@ -151,18 +151,34 @@ def read_result(folder: Path | str) -> GridResult:
     InputError
         If this is not the folder of a grid.
     """
+    result = read_runs(folder)
+    if not any((Path(folder) / "cells").glob("*.json")):
+        raise InputError(f"{folder} holds no finished cell of a grid (cells/ID.json)")
+    return GridResult.of(
+        result.runs, Path(folder), grid=result.grid, environment=result.environment,
+        problems=result.problems, others=result.others,
+    )  # fmt: skip
+
+
+def read_runs(folder: Path | str) -> GridResult:
+    """Return the runs alone of what `read_result` reads: without rows, and without their images.
+
+    There may be none yet.
+
+    Raises
+    ------
+    InputError
+        If this is no folder.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    paths = sorted((folder / "cells").glob("*.json"), key=_changed)
-    if not paths:
-        raise InputError(f"{folder} holds no finished cell of a grid (cells/ID.json)")
     problems: list[str] = []
     document = _read_document(folder / "grid.json", problems)
     grid, environment = document.get("grid", {}), document.get("environment", {})
     latest: dict[tuple[object, ...], Row] = {}
     others = 0
-    for path in paths:
+    for path in sorted((folder / "cells").glob("*.json"), key=_changed):
         row = _read_row(path, problems)
         if row is None:
             continue
@@ -171,9 +187,10 @@ def read_result(folder: Path | str) -> GridResult:
         else:
             cell = row.dataset, row.model, row.attack, row.defense, row.seed
             latest[cell] = row  # of two versions of the package, the one that ran last
-    return GridResult.of(
-        _ordered(latest.values(), grid), folder, grid=grid, environment=environment,
-        problems=tuple(problems), others=others,
+    runs = tuple(_ordered(latest.values(), grid))
+    return GridResult(
+        (), runs, grid=grid, environment=environment, folder=folder, problems=tuple(problems),
+        others=others,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ from fastadv.grid.plan import Plan, make_plan
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import WAITING, Row
 from fastadv.grid.stages import Context, bears_on_training
+from fastadv.grid.status import STATUS, Reporting
 from fastadv.grid.store import Store
 from fastadv.models.loading import load
 from fastadv.sources import is_source
@@ -162,6 +164,7 @@ def run_grid(
         store = Store(ends.enter_context(scratch_folder()) if output is None else Path(output))
         if output is not None:
             ends.enter_context(store.alone())
+            progress = Reporting(progress, partial(store.write_json, STATUS))
         if fresh:
             store.forget()
         for note in data.notes:
