@@ -6,6 +6,7 @@ the contract tests. What other packages bring (`fastadv.plugins`) comes behind o
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import typing
@@ -172,6 +173,11 @@ def make(what: str, text: str, **defaults: Any) -> Any:
 
 def parameter_kinds(owner: Any, nested: Sequence[str] | set[str] = ()) -> dict[str, Any]:
     """Return the type of each parameter of a class, or a function, that a spec can give."""
+    return {name: kind for name, kind in _written_kinds(owner).items() if name not in nested}
+
+
+@functools.cache  # a grid of thousands of cells asks for those of a dozen classes
+def _written_kinds(owner: Any) -> dict[str, Any]:
     if is_dataclass(owner):
         hints = typing.get_type_hints(owner)
         given = [f.name for f in fields(owner)]
@@ -180,8 +186,7 @@ def parameter_kinds(owner: Any, nested: Sequence[str] | set[str] = ()) -> dict[s
         hints = typing.get_type_hints(made_by)
         hints |= {name: kind for name, kind in _WRITTEN.items() if name in hints}
         given = list(inspect.signature(owner).parameters)
-    kinds = {name: hints[name] for name in given if name in hints and name not in nested}
-    return {name: kind for name, kind in kinds.items() if is_written(kind)}
+    return {name: hints[name] for name in given if name in hints and is_written(hints[name])}
 
 
 # How a model's parameter is written, where its Python type allows more.
