@@ -36,7 +36,9 @@ class Logits(Protocol):
 class Classifier(Logits, Protocol):
     """A trained model of which labels and logits can be asked.
 
-    ``classes_`` holds the labels in the order of the columns of the logits.
+    ``classes_`` holds the labels in the order of the columns of the logits. It may have
+    ``batch_rows``, how many rows attacks are to give it at once, and ``any_thread``, whether it may
+    be called from several threads at once: see `fastadv.batches`.
     """
 
     classes_: npt.NDArray[Any]

@@ -189,12 +189,14 @@ def numba_threads() -> Iterator[int]:
         _numba_is_busy.release()
 
 
-def map_chunks(work: Callable[[int, int], T], n: int, chunk: int) -> list[T]:
+def map_chunks(
+    work: Callable[[int, int], T], n: int, chunk: int, *, side_by_side: bool = True
+) -> list[T]:
     """Call ``work(start, stop)`` on consecutive chunks of ``n`` items; results in their order.
 
     The chunks are the same for any number of threads. ``work`` has to spend its time in kernels
     that release the GIL. If it asks for chunks itself, they run one after another: the pool's
-    threads must not wait for the pool.
+    threads must not wait for the pool. So they do where they may not run ``side_by_side``.
     """
     go_on()
     bounds = [(start, min(start + chunk, n)) for start in range(0, n, chunk)]
@@ -205,7 +207,7 @@ def map_chunks(work: Callable[[int, int], T], n: int, chunk: int) -> list[T]:
         return work(start, stop)
 
     with one_blas_thread():
-        if thread_count() == 1 or len(bounds) <= 1 or in_pool():
+        if not side_by_side or thread_count() == 1 or len(bounds) <= 1 or in_pool():
             return [work(*bound) for bound in bounds]
         futures = [_pool(thread_count()).submit(watched, *bound) for bound in bounds]
         try:

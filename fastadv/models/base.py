@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from fastadv import capabilities
 from fastadv.arrays import Float64, Floats, Labels
+from fastadv.batches import any_thread, map_rows
 from fastadv.errors import InputError
 from fastadv.kernels.network.loss import cross_entropy
 from fastadv.protocols import Classifier, Differentiable, PoisonableModel, Pullback
 from fastadv.task import listed
-from fastadv.threads import map_chunks
 
 Forward = Callable[[Floats], Floats]
 
@@ -41,7 +41,7 @@ class LogitsModel(ABC):
 class DifferentiableModel(LogitsModel):
     """A classifier that is given by its logits and their pullback."""
 
-    CHUNK: ClassVar[int] = 1024  # rows that a thread takes at once
+    CHUNK: ClassVar[int] = 1024  # rows that a thread takes at once, unless the model says
 
     @abstractmethod
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
@@ -52,7 +52,7 @@ class DifferentiableModel(LogitsModel):
 
     def logits(self, X: Floats) -> Floats:
         """Return the logits, shape (n, k), chunk by chunk."""
-        parts = map_chunks(lambda start, stop: self.vjp(X[start:stop])[0], len(X), self.CHUNK)
+        parts = map_rows(self, lambda a, b: self.vjp(X[a:b])[0], len(X), self.CHUNK)
         return np.concatenate(parts or [self.vjp(X)[0]])
 
     def input_gradient(self, X: Floats, dlogits: Floats) -> Floats:
@@ -80,11 +80,12 @@ class TrainingDifferentiable(PoisonableModel):
 
 
 def forward_of(model: Any) -> Forward:
-    """Return what gives the model's logits (n, k) of X, by ``vjp`` where it has that.
+    """Return what gives the model's logits (n, k) of X in the calling thread.
 
-    That works in the calling thread. Asked for once: attacks call it thousands of times.
+    By ``vjp`` where it has that, and its ``logits`` might ask several threads. Asked for once:
+    attacks call it thousands of times.
     """
-    if capabilities.able(model, Differentiable):
+    if any_thread(model) and capabilities.able(model, Differentiable):
         return lambda X: model.vjp(X)[0]
     forward: Forward = model.logits
     return forward

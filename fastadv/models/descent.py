@@ -291,7 +291,7 @@ def _cross_entropy_of(perturb: Perturb) -> BatchGradient:
             loss.cross_entropy(logits, columns[start:stop], losses, dlogits)
             return pullback(dlogits), float(losses.sum())
 
-        return add_up(block, len(x), _BLOCK, out)
+        return add_up(model, block, len(x), _BLOCK, out)
 
     return gradient
 

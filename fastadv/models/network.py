@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Float32
+from fastadv.batches import map_rows
 from fastadv.errors import InputError
 from fastadv.kernels.network import dense
-from fastadv.threads import map_chunks
 
 Ints = npt.NDArray[np.int64]
 
@@ -118,17 +118,23 @@ def layers_of(
 
 
 def add_up(
-    block: Callable[[int, int], tuple[Float32, float]], n: int, rows: int, out: Float32
+    model: Any,
+    block: Callable[[int, int], tuple[Float32, float]],
+    n: int,
+    rows: int,
+    out: Float32,
 ) -> float:
     """Fill ``out`` (P,) with the gradient of a batch of ``n``, and return its loss.
 
     Parameters
     ----------
+    model : Model
+        As it stands; it may say how many rows it wants at once.
     block : callable
         ``block(start, stop)`` returns both for some rows, summed over them. The blocks are of
         ``rows`` rows and are added in their order, so that no number hangs on the threads.
     """
-    blocks = map_chunks(block, n, rows)
+    blocks = map_rows(model, block, n, rows)
     out[:] = blocks[0][0]
     for gradient, _ in blocks[1:]:
         out += gradient

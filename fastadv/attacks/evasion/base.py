@@ -14,6 +14,7 @@ from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Float64, Floats, Ids, Labels, Mask
 from fastadv.attacks.evasion import probe
 from fastadv.attacks.evasion.best import succeeds
+from fastadv.batches import map_rows
 from fastadv.errors import InputError, refuse
 from fastadv.kernels.images import project
 from fastadv.models.adapters.counting import Counted
@@ -23,7 +24,6 @@ from fastadv.results import EvasionResult
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
 from fastadv.task import Task
-from fastadv.threads import map_chunks
 from fastadv.threat import Threat
 
 CHUNK = 128  # samples a thread attacks at once: their images and gradients stay in the L2 cache
@@ -45,7 +45,7 @@ class Evasion(Checked, ABC):
 
     @property
     def chunk(self) -> int:
-        """How many samples a thread attacks at once; no result depends on it."""
+        """How many samples a thread attacks at once, unless the model says how many."""
         return CHUNK
 
     @abstractmethod
@@ -126,7 +126,8 @@ class Evasion(Checked, ABC):
         Returns
         -------
         EvasionResult
-            The same bytes for a sample alone, in any batch, and for any number of threads.
+            The same bytes for a sample alone, in any batch, and for any number of threads, on a
+            model whose logits and gradients are so: fastadv's own are.
 
         Raises
         ------
@@ -164,7 +165,7 @@ class Evasion(Checked, ABC):
                 met, X[part], columns[part], target, task, stream, x_adv[part]
             )
 
-        chunks = map_chunks(attack, len(X), self.chunk) or [attack(0, 0)]
+        chunks = map_rows(model, attack, len(X), self.chunk) or [attack(0, 0)]
         return _gather(chunks, x_adv, self.threat())
 
     def _attack_chunk(

@@ -12,12 +12,12 @@ from fastadv import capabilities
 from fastadv.arrays import Float32, Labels, Mask
 from fastadv.attacks.evasion.best import succeeds
 from fastadv.attacks.evasion.loss import cross_entropy_ascent
+from fastadv.batches import map_rows
 from fastadv.errors import GradientWarning
 from fastadv.kernels.images import project
 from fastadv.metrics import wilson_interval
 from fastadv.models.adapters.counting import Counted
 from fastadv.task import Task
-from fastadv.threads import map_chunks
 
 _CHUNK = 128  # images that a thread looks at
 _FLOOR_STEPS = 20
@@ -70,13 +70,14 @@ def probe(model: Any, x: Float32, columns: Labels, task: Task, floor_n: int) -> 
     The floor is sought of the first ``floor_n`` images.
     """
     model = capabilities.adapted(model, task)
-    slopes = map_chunks(
-        lambda a, b: _slopes(Counted(model), x[a:b], columns[a:b], task), len(x), _CHUNK
+    slopes = map_rows(
+        model, lambda a, b: _slopes(Counted(model), x[a:b], columns[a:b], task), len(x), _CHUNK
     )
     some, y = x[:floor_n], columns[:floor_n]
-    left = map_chunks(
-        lambda a, b: _left_at_the_floor(Counted(model), some[a:b], y[a:b], task), len(some), _CHUNK
-    )
+    left = map_rows(
+        model, lambda a, b: _left_at_the_floor(Counted(model), some[a:b], y[a:b], task),
+        len(some), _CHUNK,
+    )  # fmt: skip
     grey = np.full((1, x.shape[1]), sum(task.bounds) / 2, dtype=np.float32)
     says = Counted(model).logits(grey)[0].argmax()
     return Probe(

@@ -38,12 +38,12 @@ from fastadv.attacks.evasion.flips import Flips
 from fastadv.attacks.evasion.joining import Rows, improved, joined, rows_of
 from fastadv.attacks.evasion.loss import margins
 from fastadv.attacks.evasion.square import Square
+from fastadv.batches import map_rows
 from fastadv.models.adapters.annealed import Annealed
 from fastadv.models.base import class_columns
 from fastadv.protocols import EvasionAttack, Model
 from fastadv.results import EvasionResult
 from fastadv.task import Task
-from fastadv.threads import map_chunks
 
 QUERIES = 1000  # of Square; what more of them find is in results/README.md
 MORE_QUERIES = 5000
@@ -261,7 +261,7 @@ class Ways:
         def climb(start: int, stop: int) -> EvasionResult:
             return problem._attack(Annealed(self.model, steps), slice(start, stop))
 
-        return joined(map_chunks(climb, len(self.X), chunk) or [climb(0, 0)])
+        return joined(map_rows(self.model, climb, len(self.X), chunk) or [climb(0, 0)])
 
     def flips(self) -> EvasionResult:
         """Move what is worth it, within the attack's budget."""

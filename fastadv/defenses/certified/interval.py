@@ -103,7 +103,7 @@ class Interval(Checked):
                 )  # fmt: skip
                 return slope, float(clean * losses.sum() + (1.0 - clean) * worst.sum())
 
-            return add_up(block, len(x), _BLOCK, out)
+            return add_up(model, block, len(x), _BLOCK, out)
 
         hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
         trained: Model = hardened.fit_gradient(X, y, gradient)

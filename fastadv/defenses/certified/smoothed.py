@@ -6,7 +6,7 @@ where fewer numbers say the same (see `fastadv.kernels.network.smooth`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Float64, Floats, Ids, Labels
+from fastadv.batches import any_thread, said
 from fastadv.kernels import random
 from fastadv.kernels.network import smooth as kernels
 from fastadv.kernels.network.loss import softmax
@@ -112,13 +113,19 @@ class SmoothedLogits(LogitsModel):
         self.model, self._noise = model, noise
         self.classes_: npt.NDArray[Any] = model.classes_
 
+    @property
+    def batch_rows(self) -> int | None:
+        """How many images at once, if the model says how many rows: each is as many as draws."""
+        rows = said(self.model, "batch_rows")
+        return None if rows is None else max(1, int(rows) // len(self._noise))
+
     def logits(self, X: Floats) -> Float32:
         """Return the logits (n, k), image by image in the calling thread."""
         return self._voted(list(map(forward_of(self.model), self._noisy(X))))[0]
 
-    def _noisy(self, X: Floats) -> list[Float32]:
+    def _noisy(self, X: Floats) -> Iterator[Float32]:
         X = checks.rows(X, self._noise.shape[1])
-        return [x + self._noise for x in X.astype(np.float32, copy=False)]
+        return (x + self._noise for x in X.astype(np.float32, copy=False))
 
     def _voted(self, drawn: list[Floats]) -> tuple[Float32, Float32, Float32]:
         """Return the logits (n, k), each draw's softmax (n, draws, k) and their mean (n, k)."""
@@ -139,6 +146,10 @@ class SmoothedModel(DifferentiableModel, SmoothedLogits):
     """What `smoothed` makes of a differentiable model."""
 
     CHUNK = _BLOCK
+
+    def logits(self, X: Floats) -> Floats:
+        """Return the logits (n, k), from several threads where the model may be."""
+        return super().logits(X) if any_thread(self) else SmoothedLogits.logits(self, X)
 
     def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
         """Return the logits (n, k) and the pullback of the logarithm of the mean softmax."""

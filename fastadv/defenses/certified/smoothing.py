@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from fastadv import capabilities, checks, seeds, threat
 from fastadv.arrays import Float32, Float64, Floats, Labels
+from fastadv.batches import map_rows
 from fastadv.defenses.certified import smoothed
 from fastadv.errors import at_least, require
 from fastadv.kernels import random
@@ -126,7 +127,7 @@ class Smoothing(Checked):
             counts = count(x[part], some, self.n0, self.n)
             votes[part] = counts[np.arange(len(some)), chosen[part]]
 
-        map_chunks(certify, len(x), 8)
+        map_rows(model, certify, len(x), 8)
         radius = _radii(votes, self.n, self.alpha, self.sigma)
         classes = capabilities.adapted(model, task).classes_
         label = certified_labels(classes, chosen)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities, checks
 from fastadv.arrays import Floats
+from fastadv.batches import any_thread
 from fastadv.models.base import DifferentiableModel, LogitsModel
 from fastadv.protocols import Classifier, Model, Pullback
 from fastadv.task import Task
@@ -84,6 +85,10 @@ class PreprocessedModel(DifferentiableModel, PreprocessedLogits):
     """A differentiable model behind a transformation of its input."""
 
     model: Model
+
+    def logits(self, X: Floats) -> Floats:
+        """Return the logits (n, k), from several threads where the model may be asked by them."""
+        return super().logits(X) if any_thread(self) else PreprocessedLogits.logits(self, X)
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits (n, k) and the pullback through model and transformation."""

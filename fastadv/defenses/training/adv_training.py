@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Floats, Labels
+from fastadv.batches import map_rows
 from fastadv.errors import InputError, at_least
 from fastadv.kernels.network import loss as kernels
 from fastadv.models.base import DifferentiableModel
@@ -27,7 +28,6 @@ from fastadv.protocols import (
 from fastadv.seeds import Stream
 from fastadv.specs import Checked
 from fastadv.task import Task
-from fastadv.threads import map_chunks
 
 _CHUNK = 64  # of a batch that each thread attacks
 _LEAST = np.float32(1e-30)  # of a probability, before its logarithm
@@ -110,7 +110,7 @@ class AdversarialTraining(Checked):
                 part = slice(start, stop)
                 out[part] = craft(x[part], rows[part], columns[part])
 
-            map_chunks(attack, len(x), _CHUNK)
+            map_rows(model, attack, len(x), _CHUNK)
             return out
 
         trained: Model = hardened.fit_perturbed(X, y, perturb)
@@ -145,7 +145,7 @@ class AdversarialTraining(Checked):
                 slope += pullback_adv(beta * (q - p))
                 return slope, float(losses.sum() + self.beta * divergence.sum())
 
-            return add_up(block, len(x), _CHUNK, out)
+            return add_up(model, block, len(x), _CHUNK, out)
 
         return gradient
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities
 from fastadv.arrays import Floats
+from fastadv.batches import CALLED, said
 from fastadv.models.adapters.counting import Counted
 from fastadv.models.base import DifferentiableModel
 from fastadv.protocols import Pullback
@@ -33,6 +34,7 @@ class Annealed(DifferentiableModel):
         # Of models from outside both are checked here.
         self._defended, self._steps, self._taken = Counted(defended), steps, 0
         self.classes_: npt.NDArray[Any] = self._defended.classes_
+        self.batch_rows, self.any_thread = (said(defended, name) for name in CALLED)
 
     def logits(self, X: Floats) -> Floats:
         """Return the logits of the defended model (n, k), in the calling thread."""

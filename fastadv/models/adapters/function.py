@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Floats
+from fastadv.batches import batch_rows
 from fastadv.errors import InputError
 from fastadv.models.adapters.declared import Declared, Taken
 from fastadv.models.adapters.inputs import Chain
@@ -19,7 +20,7 @@ from fastadv.protocols import Pullback
 Raw = Callable[[Floats], Any]
 RawVjp = Callable[[Floats], tuple[Any, Pullback]]
 
-_ROWS = 1024  # images that a model gets at once where there are more
+_ROWS = 1024  # images that a model gets at once where there are more, unless it says
 
 
 class FunctionModel(LogitsModel):
@@ -36,6 +37,8 @@ class FunctionModel(LogitsModel):
     """
 
     foreign = True  # what it returns is checked, see `fastadv.capabilities.made_here`
+    batch_rows: int
+    any_thread: bool
 
     def __init__(
         self, raw: Raw, inputs: Chain, outputs: Outputs, classes: npt.NDArray[Any] | None = None
@@ -46,8 +49,9 @@ class FunctionModel(LogitsModel):
 
     def logits(self, X: Floats) -> Floats:
         """Return the logits, shape (n, k), in the calling thread, some images at a time."""
-        starts = range(0, max(len(X), 1), _ROWS)
-        return np.concatenate([self._some(X[start : start + _ROWS]) for start in starts])
+        rows = batch_rows(self, _ROWS)
+        starts = range(0, max(len(X), 1), rows)
+        return np.concatenate([self._some(X[start : start + rows]) for start in starts])
 
     def _some(self, X: Floats) -> Floats:
         if not len(X):  # which many libraries do not take

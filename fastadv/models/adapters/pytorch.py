@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from fastadv.protocols import Pullback
 
 _ACTIVATIONS = {"Sigmoid": "logistic", "Tanh": "tanh", "ReLU": "relu"}
 _NOTHING = {"Identity", "Dropout", "AlphaDropout"}  # in evaluation mode
+_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 512, 16, 2**21  # of a batch
 
 
 def take(module: Any, declared: Declared) -> Taken:
@@ -61,7 +63,14 @@ def take(module: Any, declared: Declared) -> Taken:
     passes = Passes(frozen)
     outputs = Outputs(declared.outputs.probabilities or _ends_in_probabilities(layers))
     model = DifferentiableFunction(passes, passes.vjp, inputs, outputs, declared.classes)
+    model.any_thread, model.batch_rows = False, _batch_rows(declared.image_shape)
     return Taken(model, name, "autograd", parts, n_features, why_not=why)
+
+
+def _batch_rows(image_shape: tuple[int, int, int] | None) -> int:
+    """Return how many rows keep the threads of PyTorch busy: fewer of large images, for memory."""
+    width = 1 if image_shape is None else math.prod(image_shape)
+    return max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_NUMBERS // width))
 
 
 class Passes:
