@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from fastadv import capabilities
 from fastadv.grid.cell import Cell, digest
-from fastadv.grid.failures import message
+from fastadv.grid.failures import message, of_the_place
 from fastadv.grid.given import untrainable
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.row import Row
@@ -78,6 +78,8 @@ def make_plan(context: Context, store: Store, fresh: bool, note: Callable[[str],
             try:
                 stages = _stages(Measure(cell), row.id, context)
             except Exception as error:  # a failing cell is a row; the grid goes on
+                if (halts := of_the_place(error)) is not None:
+                    raise store.halted(halts) from None
                 row.status = "failed"
                 row.reason = f"{cell.attack.text} against {cell.defense.text}: {message(error)}"
             else:

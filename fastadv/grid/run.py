@@ -161,7 +161,8 @@ def run_grid(
     grid, data = context.grid, context.dataset
     progress = progress or _Silent()
     with ExitStack() as ends:
-        store = Store(ends.enter_context(scratch_folder()) if output is None else Path(output))
+        folder = ends.enter_context(scratch_folder()) if output is None else Path(output)
+        store = Store(folder, lasts=output is not None)
         if output is not None:
             ends.enter_context(store.alone())
             progress = Reporting(progress, partial(store.write_json, STATUS))

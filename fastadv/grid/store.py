@@ -39,6 +39,8 @@ class Store:
     folder : Path
     make : bool
         Make it if it is not there; without, nothing can be kept in a folder that is not there.
+    lasts : bool
+        Whether the folder is there after the run.
 
     Raises
     ------
@@ -46,8 +48,8 @@ class Store:
         If the folder cannot be made or, then or later, written to.
     """
 
-    def __init__(self, folder: Path, make: bool = True) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, make: bool = True, lasts: bool = True) -> None:
+        self.folder, self.lasts = folder, lasts
         if not make:
             return
         for made in (folder, *(folder / name for name in _PARTS)):
@@ -88,10 +90,18 @@ class Store:
         try:
             yield
         except OSError as error:
-            raise InputError(
-                f"cannot write to {self.folder}: {error.strerror}; what is done is kept, and the "
-                "same command goes on when it can"
-            ) from None
+            if not self.folder.is_dir():
+                raise InputError(
+                    f"{self.folder} has gone while the grid ran; run the same command again"
+                ) from None
+            why = error.strerror or " ".join(str(error).split())
+            raise self.halted(f"cannot write to {self.folder}: {why}") from None
+
+    def halted(self, why: str) -> InputError:
+        """Return the error of a run that a fault of the place has ended, with how to go on."""
+        if not self.lasts:
+            return InputError(f"{why}; nothing is kept without a folder for it (--output)")
+        return InputError(f"{why}; what is done is kept, and the same command goes on when it can")
 
     def write_json(self, name: str, document: Any) -> None:
         """Write ``document`` as JSON to ``name`` in the folder."""
@@ -141,7 +151,8 @@ class Store:
 
     def forget_stage(self, key: str) -> None:
         """Remove what a stage made."""
-        (self.folder / "stages" / f"{key}.npz").unlink(missing_ok=True)
+        with self._writing():
+            (self.folder / "stages" / f"{key}.npz").unlink(missing_ok=True)
 
     def has_stage(self, key: str) -> bool:
         """Return whether what a stage made is there and readable."""

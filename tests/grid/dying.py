@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from fastadv.grid.executors.processes import serve
 
@@ -26,4 +28,26 @@ def once(descriptor: str) -> None:
     if not first.exists():
         first.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    serve(descriptor)
+
+
+def on_a_full_disk(descriptor: str) -> None:
+    """None, but whatever trains meets a full disk."""
+    from fastadv.grid.stages import Fit
+
+    def compute(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere/file")
+
+    Fit.compute = compute  # type: ignore[method-assign]
+    serve(descriptor)
+
+
+def without_its_data(descriptor: str) -> None:
+    """None, but the data that processes share have gone."""
+    from fastadv.grid.executors import processes
+
+    def gone(folder: Path) -> Any:
+        return open_shared(folder / "gone")
+
+    open_shared, processes.open_shared = processes.open_shared, gone
     serve(descriptor)

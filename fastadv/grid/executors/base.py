@@ -17,7 +17,7 @@ import msgspec
 from sklearn.exceptions import ConvergenceWarning
 
 from fastadv.errors import GradientWarning, InputError
-from fastadv.grid.failures import AGAIN, message
+from fastadv.grid.failures import AGAIN, message, of_the_place
 from fastadv.grid.plan import Plan, Planned
 from fastadv.grid.row import Row
 from fastadv.grid.stages import Context, Inputs, Made
@@ -28,7 +28,10 @@ Begin = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended: ``ok``, ``failed``, ``timeout``, or its process ``died``."""
+    """How a stage ended: ``ok``, ``failed``, ``timeout``, its process ``died``, or ``halted``.
+
+    What halts it is a fault of the place, which ends the run and is no result.
+    """
 
     key: str
     status: str
@@ -55,8 +58,9 @@ def attempt(planned: Planned, inputs: Inputs, context: Context) -> Outcome:
             seconds = time.perf_counter() - start
             return Outcome(planned.key, "ok", made=_plain(made, seconds))
         except Exception as error:  # a failing cell is a row; the grid goes on
-            said = f"{planned.stage.label()}: {message(error)}"
-            return Outcome(planned.key, "failed", said)
+            halts = of_the_place(error)
+            said = f"{planned.stage.label()}: {halts or message(error)}"
+            return Outcome(planned.key, "halted" if halts else "failed", said)
 
 
 def _plain(made: Made, seconds: float) -> Made:
@@ -114,7 +118,7 @@ class Queue:
         for name, key in planned.needs.items():
             made = self._store.load_stage(key)
             if made is None:
-                raise InputError(f"{self._store.folder}/stages/{key}.npz has gone; run again")
+                raise self._store.halted(f"{self._store.folder}/stages/{key}.npz has gone")
             inputs[name] = made
         return inputs
 
@@ -122,7 +126,14 @@ class Queue:
         """Keep what a stage made; return how it ended, and with it those that wait for it in vain.
 
         A stage whose process died goes back for a second try.
+
+        Raises
+        ------
+        InputError
+            If a fault of the place has halted it, or what it made cannot be kept.
         """
+        if outcome.status == "halted":
+            raise self._store.halted(str(outcome.message))
         self._taken.discard(outcome.key)
         if outcome.status == "ok":
             assert outcome.made is not None

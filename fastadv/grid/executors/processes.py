@@ -83,6 +83,10 @@ class Worker:
             return f"was ended by {signal.Signals(-code).name}"
         return f"ended with code {code}"
 
+    def has_died(self) -> bool:
+        """Return whether the process has ended by itself, or by somebody else."""
+        return self.process.poll() is not None
+
     def stop(self) -> None:
         """End the process, whatever it does."""
         children.stop(self.process)
@@ -94,7 +98,11 @@ def serve(descriptor: str) -> None:
     connection: Connection[Any, Any] = Connection(int(descriptor))
     grid, given, data, n_threads = connection.recv()
     threads.set_threads(n_threads)
-    context = Context(grid, open_shared(Path(data)), given)
+    try:
+        context = Context(grid, open_shared(Path(data)), given)
+    except InputError as error:  # its folder has gone
+        connection.send(Outcome("", "halted", str(error)))
+        return
     while True:
         try:
             planned, inputs = connection.recv()
@@ -143,6 +151,10 @@ class Processes:
         """Give each idle process a stage, as long as there are any."""
         while True:
             worker = next((w for w in workers if w.planned is None), None)
+            if worker is not None and worker.has_died():  # no stage has a part in that
+                worker.stop()
+                workers.remove(worker)
+                continue
             if worker is None and len(workers) == self.jobs:
                 return
             planned = queue.take()
