@@ -9,9 +9,9 @@ from fastadv.errors import InputError
 from fastadv.specs import Spec, split_top_level
 
 MODEL_HELP = (
-    "See fastadv list models. Or one that is trained: FILE.npz that fastadv has saved, or "
-    "FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, which runs that code: a function that takes the "
-    "task and returns what fastadv.wrap takes."
+    "See fastadv list models. Or one that is trained: FILE.npz or FILE.safetensors that fastadv "
+    "has saved, FILE.skops of scikit-learn, or FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, which "
+    "runs that code: a function that takes the task and returns what fastadv.wrap takes."
 )
 
 

@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from fastadv import registry
-from fastadv.arrays import read_arrays
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
+from fastadv.models.saved import read_saved
 from fastadv.sources import FILES, check_source
 from fastadv.task import Task
 
@@ -52,7 +52,9 @@ def load(text: str, task: Task) -> Any:
 def saved(path: Path) -> Any:
     """Return a model that fastadv has saved, of the class that is named in the file."""
     try:
-        kind = str(read_arrays(path)["model"])
+        kind = str(read_saved(path)["model"])
+    except InputError:  # which is one of those that follow
+        raise
     except UNREADABLE:
         raise InputError(f"{path} is no model that fastadv has saved") from None
     for entry in registry.entries("model"):

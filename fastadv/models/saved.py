@@ -1,4 +1,7 @@
-"""A trained model as plain arrays, and these in a file: a NumPy archive, never code."""
+"""A trained model as plain arrays, and these in a file, which is never code.
+
+The end of its name tells the format: ``.safetensors``, or else a NumPy archive.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.arrays import read_arrays, write_arrays
+from fastadv.arrays import Arrays, read_arrays, write_arrays
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE
+from fastadv.models.adapters import safetensors_file
 from fastadv.protocols import Persistent
 
 
@@ -19,8 +23,18 @@ class Saved(Persistent):
     """A model that is kept in a file by what `state` gives of it."""
 
     def save(self, path: str | Path) -> None:
-        """Write the trained model to ``path``."""
-        write_arrays(Path(path), {"model": np.array(type(self).__name__), **self.state()})
+        """Write the trained model to ``path``: as safetensors if it ends so, else as an archive.
+
+        Raises
+        ------
+        InputError
+            If it is to be safetensors and that is not installed.
+        """
+        path, arrays = Path(path), {"model": np.array(type(self).__name__), **self.state()}
+        if path.suffix == safetensors_file.SUFFIX:
+            safetensors_file.write(path, arrays)
+        else:
+            write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -32,7 +46,7 @@ class Saved(Persistent):
             If the file is absent, is another model's, or of another form.
         """
         try:
-            arrays = read_arrays(Path(path))
+            arrays = read_saved(Path(path))
             name = str(arrays.pop("model"))
             if name != cls.__name__:
                 raise InputError(f"it holds a model of class {name}, expected {cls.__name__}")
@@ -41,9 +55,20 @@ class Saved(Persistent):
         except FileNotFoundError:
             raise InputError(f"there is no file {path}") from None
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            said = str(error)
+            raise InputError(said if str(path) in said else f"{path}: {said}") from None
         except (*UNREADABLE, TypeError) as error:
             raise InputError(f"{path} is not a saved {cls.__name__} ({error})") from None
+
+
+def read_saved(path: Path) -> Arrays:
+    """Return the arrays that `Saved.save` has written, the name of the class as ``model``.
+
+    One of `fastadv.files.UNREADABLE` is raised if it is no archive, InputError if it is no
+    safetensors file of fastadv's.
+    """
+    is_tensors = path.suffix == safetensors_file.SUFFIX
+    return safetensors_file.read(path) if is_tensors else read_arrays(path)
 
 
 def plain_classes(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv import capabilities, checks
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 from fastadv.models.adapters import function, trust
 from fastadv.models.adapters.declared import Declared, Taken
 from fastadv.models.adapters.identity import identity
@@ -229,7 +229,14 @@ def _hash_of(parts: tuple[object, ...], declared: Declared) -> str | None:
 def _take(model: Any, declared: Declared) -> Taken:
     target = next(adapter.target for adapter in ADAPTERS if adapter.takes(model))
     module, _, name = target.partition(":")
-    taken: Taken = getattr(importlib.import_module(module), name)(model, declared)
+    take = getattr(importlib.import_module(module), name)
+    try:
+        taken: Taken = take(model, declared)
+    except InputError:
+        raise
+    except Exception as error:  # of an object that is not what its class makes
+        what = f"{type(error).__name__}: {brief(error)}"
+        raise InputError(f"{type(model).__name__} cannot be taken ({what})") from None
     return taken
 
 

@@ -69,6 +69,13 @@ def _array(array: Any, seen: dict[int, Any]) -> Iterator[bytes]:
 
 
 def _state(thing: Any) -> Any:
-    """Return what an object would be copied by, without the class that it is."""
+    """Return what an object would be copied by, without the class that it is.
+
+    Of a generator it is what its draws hang on: a copy by a file forgets what it was seeded by.
+    """
+    if isinstance(thing, np.random.RandomState):
+        return thing.get_state(legacy=False)
+    if isinstance(thing, np.random.Generator):
+        return thing.bit_generator.state
     rest = thing.__reduce_ex__(4)[1:]
     return [part if part is None or not isinstance(part, Iterator) else list(part) for part in rest]
