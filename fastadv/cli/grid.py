@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from fastadv.cli import console
+from fastadv.cli import console, several_models
 from fastadv.cli.errors import FAILED, Stopped
 from fastadv.cli.gates import AllowFlagged, FailUnder, stop_at
-from fastadv.cli.grid_options import OUTPUT, GridOptions, resolve_options
+from fastadv.cli.grid_options import OUTPUT, GridOptions, resolve_grids
 from fastadv.cli.specs import MODEL_HELP, complete_list
 from fastadv.grid import defaults
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
+    from fastadv.report.gates import Gate
 
 
 def _complete_attacks(incomplete: str) -> list[str]:
@@ -51,7 +53,12 @@ def grid(
         typer.Option(metavar="NAME|PATH", help="See fastadv list datasets. Default: mnist"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|MODEL", help=f"{MODEL_HELP} Default: mlp")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|MODEL",
+            help=f"{MODEL_HELP} Given several times: a table each, in a folder each of --output. "
+            "Default: mlp",
+        ),
     ] = None,
     samples: Annotated[
         str | None,
@@ -114,7 +121,10 @@ def grid(
         typer.Option("--plan", help="List what would run, how long and how large, and stop."),
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on standard output.")
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON document on standard output; of several models an array."
+        ),
     ] = False,
     fail_under: FailUnder = None,
     allow_flagged: AllowFlagged = None,
@@ -127,7 +137,7 @@ def grid(
     from fastadv.report.gates import Gate
 
     gate = Gate.parse(fail_under, allow_flagged or ())
-    options = resolve_options(
+    grids = resolve_grids(
         {
             "attacks": attacks, "defenses": defenses, "dataset": dataset, "model": model,
             "samples": samples, "repeats": repeats, "seed": seed, "output": output, "jobs": jobs,
@@ -138,23 +148,46 @@ def grid(
     if gate is not None:  # a cell that is not asked for is told before the work
         from fastadv.report.names import names_before
 
-        gate.in_full(names_before(options.attacks, options.defenses))
+        gate.in_full(names_before(grids[0].attacks, grids[0].defenses))
     if plan:
-        _outline(options, fresh)
+        for options in grids:
+            _outline(options, fresh)
         return
-    result = _run(options, fresh)
-    _print(result, Path(options.output), json, details)
+    results = several_models.run(grids, lambda options: _run(options, fresh))
+    shown: list[GridResult] = []
+    for options, result in results:
+        shown.append(result)
+        _keep(result, Path(options.output))
+        if not json:
+            _print(result, details)
+        _say_where(options)
+    if json:
+        console.print_text(several_models.as_json(shown))
+    _finish(grids, shown, gate, fresh)
+
+
+def _say_where(options: GridOptions) -> None:
     again = f"fastadv report {shlex.quote(options.output)}".removesuffix(f" {OUTPUT}")
     console.say(f"results in {options.output}")
     console.say(f"{again} --details · {again} --html page.html")
-    undone = [row.status for row in result.runs if row.status in ("failed", "timeout")]
+
+
+def _finish(
+    grids: Sequence[GridOptions], results: Sequence[GridResult], gate: Gate | None, fresh: bool
+) -> None:
+    """Say what has not been done, or is worse than it may be; exit with 1 if there is any."""
+    if len(grids) > 1:
+        folders = " ".join(shlex.quote(options.output) for options in grids[:2])
+        console.say(f"fastadv compare {folders}")
+    runs = [run for result in results for run in result.runs]
+    undone = [row.status for row in runs if row.status in ("failed", "timeout")]
     if undone:
-        line = f"{len(undone)} of {len(result.runs)} runs failed; why stands in the table"
+        line = f"{len(undone)} of {len(runs)} runs failed; why stands in the table"
         if "timeout" in undone:
             line += f"; {_again(fresh)} with a longer --timeout for those that took too long"
         console.say(line)
     if gate is not None:
-        stop_at(gate.failures(result))
+        stop_at(several_models.failures(grids, results, gate))
     if undone:
         raise typer.Exit(FAILED)
 
@@ -190,15 +223,14 @@ def _again(fresh: bool) -> str:
     return "run the same command again" + (" without --fresh" if fresh else "")
 
 
-def _print(result: GridResult, folder: Path, json: bool, details: bool) -> None:
-    """Print and keep the table."""
-    from fastadv.report.export import rows_json
+def _keep(result: GridResult, folder: Path) -> None:
     from fastadv.report.markdown import write_table
+
+    write_table(result, folder)
+
+
+def _print(result: GridResult, details: bool) -> None:
     from fastadv.report.summary_table import summary_table
     from fastadv.report.table import grid_table
 
-    write_table(result, folder)
-    if json:
-        console.print_text(rows_json(result))
-    else:
-        console.output().print((grid_table if details else summary_table)(result))
+    console.output().print((grid_table if details else summary_table)(result))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from fastadv.specs import Spec, closest, coerce, read_toml
 
 OUTPUT = "fastadv-results"
 
+_MODEL = "mlp"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _AT_LEAST = {"samples": 1, "repeats": 1, "seeds": 1, "seed": 0, "jobs": 1}
 _LISTS = ("attacks", "defenses")
+_LONGEST = 100  # letters of a folder's name
 
 
 class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +35,7 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     attacks: list[str]
     defenses: list[str]
     dataset: str = "mnist"
-    model: str = "mlp"
+    model: str = _MODEL
     samples: int | None = None
     repeats: int | None = None
     seed: int = 0
@@ -41,8 +44,10 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
 
 
-def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
-    """Merge flags over the file over the defaults, and check the result.
+def resolve_grids(flags: dict[str, Any], config: Path | None) -> list[GridOptions]:
+    """Merge flags over the file over the defaults, and check the result: a grid for each model.
+
+    Of several models each has a folder of its own in that of ``output``.
 
     Parameters
     ----------
@@ -64,10 +69,34 @@ def resolve_options(flags: dict[str, Any], config: Path | None) -> GridOptions:
         given["repeats"] = given.pop("seeds")
     given.setdefault("attacks", list(defaults.ATTACKS))
     given.setdefault("defenses", list(defaults.DEFENSES))
-    options = GridOptions(**given)
-    check_model(options.model)
-    Spec.of_data(options.dataset)
-    return options
+    models, output = given.pop("model", [_MODEL]), given.pop("output", OUTPUT)
+    for model in models:
+        check_model(model)
+    folders = [output]
+    if len(models) > 1:
+        folders = [str(Path(output) / name) for name in folder_names(models)]
+    grids = [
+        GridOptions(**given, model=model, output=folder)
+        for model, folder in zip(models, folders, strict=True)
+    ]
+    Spec.of_data(grids[0].dataset)
+    return grids
+
+
+def folder_names(models: Sequence[str]) -> list[str]:
+    """Return a folder's name for each model, of the letters that it is written with.
+
+    Examples
+    --------
+    >>> folder_names(["svm[kernel=rbf]", "a/mine.py:make", "a_mine.py:make", "a mine.py:make"])
+    ['svm_kernel=rbf', 'a_mine.py_make', 'a_mine.py_make-2', 'a_mine.py_make-3']
+    """
+    names: list[str] = []
+    for model in models:
+        plain = re.sub(r"[^A-Za-z0-9.=-]+", "_", model).strip("._")[-_LONGEST:] or "model"
+        same = sum(re.fullmatch(rf"{re.escape(plain)}(-\d+)?", name) is not None for name in names)
+        names.append(f"{plain}-{same + 1}" if same else plain)
+    return names
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -92,6 +121,8 @@ def _checked(raw: dict[str, Any], source: str) -> dict[str, Any]:
             checked[key] = parse_duration(value, where)
         elif key in _AT_LEAST:
             checked[key] = whole_number(value, _AT_LEAST[key], where)
+        elif key == "model":
+            checked[key] = _models(value, where)
         elif not isinstance(value, str) or not value.strip():
             raise InputError(f"{where} has to be text, got {value!r}")
         else:
@@ -107,6 +138,14 @@ def _spec_list(what: str, value: Any, where: str) -> list[str]:
         return spec_list(what, value)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _models(value: Any, where: str) -> list[str]:
+    """Return the models of a flag, or of a file, where one need not stand in a list; each once."""
+    models = value if isinstance(value, list) else [value]
+    if not models or not all(isinstance(model, str) and model.strip() for model in models):
+        raise InputError(f"{where} has to be text, or a list of texts, got {value!r}")
+    return list(dict.fromkeys(models))
 
 
 def whole_number(value: Any, least: int, where: str) -> int:

@@ -153,7 +153,9 @@ def read_result(folder: Path | str) -> GridResult:
     """
     result = read_runs(folder)
     if not any((Path(folder) / "cells").glob("*.json")):
-        raise InputError(f"{folder} holds no finished cell of a grid (cells/ID.json)")
+        inside = sorted(str(file.parent) for file in Path(folder).glob("*/grid.json"))
+        several = f"; it holds grids: {', '.join(inside)}" if inside else ""
+        raise InputError(f"{folder} holds no finished cell of a grid (cells/ID.json){several}")
     return GridResult.of(
         result.runs, Path(folder), grid=result.grid, environment=result.environment,
         problems=result.problems, others=result.others,

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from fastadv.cli.grid_options import GridOptions, parse_duration, resolve_options
+from fastadv.cli.grid_options import GridOptions, parse_duration, resolve_grids
 from fastadv.cli.specs import complete_list, spec_list
 from fastadv.grid import defaults
 from fastadv.manual import parameters_of
@@ -74,7 +74,7 @@ def test_a_flag_beats_the_file_and_the_file_the_default(tmp_path):
         'attacks = ["pgd[eps=0.1,steps=5]", "fgsm"]\ndefenses = "none,median"\nsamples = 50\n'
         'seeds = 3\ntimeout = "2m"\n'
     )
-    options = resolve_options({"samples": "7", "seeds": None}, file)
+    (options,) = resolve_grids({"samples": "7", "seeds": None}, file)
     assert options.attacks == ["pgd[eps=0.1,steps=5]", "fgsm"]
     assert options.defenses == ["none", "median"]
     assert (options.samples, options.repeats, options.seed) == (7, 3, 0)

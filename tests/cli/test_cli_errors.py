@@ -113,7 +113,7 @@ BAD_FILES = [
     ('attacks = "pgd"\nsamples = 2.5', "grid.toml: samples has to be a whole number, got 2.5"),
     ('attacks = "pgd"\nseeds = true', "grid.toml: seeds has to be a whole number, got true"),
     ('attacks = "pgd"\ntimeout = true', "grid.toml: timeout has to be a time such as"),
-    ('attacks = "pgd"\nmodel = 3', "grid.toml: model has to be text, got 3"),
+    ('attacks = "pgd"\nmodel = 3', "grid.toml: model has to be text, or a list of texts, got 3"),
     ('attacks = "pgd"\nmodel = "mpl"', "did you mean mlp?"),
     ('repeats = 2\nseeds = 2', "give one of repeats and seeds, which are the same, not both"),
 ]  # fmt: skip
