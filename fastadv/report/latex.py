@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fastadv.report.latex_text import latex
-from fastadv.report.notes import FLAG
 from fastadv.report.summary import BEST, Entry, Line, Summary, summaries
 from fastadv.report.table import wrap
 from fastadv.report.verdict import verdict
@@ -98,11 +97,11 @@ def _label(line: Line) -> list[str]:
 
 
 def _entry(entry: Entry) -> str:
-    """Return a figure, with the flag in the margin of its column, so that digits stand in line."""
+    """Return a figure, with its mark in the margin of its column, so that digits stand in line."""
     figure = entry.text if entry.figure is None else entry.text.replace("-", "−")
     text = latex(f"{BEST * entry.best}{figure}")
     text = rf"\textbf{{{text}}}" if entry.best else text
-    return text + (rf"\rlap{{{FLAG}}}" if entry.flag else "")
+    return text + (rf"\rlap{{{latex(entry.mark)}}}" if entry.mark else "")
 
 
 def _blocks(sheet: Summary) -> list[list[int]]:

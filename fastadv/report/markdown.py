@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from fastadv.files import atomic_write
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
-from fastadv.report.notes import FLAG
 from fastadv.report.summary import BEST, Entry, Summary, summaries
 from fastadv.report.verdict import verdict
 from fastadv.visible import visible
@@ -49,7 +48,7 @@ def _summary(sheet: Summary, said: Sequence[str]) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    text = escape(f"{BEST * entry.best}{entry.text}{FLAG * entry.flag}")
+    text = escape(f"{BEST * entry.best}{entry.text}{entry.mark}")
     return f"**{text}**" if entry.best else text
 
 

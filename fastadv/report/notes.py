@@ -16,10 +16,14 @@ _NAMED_CELLS = 4  # how many cells a note names before it only counts the others
 
 @dataclass(frozen=True)
 class Note:
-    """A remark below the table; ``mark`` is what refers to it in the cells."""
+    """A remark below the table; ``mark`` is what refers to it in the cells.
+
+    ``name`` is that of a flag or a note; a reason has none.
+    """
 
     mark: str
     text: str
+    name: str = ""
 
 
 class Notes:
@@ -54,7 +58,7 @@ class Notes:
         reasons = [Note(f"[{i}]", text) for i, text in enumerate(self._reasons, start=1)]
         ordered = sorted(self._remarks.items(), key=lambda item: item[0][0] != FLAG)
         remarks = [
-            Note(mark, f"{name}: {message} ({name_some(cells)})")
+            Note(mark, f"{name}: {message} ({name_some(cells)})", name)
             for (mark, name, message), cells in ordered
         ]
         return (*reasons, *remarks)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from fastadv.report.extras import EXTRAS, OBEY
 from fastadv.report.notes import FLAG, NOTE, Note, Notes
 from fastadv.report.story import Story, story, worst_story
-from fastadv.report.summary import BEST
+from fastadv.report.summary import BEST, TOLD
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
@@ -87,11 +87,11 @@ def _legend(rows: Sequence[Row]) -> str:
 
 
 def _remarks(rows: Sequence[Row]) -> list[Note]:
-    """Return the notes on figures that stand."""
+    """Return the notes on figures that stand, but those that the table has anyway."""
     notes = Notes()
     for row in rows:
         notes.marks(row)
-    return [note for note in notes.all() if note.mark == NOTE]
+    return [note for note in notes.all() if note.mark == NOTE and note.name not in TOLD]
 
 
 def _notes(shown: Sequence[Note], kind: str = "") -> str:
@@ -158,10 +158,11 @@ def _cell(line: Line, entry: Entry, defense: str, stories: Stories) -> str:
 def _figure(entry: Entry) -> str:
     value, _, half = entry.text.partition("±")
     best = f'<span class="mark" title="best of its row">{BEST}</span>' if entry.best else ""
-    flag = f'<span class="flag" title="not to be trusted">{FLAG}</span>' if entry.flag else ""
+    title = ' title="not to be trusted"' if entry.flag else ""
+    mark = f'<span class="flag"{title}>{entry.mark}</span>' if entry.mark else ""
     beside = f"<i>±{text(half)}</i>" if half else ""
     tag = "b" if entry.best else "span"
-    return f"{best}<{tag}>{text(value)}</{tag}>{beside}{flag}"
+    return f"{best}<{tag}>{text(value)}</{tag}>{beside}{mark}"
 
 
 def _more(line: Line, defense: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["clean", "evasion", "worst", "poisoning"]
 BEST = "*"
+TOLD = ("refit", "probabilities")  # notes that a reader of the figure itself has to know
 FLIPS = "random flips"
 
 
@@ -32,7 +33,8 @@ FLIPS = "random flips"
 class Entry:
     """A cell: its figure, its marks, and what stands there if there is no figure.
 
-    ``lost`` is the share of clean accuracy that the attack takes, where that is known.
+    ``lost`` is the share of clean accuracy that the attack takes, where that is known; ``note``
+    says that there is a note on it among `TOLD`.
     """
 
     figure: Figure | None = None
@@ -40,6 +42,12 @@ class Entry:
     flag: bool = False
     missing: str = "-"
     lost: float | None = None
+    note: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What stands behind the figure: one mark, the flag's before the note's."""
+        return FLAG if self.flag else NOTE if self.note else ""
 
     @property
     def text(self) -> str:
@@ -96,7 +104,7 @@ class Section:
 class Summary:
     """All that the table shows; the defenses are its columns.
 
-    ``notes`` are why cells have no figure, and flags.
+    ``notes`` are why cells have no figure, flags, and the notes among `TOLD`.
     """
 
     title: str
@@ -136,7 +144,7 @@ def _summary(rows: Sequence[Row], result: GridResult, with_worst: bool) -> Summa
     everything = [line for section in sections for line in section.lines]
     return Summary(
         title(rows), defenses, tuple(sections), _caption(everything, done),
-        tuple(note for note in notes.all() if note.mark != NOTE),
+        tuple(note for note in notes.all() if note.mark != NOTE or note.name in TOLD),
     )  # fmt: skip
 
 
@@ -181,7 +189,8 @@ class _Lines:
             return Entry(missing=f"{status} {self._notes.number(row.reason)}")
         flagged = FLAG in self._notes.marks(row)
         figure = row.accuracy_lost if row.kind == "poisoning" else row.attacked_accuracy
-        return Entry(figure, leads, flagged, "nan", accuracy_lost(row))
+        noted = any(note.name in TOLD for note in row.notes)
+        return Entry(figure, leads, flagged, "nan", accuracy_lost(row), noted)
 
     def flips(self, lines: Sequence[Line]) -> list[Line]:
         """Return a line of random flips for each baseline of poisoning rows."""

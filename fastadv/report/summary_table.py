@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from fastadv.report import harm
-from fastadv.report.notes import FLAG
 from fastadv.report.prose import Prose
 from fastadv.report.summary import BEST, Entry, Line, Summary, summaries
 from fastadv.report.table import wrap
@@ -154,5 +153,5 @@ def _entry(entry: Entry, width: int, console: Console) -> Text:
         style = "dim"
     else:
         style = f"{'bold' if entry.best else ''} {harm.style(entry.lost, console)}".strip()
-    mark = Text(FLAG, style="bold") if entry.flag else Text(" ")
+    mark = Text(entry.mark or " ", style="bold" if entry.flag else "")
     return Text(marked.rjust(width - 1), style=style).append_text(mark)

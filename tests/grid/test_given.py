@@ -20,6 +20,7 @@ from fastadv.grid import retraining
 from fastadv.grid.given import columns
 from fastadv.grid.result import GridResult, read_result
 from fastadv.grid.row import Row
+from fastadv.report.summary import summaries
 
 X, Y = blobs(90)
 X_TEST, Y_TEST = blobs(45, seed=1)
@@ -146,6 +147,41 @@ def test_a_black_box_takes_part_in_all_that_it_can(
     for file in (tmp_path / "out/cells").iterdir():
         file.unlink()
     assert figures(grid_of(model, data, **asked)) == figures(rows)
+
+
+@pytest.mark.compiled
+def test_the_table_tells_clones_from_the_model_that_was_given(data: Dataset) -> None:
+    model = RandomForestClassifier(8, random_state=1).fit(X, Y)
+    (sheet,) = summaries(
+        grid_of(
+            wrap(model, name="forest"), data, attacks=["square[queries=20]", "label_flip[points=9]"],
+            defenses=["none", "knn_relabel[neighbors=5]", "median"],
+        )
+    )  # fmt: skip
+    marks = {line.name: [entry.mark for entry in line.entries] for line in sheet.lines}
+    assert marks == {
+        "clean": ["", "†", ""], "square": ["", "†", ""], "label_flip": ["†", "†", "†"],
+    }  # fmt: skip
+    (note,) = [note for note in sheet.notes if note.mark == "†"]
+    assert note.text.startswith(
+        "refit: measured on clones of forest that were trained here, not on the one given (none / "
+        "knn_relabel[neighbors=5]"
+    )
+
+
+def test_the_table_tells_that_probabilities_hide_the_gradient(data: Dataset) -> None:
+    W = np.random.default_rng(0).normal(size=(20, 3))
+
+    def softmax(x: np.ndarray) -> np.ndarray:
+        e = np.exp(x @ W)
+        return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+    model = wrap(logits=softmax, name="soft", probabilities=True)
+    (sheet,) = summaries(
+        grid_of(model, data, attacks=["square[queries=5]"], defenses=["none", "median"])
+    )
+    assert {entry.mark for line in sheet.lines for entry in line.entries} <= {"†", "!"}
+    assert "probabilities: soft returns probabilities: its gradient is lost where they are 0 or 1; give its logits" in " ".join(note.text for note in sheet.notes)  # fmt: skip
 
 
 def test_a_clone_that_comes_out_otherwise_is_told(data: Dataset, tmp_path: Path) -> None:
