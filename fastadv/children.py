@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -58,6 +59,17 @@ def stop(child: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(OSError):
                 stream.close()
     _RUNNING.discard(child)
+
+
+def ending(child: subprocess.Popen[bytes]) -> str:
+    """Return how a child ended, which it has or is about to."""
+    try:
+        code = child.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        return "stopped answering"
+    if code < 0 and -code in {number.value for number in signal.Signals}:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
 
 
 def kill_all() -> None:

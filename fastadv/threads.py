@@ -92,6 +92,12 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def blas_kernels() -> str:
+    """Return for which types of processors the BLAS libraries have chosen their kernels."""
+    libraries = [one for one in _blas().info() if one["user_api"] == "blas"]
+    return ", ".join(sorted({f"{one.get('architecture')} {one['version']}" for one in libraries}))
+
+
 class _OneBlasThread:
     """BLAS at one thread from the first that asks for it until the last one has done."""
 

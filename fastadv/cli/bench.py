@@ -93,7 +93,7 @@ def bench(
             )
         races = _only(only, suites.SUITES[suite](), suite)
     from fastadv.benchmarks.bench_table import bench_table
-    from fastadv.grid.run import environment
+    from fastadv.grid.machine import environment
 
     laps: list[race.Lap] = []
     machine = environment()
@@ -121,7 +121,7 @@ def _compare_strength(only: str, json: Path | None) -> None:
     with _loading():
         from fastadv.benchmarks import strength
         from fastadv.benchmarks.strength_table import strength_table
-        from fastadv.grid.run import environment
+        from fastadv.grid.machine import environment
     matches = _told(strength.matches(only=only), strength_table, "compared")
     _keep(json, {"schema": 1, "environment": environment(), "matches": matches})
 
@@ -130,7 +130,7 @@ def _compare_ways(only: str, json: Path | None) -> None:
     with _loading():
         from fastadv.benchmarks import ways
         from fastadv.benchmarks.ways_table import ways_table
-        from fastadv.grid.run import environment
+        from fastadv.grid.machine import environment
     cells = _told(ways.beside(only=only), ways_table, "compared")
     _keep(json, {"schema": 1, "environment": environment(), "cells": cells})
 
@@ -139,7 +139,7 @@ def _judge_flows(only: str, rounds: int, json: Path | None) -> None:
     with _loading():
         from fastadv.benchmarks import flows
         from fastadv.benchmarks.flows_table import flows_table
-        from fastadv.grid.run import environment
+        from fastadv.grid.machine import environment
 
         _only(only, flows.NETS, FLOWS)
     judged = _told(flows.judge_all(only, rounds), flows_table, "networks judged")
@@ -177,7 +177,7 @@ def _scale(only: str, rounds: int, json: Path | None, plot: Path | None) -> None
     with waiting(console.messages(), "loading"):
         from fastadv.benchmarks import scaling
         from fastadv.benchmarks.scaling_table import scaling_table
-        from fastadv.grid.run import environment
+        from fastadv.grid.machine import environment
 
         curves = _only(only, scaling.curves(), SCALING)
     points: list[scaling.Point] = []

@@ -112,6 +112,22 @@ def grid(
             help="Longest that one training or attack may take: 90s, 10m, 1h. Default: no limit",
         ),
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tcp://HOST:PORT|local[N]",
+            help="Run on the workers of a Dask cluster, which has to be trusted: its protocol "
+            "pickles. See docs/guide/many-machines.md",
+        ),
+    ] = None,
+    dask_mixed: Annotated[
+        bool,
+        typer.Option(
+            "--dask-mixed",
+            help="Take workers with other types of processors, too; the last digits of rows may "
+            "differ, and rows say so.",
+        ),
+    ] = False,
     details: Annotated[
         bool,
         typer.Option("--details", help="Print all figures of each cell, and every note."),
@@ -141,7 +157,7 @@ def grid(
         {
             "attacks": attacks, "defenses": defenses, "dataset": dataset, "model": model,
             "samples": samples, "repeats": repeats, "seed": seed, "output": output, "jobs": jobs,
-            "timeout": timeout,
+            "timeout": timeout, "dask": dask, "dask_mixed": dask_mixed or None,
         },
         config,
     )  # fmt: skip
@@ -200,7 +216,13 @@ def _run(options: GridOptions, fresh: bool) -> GridResult:
     try:
         with waiting(messages, "loading"):
             from fastadv.grid.run import run_grid
-        return run_grid(**msgspec.structs.asdict(options), fresh=fresh, progress=progress)
+        asked = msgspec.structs.asdict(options)
+        address, mixed = asked.pop("dask"), asked.pop("dask_mixed")
+        if address is not None:
+            from fastadv.grid.executors.dask import Dask
+
+            asked["executor"] = Dask(address, mixed, asked.pop("timeout"), progress.note)
+        return run_grid(**asked, fresh=fresh, progress=progress)
     except KeyboardInterrupt:
         progress.stop()
         kept = f"the finished cells are kept in {options.output}"
@@ -214,7 +236,7 @@ def _outline(options: GridOptions, fresh: bool) -> None:
     from fastadv.grid.outline import outline
 
     asked = msgspec.structs.asdict(options)
-    for name in ("jobs", "timeout"):  # they change no number
+    for name in ("jobs", "timeout", "dask", "dask_mixed"):  # they change no number
         del asked[name]
     console.output().print(plan_view(outline(**asked, fresh=fresh)))
 

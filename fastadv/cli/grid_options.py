@@ -30,6 +30,10 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     timeout : float or None
         Seconds that one stage of a cell may take.
+    dask : str or None
+        The address of a scheduler, or ``local[N]``.
+    dask_mixed : bool
+        Workers with another type of processor will do.
     """
 
     attacks: list[str]
@@ -42,6 +46,8 @@ class GridOptions(msgspec.Struct, frozen=True, kw_only=True):
     output: str = OUTPUT
     jobs: int | None = None
     timeout: float | None = None
+    dask: str | None = None
+    dask_mixed: bool = False
 
 
 def resolve_grids(flags: dict[str, Any], config: Path | None) -> list[GridOptions]:
@@ -80,6 +86,7 @@ def resolve_grids(flags: dict[str, Any], config: Path | None) -> list[GridOption
         for model, folder in zip(models, folders, strict=True)
     ]
     Spec.of_data(grids[0].dataset)
+    _check_places(grids[0])
     return grids
 
 
@@ -97,6 +104,14 @@ def folder_names(models: Sequence[str]) -> list[str]:
         same = sum(re.fullmatch(rf"{re.escape(plain)}(-\d+)?", name) is not None for name in names)
         names.append(f"{plain}-{same + 1}" if same else plain)
     return names
+
+
+def _check_places(options: GridOptions) -> None:
+    """Raise InputError if it is not plain where the stages are to run."""
+    if options.jobs is not None and options.dask is not None:
+        raise InputError("give one of jobs and dask: processes here, or the workers of a cluster")
+    if options.dask_mixed and options.dask is None:
+        raise InputError("dask_mixed says which workers of a cluster are taken: give dask, too")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -123,6 +138,10 @@ def _checked(raw: dict[str, Any], source: str) -> dict[str, Any]:
             checked[key] = whole_number(value, _AT_LEAST[key], where)
         elif key == "model":
             checked[key] = _models(value, where)
+        elif key == "dask_mixed":
+            if not isinstance(value, bool):
+                raise InputError(f"{where} has to be true or false, got {value!r}")
+            checked[key] = value
         elif not isinstance(value, str) or not value.strip():
             raise InputError(f"{where} has to be text, got {value!r}")
         else:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-import fastadv
 from fastadv import capabilities, experiment, registry
 from fastadv.datasets import Dataset, load_dataset
 from fastadv.errors import InputError, at_least, require
@@ -26,6 +21,7 @@ from fastadv.grid.executors.base import Executor, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
 from fastadv.grid.executors.processes import Processes
 from fastadv.grid.given import given_for
+from fastadv.grid.machine import environment, kernels_of
 from fastadv.grid.measure import empty_row
 from fastadv.grid.plan import Plan, make_plan
 from fastadv.grid.result import GridResult
@@ -35,7 +31,7 @@ from fastadv.grid.status import STATUS, Reporting
 from fastadv.grid.store import Store
 from fastadv.models.loading import load
 from fastadv.sources import is_source
-from fastadv.specs import Spec, coerce, shown, split_top_level
+from fastadv.specs import coerce, shown, split_top_level
 from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
 
@@ -183,8 +179,8 @@ def run_grid(
         store.write_json("grid.json", document)
         try:
             plan = make_plan(context, store, fresh, progress.note)
-            if plan.stages:
-                warm_up(progress.compiling, _compiled(context))
+            if plan.stages and not getattr(executor, "compiles", False):  # the workers do
+                warm_up(progress.compiling, kernels_of(context))
             if executor is None:
                 if not context.portable and (timeout is not None or jobs not in (None, 1)):
                     raise InputError(
@@ -310,44 +306,3 @@ def _undone(outcome: Outcome, plan: Plan, context: Context, store: Store) -> Row
     row.status, row.reason = outcome.status, outcome.message
     store.save_row(row)
     return row
-
-
-def _compiled(context: Context) -> set[str]:
-    """Return the names of all that runs, the attacks that defenses train with among them."""
-    grid = context.grid
-    made = [choice.made for choice in (*grid.attacks, *grid.defenses)]
-    nested = [getattr(one, f.name) for one in made for f in fields(one)]
-    names = {one.name for one in (*made, *filter(is_dataclass, nested))}
-    if any(capabilities.kind_of(choice.made) == "evasion" for choice in grid.attacks):
-        names.add("pgd")  # that looks at each defended model
-    return names | ({Spec.parse(grid.model).name} if context.given is None else set())
-
-
-def environment() -> dict[str, object]:
-    """Return what the numbers and the times of a grid hang on."""
-    import numba
-    import scipy
-    import sklearn
-
-    return {
-        "fastadv": fastadv.__version__,
-        "python": sys.version.split()[0],
-        "numpy": np.__version__,
-        "numba": numba.__version__,
-        "scipy": scipy.__version__,
-        "scikit-learn": sklearn.__version__,
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": thread_count(),
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()

@@ -5,6 +5,7 @@
 ``cells/ID.json``   the row; its presence says that the cell is done
 ``stages/KEY.npz``  what a stage made, its facts among the arrays, as JSON; kept as long as another
                     cell, of this grid or of a later one, can need it
+``travels.jsonl``   of each stage that ran on a worker of a cluster its times and sizes
 ``table.md``        the table
 """
 
@@ -107,6 +108,14 @@ class Store:
         """Write ``document`` as JSON to ``name`` in the folder."""
         with self._writing(), atomic_write(self.folder / name, follow=False) as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+    def append(self, name: str, document: Any) -> None:
+        """Add ``document`` as a line of JSON to ``name`` in the folder; one may be cut short."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        with self._writing():
+            descriptor = os.open(self.folder / name, flags, 0o666)
+            with os.fdopen(descriptor, "ab") as stream:
+                stream.write(msgspec.json.encode(document) + b"\n")
 
     def save_row(self, row: Row, samples: Arrays | None = None) -> None:
         """Keep a cell: its samples first, then the row that says it is done."""

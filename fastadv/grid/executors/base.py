@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import islice
+from typing import Any, Protocol
 
 import msgspec
 from sklearn.exceptions import ConvergenceWarning
@@ -24,6 +25,9 @@ from fastadv.grid.stages import Context, Inputs, Made
 from fastadv.grid.store import Store
 
 Begin = Callable[[str], None]
+
+TRAVELS = "travels.jsonl"  # of each stage that ran on another machine its times and sizes
+_CHOICE = 64  # stages among which one is chosen for what is near
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,29 @@ class Queue:
         """Return whether a stage is waiting or taken."""
         return bool(self._waiting or self._taken)
 
-    def take(self) -> Planned | None:
-        """Return a stage that can run now; None if there is none, or not yet."""
-        for key, planned in self._waiting.items():
-            needs = planned.needs.values()
-            if all(needed in self._done or needed not in self.plan.stages for needed in needs):
-                self._taken.add(key)
-                return self._waiting.pop(key)
-        return None
+    def take(self, near: Set[str] = frozenset()) -> Planned | None:
+        """Return a stage that can run now; None if there is none, or not yet.
+
+        Of the first that can, one that needs a result whose key is in ``near``, if there is any.
+        """
+        ready = islice(filter(self._can_run, self._waiting.values()), _CHOICE if near else 1)
+        first = chosen = next(ready, None)
+        if first is not None and near:
+            nearer = (one for one in (first, *ready) if not near.isdisjoint(one.needs.values()))
+            chosen = next(nearer, first)
+        if chosen is None:
+            return None
+        self._taken.add(chosen.key)
+        return self._waiting.pop(chosen.key)
+
+    def _can_run(self, planned: Planned) -> bool:
+        needs = planned.needs.values()
+        return all(needed in self._done or needed not in self.plan.stages for needed in needs)
+
+    def give_back(self, planned: Planned) -> None:
+        """Take a stage again that has not begun."""
+        self._taken.discard(planned.key)
+        self._waiting = {planned.key: planned, **self._waiting}
 
     def inputs(self, planned: Planned) -> Inputs:
         """Return what a stage takes.
@@ -114,13 +133,18 @@ class Queue:
         InputError
             If it has been removed meanwhile.
         """
-        inputs = {}
-        for name, key in planned.needs.items():
-            made = self._store.load_stage(key)
-            if made is None:
-                raise self._store.halted(f"{self._store.folder}/stages/{key}.npz has gone")
-            inputs[name] = made
-        return inputs
+        return {name: self.result(key) for name, key in planned.needs.items()}
+
+    def result(self, key: str) -> Made:
+        """Return what a stage made that has ended; InputError is raised as by `inputs`."""
+        made = self._store.load_stage(key)
+        if made is None:
+            raise self._store.halted(f"{self._store.folder}/stages/{key}.npz has gone")
+        return made
+
+    def record(self, travelled: Mapping[str, Any]) -> None:
+        """Leave a line in the folder on a stage that ran elsewhere."""
+        self._store.append(TRAVELS, travelled)
 
     def end(self, outcome: Outcome) -> list[Outcome]:
         """Keep what a stage made; return how it ended, and with it those that wait for it in vain.

@@ -6,8 +6,6 @@ import contextlib
 import errno
 import multiprocessing
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -75,13 +73,7 @@ class Worker:
 
     def ending(self) -> str:
         """Return how it ended, which it has or is about to."""
-        try:
-            code = self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            return "stopped answering"
-        if code < 0 and -code in {number.value for number in signal.Signals}:
-            return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with code {code}"
+        return children.ending(self.process)
 
     def has_died(self) -> bool:
         """Return whether the process has ended by itself, or by somebody else."""
