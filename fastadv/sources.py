@@ -15,13 +15,14 @@ _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill", ".p", ".h5", "
 # By the end of a file's name: what reads it, ``module:function`` of a path. One line a format.
 FILES = {
     ".npz": "fastadv.models.loading:saved",
+    ".onnx": "fastadv.models.adapters.onnx_file:read",
     ".safetensors": "fastadv.models.loading:saved",
     ".skops": "fastadv.models.adapters.skops_file:read",
 }
 
 FORMS = (
-    "FILE.npz or FILE.safetensors (fastadv's own), FILE.skops (scikit-learn's), FILE.py:FACTORY or "
-    "PACKAGE.MODULE:FACTORY"
+    "FILE.npz or FILE.safetensors (fastadv's own), FILE.onnx, FILE.skops (scikit-learn's), "
+    "FILE.py:FACTORY or PACKAGE.MODULE:FACTORY"
 )
 
 

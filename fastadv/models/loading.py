@@ -1,4 +1,4 @@
-"""A trained model from a file of fastadv's own, or from a factory.
+"""A trained model from a file, or from a factory.
 
 No pickle is ever opened: it runs code where nobody looks for any.
 """
@@ -34,9 +34,7 @@ def load(text: str, task: Task) -> Any:
     check_source(text)
     path, colon, name = text.rpartition(":")
     if not colon:
-        file = Path(text).expanduser()
-        module, _, reader = FILES[file.suffix].partition(":")
-        return getattr(importlib.import_module(module), reader)(file)
+        return from_file(Path(text).expanduser())
     factory = _factory(path, name)
     try:
         made = factory(task)
@@ -47,6 +45,16 @@ def load(text: str, task: Task) -> Any:
     if made is None:
         raise InputError(f"{text} returns nothing; it has to return a model")
     return made
+
+
+def from_file(path: Path) -> Any:
+    """Return what a file holds, by the reader of its kind; of another kind InputError is raised."""
+    if path.suffix not in FILES:
+        raise InputError(f"{path} is no model file; it has to end in {', '.join(FILES)}")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    module, _, reader = FILES[path.suffix].partition(":")
+    return getattr(importlib.import_module(module), reader)(path)
 
 
 def saved(path: Path) -> Any:

@@ -7,6 +7,7 @@ import importlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from fastadv.models.adapters.declared import Declared, Taken
 from fastadv.models.adapters.identity import identity
 from fastadv.models.adapters.inputs import Layout, scaling
 from fastadv.models.adapters.outputs import Outputs
+from fastadv.models.loading import from_file
 from fastadv.task import Task
 
 _LOOKED_AT = 6  # images
@@ -49,6 +51,7 @@ def _comes_from(library: str) -> Callable[[Any], bool]:
 # The first that takes a model has it; the last takes what none before it has.
 ADAPTERS = (
     Adapter(_comes_from("torch"), "fastadv.models.adapters.pytorch:take"),
+    Adapter(_comes_from("onnx"), "fastadv.models.adapters.onnx_model:take"),
     Adapter(capabilities.has_logits, "fastadv.models.adapters.own:take"),
     Adapter(lambda _: True, "fastadv.models.adapters.scikit:take"),
 )
@@ -118,8 +121,9 @@ def wrap(
     Parameters
     ----------
     model : object
-        A classifier of scikit-learn or of its kind, a ``torch.nn.Module``, or what has ``logits``
-        (n, k) or ``vjp`` itself. It is copied: changing it later changes nothing here.
+        A classifier of scikit-learn or of its kind, a ``torch.nn.Module``, an ``onnx.ModelProto``,
+        the path of a file (``.onnx``, or ``.npz`` of fastadv's own), or what has ``logits`` (n, k)
+        or ``vjp`` itself. It is copied: changing it later changes nothing here.
     logits : callable, in place of ``model``
         Images (n, d), or as ``layout`` says, to logits (n, k); or (n,) or (n, 1) of two classes,
         above 0 for the second. It is asked each time, not copied.
@@ -167,6 +171,8 @@ def wrap(
     """
     if (model is None) == (logits is None):
         raise InputError("give a model, or logits=f with a name")
+    if isinstance(model, str | Path):
+        model = from_file(Path(model).expanduser())
     shape = None if image_shape is None else Task(image_shape, 2).image_shape  # type: ignore[arg-type]
     declared = Declared(
         name, shape, layout, scaling(shape, mean, std, input_range), Outputs(probabilities),
