@@ -21,6 +21,7 @@ from fastadv.models.adapters.outputs import Outputs
 from fastadv.models.adapters.pairs import Pairs
 from fastadv.models.adapters.takeover import steps, taken_over
 from fastadv.models.base import DifferentiableModel, LogitsModel
+from fastadv.models.implicit import refit
 from fastadv.models.network import Network
 from fastadv.protocols import Pullback
 from fastadv.threads import one_openmp_thread
@@ -96,6 +97,27 @@ class Scikit(BaseEstimator, LogitsModel):  # type: ignore[misc]
     def original_labels(self, X: Floats) -> npt.NDArray[Any]:
         """Return what the trained estimator itself predicts, (n,)."""
         return np.asarray(self.fitted_.predict(self._prepared(X)))
+
+    def no_derivative(self) -> str | None:
+        """Return None, or why the estimator's training cannot be differentiated."""
+        return refit.no_derivative(self.estimator)
+
+    def poison_objective(
+        self,
+        X_train: Floats,
+        y_train: npt.NDArray[Any],
+        index: npt.NDArray[np.intp],
+        X_val: Floats,
+        y_val: npt.NDArray[Any],
+    ) -> refit.Refit:
+        """Return the loss on X_val after training as a function of rows of X_train.
+
+        See `fastadv.protocols.PoisonableModel`, and `fastadv.models.implicit.refit` for which loss
+        it is and which trainings have a derivative.
+        """
+        return refit.objective(
+            self.estimator, self.inputs or Chain(), X_train, y_train, index, X_val, y_val
+        )
 
     def logits(self, X: Floats) -> Floats:
         """Return the logits, shape (n, k)."""
