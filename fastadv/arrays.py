@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.archive import Archive
 from fastadv.files import atomic_write, open_plain
 
 Float32 = npt.NDArray[np.float32]
@@ -20,6 +21,7 @@ Ids = npt.NDArray[np.uint64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 _SAMPLE = 1 << 16  # bytes that tell whether the rest can be compressed
+_ROOM, _TIMES = 1 << 30, 100  # what an archive may unpack to: bytes, and times its own
 
 
 def write_arrays(path: Path, arrays: Arrays, *, follow: bool = True) -> None:
@@ -35,7 +37,14 @@ def write_arrays(path: Path, arrays: Arrays, *, follow: bool = True) -> None:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Return the arrays of a NumPy archive; one of `files.UNREADABLE` is raised if it is none."""
-    # Opened here: given a path, NumPy leaves a damaged file open.
-    with open_plain(path) as file, np.load(file, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """Return the arrays of a NumPy archive; one of `files.UNREADABLE` is raised if it is none.
+
+    So it is if it says that it unpacks to more than a hundred times its size and a gibibyte.
+    """
+    with open_plain(path) as file:
+        archive = Archive(file)
+        if archive.size > _ROOM + _TIMES * archive.packed:
+            raise ValueError(
+                f"it unpacks to {archive.size:,} bytes, which is too many for one of its size"
+            )
+        return {name: archive.read(name) for name in archive.names}

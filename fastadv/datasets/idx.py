@@ -8,25 +8,32 @@ unsigned 32-bit integer.
 from __future__ import annotations
 
 import gzip
+import io
 import math
+import os
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.archive import MOST_PACKED
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
 from fastadv.errors import InputError
+from fastadv.files import open_plain
 from fastadv.specs import closest
 
 Ints = npt.NDArray[Any]  # uint8, or int32
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_PIECE = 1 << 18  # bytes
 _UNSIGNED_BYTE, _INTEGER = 0x08, 0x0C
 _OTHER_DTYPES = {
     0x09: "signed byte", 0x0B: "16-bit integer", 0x0D: "32-bit float", 0x0E: "64-bit float",
@@ -63,44 +70,80 @@ def read_idx(path: str | Path) -> Ints:
     InputError
         If the file is absent, damaged, shorter or longer than its header says, or not such a file.
     """
-    return parse_idx(read_bytes(path), path)
+    with _opened(path) as file:
+        return _read(file, path)
 
 
 def read_bytes(path: str | Path) -> bytes:
     """Return the bytes of a file; raise InputError if it cannot be read."""
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[IO[bytes]]:
     try:
-        check_fits(path, Path(path).stat().st_size)
-        return Path(path).read_bytes()
+        with open_plain(Path(path)) as file:
+            yield file
     except FileNotFoundError:
         raise InputError(f"{path}: found no such file, expected an IDX file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}), expected an IDX file"
+        ) from None
 
 
 def parse_idx(data: bytes, path: str | Path) -> Ints:
     """Turn the bytes of a whole IDX file into an array, see `read_idx`; errors name the path."""
-    if data.startswith(_GZIP_MAGIC):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(
-                f"{path}: found a truncated or corrupt gzip file ({error}), expected a whole one"
-            ) from None
-    dtype, shape = _parse_header(data, path)
-    offset = 4 + 4 * len(shape)
-    found, expected = len(data) - offset, math.prod(shape) * dtype.itemsize
-    if found != expected:
-        fault = "too short" if found < expected else "too long"
+    return _read(io.BytesIO(data), path)
+
+
+def _read(file: IO[bytes], path: str | Path) -> Ints:
+    """Read the array of an open file; no more of it than its header says there is."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    zipped = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    file.seek(0)
+    if not zipped:
+        return _read_array(file, path, size, exact=True)
+    try:
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            return _read_array(unpacked, path, MOST_PACKED * size, exact=False)
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(
-            f"{path}: the file is {fault}: found {found} bytes of data, "
-            f"expected {expected} for shape {'x'.join(map(str, shape))}"
-        )
-    # A copy, as an array over bytes is read-only, for which Numba would compile anew.
-    array: Ints = np.frombuffer(data, dtype=dtype, offset=offset).reshape(shape)
-    return array.astype(dtype.newbyteorder("="))
+            f"{path}: found a truncated or corrupt gzip file ({error}), expected a whole one"
+        ) from None
 
 
-def _parse_header(data: bytes, path: str | Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _read_array(stream: IO[bytes], path: str | Path, size: int, *, exact: bool) -> Ints:
+    """Read an array whose file has ``size`` bytes, unpacked; or, if not ``exact``, at most so many.
+
+    Nothing is allocated that so many bytes could not fill.
+    """
+    dtype, shape = _parse_header(stream, path)
+    expected, held = math.prod(shape) * dtype.itemsize, size - 4 - 4 * len(shape)
+    wanted = f"expected {expected} for shape {'x'.join(map(str, shape))}"
+    if held < expected:
+        found = held if exact else f"at most {max(held, 0)}"
+        raise InputError(f"{path}: the file is too short: found {found} bytes of data, {wanted}")
+    if exact and held > expected:
+        raise InputError(f"{path}: the file is too long: found {held} bytes of data, {wanted}")
+    check_fits(path, expected)
+    array: Ints = np.empty(shape, dtype)
+    into, at = array.reshape(-1).view(np.uint8), 0
+    while at < expected:
+        piece = stream.read(min(_PIECE, expected - at))
+        if not piece:
+            raise InputError(f"{path}: the file is too short: found {at} bytes of data, {wanted}")
+        into[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    if stream.read(1):  # of a gzip file this looks at its checksum, too
+        raise InputError(f"{path}: the file is too long: found more bytes of data, {wanted}")
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _parse_header(stream: IO[bytes], path: str | Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    data = stream.read(4)
     if len(data) < 4:
         raise InputError(
             f"{path}: the file is too short: found {len(data)} bytes, expected an IDX header"
@@ -123,6 +166,7 @@ def _parse_header(data: bytes, path: str | Path) -> tuple[np.dtype[Any], tuple[i
         )
     if dtype == _UNSIGNED_BYTE and n_dims not in (1, 3, 4):
         raise InputError(f"{path}: found {n_dims} dimensions, expected 1 (labels), 3 or 4 (images)")
+    data += stream.read(4 * n_dims)
     if len(data) < 4 + 4 * n_dims:
         raise InputError(
             f"{path}: the file is too short: found {len(data)} bytes, "
@@ -159,7 +203,7 @@ def find_idx_files(folder: Path, prefix: str | None = None) -> dict[tuple[str, s
     candidates: dict[tuple[str, str], dict[Path, str]] = {role: {} for role in _USUAL_NAMES}
     for path in sorted(folder.iterdir()):
         match = _FILE_NAME.fullmatch(path.name)
-        if match and path.is_file():
+        if match and not path.is_dir():  # what is no file is named when it is read
             part = "train" if match["part"].lower() == "train" else "test"
             candidates[part, match["kind"].lower()][path] = match["prefix"] or "none"
     known = sorted({name for paths in candidates.values() for name in paths.values()})

@@ -6,15 +6,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from fastadv.archive import Archive
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.parts import KEYS
 from fastadv.datasets.sources import Source
 from fastadv.errors import InputError, brief
-from fastadv.files import UNREADABLE
+from fastadv.files import UNREADABLE, open_plain
 
 
 def reads(path: Path) -> bool:
@@ -50,23 +50,22 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     arrays: dict[str, npt.NDArray[Any]] = {}
     key = "the file"  # what is being read, for the errors
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             if not zipfile.is_zipfile(file):
                 raise InputError(f"{path}: found a file of another kind, {expected}")
-            file.seek(0)
-            check_fits(path, sum(member.file_size for member in zipfile.ZipFile(file).infolist()))
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                if "x_test" not in archive and "y_test" not in archive:
-                    keys = keys[:2]
-                if "x_val" in archive or "y_val" in archive:
-                    keys += ["x_val", "y_val"]
-                missing = [key for key in keys if key not in archive]
-                if missing:
-                    found = ", ".join(archive.files) or "no array"
-                    raise InputError(f"{path}: found {found}, expected {', '.join(missing)} too")
-                for key in keys:
-                    arrays[key] = np.asarray(archive[key])
+            archive = Archive(file)
+            check_fits(path, archive.size)
+            there = archive.names
+            if "x_test" not in there and "y_test" not in there:
+                keys = keys[:2]
+            if "x_val" in there or "y_val" in there:
+                keys += ["x_val", "y_val"]
+            missing = [key for key in keys if key not in there]
+            if missing:
+                found = brief(", ".join(there)) or "no array"
+                raise InputError(f"{path}: found {found}, expected {', '.join(missing)} too")
+            for key in keys:
+                arrays[key] = archive.read(key)
     except InputError:
         raise
     except UNREADABLE as error:

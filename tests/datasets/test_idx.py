@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import struct
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +88,51 @@ IMAGES = idx_bytes(np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
 def test_faults_of_the_content(tmp_path, data, fault, zipped):
     path = tmp_path / "some-file"
     path.write_bytes(gzip.compress(data) if zipped else data)
+    if zipped:  # which is not unpacked any further than it has to be
+        fault = fault.replace("long: found 13 bytes", "long: found more bytes")
+        fault = fault.replace("found 0 bytes of data", "found at most")
     assert fault in fault_of(path)
+
+
+def test_a_gzip_bomb_is_unpacked_as_far_as_its_header_says(tmp_path):
+    """100 KB held 202 MiB; a header that claims more than deflate can pack is refused at once."""
+    path = tmp_path / "images.gz"
+    bomb = gzip.compress(idx_bytes(np.zeros((2, 2, 2), np.uint8)) + bytes(100 << 20), 9)
+    path.write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        assert "too long: found more bytes of data, expected 8" in fault_of(path)
+        header = struct.pack(">HBB3I", 0, 8, 3, 1 << 20, 28, 28)
+        path.write_bytes(gzip.compress(header + bytes(1000)))
+        assert "too short: found at most" in fault_of(path)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_what_is_no_file_is_one_line(tmp_path):
+    """A FIFO was waited for, for ever."""
+    write(tmp_path)
+    names = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+    for name in names:
+        (tmp_path / f"{name}.gz").unlink()
+    fifo, link = (tmp_path / name for name in names)
+    for path in (fifo, link):
+        path.unlink()
+    os.mkfifo(fifo)
+    link.symlink_to(link.name)
+    assert fault_of(fifo) == f"{fifo}: cannot be read (it is no regular file), expected an IDX file"
+    assert (
+        fault_of(link)
+        == f"{link}: cannot be read (Too many levels of symbolic links), expected an IDX file"
+    )
+    assert (
+        fault_of(Path("/dev/zero"))
+        == "/dev/zero: cannot be read (it is no regular file), expected an IDX file"
+    )
+    with pytest.raises(InputError, match="train-images-idx3-ubyte: cannot be read"):
+        load_dataset(str(tmp_path))
 
 
 @pytest.mark.parametrize(

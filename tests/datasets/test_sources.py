@@ -138,7 +138,7 @@ def test_files_that_are_no_npz(tmp_path, npz):
     with zipfile.ZipFile(path, "w") as archive:
         for key in ("x_train", "y_train", "x_test", "y_test"):
             archive.writestr(f"{key}.npy", b"not an array")
-    assert "train images: found ()" in fault_of(path)
+    assert "x_train cannot be read (it is no array in NumPy's form)" in fault_of(path)
 
 
 def test_a_header_that_claims_too_much(tmp_path):
