@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
+    from fastadv.columns import ColumnRules as ColumnRules
     from fastadv.datasets import Dataset as Dataset
     from fastadv.datasets import load_dataset as load_dataset
     from fastadv.errors import DivergenceError as DivergenceError
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fastadv.task import Task as Task
 
 _HOMES = {
+    "ColumnRules": "fastadv.columns",
     "Dataset": "fastadv.datasets",
     "Defense": "fastadv.protocols",
     "DivergenceError": "fastadv.errors",

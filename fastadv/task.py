@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.arrays import Floats, Mask
 from fastadv.columns import Columns
+from fastadv.constraints import Ball, bring_back, movable
 from fastadv.errors import InputError, at_least, require
 from fastadv.specs import coerce
 
@@ -75,6 +77,27 @@ class Task:
         """The length of a row of X."""
         height, width, channels = self.image_shape
         return height * width * channels
+
+    @property
+    def rules(self) -> Columns | None:
+        """The columns, if not every row within the bounds can exist; see `fastadv.constraints`."""
+        return self.columns if self.columns is not None and self.columns.bound else None
+
+    def brought_back(
+        self, x: Floats, x_adv: Floats, norm: str = "linf", eps: float | None = None
+    ) -> Floats:
+        """Return ``x_adv`` (n, d) as rows that can exist, in the ball of ``norm`` around ``x``.
+
+        Where every row within the bounds can, it is ``x_adv`` itself. ``eps`` None is no ball.
+        """
+        rules = self.rules
+        return x_adv if rules is None else bring_back(rules, x, x_adv, Ball(norm, eps))
+
+    def movable(self, norm: str = "linf", eps: float | None = None) -> Mask | None:
+        """Return which columns can change within a ball, (d,); None where all can."""
+        rules = self.rules
+        free = None if rules is None else movable(rules, Ball(norm, eps))
+        return None if free is None or free.all() else free
 
     def name_of(self, label: Any) -> str:
         """Return what a label stands for."""

@@ -69,9 +69,10 @@ def test_a_table_is_what_the_same_arrays_are(tmp_path: Path) -> None:
 def test_whole_numbers_are_said() -> None:
     x, y = table()
     x[:, 1] = np.round(x[:, 1])
-    assert "attacks do not keep whole numbers whole: 1 columns hold nothing else (2)" in (
-        Dataset.from_arrays(x, y).notes
-    )
+    data = Dataset.from_arrays(x, y)
+    assert data.task.columns is not None
+    assert data.task.columns.whole == (1,)
+    assert "whole numbers stay whole numbers in 1 column (2)" in data.notes
     assert not any("whole" in note for note in made().notes)
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "fastadv"
 # A module belongs to the first prefix that it starts with.
 LAYERS = [
     ("kernels", 0), ("reference", 0), ("errors", 0),
-    ("arrays", 1), ("archive", 1), ("columns", 1), ("task", 1), ("checks", 1), ("results", 1), ("protocols", 1),
+    ("arrays", 1), ("archive", 1), ("columns", 1), ("constraints", 1), ("task", 1), ("checks", 1), ("results", 1), ("protocols", 1),
     ("capabilities", 1), ("threat", 1), ("metrics", 1), ("batches", 1), ("runs", 1), ("neighbors", 1), ("seeds", 1), ("threads", 1), ("specs", 1),
     ("files", 1), ("children", 1), ("visible", 1), ("entry", 1), ("sources", 1), ("plugins", 1), ("registry", 1),
     ("models", 2), ("datasets", 2),

@@ -10,10 +10,19 @@ from typing import Literal
 
 import numpy as np
 
+from fastadv.datasets.column_options import FOUND, ColumnOptions
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
-from fastadv.datasets.table import Table, find_label, missing_fault, read_table, text_fault
+from fastadv.datasets.table import (
+    Known,
+    Table,
+    find_dropped,
+    find_label,
+    missing_fault,
+    read_table,
+    text_fault,
+)
 from fastadv.errors import InputError, brief
 from fastadv.specs import shown
 
@@ -41,6 +50,12 @@ def read_csv(
     separator: Separator = "comma",
     encoding: str = "utf-8",
     header: bool | None = None,
+    drop: str | None = None,
+    fixed: str | None = None,
+    whole: str = FOUND,
+    one_hot: str | None = None,
+    low: str | None = None,
+    high: str | None = None,
 ) -> Source:
     """Read a table: the class of each row in one column, numbers or pixels in the others.
 
@@ -63,17 +78,32 @@ def read_csv(
         Of the text.
     header : bool or None
         Whether the first line has the columns' names. Without them they are called 1, 2, ...
+    drop : str or None
+        Columns that are left out, joined by +: ID+name. They may hold texts.
+    fixed : str or None
+        Columns that no attack may change.
+    whole : str
+        Columns that stay whole numbers; none; or found: all that hold nothing else.
+    one_hot : str or None
+        Groups of columns of which one is 1 and the others 0: what their names begin with, color of
+        color=red or color_red, or the columns joined by |.
+    low, high : str or None
+        NAME:NUMBER, what 0 and 1 stand for, in place of the range of the training rows.
 
     Raises
     ------
     InputError
         If it is no such table; or a value is missing or no number, in which line and column.
     """
+    options = ColumnOptions(drop, fixed, whole, one_hot, low, high)
 
-    def read(file: Path) -> Table:
-        return _Reader(file, _SEPARATORS[separator], encoding, header).read(label)
+    def read(file: Path, known: Known) -> Table:
+        return _Reader(file, _SEPARATORS[separator], encoding, header).read(label, options, known)
 
-    return read_table(path, read, shape=shape, channels=channels, white=range, test_file=test_file)
+    return read_table(
+        path, read, shape=shape, channels=channels, white=range, test_file=test_file,
+        options=options,
+    )  # fmt: skip
 
 
 class _Reader:
@@ -88,14 +118,16 @@ class _Reader:
                 f"{path}: there is no encoding {encoding!r}; usual ones are utf-8, latin-1, cp1252"
             ) from None
         self.encoding = "utf-8-sig" if utf_8 else encoding  # a mark at the beginning is not text
+        self.dropped: list[int] = []
 
-    def read(self, label: str) -> Table:
+    def read(self, label: str, options: ColumnOptions, known: Known) -> Table:
         path = self.path
         try:
             check_fits(path, 2 * path.stat().st_size)  # 4 bytes for a digit and a comma
             self._check_start()
             columns, n_lines = self._columns()
             place = find_label(columns, label, path)
+            self.dropped = find_dropped(columns, place, path, options, known)
             codes: dict[str, int] = {}
             try:
                 values = self._values(n_lines, place, codes)
@@ -114,10 +146,11 @@ class _Reader:
         if not len(values):
             raise InputError(f"{path}: found no row below the header")
         labels = np.array(list(codes))[values[:, place].astype(np.intp)]
-        values = np.delete(values, place, axis=1)
+        values = np.delete(values, [place, *self.dropped], axis=1)
         if "" in codes or not np.isfinite(values).all():
             raise self._fault(columns, place, n_lines, "")
-        return Table(tuple(columns[:place] + columns[place + 1 :]), values, labels)
+        kept = tuple(name for i, name in enumerate(columns) if i not in [place, *self.dropped])
+        return Table(kept, values, labels, tuple(columns[i] for i in self.dropped))
 
     def _check_start(self) -> None:
         with self.path.open("rb") as file:
@@ -168,7 +201,10 @@ class _Reader:
                 comments=None,
                 skiprows=n_lines,
                 encoding=self.encoding,
-                converters={place: lambda text: codes.setdefault(text.strip(), len(codes))},
+                converters={
+                    **dict.fromkeys(self.dropped, lambda _: 0.0),
+                    place: lambda text: codes.setdefault(text.strip(), len(codes)),
+                },
                 ndmin=2,
             )
 
@@ -186,15 +222,16 @@ class _Reader:
                         f"{self.path}: {line} has {len(row):,} columns, expected {len(columns):,} "
                         "as in the first line"
                     )
-                missing = [i for i, text in enumerate(row) if text.strip().lower() in _MISSING]
+                read = [(i, text.strip()) for i, text in enumerate(row) if i not in self.dropped]
+                missing = [i for i, text in read if text.lower() in _MISSING]
                 n_missing += bool(missing)
                 if missing and not first_missing[0]:
                     first_missing = (columns[missing[0]], line)
                 if n_missing:
                     continue
-                for i, text in enumerate(row):
+                for i, text in read:
                     if i != place and not _is_number(text):
-                        return text_fault(self.path, columns[i], text.strip(), line)
+                        return text_fault(self.path, columns[i], text, line)
         if n_missing:
             return missing_fault(self.path, first_missing[0], n_missing, first_missing[1])
         return InputError(f"{self.path}: cannot be read ({brief(said)})")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Float32, Labels
+from fastadv.columns import ColumnRules
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.parts import PARTS, hash_arrays
 from fastadv.datasets.sources import Source
@@ -94,7 +95,9 @@ class Dataset:
             made["fingerprint"] = known_hash
         else:
             text = np.frombuffer("\x1f".join(names).encode(), dtype=np.uint8)
-            made["fingerprint"] = hash_arrays({key: made[key] for key in ARRAYS} | {"names": text})
+            rules = self.task.columns.ruled() if self.task.columns is not None else {}
+            arrays = {key: made[key] for key in ARRAYS}
+            made["fingerprint"] = hash_arrays(arrays | {"names": text} | rules)
         for key, value in made.items():
             object.__setattr__(self, key, value)
 
@@ -110,7 +113,7 @@ class Dataset:
         y_val: npt.ArrayLike | None = None,
         name: str = "arrays",
         class_names: Sequence[str] = (),
-        columns: Sequence[str] = (),
+        columns: Sequence[str] | ColumnRules = (),
         channels: Channels | None = None,
         white: float | None = None,
     ) -> Dataset:
@@ -129,8 +132,9 @@ class Dataset:
             What results call it.
         class_names : sequence of str
             What the labels 0, 1, ... stand for, if they are not their own names, nor texts.
-        columns : sequence of str
-            The names of columns, such as those of a data frame; 1, 2, ... unless given.
+        columns : sequence of str or ColumnRules
+            The names of columns, such as those of a data frame; 1, 2, ... unless given. Or that and
+            what they may be: fixed, whole numbers, one-hot groups, their ranges.
         channels : {"first", "last"} or None
             None tells by the shape.
         white : float or None
@@ -161,9 +165,8 @@ class Dataset:
             if images is not None and labels is not None:
                 arrays[f"x_{part}"], arrays[f"y_{part}"] = np.asarray(images), _texts(labels)
         if arrays["x_train"].ndim == 2:
-            n_columns = arrays["x_train"].shape[1]
-            called = [str(column) for column in columns] or [str(i + 1) for i in range(n_columns)]
-            source = Source.of_columns(arrays, called, name)
+            rules = columns if isinstance(columns, ColumnRules) else ColumnRules(columns)
+            source = Source.of_columns(*rules.applied(arrays, name), name)
             source = source._replace(class_names=source.class_names or tuple(class_names))
         else:
             source = Source.of(

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from fastadv.datasets.column_options import FOUND, ColumnOptions
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
-from fastadv.datasets.table import Table, find_label, missing_fault, read_table, text_fault
+from fastadv.datasets.table import (
+    Known,
+    Table,
+    find_dropped,
+    find_label,
+    missing_fault,
+    read_table,
+    text_fault,
+)
 from fastadv.errors import InputError, brief
 
 
@@ -28,6 +37,12 @@ def read_parquet(
     test_file: str | None = None,
     channels: Channels | None = None,
     range: float | None = None,
+    drop: str | None = None,
+    fixed: str | None = None,
+    whole: str = FOUND,
+    one_hot: str | None = None,
+    low: str | None = None,
+    high: str | None = None,
 ) -> Source:
     """Read a table: the class of each row in one column, numbers or pixels in the others.
 
@@ -44,23 +59,36 @@ def read_parquet(
         Where the channels of an image are, if its shape does not say so.
     range : float or None
         The value of white, if it is not 255 of whole numbers or 1 of others.
+    drop : str or None
+        Columns that are left out, joined by +: ID+name. They may hold texts.
+    fixed : str or None
+        Columns that no attack may change.
+    whole : str
+        Columns that stay whole numbers; none; or found: all that hold nothing else.
+    one_hot : str or None
+        Groups of columns of which one is 1 and the others 0: what their names begin with, color of
+        color=red or color_red, or the columns joined by |.
+    low, high : str or None
+        NAME:NUMBER, what 0 and 1 stand for, in place of the range of the training rows.
 
     Raises
     ------
     InputError
         If pyarrow is not there, it is no such table, or a value is missing or no number.
     """
+    options = ColumnOptions(drop, fixed, whole, one_hot, low, high)
     return read_table(
         path,
-        lambda file: _read(file, label),
+        lambda file, known: _read(file, label, options, known),
         shape=shape,
         channels=channels,
         white=range,
         test_file=test_file,
+        options=options,
     )
 
 
-def _read(path: Path, label: str) -> Table:
+def _read(path: Path, label: str, options: ColumnOptions, known: Known) -> Table:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -70,14 +98,18 @@ def _read(path: Path, label: str) -> Table:
         with pq.ParquetFile(path) as file:
             names = [str(name) for name in file.schema_arrow.names]
             place = find_label(names, label, path)
+            dropped = find_dropped(names, place, path, options, known)
             check_fits(path, 4 * len(names) * file.metadata.num_rows)
-            table = file.read()
+            left_out = tuple(names[i] for i in dropped)
+            table = file.read().drop_columns(list(left_out))
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: cannot be read as a Parquet file ({brief(error)})") from None
     if not table.num_rows:
         raise InputError(f"{path}: found no row")
+    names = [name for name in names if name not in left_out]
+    place = names.index(label)
     _check_columns(path, table, place)
     labels = table.column(place).combine_chunks()
     if pa.types.is_dictionary(labels.type):
@@ -90,7 +122,8 @@ def _read(path: Path, label: str) -> Table:
     if wrong.any():
         column = columns[int(np.argmax(wrong.any(axis=0)))]
         raise missing_fault(path, column, int(np.count_nonzero(wrong.any(axis=1))))
-    return Table(tuple(columns), values, np.array([str(label) for label in labels.to_pylist()]))
+    texts = np.array([str(label) for label in labels.to_pylist()])
+    return Table(tuple(columns), values, texts, left_out)
 
 
 def _check_columns(path: Path, table: Any, place: int) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Labels
-from fastadv.columns import Columns
+from fastadv.columns import ColumnRules, Columns
 from fastadv.datasets.labels import as_numbers
 from fastadv.datasets.layout import Channels, channels_last, white_of
 from fastadv.datasets.parts import PARTS, Part, hash_arrays
@@ -104,30 +104,31 @@ class Source(NamedTuple):
 
     @classmethod
     def of_columns(
-        cls, arrays: Mapping[str, npt.NDArray[Any]], names: Sequence[str], where: str
+        cls, arrays: Mapping[str, npt.NDArray[Any]], rules: ColumnRules, where: str
     ) -> Source:
         """Check columns that are no pixels, hold out the parts that are not there, and scale.
 
-        Each column goes from 0 to 1 over the training rows; values of other rows that are beyond
-        are set to these ends.
+        Each column goes from 0 to 1 over the training rows, or over the range that is declared;
+        values that are beyond are set to these ends.
 
         Parameters
         ----------
         arrays : mapping of ndarray
             As those of `of`, but x_train, x_val and x_test are (n, d), of finite numbers.
-        names : sequence of str
-            Of the columns.
+        rules : ColumnRules
+            The names of the columns, and what is said of them.
         where : str
             What the errors name.
 
         Raises
         ------
         InputError
-            If one is not of that form, or a column has one value in all training rows.
+            If one is not of that form, or not what is said of it, or a column has one value in all
+            training rows.
         """
         there = [part for part in PARTS if f"x_{part}" in arrays]
         labels, class_names = as_numbers({part: arrays[f"y_{part}"] for part in there}, where)
-        parts = {}
+        parts, names = {}, rules.names
         for part in there:
             values, n = arrays[f"x_{part}"], len(labels[part])
             if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
@@ -141,17 +142,16 @@ class Source(NamedTuple):
             parts[part] = Part(values.reshape(n, 1, -1, 1), checked, white=1.0)
         _check_together(parts, where)
         parts, drawn = _complete(parts, where, class_names)
-        train = parts["train"].images[:, 0, :, 0]
-        columns, beyond = Columns.of(names, train, where), 0
-        for key, (values, *_) in parts.items():
-            scaled, n_beyond = columns.scaled(values[:, 0, :, 0])
-            parts[key] = parts[key]._replace(images=scaled.reshape(values.shape))
+        rows = {key: part.images[:, 0, :, 0] for key, part in parts.items()}
+        columns, beyond = Columns.of(names, rows, rules, where), 0
+        for key, values in rows.items():
+            scaled, n_beyond = columns.scaled(values)
+            parts[key] = parts[key]._replace(images=scaled.reshape(-1, 1, len(names), 1))
             beyond += n_beyond
-        whole = [name for name, values in zip(names, train.T, strict=True) if _is_whole(values)]
-        notes = _column_notes(len(names), beyond, whole)
-        return cls(
-            parts, hash_arrays(arrays), notes + drawn, class_names=class_names, columns=columns
-        )
+        declared = bool(rules.low or rules.high)
+        notes = _column_notes(columns, beyond, declared=declared)
+        source_hash = hash_arrays({**arrays, **columns.ruled()})
+        return cls(parts, source_hash, notes + drawn, class_names=class_names, columns=columns)
 
 
 def _complete(
@@ -169,24 +169,26 @@ def _complete(
     return parts if "val" in parts else hold_out(parts, where), notes
 
 
-def _is_whole(values: npt.NDArray[Any]) -> bool:
-    return bool(np.array_equal(values, np.floor(values)))
-
-
-def _column_notes(n_columns: int, beyond: int, whole: list[str]) -> tuple[str, ...]:
-    """Return what was made of columns, and what attacks do not know of them."""
+def _column_notes(columns: Columns, beyond: int, *, declared: bool) -> tuple[str, ...]:
+    """Return what was made of columns, and what attacks keep to."""
+    over = "its declared range, or over the training rows" if declared else "the training rows"
     notes = [
-        f"each of {n_columns:,} columns goes from 0 to 1 over the training rows: a budget of 0.1 "
+        f"each of {len(columns.names):,} columns goes from 0 to 1 over {over}: a budget of 0.1 "
         "is a tenth of that range"
     ]
     if beyond:
-        notes.append(f"{beyond:,} values of other rows were beyond it, and were set to its ends")
-    if whole:
-        found = ", ".join(whole[:_LISTED]) + (", ..." if len(whole) > _LISTED else "")
-        notes.append(
-            f"attacks do not keep whole numbers whole: {len(whole):,} columns hold nothing else "
-            f"({found})"
-        )
+        of = "values" if declared else "values of other rows"
+        notes.append(f"{beyond:,} {of} were beyond it, and were set to its ends")
+    for places, says in (
+        (columns.fixed, "no attack changes"),
+        (columns.whole, "whole numbers stay whole numbers in"),
+        (tuple(place for group in columns.one_hot for place in group), "one-hot groups stay so in"),
+    ):
+        if places:
+            found = ", ".join(columns.names[place] for place in places[:_LISTED])
+            more = ", ..." if len(places) > _LISTED else ""
+            s = "" if len(places) == 1 else "s"
+            notes.append(f"{says} {len(places):,} column{s} ({found}{more})")
     return tuple(notes)
 
 

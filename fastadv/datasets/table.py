@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Float32
+from fastadv.datasets.column_options import ColumnOptions
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.sources import Source
 from fastadv.errors import InputError
@@ -30,21 +31,28 @@ class Table(NamedTuple):
     values : ndarray of float32, shape (n, d)
         Finite.
     labels : ndarray of str, shape (n,)
+    dropped : tuple of str
+        The names of columns that were left out.
     """
 
     columns: tuple[str, ...]
     values: Float32
     labels: npt.NDArray[np.str_]
+    dropped: tuple[str, ...] = ()
+
+
+Known = Sequence[str] | None  # columns of a training file that are left out, to be so again
 
 
 def read_table(
     path: Path,
-    read: Callable[[Path], Table],
+    read: Callable[[Path, Known], Table],
     *,
     shape: str | None,
     channels: Channels | None,
     white: float | None,
     test_file: str | None,
+    options: ColumnOptions,
 ) -> Source:
     """Read a table, and another one for tests, as images.
 
@@ -52,13 +60,15 @@ def read_table(
     ----------
     path : Path
     read : callable
-        Reads a file.
+        Reads a file, and leaves columns out.
     shape : str or None
         Of an image, such as ``28x28``; None is columns that are no pixels.
     channels, white : see `Source.of`
         Whole numbers from 0 to 255 are bytes.
     test_file : str or None
         Without it rows for tests are drawn.
+    options : ColumnOptions
+        Of columns that are no pixels.
 
     Raises
     ------
@@ -69,13 +79,18 @@ def read_table(
     for name, stated in (("channels", channels), ("range", white)):
         if stated is not None and shape is None:
             raise InputError(f"{path}: {name} is of images: state their shape, too (shape=28x28)")
-    tables = {"train": read(path)}
+    if image_shape is not None and options.stated():
+        raise InputError(f"{path}: {options.stated()[0]} is of columns that are no pixels")
+    train = read(path, None)
+    tables = {"train": train}
     if test_file is not None:
-        tables["test"] = _aligned(read(Path(test_file).expanduser()), tables["train"], test_file)
+        test = read(Path(test_file).expanduser(), train.dropped)
+        tables["test"] = _aligned(test, train, test_file)
     if image_shape is None:
         columns = {f"x_{part}": table.values for part, table in tables.items()}
         labels = {f"y_{part}": table.labels for part, table in tables.items()}
-        return Source.of_columns(columns | labels, tables["train"].columns, str(path))
+        rules = options.rules(train.columns, str(path))
+        return Source.of_columns(columns | labels, rules, str(path))
     whole = white is None and all(_is_bytes(table.values) for table in tables.values())
     arrays: dict[str, npt.NDArray[Any]] = {}
     for part, table in tables.items():
@@ -127,6 +142,24 @@ def find_label(columns: Sequence[str], label: str, path: Path) -> int:
     if len(columns) == 1:
         raise InputError(f"{path}: found one column, {label!r}, expected others beside it")
     return list(columns).index(label)
+
+
+def find_dropped(
+    columns: Sequence[str], label: int, path: Path, options: ColumnOptions, known: Known
+) -> list[int]:
+    """Return which columns are left out: those of the options, or those that are ``known``.
+
+    Raises
+    ------
+    InputError
+        If one is not there, or is that of the labels, or no other is left.
+    """
+    names = options.dropped(columns, str(path)) if known is None else known
+    if columns[label] in names:
+        raise InputError(f"{path}: drop has {columns[label]!r}, the column of the classes")
+    if set(columns) <= {columns[label], *names}:
+        raise InputError(f"{path}: no column is left beside {columns[label]!r}")
+    return [place for place, name in enumerate(columns) if name in names]
 
 
 def missing_fault(path: Path, column: str, n_rows: int, first: str = "") -> InputError:

@@ -50,13 +50,22 @@ def _form(task: Task) -> str:
 
 
 def _columns(columns: Columns) -> Table:
-    """Return what 0 and 1 stand for in each column."""
+    """Return what 0 and 1 stand for in each column, and what it may be, where it is not free."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("column", style="bold", overflow="fold")
     table.add_column("0 is", justify="right")
     table.add_column("1 is", justify="right")
-    for name, low, high in zip(columns.names, columns.low, columns.high, strict=True):
-        table.add_row(Text(name), f"{low:.6g}", f"{high:.6g}")
+    if columns.bound:
+        table.add_column("attacks keep it")
+    group_of = {place: k for k, group in enumerate(columns.one_hot, 1) for place in group}
+    for place, name in enumerate(columns.names):
+        kept = "as it is" if place in columns.fixed else ""
+        if place in group_of:
+            kept = ", ".join(filter(None, [kept, f"one-hot, group {group_of[place]}"]))
+        elif place in columns.whole and not kept:
+            kept = "a whole number"
+        ends = f"{columns.low[place]:.6g}", f"{columns.high[place]:.6g}"
+        table.add_row(Text(name), *ends, *([kept] if columns.bound else []))
     return table
 
 
