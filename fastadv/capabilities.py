@@ -25,6 +25,7 @@ from fastadv.protocols import (
     Trainable,
 )
 from fastadv.task import Task
+from fastadv.threat import Threat
 
 _WORDS = {
     Logits: "that tells its logits",
@@ -276,6 +277,17 @@ def needs_gradient(attack: Any) -> bool:
 def minimum_norm(attack: Any) -> bool:
     """Return whether the attack searches for the least change and may pass its budget."""
     return bool(getattr(attack, "minimum_norm", False))
+
+
+def brought_back(attack: Any, x: Floats, x_adv: Floats, task: Task) -> Floats:
+    """Return what an evasion attack made of rows x (n, d), as rows that can exist in its ball."""
+    if task.rules is None:
+        return x_adv
+    threat: Threat = attack.threat()
+    bound = threat.kind in ("linf", "l2") and not minimum_norm(attack)
+    return task.brought_back(
+        x, x_adv, threat.kind if bound else "linf", threat.budget if bound else None
+    )
 
 
 def steps(attack: Any) -> int:

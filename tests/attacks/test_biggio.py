@@ -46,7 +46,8 @@ class Known:
 
 
 def box(start: Float64, **changes: object) -> Feasible:
-    given = {"bounds": (0.0, 1.0), "labels": np.zeros(len(start), np.int64), **changes}
+    task = Task((1, start.shape[1]), 2)
+    given = {"task": task, "labels": np.zeros(len(start), np.int64), **changes}
     return Feasible(start=start, away=np.full_like(start, 0.9), **given)  # type: ignore[arg-type]
 
 

@@ -28,7 +28,7 @@ class APGD(ball.InBall):
     """Auto-PGD: each image's step starts at 2 eps and is halved when its loss stops rising.
 
     At a halving the image goes back to its best point. There is no step size to choose, which is
-    what PGD is most often weakened by.
+    what PGD is most often weakened by. Columns that are not free to change are as in PGD.
 
     Parameters
     ----------
@@ -129,13 +129,14 @@ class APGD(ball.InBall):
         checkpoints = _checkpoints(self.steps)
 
         for step in range(self.steps + 1):
-            logits, pullback = model.vjp(x_adv)
+            shown = task.brought_back(x, x_adv, self.norm, self.eps)
+            logits, pullback = model.vjp(shown)
             earlier = losses
             losses, dlogits = ascent(self.loss, logits, y, toward)
-            best.offer(x_adv, losses, succeeds(logits, y, wanted))
+            best.offer(shown, losses, succeeds(logits, y, wanted))
             if step == self.steps:
                 break
-            gradient = pullback(dlogits)
+            gradient = ball.along(self.norm, self.eps, task, pullback(dlogits))
             rises += losses > earlier
             higher = losses > top_loss
             top[higher], top_loss[higher] = x_adv[higher], losses[higher]

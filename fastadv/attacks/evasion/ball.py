@@ -48,6 +48,15 @@ def step(norm: Norm, gradient: Floats, size: float | Float64, x_adv: Float32) ->
     take(gradient, sizes, x_adv)
 
 
+def along(norm: Norm, eps: float | None, task: Task, gradient: Floats) -> Floats:
+    """Return the gradient (n, d) without the columns that cannot change within the ball.
+
+    Itself where all can. A step along it spends nothing on them.
+    """
+    free = task.movable(norm, eps)
+    return gradient if free is None else np.where(free, gradient, gradient.dtype.type(0))
+
+
 def project_onto(norm: Norm, x: Float32, eps: float, task: Task, x_adv: Float32) -> None:
     """Bring ``x_adv`` into the ball around ``x`` and into the bounds. Modified in place."""
     onto = project.linf_project if norm == "linf" else project.l2_project
@@ -59,13 +68,17 @@ def random_point(
 ) -> Float32:
     """Return a point drawn uniformly from the ball around each row of x, cut to the bounds.
 
-    Uniform in the ball: for L2 a normal direction times eps u^(1/d).
+    Uniform in the ball: for L2 a normal direction times eps u^(1/d). Of columns that cannot change
+    within it the point has those of x.
     """
-    d = x.shape[1]
+    d, free = x.shape[1], task.movable(norm, eps)
     if norm == "linf":
-        x_adv = x + stream.uniform(2 * draw, d, -eps, eps)
+        change = stream.uniform(2 * draw, d, -eps, eps)
+        x_adv = x + (change if free is None else change * free)
     else:
         direction = stream.normal(2 * draw, d)
+        if free is not None:
+            direction, d = direction * free, max(int(free.sum()), 1)
         length = np.linalg.norm(direction, axis=1, keepdims=True)
         radius = eps * stream.uniform(2 * draw + 1, 1) ** (1.0 / d)
         x_adv = x + (radius / np.maximum(length, 1e-12) * direction).astype(np.float32)

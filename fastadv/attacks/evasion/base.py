@@ -194,7 +194,8 @@ class Evasion(Checked, ABC):
         misclassified = succeeds(logits, y, None)
         if target is None:
             target = self.choose_targets(uncounted, x, y, task, stream)
-        out[:], details = self.craft(model, x, y, target, task=task, stream=stream)
+        x_adv, details = self.craft(model, x, y, target, task=task, stream=stream)
+        out[:] = capabilities.brought_back(self, x, x_adv, task)
         is_adv = ~misclassified & succeeds(uncounted.logits(out), y, target)
         distances = self.measure(x, out, details, task)
         back = np.flatnonzero(~is_adv)

@@ -120,19 +120,22 @@ class CW(Evasion):
         mean, square = np.zeros_like(w), np.zeros_like(w)
         weight = c.astype(np.float32)[:, None]
         linf, l2 = np.empty(len(x)), np.empty(len(x))
-        any_success = np.zeros(len(x), dtype=bool)
+        any_success, free = np.zeros(len(x), dtype=bool), task.movable()
         for step in range(1, self.steps + 2):
             tanh = np.tanh(w)
             x_adv = middle + half * tanh
-            logits, pullback = model.vjp(x_adv)
+            shown = task.brought_back(x, x_adv)
+            logits, pullback = model.vjp(shown)
             success, dlogits = hinge(logits, y, target, self.kappa)
-            project.distances(x, x_adv, linf, l2)
+            project.distances(x, shown, linf, l2)
             nearer = success & (l2 < distance)
-            nearest[nearer], distance[nearer] = x_adv[nearer], l2[nearer]
+            nearest[nearer], distance[nearer] = shown[nearer], l2[nearer]
             any_success |= success
             if step > self.steps:
                 break
             dw = pullback(weight * dlogits)
+            if free is not None:
+                dw = np.where(free, dw, dw.dtype.type(0))
             tanh_space.pull_to_weights(x, x_adv, tanh, half, dw)
             tanh_space.adam_step(w, dw, mean, square, step, self._rate(step))
         return any_success

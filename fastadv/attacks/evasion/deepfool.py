@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.arrays import Float32, Float64, Floats, Labels
+from fastadv.arrays import Float32, Float64, Floats, Labels, Mask
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import succeeds
@@ -28,7 +28,7 @@ class DeepFool(Evasion):
     """Steps to the nearest boundary of the model's linearisation, until the label changes.
 
     The paper has no pixel range; here each point is cut to it, and the next step makes up for what
-    was cut off.
+    was cut off. Where columns are not free to change, so it makes up for what rounding took.
 
     Parameters
     ----------
@@ -75,6 +75,7 @@ class DeepFool(Evasion):
     ) -> tuple[Floats, Details]:
         """Step until the label has changed; images that are done leave the batch."""
         x_adv, rows, change = x.copy(), np.arange(len(x)), np.zeros_like(x)
+        free = task.movable()
         for step in range(self.steps + 1):
             logits, pullback = model.vjp(x_adv[rows])
             todo = ~succeeds(logits, y[rows], None if target is None else target[rows])
@@ -82,11 +83,11 @@ class DeepFool(Evasion):
                 break
             goals = None if target is None else target[rows]
             part = change[rows]
-            self._add_step(logits, pullback, y[rows], goals, part)
+            self._add_step(logits, pullback, y[rows], goals, free, part)
             rows, part = rows[todo], part[todo]
             change[rows] = part
             grown = x[rows] + np.float32(1.0 + self.overshoot) * part
-            x_adv[rows] = np.clip(grown, *task.bounds)
+            x_adv[rows] = task.brought_back(x[rows], np.clip(grown, *task.bounds))
         return x_adv, {}
 
     def _add_step(
@@ -95,12 +96,13 @@ class DeepFool(Evasion):
         pullback: Pullback,
         y: Labels,
         target: Labels | None,
+        free: Mask | None,
         change: Float32,
     ) -> None:
         """Add to ``change`` (n, d) the step to the nearest boundary (algorithm 2).
 
         Untargeted: over the classes k the nearest hyperplane Z_k = Z_y. With a target: the
-        hyperplane to it from the class of the largest logit.
+        hyperplane to it from the class of the largest logit. In columns that are ``free``.
         """
         norm = boundary.LINF if self.norm == "linf" else boundary.L2
         n, rows = len(logits), np.arange(len(logits))
@@ -112,6 +114,8 @@ class DeepFool(Evasion):
             dlogits[rows, to] += 1.0
             dlogits[rows, from_] -= 1.0  # where the two are one class: no boundary, w = 0
             w, norms = pullback(dlogits), np.empty(n)
+            if free is not None:
+                w = np.where(free, w, w.dtype.type(0))
             boundary.dual_norms(w, norm, norms)
             gap: Float64 = logits[rows, from_].astype(np.float64) - logits[rows, to]
             distance = np.divide(gap, norms, out=np.full(n, np.inf), where=norms > 0)

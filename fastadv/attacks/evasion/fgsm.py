@@ -46,6 +46,7 @@ class FGSM(ball.InBall):
         logits, pullback = model.vjp(x)
         _, dlogits = cross_entropy_ascent(logits, y, target)
         x_adv = x.copy()
-        ball.step(self.norm, pullback(dlogits), self.eps, x_adv)
+        gradient = ball.along(self.norm, self.eps, task, pullback(dlogits))
+        ball.step(self.norm, gradient, self.eps, x_adv)
         ball.project_onto(self.norm, x, self.eps, task, x_adv)
         return x_adv, {}

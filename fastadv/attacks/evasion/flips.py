@@ -73,7 +73,8 @@ class Flips(Evasion):
                 break
             slope *= np.float32(_MEMORY)
             slope -= pullback(margin_slope(logits, y, target, rivals))
-            x_adv = self._moved(x, np.where(slope > 0, above, below), np.abs(slope))
+            moved = self._moved(x, np.where(slope > 0, above, below), np.abs(slope))
+            x_adv = task.brought_back(x, moved, "l2", self.eps)
         return best.points, {}
 
     def _moved(self, x: Float32, to: Float32, worth: Float32) -> Float32:

@@ -56,6 +56,7 @@ class Noise(ball.InBall):
         kept, open_ = x.copy(), np.ones(len(x), dtype=bool)
         for draw in range(self.draws):
             x_adv = ball.random_point(self.norm, x, self.eps, task, stream, draw)
+            x_adv = task.brought_back(x, x_adv, self.norm, self.eps)
             kept[open_] = x_adv[open_]
             if draw + 1 < self.draws:
                 open_ &= ~succeeds(model.logits(x_adv), y, target)

@@ -22,6 +22,10 @@ from fastadv.task import Task
 class PGD(ball.InBall):
     """Projected gradient ascent on the cross-entropy.
 
+    Where columns of a table are not free to change, the gradient is that at the nearest row which
+    can exist, and the step starts from the point that was brought there (the straight-through
+    estimator: Bengio et al. 2013, arXiv 1308.3432).
+
     Parameters
     ----------
     eps : float
@@ -103,17 +107,20 @@ class PGD(ball.InBall):
             if restart > 0:
                 x_adv = ball.random_point(self.norm, x, self.eps, task, stream, restart)
             for _ in range(self.steps):
-                logits, pullback = model.vjp(x_adv)
+                shown = task.brought_back(x, x_adv, self.norm, self.eps)
+                logits, pullback = model.vjp(shown)
                 losses, dlogits = cross_entropy_ascent(logits, y, target)
                 if self.keep == "best":
-                    best.offer(x_adv, losses, succeeds(logits, y, target))
-                ball.step(self.norm, pullback(dlogits), size, x_adv)
+                    best.offer(shown, losses, succeeds(logits, y, target))
+                gradient = ball.along(self.norm, self.eps, task, pullback(dlogits))
+                ball.step(self.norm, gradient, size, x_adv)
                 ball.project_onto(self.norm, x, self.eps, task, x_adv)
+            shown = task.brought_back(x, x_adv, self.norm, self.eps)
             if self.keep == "last" and self.restarts == 1:
-                return x_adv, {}
-            logits = model.vjp(x_adv)[0]
+                return shown, {}
+            logits = model.vjp(shown)[0]
             losses = cross_entropy_ascent(logits, y, target)[0]
-            best.offer(x_adv, losses, succeeds(logits, y, target))
+            best.offer(shown, losses, succeeds(logits, y, target))
         return best.points, {}
 
     def _until_success(
@@ -137,18 +144,20 @@ class PGD(ball.InBall):
                 )
             for step in range(self.steps + 1):
                 wanted = None if target is None else target[rows]
-                logits, pullback = model.vjp(x_adv)
+                shown = task.brought_back(centre, x_adv, self.norm, self.eps)
+                logits, pullback = model.vjp(shown)
                 done = succeeds(logits, y[rows], wanted)
                 if step == self.steps or done.all():
                     break
                 gradient = pullback(cross_entropy_ascent(logits, y[rows], wanted)[1])
+                gradient = ball.along(self.norm, self.eps, task, gradient)
                 if done.any():
-                    successes[rows[done]] = x_adv[done]
+                    successes[rows[done]] = shown[done]
                     rows, centre = rows[~done], centre[~done]
                     x_adv, gradient = x_adv[~done], gradient[~done]
                 ball.step(self.norm, gradient, size, x_adv)
                 ball.project_onto(self.norm, centre, self.eps, task, x_adv)
-            successes[rows] = x_adv
+            successes[rows] = shown
             left = rows[~done]
             if not len(left):
                 break

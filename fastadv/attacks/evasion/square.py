@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastadv.arrays import Float32, Float64, Floats, Labels
-from fastadv.attacks.evasion import ball
+from fastadv.attacks.evasion import ball, square_columns
 from fastadv.attacks.evasion.base import Details
 from fastadv.attacks.evasion.loss import margins
 from fastadv.errors import at_least, require
@@ -30,7 +30,8 @@ class Square(ball.InBall):
     """A black-box attack that sees nothing but logits: random search over square windows.
 
     It needs no gradient, so that a model whose gradients are hidden is no safer from it: where it
-    does more harm than a white-box attack, that attack has failed.
+    does more harm than a white-box attack, that attack has failed. Columns of a table have no
+    windows: random subsets of them change.
 
     Parameters
     ----------
@@ -41,8 +42,8 @@ class Square(ball.InBall):
         Proposals an image, at most; images that are done ask no further. The paper's is 10,000, and
         its schedule of window sizes is rescaled to any number.
     area : float
-        The share of the image that the first windows cover, halved nine times on the way (the
-        paper's p; 0.8 on MNIST).
+        The share of the image, or of the columns, that the first windows cover, halved nine times
+        on the way (the paper's p; 0.8 on MNIST).
     edges : bool
         Let windows cover the last row and column too, as the paper has it. The authors' code, and
         so every published figure, leaves them alone. Wanted where the edges matter.
@@ -96,6 +97,10 @@ class Square(ball.InBall):
         self, query: int, x: Float32, best: Float32, task: Task, stream: Stream
     ) -> Float32:
         """Return the points to try: a first random pattern, then changed windows."""
+        if task.columns is not None:
+            proposal = self._propose_columns(query, x, best, task, stream)
+            ball.project_onto(self.norm, x, self.eps, task, proposal)
+            return task.brought_back(x, proposal, self.norm, self.eps)
         channels = task.image_shape[2]
         if query == 0:
             pattern = _stripes if self.norm == "linf" else _bumps
@@ -113,11 +118,28 @@ class Square(ball.InBall):
         ball.project_onto(self.norm, x, self.eps, task, proposal)
         return proposal
 
+    def _propose_columns(
+        self, query: int, x: Float32, best: Float32, task: Task, stream: Stream
+    ) -> Float32:
+        """Return what to try of columns, not yet brought into the ball."""
+        found, d = task.movable(self.norm, self.eps), x.shape[1]
+        free = np.ones(d, dtype=bool) if found is None else found
+        if query == 0:
+            return square_columns.start(self.norm, x, self.eps, free, stream)
+        draws, share = stream.uniform(query, 2 * d), self._share(query)
+        if self.norm == "linf":
+            return square_columns.linf_subset(x, best, self.eps, share, free, task, draws)
+        return square_columns.l2_subset(x, best, self.eps, share, free, draws)
+
+    def _share(self, query: int) -> float:
+        """Return the share of the image that the windows of this query cover."""
+        halved = sum((query - 1) * 10000 > after * self.queries for after in _HALVINGS)
+        return self.area * 0.5**halved
+
     def _side(self, query: int, task: Task) -> int:
         """Return the side of the windows of this query, in pixels."""
         height, width, _ = task.image_shape
-        halved = sum((query - 1) * 10000 > after * self.queries for after in _HALVINGS)
-        side = max(round(math.sqrt(self.area / 2**halved * height * width)), 1)
+        side = max(round(math.sqrt(self._share(query) * height * width)), 1)
         if self.norm == "l2":  # a bump has a middle and two halves
             side = max(side + (side + 1) % 2, 3)
         return min(side, min(height, width) - self._spared(task))

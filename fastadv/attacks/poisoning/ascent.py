@@ -3,7 +3,9 @@
     x  <-  P( x + t h ),    h  <-  0.7 h + u,    u the unit gradient of each point
 
 The steps t fall linearly to zero and the best points on the way are kept: the loss of an SVM is
-smooth only in pieces, and at an edge between two of them no step along the gradient gains.
+smooth only in pieces, and at an edge between two of them no step along the gradient gains. Where
+columns are not free to change, the steps start from the point before it was brought to the nearest
+row that can exist, by the gradient there: rounding would take small steps back.
 """
 
 from __future__ import annotations
@@ -74,14 +76,15 @@ def ascend(
     ``sign`` is 1 to raise the loss, -1 to lower it; the first step has length ``step_size``. The
     history, (steps + 1,), is the loss at the best points so far, the start's first.
     """
-    points = best = start
+    points = best = reached = start
     best_loss, gradient = objective(start)
     history = np.full(steps + 1, best_loss)
     heading = np.zeros_like(start)
     lengths = np.outer(step_size * (1.0 - np.arange(steps) / steps), np.ones(len(start)))
     for step in range(steps):
         go_on()
-        points = feasible.step(points, sign * gradient, MOMENTUM, lengths[step], heading)
+        reached = feasible.step(reached, sign * gradient, MOMENTUM, lengths[step], heading)
+        points = feasible.existing(reached)
         if step < steps - 1:
             loss, gradient = objective(points)
         else:

@@ -110,7 +110,7 @@ class Poisoning(Checked, ABC):
         """
         problem = self._problem(model, (X_train, y_train), (X_val, y_val), task, seed, defense)
         plan = self.plan(replace(problem, seed=0)) if plan is None else plan
-        crafted = self.craft(replace(problem, plan=plan))
+        crafted = problem.existing(self.craft(replace(problem, plan=plan)))
         return problem.put_in_place(crafted) if self.replaces else problem.add(crafted)
 
     def plan(self, problem: Problem) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fastadv.arrays import Float64, Labels
 from fastadv.kernels.images import project as kernels
 from fastadv.protocols import Projection
+from fastadv.task import Task
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Feasible:
 
     Attributes
     ----------
-    bounds : tuple of float
-        Of a pixel.
+    task : Task
+        The bounds of a pixel, and what columns may be.
     start : ndarray of shape (p, d), float64
         The centres of the balls.
     labels : ndarray of shape (p,)
@@ -32,7 +33,7 @@ class Feasible:
         Brings points inside what a sanitizer accepts.
     """
 
-    bounds: tuple[float, float]
+    task: Task
     start: Float64
     labels: Labels
     away: Float64
@@ -50,8 +51,17 @@ class Feasible:
         """Return the points brought inside.
 
         They are whole float32 numbers: a loss found for them is that of the rows that are returned.
+        Where columns are not free to change, they may lie outside what a sanitizer accepts.
         """
-        low, high = self.bounds
+        return self.existing(self.reached(points))
+
+    def existing(self, points: Float64) -> Float64:
+        """Return points that are inside but for what columns may be, brought to rows that exist."""
+        return self.task.brought_back(self.start, points, self.norm, self.eps)
+
+    def reached(self, points: Float64) -> Float64:
+        """Return the points brought inside but for what columns may be."""
+        low, high = self.task.bounds
         if self.project is not None:
             points = np.asarray(self.project(points, self.labels), dtype=np.float64)
         inside = np.empty_like(points)
@@ -70,7 +80,7 @@ class Feasible:
         lengths: Float64,
         heading: Float64,
     ) -> Float64:
-        """Turn ``heading`` (p, d); return the points moved by ``lengths`` (p,) along it, inside.
+        """Turn ``heading`` (p, d); return the points moved by ``lengths`` (p,) along it, `reached`.
 
         The heading becomes momentum times itself plus the unit vector of each point. That is the
         gradient without the components that push against an active bound of the box, dropped before
@@ -79,9 +89,12 @@ class Feasible:
         for, where it is sure to matter again.
         """
         moved = np.empty_like(points)
-        low, high = self.bounds
-        kernels.climb(points, gradient, self.away, low, high, momentum, lengths, heading, moved)
-        return self(moved)
+        low, high = self.task.bounds
+        free, away = self.task.movable(self.norm, self.eps), self.away
+        if free is not None:
+            gradient, away = np.where(free, gradient, 0.0), np.where(free, away, points)
+        kernels.climb(points, gradient, away, low, high, momentum, lengths, heading, moved)
+        return self.reached(moved)
 
 
 def away_from(X: Float64, y: Labels, labels: Labels) -> Float64:

@@ -149,6 +149,12 @@ class Problem:
         """Return the points (p, d) inside what a known sanitizer accepts under their labels."""
         return points if self.region is None else self.region.project(points, labels)
 
+    def existing(self, crafted: Crafted) -> Crafted:
+        """Return the poison as rows that can exist, within the ball around those it started as."""
+        x, points = self.X[crafted.origin], crafted.points
+        brought = self.task.brought_back(x, points.astype(np.float32), self.norm, self.eps)
+        return crafted if self.task.rules is None else replace(crafted, points=brought)
+
     @functools.cached_property
     def X_met(self) -> Floats:
         """The validation images as the victim's model is shown them."""
@@ -157,7 +163,7 @@ class Problem:
     def feasible(self, rows: Index, labels: Labels) -> Feasible:
         """Return where points may be that start as training rows under these labels, (p,) each."""
         return Feasible(
-            self.task.bounds, self.X[rows].astype(np.float64), labels,
+            self.task, self.X[rows].astype(np.float64), labels,
             away_from(self.X, self.y, labels), self.norm, self.eps,
             None if self.region is None else self.region.project,
         )  # fmt: skip

@@ -190,6 +190,7 @@ class _Attacker:
                     start, climbed, x, columns, None, task=task, stream=stream
                 )
                 self.ends[rows], self.begun[rows] = x_adv, True
+            x_adv = capabilities.brought_back(self.attack, x, x_adv, task)
             return np.ascontiguousarray(x_adv, dtype=np.float32)
 
         return craft
