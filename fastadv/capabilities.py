@@ -279,6 +279,12 @@ def minimum_norm(attack: Any) -> bool:
     return bool(getattr(attack, "minimum_norm", False))
 
 
+def threat_on(attack: Any, task: Task) -> Threat:
+    """Return the threat of an attack in the units of the data."""
+    threat: Threat = attack.threat()
+    return threat if task.columns is None else threat.of_columns()
+
+
 def brought_back(attack: Any, x: Floats, x_adv: Floats, task: Task) -> Floats:
     """Return what an evasion attack made of rows x (n, d), as rows that can exist in its ball."""
     if task.rules is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
+RANGE = "of range"  # of each column's, which `fastadv data show` prints
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,20 @@ class Threat:
         The key in ``EvasionResult.distances`` that the budget bounds.
     limits : tuple of float
         What is printed in place of the budget, if that is a share of several limits.
+    unit : str
+        ``of range`` of data that are columns, if the budget is in units of each column's range;
+        else empty.
     """
 
     kind: str
     budget: float
     distance: str | None = None
     limits: tuple[float, ...] = ()
+    unit: str = ""
+
+    def of_columns(self) -> Threat:
+        """Return it of data that are columns: in units of each column's range."""
+        return replace(self, unit=RANGE) if self.kind in ("linf", "l2") else self
 
     @property
     def reach(self) -> float:
@@ -59,7 +69,8 @@ class Threat:
         return self.limits or (self.budget,)
 
     def __str__(self) -> str:
-        return f"{self.kind}({','.join(f'{limit:g}' for limit in self.printed)})"
+        limits = ",".join(f"{limit:g}" for limit in self.printed)
+        return f"{self.kind}({limits}{' ' * bool(self.unit)}{self.unit})"
 
 
 def linf(eps: float) -> Threat:

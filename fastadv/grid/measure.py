@@ -67,13 +67,18 @@ def empty_row(cell: Cell, context: Context) -> Row:
         seed=cell.seed,
         dealt=cell.dealt,
         kind=capabilities.kind_of(attack),
-        threat=None if isinstance(attack, NoAttack) else attack.threat(),
+        threat=None if isinstance(attack, NoAttack) else _threat(attack, context),
         parameters={
             "attack": registry.parameters(attack),
             "defense": registry.parameters(cell.defense.made),
             "model": _model_parameters(cell, context),
         },
     )
+
+
+def _threat(of: Any, context: Context) -> Threat:
+    """Return what an attack may do, or a defense certifies, in the units of the data."""
+    return capabilities.threat_on(of, context.dataset.task)
 
 
 def _model_parameters(cell: Cell, context: Context) -> dict[str, Any]:
@@ -172,10 +177,10 @@ class Measure:
         attack, defense = self.cell.attack.made, self.cell.defense.made
         if not isinstance(defense, Certifier) or capabilities.replaces(attack):
             return None
-        own: Threat = defense.threat()
+        own = _threat(defense, context)
         if isinstance(attack, NoAttack):
             return own
-        threat: Threat = attack.threat()
+        threat = _threat(attack, context)
         if threat.kind == "poison" and own.kind == "points":  # a share, of a number that is known
             threat = Threat(own.kind, attack.n_points(len(context.dataset.x_train)))
         return threat if threat.kind == own.kind else None
@@ -287,6 +292,7 @@ class Measure:
                 msgspec.convert(inputs["inspect"].facts["probe"], Probe), row.found,
             )
         )  # fmt: skip
+        row.notes += trust.held_columns(self.cell.attack, data.task)
         if "oblivious" in inputs:
             oblivious = evasion_result(inputs["oblivious"])
             x_oblivious = np.where(oblivious.success[:, None], oblivious.x_adv, x)

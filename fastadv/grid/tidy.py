@@ -132,8 +132,8 @@ def _n_runs(row: Row) -> int:
 
 # Name, unit, meaning: of a cell the median over its adversarial images, of an image its own.
 DISTANCES = (
-    ("linf", "pixel values", "largest change of a pixel"),
-    ("l2", "pixel values", "Euclidean norm of the change"),
+    ("linf", "pixel values", "largest change of a pixel; of a column as a share of its range"),
+    ("l2", "pixel values", "Euclidean norm of the change; likewise"),
     ("flow_loss", "flow loss", "stadv: the flow loss of the paper, one root a pixel, summed"),
     ("flow_max", "pixels", "stadv: length of the longest vector of the flow"),
     ("flow_mean", "pixels", "stadv: mean length of its vectors"),
@@ -164,6 +164,10 @@ CELLS: tuple[Column[Row], ...] = (
     ),
     Column("threat_budget", "float64", "of the kind", "how much of it; 1 of several limits",
            lambda r: r.threat and r.threat.budget),
+    *_texts(
+        ("threat_unit", "of range: the budget is in units of each column's range, of tables; none: "
+         "of the kind", lambda r: r.threat.unit if r.threat else None),
+    ),
     Column("seed", "int64", "", "of the run; of several the first", lambda r: r.seed),
     *_texts(
         ("status", "ok, failed, timeout or skipped", lambda r: r.status),

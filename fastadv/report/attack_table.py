@@ -36,7 +36,8 @@ def evasion_table(evasion: Evasion, n_threads: int) -> RenderableType:
     right = int((~result.misclassified).sum())
     table.add_row("accuracy before", _share(right, n))
     survive = int(result.robust.sum())
-    table.add_row(f"accuracy under {evasion.attack.threat()}", _share(survive, n))
+    threat = capabilities.threat_on(evasion.attack, evasion.data.task)
+    table.add_row(f"accuracy under {threat}", _share(survive, n))
     if right:
         where = " at any distance" if capabilities.minimum_norm(evasion.attack) else ""
         table.add_row(f"success{where}", _share(int(result.is_adv.sum()), right))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from fastadv.grid.trust.cells import CONTROLS
 from fastadv.grid.worst import WORST
 from fastadv.report.extras import EXTRAS, OBEY
-from fastadv.report.names import short_names, words
+from fastadv.report.names import OF_RANGE, short_names, words
 from fastadv.report.notes import Note, Notes
+from fastadv.threat import RANGE
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
@@ -229,6 +230,8 @@ def _caption(rows: Sequence[Row], has_worst: bool) -> str:
     if images:
         sentences.append(images)
     legends = [extra.legend for extra in (OBEY, *EXTRAS) if any(extra.text(row) for row in done)]
+    if any(row.threat is not None and row.threat.unit == RANGE for row in rows):
+        legends.append(OF_RANGE)
     if any(_draws(row) for row in done):
         legends.append("draws: of the poison; where all runs share one, trainings alone differ")
     radii = dict.fromkeys(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fastadv.threat import Threat
 
 
+OF_RANGE = "budgets of range are in units of each column's range, which data show prints"
+
 # -- in the table ---------------------------------------------------------------------------
 
 
@@ -62,7 +64,15 @@ def words(threat: Threat | None) -> str:
     if threat is None:
         return ""
     limits = ",".join(f"{limit:g}" for limit in threat.printed)
-    return f"{threat.kind.replace('_', '+')} {limits}"
+    return f"{threat.kind.replace('_', '+')} {limits} {threat.unit}".strip()
+
+
+def said_with(name: str, threat: Threat | None) -> list[str]:
+    """Return how an attack is called with its budget: in the units of images, and of columns."""
+    if threat is None:
+        return []
+    forms = (replace(threat, unit=""), threat, threat.of_columns())
+    return [f"{name} {words(form)}" for form in forms]
 
 
 # -- as a user writes it --------------------------------------------------------------------
@@ -93,7 +103,7 @@ class Names:
         names = short_names(attacked)
         for row in attacked:
             name = names[row.attack]
-            for form in (name, f"{name} {words(row.threat)}".strip()):
+            for form in (name, *said_with(name, row.threat)):
                 self._short.setdefault(form, {})[row.attack] = None
 
     def meant(self, pattern: Pattern, where: str) -> Pattern:

@@ -14,8 +14,9 @@ from fastadv.grid.ranking import worst_candidate as worst_of
 from fastadv.grid.row import WAITING
 from fastadv.grid.worst import WORST
 from fastadv.report.cells import first_threat, percent, several_attacks, title
-from fastadv.report.names import short_names, words
+from fastadv.report.names import OF_RANGE, short_names, words
 from fastadv.report.notes import FLAG, NOTE, Note, Notes
+from fastadv.threat import RANGE
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
@@ -276,6 +277,8 @@ def _caption(lines: Sequence[Line], rows: Sequence[Row]) -> str:
     if counts["evasion"] and counts["evasion"] != counts["none"]:
         each = [f"{max(counts[kind]):,}" for kind in ("evasion", "none") if counts[kind]]
         parts.append(f"{' images under evasion, '.join(each)} else")
+    if any(line.threat.endswith(RANGE) for line in lines):
+        parts.append(OF_RANGE.capitalize())
     if any(line.best for line in lines):
         test = f"a paired test (Holm, {100 * LEVEL:g} %)"
         parts.append(f"{BEST} best of its row, and what {test} cannot tell from it")

@@ -26,6 +26,7 @@ from fastadv.protocols import Model
 from fastadv.task import Task
 
 CONTROLS = {"noise", "train_noise"}  # attacks that show what chance does
+_FEW = 4  # columns that a note names
 _MORE = 0.01  # the share of the images that more queries may break without a flag
 
 
@@ -122,6 +123,39 @@ def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | No
         "the certificate or the distance has a fault to be reported; a certificate by votes may be "
         "wrong with its alpha",
     )
+
+
+def held_columns(attack: Choice, task: Task) -> list[Flag]:
+    """Return the note on columns that cannot change within the budget: which, and why."""
+    threat = capabilities.threat_on(attack.made, task)
+    bound = threat.kind in ("linf", "l2") and not capabilities.minimum_norm(attack.made)
+    free = task.movable(threat.kind, threat.budget if bound else None)
+    columns = task.columns
+    if free is None or columns is None:
+        return []
+    whys: dict[str, list[str]] = {}
+    in_groups = {place for group in columns.one_hot for place in group}
+    for place in np.flatnonzero(~free):
+        why = "a step of a whole number is more"
+        if place in columns.held_places:
+            why = "fixed"
+        elif place in in_groups:
+            why = "one-hot"
+        whys.setdefault(why, []).append(columns.names[place])
+    said = "; ".join(f"{why}: {name_few(names)}" for why, names in whys.items())
+    within = f" within {threat}" if bound else ""
+    return [
+        Flag(
+            "held_columns",
+            f"{len(free) - int(free.sum()):,} of {len(free):,} columns cannot change{within} "
+            f"({said})",
+        )
+    ]
+
+
+def name_few(names: Sequence[str]) -> str:
+    """Return the first few names, and that there are more."""
+    return ", ".join(names[:_FEW]) + ", ..." * (len(names) > _FEW)
 
 
 def not_adaptive(attack: Choice, defense: Choice) -> list[Flag]:
