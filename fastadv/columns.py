@@ -162,6 +162,16 @@ class Columns:
         values[:, whole] = np.rint(values[:, whole])
         return values
 
+    def kept(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what is kept beside rows, to read them by: names, ends, which are whole."""
+        low, high = self.ends
+        in_groups = [place for group in self.one_hot for place in group]
+        whole = np.isin(np.arange(len(self.names)), [*self.whole, *in_groups])
+        return {
+            "column_names": np.array(self.names), "column_low": low, "column_high": high,
+            "column_whole": whole,
+        }  # fmt: skip
+
     def ruled(self) -> dict[str, npt.NDArray[np.uint8]]:
         """Return what rows may be, to be hashed with them; nothing where they are free."""
         text = repr((self.low, self.high, self.fixed, self.whole, self.one_hot))

@@ -176,5 +176,6 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     out = capsys.readouterr().out
     assert "3 columns" in out
     assert "<b>" in out
-    assert main(["attack", "pgd", "--dataset", str(tmp_path / "t.csv"), "--show", "1"]) == 2
-    assert "--show and --plot draw images, and the data are columns" in capsys.readouterr().err
+    plot = ["--plot", str(tmp_path / "a.svg")]
+    assert main(["attack", "pgd", "--dataset", str(tmp_path / "t.csv"), *plot]) == 2
+    assert "--plot draws images, and the data are columns" in capsys.readouterr().err

@@ -44,7 +44,11 @@ def attack(
     ] = None,
     seed: Annotated[str, typer.Option(metavar="N", help="Of the model and the attack.")] = "0",
     show: Annotated[
-        str, typer.Option(metavar="K", help="Draw K images, or poison points, in the terminal.")
+        str,
+        typer.Option(
+            metavar="K",
+            help="Draw K images, or poison points, in the terminal; of a table its rows.",
+        ),
     ] = "0",
     plot: Annotated[
         Path | None,
@@ -103,8 +107,10 @@ def attack(
 
     with wait(f"reading {dataset}"):
         data = load_dataset(dataset)
-    if data.task.columns is not None and (n_shown or plot is not None):
-        raise InputError("--show and --plot draw images, and the data are columns of a table")
+    if data.task.columns is not None and plot is not None:
+        raise InputError(
+            "--plot draws images, and the data are columns of a table; --show prints rows"
+        )
     for note in data.notes:
         console.say(f"{data.name}: {note}")
     warned: dict[str, None] = {}  # each warning once, when nothing moves on the screen any more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import numpy as np
 from rich.text import Text
 
 from fastadv.arrays import Arrays, Floats, write_arrays
+from fastadv.columns import Columns
 from fastadv.experiment import Evasion, Poisoning
 from fastadv.protocols import Model
 from fastadv.report import plots
+from fastadv.report.changes import of_rows
+from fastadv.report.changes_text import changes_text
 from fastadv.report.panels import panels
 from fastadv.report.terminal_image import captioned, flow_text, image_text, in_rows
 
@@ -50,6 +54,10 @@ class EvasionView(View):
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first images that were right before: clean, their flow if any, attacked."""
         rows = np.flatnonzero(~self.attacked.result.misclassified)[:count]
+        if self.attacked.data.task.columns is not None:
+            before, after = self.attacked.X[rows], self.attacked.result.x_adv[rows]
+            captions = [" → ".join(self._captions(row)) for row in rows]
+            return _changed(self.attacked.data.task.columns, before, after, captions, width)
         return Text("\n").join(self._pair(row, color, width) for row in rows)
 
     def _pair(self, row: int, color: bool, width: int) -> Text:
@@ -113,6 +121,15 @@ class EvasionView(View):
         }
 
 
+def _changed(
+    columns: Columns, before: Floats, after: Floats, captions: Sequence[str], width: int
+) -> Text:
+    """Return rows of a table, what changed of each."""
+    found = of_rows(columns.kept(), before, after) or []
+    told = zip(captions, found, strict=True)
+    return Text("\n\n").join(changes_text(caption, changes, width) for caption, changes in told)
+
+
 def _label(model: Model, image: Floats) -> tuple[int, float]:
     """Return the predicted class and its softmax probability."""
     logits = np.asarray(model.logits(image[np.newaxis])[0], dtype=np.float64)
@@ -132,7 +149,12 @@ class PoisoningView(View):
 
     def draw(self, count: int, *, color: bool, width: int) -> Text:
         """Draw the first poison points with their labels."""
-        task = self.attacked.data.task
+        task, result = self.attacked.data.task, self.attacked.result
+        if task.columns is not None:
+            after, names = result.X[result.index[:count]], self.attacked.data.class_names
+            before = after if result.origin is None else self._origins()[:count]
+            captions = [f"labelled {names[int(y)]}" for y in result.y[result.index[:count]]]
+            return _changed(task.columns, before, after, captions, width)
         drawings = []
         for row in self.attacked.result.index[:count]:
             image = self.attacked.result.X[row].reshape(task.image_shape)
@@ -140,6 +162,10 @@ class PoisoningView(View):
             drawing = image_text(image, color=color, bounds=task.bounds)
             drawings.append(Text.assemble(captioned(drawing, f"labelled {label}"), "\n"))
         return in_rows(drawings, width)
+
+    def _origins(self) -> Floats:
+        """Return the training rows that the points started as."""
+        return self.attacked.data.x_train[self.attacked.result.origin]
 
     def arrays(self) -> Arrays:
         """Return the poison points, their labels and rows, and the attacker's loss."""

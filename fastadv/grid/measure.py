@@ -35,6 +35,7 @@ from fastadv.grid.stages import (
 from fastadv.grid.trust import cells as trust
 from fastadv.protocols import Certifier, Model
 from fastadv.results import PoisonEvaluation
+from fastadv.task import Task
 from fastadv.threat import Threat
 
 N_EXAMPLES = 16  # kept of each cell, to look at
@@ -240,8 +241,10 @@ class Measure:
             "poison": poison.arrays["rows"][:N_EXAMPLES],
             "poison_labels": poison.arrays["labels"][:N_EXAMPLES],
             "image_shape": np.array(data.task.image_shape),
-            "history": poison.arrays["history"],
-        }
+            "history": poison.arrays["history"], **_kept_columns(data.task),
+        }  # fmt: skip
+        if data.task.columns is not None and "origin" in poison.arrays:
+            samples["poison_origins"] = data.x_train[poison.arrays["origin"][:N_EXAMPLES]]
         if evaluation.triggered is not None:
             row.benign_accuracy = Figure.of(evaluation.predicted == data.y_test)
             others = data.y_test != row.found["target"]
@@ -302,6 +305,7 @@ class Measure:
             "attacked": model.predict(x_adv), "robust": robust, "is_adv": is_adv,
             "success": success, **result.distances, "examples": x[:N_EXAMPLES],
             "examples_adv": x_adv[:N_EXAMPLES], "image_shape": np.array(data.task.image_shape),
+            **_kept_columns(data.task),
         }  # fmt: skip
 
     def _certified(self, inputs: Inputs, context: Context, row: Row) -> Arrays:
@@ -317,6 +321,11 @@ class Measure:
         row.certified = None if accuracy is None else Certified(threat, accuracy)
         row.seconds["certify"] = certificate.facts["seconds"]
         return {"certified": certified, "certified_radius": radius}
+
+
+def _kept_columns(task: Task) -> Arrays:
+    """Return what rows of a table are read by; nothing of images."""
+    return {} if task.columns is None else task.columns.kept()
 
 
 def _over_all(context: Context, row: Row, clean: Labels, evaluation: PoisonEvaluation) -> Arrays:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastadv.report.changes import Changes, of_rows
+
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
     from fastadv.grid.row import Row
 
 _SHOWN = 8  # images a cell
+_NONE: list[Changes | None] = [None] * _SHOWN
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Picture:
         What the defended model says before and after.
     distance : float or None
         How far the attacked image is from the one before, in the distance that the budget bounds.
+    changes : Changes or None
+        Of a row of a table: what is to be shown in place of an image.
     """
 
     after: npt.NDArray[Any]
@@ -38,6 +43,7 @@ class Picture:
     before: npt.NDArray[Any] | None = None
     said: tuple[str, str] | None = None
     distance: float | None = None
+    changes: Changes | None = None
 
 
 @dataclass(frozen=True)
@@ -74,19 +80,25 @@ def pictures(row: Row, arrays: dict[str, npt.NDArray[Any]]) -> tuple[Picture, ..
         if row.kind == "poisoning":
             points = _images(arrays["poison"], shape)
             labels = arrays["poison_labels"]
+            origins = arrays.get("poison_origins", arrays["poison"])
+            told = of_rows(arrays, origins[:_SHOWN], arrays["poison"][:_SHOWN])
             return tuple(
-                Picture(point, name(label)) for point, label in zip(points, labels, strict=False)
+                Picture(point, name(label), changes=changes)
+                for point, label, changes in zip(points, labels, told or _NONE, strict=False)
             )
+        told = of_rows(arrays, arrays["examples"][:_SHOWN], arrays["examples_adv"][:_SHOWN])
         before = _images(arrays["examples"], shape)
         after = _images(arrays["examples_adv"], shape)
         bound = row.threat.distance if row.threat is not None else None
         moved = [float(x) for x in arrays[bound][:_SHOWN]] if bound in arrays else [None] * _SHOWN
         facts = zip(arrays["y"], arrays["clean"], arrays["attacked"], moved, strict=False)
         return tuple(
-            Picture(a, name(label), b, (name(said), name(now)), distance)
-            for b, a, (label, said, now, distance) in zip(before, after, facts, strict=False)
+            Picture(a, name(label), b, (name(said), name(now)), distance, changes)
+            for b, a, (label, said, now, distance), changes in zip(
+                before, after, facts, told or _NONE, strict=False
+            )
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return ()
 
 

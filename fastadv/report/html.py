@@ -9,7 +9,7 @@ import base64
 import hashlib
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -44,18 +44,7 @@ def grid_html(result: GridResult) -> str:
     body = [
         f"<header><h1>{text(title)}</h1>{problems}</header><main>", *tables,
         _cards("Accuracy over the budget", map(_plot, curves)),
-        _cards(
-            "What the attacks make of images",
-            [_gallery(one, stories) for one in shown if one.kind == "evasion"],
-            "The difference is drawn around grey and stretched to the largest; it is plain grey "
-            "where the attack failed or the model was wrong before. Below it the true class, and "
-            "what the defended model says in its place.",
-        ),
-        _cards(
-            "What is added to the training set",
-            [_gallery(one, stories) for one in shown if one.kind == "poisoning"],
-            "Below each poison point the label that it is given.",
-        ),
+        *_galleries(shown, stories),
         _cells(stories), _origin(result), "</main>",
     ]  # fmt: skip
     return _page(f"fastadv: {title}", "\n".join(body))
@@ -117,6 +106,34 @@ def _plot(plot: Plot) -> str:
     )
     title = f"<h3><code>{text(plot.title)}</code> <span>accuracy in %</span></h3>"
     return f'<div class="card">{title}{svg(plot)}<ul class="key">{key}</ul></div>'
+
+
+_IMAGES = (
+    "The difference is drawn around grey and stretched to the largest; it is plain grey where the "
+    "attack failed or the model was wrong before. Below it the true class, and what the defended "
+    "model says in its place."
+)
+_ROWS = (
+    "Of each row the true class, what the defended model says in its place, and the columns that "
+    "changed most, in the units of the table: a hollow dot is the value before, a full one that "
+    "after. None changed where the attack failed or the model was wrong before."
+)
+_POINTS = "Below each poison point the label that it is given."
+_POINT_ROWS = "Of each poison point its label, and what is not as in the row that it started as."
+
+
+def _galleries(shown: Sequence[Gallery], stories: Stories) -> list[str]:
+    """Return the cards of attacked images and of poison, or of rows of a table."""
+    rows = any(picture.changes is not None for one in shown for picture in one.pictures)
+    of = {kind: [_gallery(one, stories) for one in shown if one.kind == kind]
+          for kind in ("evasion", "poisoning")}  # fmt: skip
+    what = "rows" if rows else "images"
+    return [
+        _cards(f"What the attacks make of {what}", of["evasion"], _ROWS if rows else _IMAGES),
+        _cards(
+            "What is added to the training set", of["poisoning"], _POINT_ROWS if rows else _POINTS
+        ),
+    ]
 
 
 def _gallery(shown: Gallery, stories: Stories) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastadv.report.cells import percent
+from fastadv.report.page_changes import changed_row
 from fastadv.report.page_charts import distances_svg, runs_svg, strips, words
 from fastadv.report.png import data_uri
 from fastadv.report.story import QUANTILES, value_text
@@ -80,10 +81,15 @@ def _remark(remark: Flag, kind: str) -> str:
 
 
 def pictures(shown: Iterable[Picture]) -> str:
-    """Return images side by side: before, attacked and their difference, or the poison alone."""
+    """Return images side by side: before, attacked and their difference, or the poison alone.
+
+    Of rows of a table what changed of each.
+    """
     shown = list(shown)
     if not shown:
         return ""
+    if shown[0].changes is not None:
+        return f'<div class="rows">{"".join(map(changed_row, shown))}</div>'
     moved = shown[0].before is not None
     labels = ("image", "attacked", "difference", "class") if moved else ("poison", "label")
     names = "".join(f"<span>{label}</span>" for label in labels)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fastadv.report import harm
 from fastadv.report.cells import percent
+from fastadv.report.changes_text import changes_text
 from fastadv.report.notes import FLAG, NOTE
 from fastadv.report.prose import Prose
 from fastadv.report.story import QUANTILES, Distance, Histogram, Outcome, Stated, Story, value_text
@@ -64,6 +65,9 @@ class StoryView:
         if not shown:
             return
         yield Prose.of(_legend(told), style="dim")
+        if shown[0].changes is not None:
+            yield from _changed(shown, width)
+            return
         full = max(picture.after.shape[1] for picture in shown)
         count, columns = _side_by_side(full, width - 1)
         for start in range(0, len(shown), count):
@@ -229,24 +233,47 @@ def _side_by_side(full: int, room: int) -> tuple[int, int]:
 
 def _legend(told: Story) -> str:
     if told.kind == "poisoning":
-        return "Points that are added to the training set, with the label that they are given:"
+        words = "Points that are added to the training set, with the label that they are given"
+        changed = ", and what is not as in the row that each started as"
+        return f"{words}{changed if told.pictures[0].changes is not None else ''}:"
     distance = f", at what {told.distances[0].name}" if told.distances else ""
+    if told.pictures[0].changes is not None:
+        return (
+            "The first rows of the first run that were right before, and the columns that the "
+            f"attack changed most; what the defended model says{distance}:"
+        )
     return (
         "The first images of the first run that were right before and, below them, after the "
         f"attack; what the defended model says{distance}:"
     )
 
 
+def _changed(shown: Sequence[Picture], width: int) -> Part:
+    """Yield rows of a table, what changed of each."""
+    for picture in shown:
+        if picture.changes is not None:
+            told = changes_text(_caption(picture), picture.changes, width - 1)
+            yield Text("")
+            for line in told.split("\n"):
+                yield Text.assemble(" ", line)
+
+
 def _drawn(picture: Picture, columns: int, blocks: bool) -> Text:
     after = image_text(picture.after, color=blocks, max_width=columns)
     if picture.before is None or picture.said is None:
-        return Text.assemble(_cut(f"labelled {picture.label}", columns), "\n", after)
+        return Text.assemble(_cut(_caption(picture), columns), "\n", after)
     before = image_text(picture.before, color=blocks, max_width=columns)
+    return Text.assemble(_cut(_caption(picture), columns), "\n", before, "\n\n", after)
+
+
+def _caption(picture: Picture) -> str:
+    if picture.said is None:
+        return f"labelled {picture.label}"
     said, now = picture.said
-    caption = f"{said} → {now}" if said != now else f"{said} stays"
-    if picture.distance is not None and said != now:
-        caption += f" at {_short(picture.distance)}"
-    return Text.assemble(_cut(caption, columns), "\n", before, "\n\n", after)
+    if said == now:
+        return f"{said} stays"
+    at = f" at {_short(picture.distance)}" if picture.distance is not None else ""
+    return f"{said} → {now}{at}"
 
 
 def _cut(caption: str, columns: int) -> Text:
