@@ -54,6 +54,11 @@ class Made:
     arrays: Arrays
     facts: dict[str, Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
 
 Dealt = tuple[int, int]  # of which images: see `fastadv.grid.cell.Cell`
 Inputs = Mapping[str, Made]  # by the names under which a stage needs them

@@ -13,7 +13,8 @@ from helpers import SMALL_MLP, write_npz
 from fastadv import registry
 from fastadv.errors import InputError
 from fastadv.grid.cell import Choice
-from fastadv.grid.executors import remote, wire
+from fastadv.grid.executors import wire
+from fastadv.grid.executors.recent import Recent
 from fastadv.grid.plan import make_plan
 from fastadv.grid.run import asked
 from fastadv.grid.stages import Context, Made
@@ -102,11 +103,13 @@ def test_what_is_no_message_is_said_in_a_line(data: bytes) -> None:
         wire.decode(data, wire.Answer)
 
 
-def test_the_oldest_result_makes_room() -> None:
-    memory = remote.Memory(room=100)
+def test_what_was_used_longest_ago_makes_room() -> None:
+    recent = Recent[str](room=100)
     for key in "abc":
-        memory.keep(key, Made({"x": np.zeros(5)}, {}))  # 40 bytes
-        memory.get("a")
-    assert memory.dropped == ["b"]
-    assert memory.get("a") is not None
-    assert memory.get("b") is None
+        recent.keep(key, key.upper(), 40)
+        recent.get("a")
+    assert recent.dropped == ["b"]
+    assert [recent.get(key) for key in "abc"] == ["A", None, "C"]
+    recent.keep("a", "again", 90)
+    recent.keep("d", "too large", 101)
+    assert recent.dropped == ["b", "c", "a", "d"]

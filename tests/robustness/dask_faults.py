@@ -66,9 +66,7 @@ class Place:
             )
         )  # fmt: skip
 
-    def _start(
-        self, what: str, *words: str, folder: Path | None = None
-    ) -> subprocess.Popen[bytes]:
+    def _start(self, what: str, *words: str, folder: Path | None = None) -> subprocess.Popen[bytes]:
         module = f"distributed.cli.dask_{what}"
         return subprocess.Popen(
             [sys.executable, "-P", "-m", module, *words], cwd=folder or self.folder, **_QUIET

@@ -23,6 +23,11 @@ from fastadv.grid.executors import hired
 
 _PATIENCE = 10.0  # seconds, for whoever should answer
 _LOOK = 1.0  # seconds between looks whether the scheduler is still there
+# Dask keeps the last messages, which are large here, and warns of large ones.
+_SETTINGS = {
+    "distributed.admin.low-level-log-length": 8,
+    "distributed.admin.large-graph-warning-threshold": "100 GB",
+}
 _LOCAL = re.compile(r"local\[(.*)\]")
 
 
@@ -72,6 +77,7 @@ class Cluster:
         self._futures: dict[str, Any] = {}  # by task
         self._leases: dict[str, Any] = {}  # by worker
         self._number = 0
+        self._lost = False
         self._known: set[str] = set()
         client.subscribe_topic("all", self._hear)
         for worker in client.scheduler_info(n_workers=-1)["workers"]:
@@ -85,14 +91,17 @@ class Cluster:
         InputError
             If the scheduler has gone.
         """
+        events: list[Event] = []
         with suppress(queue.Empty):
-            events = [self._inbox.get(timeout=_LOOK)]
-            with suppress(queue.Empty):
-                while True:
-                    events.append(self._inbox.get_nowait())
-            return events
-        self._look()
-        return []
+            events.append(self._inbox.get(timeout=_LOOK))
+            while True:
+                events.append(self._inbox.get_nowait())
+        if self._lost or self._client.status != "running":
+            raise InputError(
+                f"the Dask scheduler at {self.address} has gone; what is done is kept, and the "
+                "same command goes on when one is there"
+            )
+        return events
 
     def hire(self, worker: str, start: bytes, n_threads: int, timeout: float | None) -> str:
         """Start a process of ours at a worker; return the task that answers when it is ready."""
@@ -143,6 +152,7 @@ class Cluster:
         try:
             value = (await self._client.gather([future], asynchronous=True))[0]
         except BaseException as error:  # of any kind; it is told where it is waited for
+            self._lost |= getattr(error, "reason", None) == "scheduler-connection-lost"
             self._inbox.put(Failed(worker, task, f"{type(error).__name__}: {brief(error)}"))
         else:
             self._inbox.put(Answered(worker, task, value))
@@ -159,17 +169,6 @@ class Cluster:
         elif action == "remove-worker" and worker in self._known:
             self._known.discard(worker)
             self._inbox.put(Left(worker))
-
-    def _look(self) -> None:
-        if self._client.status != "running":
-            raise self.gone()
-
-    def gone(self) -> InputError:
-        """Return what is said when the scheduler has gone."""
-        return InputError(
-            f"the Dask scheduler at {self.address} has gone; what is done is kept, and the same "
-            "command goes on when one is there"
-        )
 
 
 @contextmanager
@@ -237,6 +236,8 @@ def require_dask() -> None:
 def _quiet() -> Iterator[None]:
     """Keep Dask's own messages from the terminal: what matters of them is told by us."""
     require_dask()
+    import dask
+
     log = logging.getLogger("distributed")
     before = log.level
     log.setLevel(logging.CRITICAL + 1)
@@ -245,7 +246,7 @@ def _quiet() -> Iterator[None]:
     for one in loud:
         one.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), dask.config.set(_SETTINGS):
             warnings.filterwarnings("ignore", module="distributed")
             yield
     finally:

@@ -8,8 +8,7 @@ who comes and goes.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +32,7 @@ from fastadv.grid.executors.cluster import (
     local_workers,
     require_dask,
 )
+from fastadv.grid.executors.recent import Recent
 from fastadv.grid.machine import likeness, processor
 from fastadv.grid.plan import Planned
 from fastadv.grid.row import Flag
@@ -41,6 +41,7 @@ from fastadv.sources import FILES
 from fastadv.specs import Spec
 
 _ROOM = 256 << 20  # bytes of results that are kept here for the next stages
+_QUICK = 0.05  # seconds within which a stage is back whose worker gets two at once
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,21 @@ class _Worker:
     processor: str = ""
     machine: str = ""
     has: set[str] = field(default_factory=set)  # the results in its memory
-    task: str = ""  # what it does now
-    planned: Planned | None = None
-    since: float = 0.0
-    sent: int = 0
+    given: dict[str, _Given] = field(default_factory=dict)  # by task; the first is what it does
+    quick: bool = False  # its last stage took no time to speak of
+
+    def can_take(self) -> bool:
+        """Return whether it does nothing, or soon will if it gets no other stage before."""
+        return self.is_ready and len(self.given) < (2 if self.quick else 1)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A stage that a worker has got, when, and in how many bytes."""
+
+    planned: Planned
+    since: float
+    sent: int
 
 
 class _Run:
@@ -112,7 +124,7 @@ class _Run:
         self._own = processor(start.like)
         self._workers: dict[str, _Worker] = {}
         self._refused: dict[str, str] = {}
-        self._recent = Recent(_ROOM)
+        self._recent = Recent[wire.Result](_ROOM)  # what has come back, as it came
         self._foreign: dict[str, str] = {}  # of results, by key: another processor
         self._waits = False
 
@@ -126,33 +138,46 @@ class _Run:
             self._check()
 
     def _give(self) -> None:
-        """Give each idle worker a stage, as long as there are any."""
-        for worker in self._workers.values():
-            if worker.is_ready and worker.planned is None:
-                planned = self._queue.take(worker.has)
-                if planned is None:
-                    return
-                self._begin(planned.stage.label())
-                self._send(
-                    worker, planned, [k for k in planned.needs.values() if k not in worker.has]
-                )
+        """Give each worker what it can take, as long as there is anything."""
+        ready = [worker for worker in self._workers.values() if worker.can_take()]
+        for worker in sorted(ready, key=lambda worker: len(worker.given)):
+            planned = self._queue.take(worker.has)
+            if planned is None and not worker.given:
+                planned = self._call_back()
+            if planned is None:
+                return
+            self._begin(planned.stage.label())
+            self._send(worker, planned, worker.has)
 
-    def _send(self, worker: _Worker, planned: Planned, lacks: list[str]) -> None:
-        sent = {key: self._result(key) for key in lacks}
+    def _call_back(self) -> Planned | None:
+        """Return a stage that waits behind one that takes longer than was thought, if any does."""
+        now = time.perf_counter()
+        for worker in self._workers.values():
+            if len(worker.given) > 1:
+                task, waits = list(worker.given.items())[-1]
+                if now - waits.since > _QUICK:
+                    del worker.given[task]
+                    self._cluster.forget(task)
+                    return waits.planned
+        return None
+
+    def _send(self, worker: _Worker, planned: Planned, has: Set[str]) -> None:
+        """Send a worker a stage, with those of its needs that it has not."""
+        sent = {key: self._result(key) for key in planned.needs.values() if key not in has}
         stage = wire.packed_stage(planned.stage)
         message = wire.encode(
             wire.Task(key=planned.key, stage=stage, needs=planned.needs, sent=sent)
         )
         label, kind = planned.stage.label(), type(planned.stage).__name__
-        worker.planned, worker.since, worker.sent = planned, time.perf_counter(), len(message)
-        worker.task = self._cluster.work(worker.address, label, kind, message)
-        worker.has.update(lacks)
+        task = self._cluster.work(worker.address, label, kind, message)
+        worker.given[task] = _Given(planned, time.perf_counter(), len(message))
+        worker.has.update(sent)
 
     def _result(self, key: str) -> wire.Result:
         result = self._recent.get(key)
         if result is None:
             result = wire.packed_made(self._queue.result(key))
-            self._recent.keep(key, result)
+            self._recent.keep(key, result, result.nbytes)
         return result
 
     # -- what happens -----------------------------------------------------------------------
@@ -170,21 +195,24 @@ class _Run:
         if event.task == worker.hiring:
             self._greet(worker, event)
             return []
-        if event.task != worker.task or worker.planned is None:
-            return []
         self._cluster.forget(event.task)
-        return self._answer(worker, worker.planned, event)
+        given = worker.given.pop(event.task, None)
+        if given is None:  # it was called back
+            return []
+        worker.quick = time.perf_counter() - given.since < _QUICK
+        return self._answer(worker, given, event)
 
     def _leave(self, worker: _Worker) -> list[Outcome]:
-        """Return what becomes of the stage that a lost worker ran."""
+        """Return what becomes of the stage that a lost worker ran; others have not begun."""
         self._dismiss(worker)
-        if worker.planned is None:
-            return []
-        said = f"{worker.planned.stage.label()}: its worker {worker.address} went away"
-        return [Outcome(worker.planned.key, "died", said)]
+        given = [one.planned for one in worker.given.values()]
+        for planned in given[1:]:
+            self._queue.give_back(planned)
+        said = f"its worker {worker.address} went away"
+        return [Outcome(one.key, "died", f"{one.stage.label()}: {said}") for one in given[:1]]
 
     def _dismiss(self, worker: _Worker) -> None:
-        for task in filter(None, (worker.hiring, worker.task)):
+        for task in (worker.hiring, *worker.given):
             self._cluster.forget(task)
         self._cluster.let_go(worker.address)
         self._workers.pop(worker.address, None)
@@ -207,40 +235,39 @@ class _Run:
     def _refuse(self, worker: _Worker, why: str) -> None:
         self._refused[worker.address] = f"the worker {worker.address} {why}"
         self._note(f"not used: {self._refused[worker.address]}")
+        for given in worker.given.values():
+            self._queue.give_back(given.planned)
         self._dismiss(worker)
 
-    def _answer(self, worker: _Worker, planned: Planned, event: Answered | Failed) -> list[Outcome]:
+    def _answer(self, worker: _Worker, given: _Given, event: Answered | Failed) -> list[Outcome]:
         """Return how a stage ended."""
-        label = planned.stage.label()
-        worker.planned, worker.task = None, ""
+        planned, label = given.planned, given.planned.stage.label()
         if isinstance(event, Failed):
-            return [
-                Outcome(planned.key, "died", f"{label}: lost at {worker.address} ({event.why})")
-            ]
-        how, value = event.value
-        if how == "timeout":
-            worker.has.clear()
-            said = f"{label}: stopped after {self._timeout:g} s"
-            return [Outcome(planned.key, "timeout", said)]
-        if how == "died":
-            worker.has.clear()
-            said = f"{label}: its process at {worker.address} {value.decode(errors='replace')}"
+            said = f"{label}: lost at {worker.address} ({event.why})"
             return [Outcome(planned.key, "died", said)]
+        how, value = event.value
+        if how != "answered":  # and its memory is lost
+            worker.has.clear()
+            said = f"{label}: stopped after {self._timeout or 0:g} s"
+            if how == "died":
+                said = f"{label}: its process at {worker.address} {value.decode(errors='replace')}"
+            return [Outcome(planned.key, how, said)]
         answer = wire.decode(value, wire.Answer)
         worker.has.difference_update(answer.dropped, answer.lacks)
         if answer.status == "lacks":
-            self._send(worker, planned, list(planned.needs.values()))
+            self._send(worker, planned, frozenset())
             return []
         if answer.status == "halted":
             self._queue.give_back(planned)
             self._refuse(worker, f"cannot go on: {answer.message}")
             return []
-        made = None if answer.made is None else wire.unpacked_made(answer.made)
-        if answer.made is not None and made is not None:
+        made = None
+        if answer.made is not None:
+            made = wire.unpacked_made(answer.made)
             worker.has.add(planned.key)
-            self._recent.keep(planned.key, answer.made)
+            self._recent.keep(planned.key, answer.made, answer.made.nbytes)
             self._say_where(worker, planned, made.facts)
-        self._record(worker, planned, len(value), made.facts["seconds"] if made else None)
+        self._record(worker, given, len(value), made.facts["seconds"] if made else None)
         return [Outcome(planned.key, answer.status, answer.message, made)]
 
     def _say_where(self, worker: _Worker, planned: Planned, facts: dict[str, Any]) -> None:
@@ -257,16 +284,14 @@ class _Run:
             note = Flag("mixed_processors", said, "its last digits may be others elsewhere")
             facts["row"]["notes"].append(msgspec.to_builtins(note))
 
-    def _record(
-        self, worker: _Worker, planned: Planned, received: int, seconds: float | None
-    ) -> None:
-        now = time.perf_counter()
+    def _record(self, worker: _Worker, given: _Given, received: int, seconds: float | None) -> None:
+        planned, away = given.planned, time.perf_counter() - given.since
         self._queue.record(
             {
                 "key": planned.key, "stage": type(planned.stage).__name__,
                 "needs": list(planned.needs.values()), "worker": worker.address,
-                "machine": worker.machine, "seconds": seconds, "away": now - worker.since,
-                "sent": worker.sent, "received": received, "at": time.time(),
+                "machine": worker.machine, "seconds": seconds, "away": away,
+                "sent": given.sent, "received": received, "at": time.time(),
             }
         )  # fmt: skip
 
@@ -280,39 +305,6 @@ class _Run:
         if not self._waits:
             self._waits = True
             self._note(f"no worker at {self._cluster.address} yet; waiting for one")
-
-
-class Recent:
-    """The results that came last, as long as there is room.
-
-    Parameters
-    ----------
-    room : int
-        Bytes.
-    """
-
-    def __init__(self, room: int) -> None:
-        self._room, self._size = room, 0
-        self._kept: OrderedDict[str, wire.Result] = OrderedDict()
-
-    def get(self, key: str) -> wire.Result | None:
-        """Return a result, if it is still there."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def keep(self, key: str, result: wire.Result) -> None:
-        """Keep a result."""
-        if key in self._kept:
-            return
-        self._kept[key] = result
-        self._size += _size(result)
-        while self._size > self._room:
-            self._size -= _size(self._kept.popitem(last=False)[1])
-
-
-def _size(result: wire.Result) -> int:
-    return sum(map(len, result.arrays.values()))
 
 
 def _start(context: Context, dask: Dask, n_local: int | None, folder: Path) -> wire.Start:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -22,6 +21,7 @@ from fastadv.errors import InputError
 from fastadv.files import scratch_folder
 from fastadv.grid.executors import wire
 from fastadv.grid.executors.base import attempt
+from fastadv.grid.executors.recent import Recent
 from fastadv.grid.given import given_for
 from fastadv.grid.machine import differences, kernels_of, likeness, processor
 from fastadv.grid.plan import Planned
@@ -49,7 +49,7 @@ def serve(descriptor: str) -> None:
         machine=socket.gethostname(), processor=processor(like), threads=threads.thread_count()
     )
     connection.send_bytes(wire.encode(ready))
-    memory = Memory(start.room)
+    memory = Recent[Made](start.room)
     while True:
         try:
             task = wire.decode(connection.recv_bytes(), wire.Task)
@@ -59,14 +59,14 @@ def serve(descriptor: str) -> None:
         connection.send_bytes(wire.encode(run(task, memory, context)))
 
 
-def run(task: wire.Task, memory: Memory, context: Context) -> wire.Answer:
+def run(task: wire.Task, memory: Recent[Made], context: Context) -> wire.Answer:
     """Run a stage, if what it needs is there."""
     memory.dropped.clear()
     sent = {key: wire.unpacked_made(result) for key, result in task.sent.items()}
     needed = {name: sent.get(key) or memory.get(key) for name, key in task.needs.items()}
     inputs = {name: made for name, made in needed.items() if made is not None}
     for key, made in sent.items():
-        memory.keep(key, made)
+        memory.keep(key, made, made.nbytes)
     if len(inputs) < len(needed):
         lacks = [task.needs[name] for name in needed.keys() - inputs.keys()]
         return wire.Answer(key=task.key, status="lacks", lacks=lacks)
@@ -75,52 +75,12 @@ def run(task: wire.Task, memory: Memory, context: Context) -> wire.Answer:
     result = None
     if outcome.made is not None:
         result = wire.packed_made(outcome.made)
-        memory.keep(task.key, wire.unpacked_made(result))  # laid out as if it had been sent
+        made = wire.unpacked_made(result)  # laid out in memory as if it had been sent
+        memory.keep(task.key, made, made.nbytes)
     return wire.Answer(
         key=task.key, status=outcome.status, message=outcome.message, made=result,
         dropped=list(memory.dropped),
     )  # fmt: skip
-
-
-class Memory:
-    """What stages have made, as long as there is room; the one used longest ago makes it.
-
-    Parameters
-    ----------
-    room : int
-        Bytes.
-
-    Attributes
-    ----------
-    dropped : list of str
-        The keys of what had to go.
-    """
-
-    def __init__(self, room: int) -> None:
-        self._room, self._size = room, 0
-        self._kept: OrderedDict[str, Made] = OrderedDict()
-        self.dropped: list[str] = []
-
-    def get(self, key: str) -> Made | None:
-        """Return what a stage made, if it is still there."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
-
-    def keep(self, key: str, made: Made) -> None:
-        """Keep what a stage made."""
-        if key in self._kept:
-            self._size -= _bytes(self._kept.pop(key))
-        self._kept[key] = made
-        self._size += _bytes(made)
-        while self._size > self._room:
-            oldest, gone = self._kept.popitem(last=False)
-            self._size -= _bytes(gone)
-            self.dropped.append(oldest)
-
-
-def _bytes(made: Made) -> int:
-    return sum(array.nbytes for array in made.arrays.values())
 
 
 def _prepared(start: wire.Start, like: Mapping[str, str]) -> Context:

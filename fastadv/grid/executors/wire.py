@@ -40,6 +40,11 @@ class Result(msgspec.Struct, frozen=True):
     arrays: dict[str, bytes]
     facts: dict[str, Any]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the files."""
+        return sum(map(len, self.arrays.values()))
+
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """What a process needs to know once, to run the stages of a grid.
