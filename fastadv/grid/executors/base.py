@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -101,16 +101,15 @@ class Queue:
         """Return whether a stage is waiting or taken."""
         return bool(self._waiting or self._taken)
 
-    def take(self, near: Set[str] = frozenset()) -> Planned | None:
+    def take(self, near: set[str] | frozenset[str] = frozenset()) -> Planned | None:
         """Return a stage that can run now; None if there is none, or not yet.
 
-        Of the first that can, one that needs a result whose key is in ``near``, if there is any.
+        Of the first that can, the one of whose needs the most have their keys in ``near``.
         """
         ready = islice(filter(self._can_run, self._waiting.values()), _CHOICE if near else 1)
-        first = chosen = next(ready, None)
-        if first is not None and near:
-            nearer = (one for one in (first, *ready) if not near.isdisjoint(one.needs.values()))
-            chosen = next(nearer, first)
+        chosen = max(
+            ready, key=lambda one: len(near.intersection(one.needs.values())), default=None
+        )
         if chosen is None:
             return None
         self._taken.add(chosen.key)

@@ -15,10 +15,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastadv.errors import InputError, brief
-from fastadv.files import scratch_folder
 from fastadv.grid.executors import hired
 
 _PATIENCE = 10.0  # seconds, for whoever should answer
@@ -172,8 +172,14 @@ class Cluster:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Cluster]:
+def connected(address: str, folder: Path) -> Iterator[Cluster]:
     """Yield the cluster whose scheduler is there, or one on this machine for ``local[N]``.
+
+    Parameters
+    ----------
+    address : str
+    folder : Path
+        Where Dask may write, which it hardly does.
 
     Raises
     ------
@@ -181,7 +187,7 @@ def connected(address: str) -> Iterator[Cluster]:
         If there is none, or it is none of the same version of Dask.
     """
     n_workers = local_workers(address)
-    with _quiet():
+    with _quiet(folder):
         if n_workers is not None:
             with _local(n_workers) as client:
                 yield from _served(client, address)
@@ -233,8 +239,11 @@ def require_dask() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dask's own messages from the terminal: what matters of them is told by us."""
+def _quiet(folder: Path) -> Iterator[None]:
+    """Keep Dask's own messages from the terminal: what matters of them is told by us.
+
+    And its files in a folder of ours.
+    """
     require_dask()
     import dask
 
@@ -242,11 +251,12 @@ def _quiet() -> Iterator[None]:
     before = log.level
     log.setLevel(logging.CRITICAL + 1)
     others = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
+    settings = {**_SETTINGS, "temporary-directory": str(folder)}
     loud = {one: one.level for one in others if one.name.startswith("distributed.")}
     for one in loud:
         one.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings(), dask.config.set(_SETTINGS):
+        with warnings.catch_warnings(), dask.config.set(settings):
             warnings.filterwarnings("ignore", module="distributed")
             yield
     finally:
@@ -309,27 +319,23 @@ def _local(n_workers: int) -> Iterator[Any]:
     class SilentWorker(Silent, Worker):  # type: ignore[misc]
         pass
 
-    with scratch_folder() as folder:
-        options = {
-            "protocol": "inproc://", "nthreads": 1, "memory_limit": 0, "dashboard": False,
-            "local_directory": str(folder),
-        }  # fmt: skip
-        cluster = SpecCluster(
-            workers={i: {"cls": SilentWorker, "options": options} for i in range(n_workers)},
-            scheduler={
-                "cls": SilentScheduler,
-                "options": {"protocol": "inproc://", "dashboard": False},
-            },
-        )
-        client = None
-        try:
-            client = Client(cluster, set_as_default=False, name="fastadv")
-            yield client
-        finally:
-            if client is not None:
-                _close(client)
-            with suppress(Exception):
-                cluster.close(timeout=2)
+    options = {"protocol": "inproc://", "nthreads": 1, "memory_limit": 0, "dashboard": False}
+    cluster = SpecCluster(
+        workers={i: {"cls": SilentWorker, "options": options} for i in range(n_workers)},
+        scheduler={
+            "cls": SilentScheduler,
+            "options": {"protocol": "inproc://", "dashboard": False},
+        },
+    )
+    client = None
+    try:
+        client = Client(cluster, set_as_default=False, name="fastadv")
+        yield client
+    finally:
+        if client is not None:
+            _close(client)
+        with suppress(Exception):
+            cluster.close(timeout=2)
 
 
 def _close(client: Any) -> None:

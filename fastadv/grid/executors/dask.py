@@ -8,7 +8,7 @@ who comes and goes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -81,7 +81,7 @@ class Dask:
         with scratch_folder() as folder:
             n_local = local_workers(self.address)
             start = _start(context, self, n_local, folder)
-            with connected(self.address) as cluster:
+            with connected(self.address, folder / "dask") as cluster:
                 yield from _Run(cluster, queue, start, begin, self.note).outcomes()
 
 
@@ -161,7 +161,7 @@ class _Run:
                     return waits.planned
         return None
 
-    def _send(self, worker: _Worker, planned: Planned, has: Set[str]) -> None:
+    def _send(self, worker: _Worker, planned: Planned, has: Collection[str]) -> None:
         """Send a worker a stage, with those of its needs that it has not."""
         sent = {key: self._result(key) for key in planned.needs.values() if key not in has}
         stage = wire.packed_stage(planned.stage)
@@ -255,7 +255,7 @@ class _Run:
         answer = wire.decode(value, wire.Answer)
         worker.has.difference_update(answer.dropped, answer.lacks)
         if answer.status == "lacks":
-            self._send(worker, planned, frozenset())
+            self._send(worker, planned, ())
             return []
         if answer.status == "halted":
             self._queue.give_back(planned)

@@ -41,7 +41,7 @@ def serve(descriptor: str) -> None:
     threads.set_threads(start.threads)
     like = likeness()
     try:
-        context = _prepared(start, like)
+        context = prepared(start, like)
     except InputError as error:
         connection.send_bytes(wire.encode(wire.Ready(refused=str(error))))
         return
@@ -83,7 +83,7 @@ def run(task: wire.Task, memory: Recent[Made], context: Context) -> wire.Answer:
     )  # fmt: skip
 
 
-def _prepared(start: wire.Start, like: Mapping[str, str]) -> Context:
+def prepared(start: wire.Start, like: Mapping[str, str]) -> Context:
     """Return what every stage works with.
 
     Raises
