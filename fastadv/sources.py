@@ -31,13 +31,14 @@ def is_source(text: str) -> bool:
     name = text.partition("[")[0].strip()
     if registry.knows("model", name):
         return False
-    return ":" in text or Path(text).suffix in (".py", *FILES, *_PICKLES)
+    known = (".py", *FILES, *_PICKLES)
+    return ":" in text or Path(text).suffix.lower() in known or Path(text).expanduser().is_file()
 
 
 def check_source(text: str) -> None:
     """Raise InputError if a text can be no source, without running or reading anything."""
     path, colon, factory = text.rpartition(":")
-    suffix = Path(text if not colon else path).suffix
+    suffix = Path(text if not colon else path).suffix.lower()
     if not colon and suffix in _PICKLES:
         raise InputError(
             f"{text} may be a pickle, which runs code when it is opened, and is not: write a "
@@ -45,7 +46,7 @@ def check_source(text: str) -> None:
         )
     if not colon and suffix == ".py":
         raise InputError(f"{text} has no factory: give {text}:NAME, a function of it")
-    if colon and not factory.isidentifier():
+    if (colon and not factory.isidentifier()) or (not colon and suffix not in FILES):
         raise InputError(f"{text!r} is no model; give {FORMS}, or a name of fastadv list models")
     file = path if colon else text
     if suffix in (".py", *FILES) and not Path(file).expanduser().is_file():

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,9 @@ from fastadv.files import UNREADABLE
 from fastadv.models.saved import read_saved
 from fastadv.sources import FILES, check_source
 from fastadv.task import Task
+
+# What code of a user may raise; a script ends by SystemExit where it reads its own arguments.
+_ANY = (Exception, SystemExit)
 
 
 def load(text: str, task: Task) -> Any:
@@ -37,10 +41,11 @@ def load(text: str, task: Task) -> Any:
         return from_file(Path(text).expanduser())
     factory = _factory(path, name)
     try:
-        made = factory(task)
+        with redirect_stdout(sys.stderr):  # results are alone on standard output
+            made = factory(task)
     except InputError:
         raise
-    except Exception as error:  # of any code
+    except _ANY as error:
         raise InputError(f"{text} fails: {_said(error)}") from None
     if made is None:
         raise InputError(f"{text} returns nothing; it has to return a model")
@@ -49,11 +54,12 @@ def load(text: str, task: Task) -> Any:
 
 def from_file(path: Path) -> Any:
     """Return what a file holds, by the reader of its kind; of another kind InputError is raised."""
-    if path.suffix not in FILES:
+    suffix = path.suffix.lower()
+    if suffix not in FILES:
         raise InputError(f"{path} is no model file; it has to end in {', '.join(FILES)}")
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    module, _, reader = FILES[path.suffix].partition(":")
+    module, _, reader = FILES[suffix].partition(":")
     return getattr(importlib.import_module(module), reader)(path)
 
 
@@ -75,8 +81,11 @@ def saved(path: Path) -> Any:
 def _factory(path: str, name: str) -> Callable[[Task], Any]:
     try:
         is_file = path.endswith(".py")
-        module = _module_of(Path(path).expanduser()) if is_file else importlib.import_module(path)
-    except Exception as error:  # of any code
+        with redirect_stdout(sys.stderr):
+            module = (
+                _module_of(Path(path).expanduser()) if is_file else importlib.import_module(path)
+            )
+    except _ANY as error:
         raise InputError(f"{path} cannot be imported: {_said(error)}") from None
     found = vars(module).get(name)
     if not callable(found):
@@ -104,5 +113,5 @@ def _module_of(path: Path) -> ModuleType:
     return module
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")

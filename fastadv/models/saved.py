@@ -31,7 +31,7 @@ class Saved(Persistent):
             If it is to be safetensors and that is not installed.
         """
         path, arrays = Path(path), {"model": np.array(type(self).__name__), **self.state()}
-        if path.suffix == safetensors_file.SUFFIX:
+        if path.suffix.lower() == safetensors_file.SUFFIX:
             safetensors_file.write(path, arrays)
         else:
             write_arrays(path, arrays)
@@ -67,7 +67,7 @@ def read_saved(path: Path) -> Arrays:
     One of `fastadv.files.UNREADABLE` is raised if it is no archive, InputError if it is no
     safetensors file of fastadv's.
     """
-    is_tensors = path.suffix == safetensors_file.SUFFIX
+    is_tensors = path.suffix.lower() == safetensors_file.SUFFIX
     return safetensors_file.read(path) if is_tensors else read_arrays(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,15 @@ import pytest
 from helpers import small_mlp, write_npz
 from sklearn.linear_model import LogisticRegression
 
+from fastadv.task import Task
+
+safetensors = pytest.importorskip("safetensors.numpy")
+skops = pytest.importorskip("skops.io")
+
 X, Y = np.random.default_rng(0).random((60, 20)), np.arange(60) % 3
 
 FACTORY = """
+import fastadv
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from beside import SLOPE
@@ -46,6 +53,26 @@ def two(task):
 def takes_nothing():
     return 1
 
+def exits(task):
+    raise SystemExit(2)
+
+def ten(task):
+    return fastadv.wrap(logits=lambda x: np.repeat(x[:, :5], 2, axis=1), name="ten")
+
+class Odd:
+    def predict(self, x):
+        return np.zeros(len(x))
+
+def odd(task):
+    return Odd()
+
+def array(task):
+    return np.zeros((20, 3))
+
+def prints(task):
+    print("training ...")
+    return LogisticRegression().fit(X, Y)
+
 CONSTANT = 3
 """
 
@@ -55,12 +82,19 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "beside.py").write_text("SLOPE = 0.5\n")
     (tmp_path / "mine.py").write_text(FACTORY)
     (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "script.py").write_text("import argparse, sys\nsys.exit('usage: ...')\n")
+    (tmp_path / "model.zip").write_bytes(b"PK")
+    (tmp_path / "text.skops").write_text("no archive")
+    (tmp_path / "folder.skops").mkdir()
+    safetensors.save_file({"fc.weight": np.zeros((3, 20))}, tmp_path / "other.safetensors")
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "arrays.npz", a=np.arange(3))
     np.savez(tmp_path / "other.npz", model=np.array("Oracle"))
     with (tmp_path / "model.pkl").open("wb") as stream:
         pickle.dump(LogisticRegression().fit(X, Y), stream)
-    small_mlp().fit(X.astype(np.float32), Y).save(tmp_path / "own.npz")
+    for name in ("own.npz", "own.safetensors", "OWN.NPZ"):
+        small_mlp().fit(X.astype(np.float32), Y).save(tmp_path / name)
+    skops.dump(LogisticRegression().fit(X, Y), tmp_path / "own.skops")
     write_npz(tmp_path / "data.npz")
     return tmp_path
 
@@ -78,7 +112,9 @@ GRID = [
 ]
 
 
-@pytest.mark.parametrize("model", ["own.npz", "mine.py:linear"])
+@pytest.mark.parametrize(
+    "model", ["own.npz", "own.safetensors", "OWN.NPZ", "own.skops", "mine.py:linear"]
+)
 @pytest.mark.usefixtures("folder")
 def test_a_given_model_is_attacked(program: Any, model: str) -> None:
     done = program(*GRID, "--model", model)
@@ -116,6 +152,15 @@ def test_a_factory_of_a_module(program: Any, folder: Path, monkeypatch: Any) -> 
         ("mine.py:two", "tells 2 classes apart (0, 1), data.npz has 3 (0 to 2)"),
         ("broken.py:make", "broken.py cannot be imported: ModuleNotFoundError: No module named"),
         ("no.such.module:make", "no.such.module cannot be imported: ModuleNotFoundError"),
+        ("mine.py:exits", "mine.py:exits fails: SystemExit: 2"),
+        ("script.py:make", "script.py cannot be imported: SystemExit: usage: ..."),
+        ("mine.py:ten", "ten tells 10 classes apart (0 to 9), data.npz has 3 (0 to 2)"),
+        ("mine.py:odd", "Odd is not trained (it has no classes_)"),
+        ("mine.py:array", "ndarray is no model that fastadv knows"),
+        ("text.skops", "text.skops is no skops file, or damaged"),
+        ("folder.skops", "there is no file folder.skops"),
+        ("other.safetensors", "other.safetensors holds tensors (fc.weight), and not which model"),
+        ("model.zip", "'model.zip' is no model; give FILE.npz or FILE.safetensors"),
         ("text.npz", "text.npz is no model that fastadv has saved"),
         ("arrays.npz", "arrays.npz is no model that fastadv has saved"),
         ("other.npz", "other.npz holds a Oracle, which is no model of fastadv"),
@@ -133,6 +178,28 @@ def test_what_is_wrong_is_a_line(program: Any, model: str, line: str) -> None:
         *progress, last = done.err.splitlines()
         assert last.startswith("fastadv: ")
         assert not any("fastadv" in text for text in progress)
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_a_factory_prints_is_not_among_the_results(program: Any) -> None:
+    done = program(*GRID, "--model", "mine.py:prints", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["grid"]["model"] == "mine.py:prints"
+    assert "training ..." in done.err
+
+
+@pytest.mark.parametrize("model", ["own.npz", "own.skops", "own.safetensors", "mine.py:ten"])
+def test_a_data_set_of_two_classes_or_of_another_size(
+    program: Any, folder: Path, model: str
+) -> None:
+    write_npz(folder / "two.npz", task=Task((5, 4), 2))
+    write_npz(folder / "large.npz", task=Task((6, 6), 3))
+    for data, line in (("two.npz", "classes apart"), ("large.npz", "6, 6, 1")):
+        done = program("grid", "--attacks", "square", "--defenses", "none", "--dataset", data,
+                       "--model", model)  # fmt: skip
+        assert done.code == 2
+        assert line in done.err or "tells 10 classes apart" in done.err
+        assert done.err.splitlines()[-1].startswith("fastadv: ")
 
 
 @pytest.mark.usefixtures("folder")

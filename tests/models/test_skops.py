@@ -143,7 +143,7 @@ def test_what_is_no_skops_file_is_a_line(tmp_path: Path) -> None:
         assert "is no skops file, or damaged" in refused(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("data.txt", "nothing")
-    assert "is no skops file, or damaged" in refused(path)
+    assert "is no skops file: it has no schema.json" in refused(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("schema.json", "[" * 100_000)
     assert "is no skops file, or damaged" in refused(path)

@@ -94,6 +94,8 @@ def _check_size(data: bytes, path: Path) -> None:
     memory = total_memory()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
+        if _SCHEMA not in sizes:
+            raise InputError(f"{path} is no skops file: it has no {_SCHEMA}")
         needed = _OBJECTS * sizes[_SCHEMA]
         if memory is None or needed <= memory:
             # A file in the archive is read as often as it is named.
