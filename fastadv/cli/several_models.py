@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from fastadv.cli import console
 from fastadv.cli.errors import Stopped
 from fastadv.cli.grid_options import GridOptions
@@ -58,11 +56,12 @@ def _check(grids: Sequence[GridOptions]) -> None:
         for options in grids:
             if ":" in options.model:
                 continue
-            given = msgspec.structs.asdict(options) | {"dataset": data}
-            for name in ("output", "jobs", "timeout"):
-                del given[name]
             try:
-                asked(**given)
+                asked(
+                    attacks=options.attacks, defenses=options.defenses, dataset=data,
+                    model=options.model, samples=options.samples, repeats=options.repeats,
+                    seed=options.seed,
+                )  # fmt: skip
             except InputError as error:
                 raise InputError(_named(options.model, error)) from None
 
