@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastadv.grid.row import Row as Row
     from fastadv.grid.run import run_grid as run_grid
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
+    from fastadv.models.onnx_export import to_onnx as to_onnx
     from fastadv.models.svm import SVC as SVC
     from fastadv.models.wrapping import wrap as wrap
     from fastadv.protocols import Defense as Defense
@@ -59,6 +60,7 @@ _HOMES = {
     "make_model": "fastadv.registry",
     "read_result": "fastadv.grid.result",
     "run_grid": "fastadv.grid.run",
+    "to_onnx": "fastadv.models.onnx_export",
     "wrap": "fastadv.models.wrapping",
 }
 

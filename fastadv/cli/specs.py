@@ -10,8 +10,9 @@ from fastadv.specs import Spec, split_top_level
 
 MODEL_HELP = (
     "See fastadv list models. Or one that is trained: FILE.npz or FILE.safetensors that fastadv "
-    "has saved, FILE.skops of scikit-learn, or FILE.py:FACTORY or PACKAGE.MODULE:FACTORY, which "
-    "runs that code: a function that takes the task and returns what fastadv.wrap takes."
+    "has saved, FILE.onnx, FILE.skops of scikit-learn, or FILE.py:FACTORY or "
+    "PACKAGE.MODULE:FACTORY, which runs that code: a function that takes the task and returns what "
+    "fastadv.wrap takes."
 )
 
 

@@ -28,8 +28,12 @@ class Saved(Persistent):
         Raises
         ------
         InputError
-            If it is to be safetensors and that is not installed.
+            If it is to be safetensors and that is not installed, or ONNX, see `fastadv.to_onnx`.
         """
+        if Path(path).suffix == ".onnx":
+            raise InputError(
+                "save keeps a model for fastadv; fastadv.to_onnx(model, path) writes ONNX"
+            )
         path, arrays = Path(path), {"model": np.array(type(self).__name__), **self.state()}
         if path.suffix.lower() == safetensors_file.SUFFIX:
             safetensors_file.write(path, arrays)

@@ -122,8 +122,9 @@ def wrap(
     ----------
     model : object
         A classifier of scikit-learn or of its kind, a ``torch.nn.Module``, an ``onnx.ModelProto``,
-        the path of a file (``.onnx``, or ``.npz`` of fastadv's own), or what has ``logits`` (n, k)
-        or ``vjp`` itself. It is copied: changing it later changes nothing here.
+        the path of a file (``.onnx``, ``.skops``; ``.npz``, ``.safetensors`` of fastadv's own), or
+        what has ``logits`` (n, k) or ``vjp`` itself. It is copied: changing it later changes
+        nothing here.
     logits : callable, in place of ``model``
         Images (n, d), or as ``layout`` says, to logits (n, k); or (n,) or (n, 1) of two classes,
         above 0 for the second. It is asked each time, not copied.
