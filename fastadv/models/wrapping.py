@@ -41,17 +41,17 @@ class Adapter(NamedTuple):
     target: str
 
 
-def _comes_from(library: str) -> Callable[[Any], bool]:
+def _comes_from(*libraries: str) -> Callable[[Any], bool]:
     """Return whether an object's class, or one that it is derived from, is of a library."""
     return lambda model: any(
-        cls.__module__.partition(".")[0] == library for cls in type(model).__mro__
+        cls.__module__.partition(".")[0] in libraries for cls in type(model).__mro__
     )
 
 
 # The first that takes a model has it; the last takes what none before it has.
 ADAPTERS = (
     Adapter(_comes_from("torch"), "fastadv.models.adapters.pytorch:take"),
-    Adapter(_comes_from("onnx"), "fastadv.models.adapters.onnx_model:take"),
+    Adapter(_comes_from("onnx", "onnxruntime"), "fastadv.models.adapters.onnx_model:take"),
     Adapter(capabilities.has_logits, "fastadv.models.adapters.own:take"),
     Adapter(lambda _: True, "fastadv.models.adapters.scikit:take"),
 )

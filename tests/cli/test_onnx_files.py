@@ -261,3 +261,12 @@ def test_the_size_of_a_free_input_has_to_be_told() -> None:
     with pytest.raises(InputError, match="does not say how large images are"):
         wrap(free)
     assert wrap(free, image_shape=(5, 4)).given.how == "taken over"
+
+
+def test_other_objects_of_the_libraries_are_no_models() -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(bytes_of(dense()))
+    for thing, kind in ((session, "InferenceSession"), (dense().graph, "GraphProto")):
+        with pytest.raises(InputError, match=f"{kind} is no ONNX model; give an onnx.ModelProto"):
+            wrap(thing)

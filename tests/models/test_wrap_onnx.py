@@ -16,6 +16,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from fastadv import InputError, capabilities, make_attack, wrap
+from fastadv.models.adapters import onnx_model
 from fastadv.protocols import Layered, Model
 
 onnx = pytest.importorskip("onnx")
@@ -354,3 +355,33 @@ def test_it_is_a_copy() -> None:
         before = model.logits(X)
         del file.graph.node[:]
         np.testing.assert_array_equal(model.logits(X), before)
+
+
+def test_labels_that_are_not_those_of_the_scores_are_told() -> None:
+    """As of a threshold that was tuned: attacks would meet another model than the one that runs."""
+    nodes = [
+        node("MatMul", "x W", "e"), node("Softmax", "e", "z"), node("Sub", "z threshold", "t"),
+        node("ArgMax", "t", "label", axis=1, keepdims=0),
+    ]  # fmt: skip
+    constants = {"W": W3.astype(np.float32), "threshold": np.zeros(3, np.float32)}
+    model = model_of(nodes, constants)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("label", 7, ["n"]))
+    for take_over in (True, False):
+        assert wrap(model, images=X, take_over=take_over)
+    model.graph.initializer[1].raw_data = np.array([-2, 0, 0], np.float32).tobytes()
+    for take_over in (True, False):
+        with pytest.raises(InputError, match="predicts other labels than its scores say"):
+            wrap(model, images=X, take_over=take_over)
+
+
+def test_what_is_taken_over_is_compared_with_onnxruntime(monkeypatch: Any) -> None:
+    model = as_torch_exports(COEFS, INTERCEPTS)
+    real = onnx_model.layers_of
+
+    def wrong(*given: Any) -> Any:
+        layers = real(*given)
+        layers.coefs[0] = layers.coefs[0] * 1.1
+        return layers
+
+    monkeypatch.setattr(onnx_model, "layers_of", wrong)
+    assert wrap(model).given.how == "onnxruntime, with the gradient of its graph"

@@ -34,6 +34,14 @@ def library(name: str) -> Any:
         raise InputError(f"ONNX models need {root}, which is not installed: {_INSTALL}") from None
 
 
+def is_there(name: str) -> bool:
+    """Return whether a library is installed, and runs."""
+    try:
+        return library(name) is not None
+    except InputError:
+        return False
+
+
 def read(path: Path) -> Any:
     """Return the ``onnx.ModelProto`` of a file, with the weights that it has in other files.
 

@@ -129,8 +129,12 @@ def attributes(node: Any, as_bytes: bool = False) -> dict[str, Any]:
         value = onnx.helper.get_attribute_value(attribute)
         if isinstance(value, onnx.TensorProto):
             value = array_of(value)
-        found[attribute.name] = value.decode() if isinstance(value, bytes) else value
+        found[attribute.name] = _text(value) if isinstance(value, bytes) else value
     return found
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
 
 
 def array_of(tensor: Any) -> Array:
@@ -157,6 +161,22 @@ def graph_of(model: Any, name: str) -> Graph:
     InputError
         If it takes other than one array of numbers, or what it returns is not clear.
     """
+    whole = _whole(model, name)
+    output = _scores(model.graph, whole, name)
+    return whole.upto(output, classes=_classes(model, whole))
+
+
+def labels_of(model: Any, name: str) -> Graph | None:
+    """Return what of a checked model chooses a label for an image; None if it chooses none."""
+    whole = _whole(model, name)
+    for output in model.graph.output:
+        if output.type.HasField("tensor_type") and _chooser(whole, output.name)[0] is not None:
+            return whole.upto(output.name)
+    return None
+
+
+def _whole(model: Any, name: str) -> Graph:
+    """Return all of a model, without an output yet."""
     graph = model.graph
     if graph.sparse_initializer:
         raise InputError(f"{name} has sparse weights, which are not read")
@@ -173,10 +193,7 @@ def graph_of(model: Any, name: str) -> Graph:
         raise InputError(f"{name} takes {len(inputs)} inputs ({names}); it has to take one, images")
     shape, dtype = _declared(inputs[0], name)
     opsets = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
-    whole = Graph(rest, constants, inputs[0].name, "", shape, dtype, opsets)
-    output = _scores(graph, whole, name)
-    classes = _classes(model, whole)
-    return whole.upto(output, classes=classes)
+    return Graph(rest, constants, inputs[0].name, "", shape, dtype, opsets)
 
 
 def _constant(node: Any) -> Array:
@@ -282,7 +299,7 @@ def _labels(node: Any) -> Array | None:
     said = attributes(node)
     for key in ("classlabels_int64s", "classlabels_ints", "classlabels_strings"):
         if said.get(key):
-            values = [one.decode() if isinstance(one, bytes) else one for one in said[key]]
+            values = [_text(one) if isinstance(one, bytes) else one for one in said[key]]
             return _one_each(np.asarray(values))
     return None
 
@@ -291,5 +308,5 @@ def _one_each(labels: Array) -> Array | None:
     """Return labels as a list, if they can be those of columns."""
     flat = labels.ravel()
     if flat.dtype == object:
-        flat = np.array([one.decode() if isinstance(one, bytes) else str(one) for one in flat])
+        flat = np.array([_text(one) if isinstance(one, bytes) else str(one) for one in flat])
     return flat if len(flat) > 1 and len(np.unique(flat)) == len(flat) else None

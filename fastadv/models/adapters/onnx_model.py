@@ -16,18 +16,19 @@ from fastadv.models.adapters import onnx_runtime as runtime
 from fastadv.models.adapters import trust
 from fastadv.models.adapters.declared import Declared, Taken
 from fastadv.models.adapters.function import DifferentiableFunction, FunctionModel
-from fastadv.models.adapters.inputs import Layout
+from fastadv.models.adapters.inputs import Chain, Layout
 from fastadv.models.adapters.network import DenseNetwork
 from fastadv.models.adapters.onnx_dense import layers_of
 from fastadv.models.adapters.onnx_ends import before_probabilities, lowered
-from fastadv.models.adapters.onnx_file import checked
-from fastadv.models.adapters.onnx_graph import Graph, graph_of
+from fastadv.models.adapters.onnx_file import checked, is_there
+from fastadv.models.adapters.onnx_graph import Array, Graph, graph_of, labels_of
 from fastadv.models.adapters.onnx_known import known_beforehand
 from fastadv.models.adapters.onnx_tape import NoGradient
 from fastadv.models.adapters.onnx_vjp import OPSET
 from fastadv.models.adapters.outputs import Outputs
 from fastadv.models.adapters.scikit import TAKEN_OVER
 
+_SAME = 1e-3  # of the largest logit, by which what is taken over may differ
 _WHY = "an ONNX model comes trained, and has nothing to train it by"
 
 
@@ -39,14 +40,16 @@ def take(model: Any, declared: Declared) -> Taken:
     InputError
         If it is not valid, cannot be run, or needs what is not declared.
     """
-    name = declared.name or "the ONNX model"
+    name, kind = declared.name or "the ONNX model", type(model).__name__
+    if kind != "ModelProto":
+        raise InputError(f"{kind} is no ONNX model; give an onnx.ModelProto, or wrap('FILE.onnx')")
     copied = type(model)()
     copied.CopyFrom(model)
-    whole = known_beforehand(lowered(graph_of(checked(copied, name), name)))
+    proto = checked(copied, name)
+    whole = known_beforehand(lowered(graph_of(proto, name)))
     graph = before_probabilities(whole)
     layout, shape = _form(graph, declared, name)
-    rows = len(shape) < 3
-    width = math.prod(shape)
+    inputs = declared.inputs(layout, flat=len(shape) < 3)
     ends = graph.output != whole.output  # in probabilities, which are left away
     probabilities = declared.outputs.probabilities and not ends
     classes = graph.classes if declared.classes is None else declared.classes
@@ -54,28 +57,71 @@ def take(model: Any, declared: Declared) -> Taken:
         layers, flat = layers_of(graph, shape), declared.inputs(layout, flat=True)
         if layers is not None:
             network = DenseNetwork.of(
-                layers.coefs, layers.intercepts, layers.activation,
-                flat, classes,
-            )  # fmt: skip
-            return Taken(
-                network, name, TAKEN_OVER, ("onnx", layers.parts(), classes, flat), width,
-                why_not=_WHY,
-            )  # fmt: skip
-    inputs = declared.inputs(layout, flat=rows)
+                layers.coefs, layers.intercepts, layers.activation, flat, classes
+            )
+            if _is_the_same(network, graph, shape, inputs):
+                _remember_labels(network, proto, shape, inputs, declared)
+                parts: tuple[object, ...] = ("onnx", layers.parts(), classes, flat)
+                return Taken(network, name, TAKEN_OVER, parts, math.prod(shape), why_not=_WHY)
+    made, how = _in_onnxruntime(graph, shape, declared, inputs, classes, ends)
+    _remember_labels(made, proto, shape, inputs, declared)
     parts = ("onnx", graph.parts(), classes, inputs)
+    return Taken(made, name, how, parts, math.prod(shape), why_not=_WHY)
+
+
+def _in_onnxruntime(
+    graph: Graph,
+    shape: tuple[int, ...],
+    declared: Declared,
+    inputs: Chain,
+    classes: Array | None,
+    ends: bool,
+) -> tuple[FunctionModel, str]:
+    """Return the model of a graph, and how attacks meet it.
+
+    ``ends``: it ended in probabilities, which are left away.
+    """
+    probabilities = declared.outputs.probabilities and not ends
     forward, why = _run(graph, shape)
+    made: FunctionModel
     if why is None:
         assert isinstance(forward, runtime.Differentiable)
         outputs = Outputs(probabilities)
-        made: FunctionModel = DifferentiableFunction(forward, forward.vjp, inputs, outputs, classes)
+        made = DifferentiableFunction(forward, forward.vjp, inputs, outputs, classes)
         how = "onnxruntime, with the gradient of its graph"
         made.batch_rows = forward.rows
     else:
-        sure = probabilities or (not ends and _are_probabilities(forward, width))
+        sure = probabilities or (not ends and _are_probabilities(forward, math.prod(shape)))
         made = FunctionModel(forward, inputs, Outputs(sure), classes)
         how = f"what onnxruntime returns: {why}"
+        made.batch_rows = runtime.MOST_ROWS
     made.any_thread = True
-    return Taken(made, name, how, parts, width, why_not=_WHY)
+    return made, how
+
+
+def _remember_labels(
+    model: Any, proto: Any, shape: tuple[int, ...], inputs: Chain, declared: Declared
+) -> None:
+    """Have a model know the labels that its graph chooses, if it does, to be compared with."""
+    if declared.classes is not None or not is_there("onnxruntime"):
+        return
+    labels = labels_of(proto, "")
+    if labels is not None:
+        forward = runtime.Forward(labels, shape)
+        model.original_labels = lambda X: forward(inputs(X))
+
+
+def _is_the_same(
+    network: DenseNetwork, graph: Graph, shape: tuple[int, ...], inputs: Chain
+) -> bool:
+    """Return whether onnxruntime, if it is there, says the same as what was taken over."""
+    if not is_there("onnxruntime"):
+        return True
+    X = trust.drawn(math.prod(shape))
+    raw = runtime.Forward(graph, shape)(inputs(X))
+    said, found = Outputs()(raw, len(X))[0], network.logits(X)
+    close = _SAME * (1 + float(np.abs(found).max()))
+    return said.shape == found.shape and bool(np.abs(said - found).max() <= close)
 
 
 def _run(graph: Graph, shape: tuple[int, ...]) -> tuple[runtime.Forward, str | None]:

@@ -18,7 +18,7 @@ from fastadv.protocols import Pullback
 
 _IR = 10  # of the files' own format; later ones add nothing that is used here
 _VALUES = 2**22  # that a batch may have in all layers together, to stay near the caches
-_ROWS = 128  # the most that are asked for at once
+MOST_ROWS = 128  # the most that are asked for at once
 _SAME = 1e-4  # of the largest logit, by which two ways to the same may differ
 
 Given = tuple[str, Any, Sequence[Any] | None]  # an input: name, type, shape
@@ -201,7 +201,7 @@ class Differentiable(Forward):
         """How many images at once stay near the caches."""
         n = self.batch or 2
         values = sum(int(np.prod(shape)) for shape in self.shapes.values()) // n
-        return int(np.clip(_VALUES // max(values, 1), 1, _ROWS))
+        return int(np.clip(_VALUES // max(values, 1), 1, MOST_ROWS))
 
     def vjp(self, images: Floats) -> tuple[Floats, Pullback]:
         """Return what the graph makes of images and the pullback, which can be called again."""
