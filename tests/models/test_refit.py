@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from helpers import blobs
 from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
+from fastadv import wrap
+from fastadv.errors import InputError
 from fastadv.models.adapters.inputs import Chain
 from fastadv.models.adapters.takeover import steps
 from fastadv.models.implicit import refit
@@ -163,6 +167,102 @@ def test_gradient_against_differences_of_refits(case: str) -> None:
     assert smooth.mean() >= 0.5
     ours, theirs = gradient[smooth], numeric[smooth]
     cosine = ours @ theirs / (np.linalg.norm(ours) * np.linalg.norm(theirs))
-    print(case, 1 - cosine, smooth.mean(), np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
     assert cosine >= 0.9999
     assert np.linalg.norm(ours - theirs) <= 0.01 * np.linalg.norm(theirs)
+
+
+@pytest.mark.parametrize(
+    "case", ["logistic, 10 classes", "squared hinge, 10 classes", "rbf, 10 classes"]
+)
+def test_the_objective_does_not_depend_on_where_it_has_been(case: str) -> None:
+    """It starts from its last optimum; what it returns is that of the rows all the same."""
+    model, k, _ = CASES[case]
+    X, y, X_val, y_val = data(k)
+    objective = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)
+    kept = X.copy()
+    first = objective(X[INDEX])
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        objective(rng.random((2, X.shape[1])))
+    again = objective(X[INDEX])
+    np.testing.assert_array_equal(X, kept)
+    assert again[0] == pytest.approx(first[0], rel=1e-9)
+    np.testing.assert_allclose(again[1], first[1], rtol=0, atol=1e-7 * np.abs(first[1]).max())
+
+
+def test_logistic_regression_of_a_large_C_is_trained_to_its_optimum() -> None:
+    model = LogisticRegression(C=1e4, **EXACT)
+    X, y, X_val, y_val = data(3)
+    objective = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)
+    expected = loss(clone(model).fit(X, y), X_val, y_val)
+    assert objective.loss(X[INDEX]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_is_declared_of_images_is_inside_the_gradient() -> None:
+    """Of images of another range the gradient is that of the same rows, times their scale."""
+    X, y, X_val, y_val = data(3)
+    model = LogisticRegression(**EXACT)
+    given = wrap(clone(model).fit(X, y), mean=-1.0, std=2.0).given.untrained
+    objective = given.poison_objective(2 * X - 1, y, INDEX, 2 * X_val - 1, y_val)
+    found, gradient = objective(2 * X[INDEX] - 1)
+    expected, slope = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)(X[INDEX])
+    assert found == pytest.approx(expected, rel=1e-9)
+    np.testing.assert_allclose(gradient, slope / 2, rtol=1e-6, atol=1e-9)
+
+
+def test_a_column_without_spread_has_no_derivative_through_a_scaler() -> None:
+    X, y, X_val, y_val = data(3)
+    X[:, 2] = 0.25
+    for scaler in (StandardScaler(), MinMaxScaler()):
+        model = make_pipeline(scaler, LogisticRegression())
+        objective = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)
+        _, gradient = objective(X[INDEX])
+        assert not gradient[:, 2].any()
+        assert np.isfinite(gradient).all()
+        assert gradient[:, [0, 1, 3, 4, 5]].all()
+
+
+REFUSED = {
+    "not RandomForestClassifier": RandomForestClassifier(),
+    "how PCA is fitted": make_pipeline(PCA(2), SVC()),
+    "MinMaxScaler's clip": make_pipeline(MinMaxScaler(clip=True), SVC()),
+    "with no penalty": LogisticRegression(C=np.inf),
+    "with an L1 penalty": LogisticRegression(l1_ratio=0.5, solver="saga"),
+    "LinearSVC with an L1": LinearSVC(penalty="l1", dual=False),
+    "loss=hinge .it does with squared_hinge": LinearSVC(loss="hinge"),
+    "multi_class=crammer_singer": LinearSVC(multi_class="crammer_singer"),
+    "kernel=poly": SVC(kernel="poly"),
+    "kernel=a function": SVC(kernel=lambda x, z: x @ z.T),
+    "SVC with class_weight": SVC(class_weight="balanced"),
+    "class_weight for other labels": LogisticRegression(class_weight={1: 2.0, 2: 1.0}),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_training_without_a_derivative_is_refused_with_the_reason(reason: str) -> None:
+    X, y, X_val, y_val = data(3)
+    with pytest.raises(InputError, match=reason):
+        refit.objective(REFUSED[reason], Chain(), X, y, INDEX, X_val, y_val)
+    assert "biggio" in str(refit.no_derivative(REFUSED[reason]))
+
+
+def test_what_is_derived_from_a_known_class_is_not_taken_for_it() -> None:
+    class Own(LogisticRegression):
+        pass
+
+    assert "not Own" in str(refit.no_derivative(Own()))
+
+
+def test_bad_input_is_one_line() -> None:
+    X, y, X_val, y_val = data(3)
+    model = LogisticRegression()
+    objective = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)
+    for points, message in ((np.zeros((3, 6)), "expected"), (np.full((2, 6), np.nan), "NaN")):
+        with pytest.raises(InputError, match=message):
+            objective(points)
+    with pytest.raises(InputError, match="the label 9 is not among"):
+        refit.objective(model, Chain(), X, y, INDEX, X_val, np.full(30, 9))
+    with pytest.raises(InputError, match="index is empty"):
+        refit.objective(model, Chain(), X, y, INDEX[:0], X_val, y_val)
+    with pytest.raises(InputError, match="two classes"):
+        refit.objective(LogisticRegression(solver="liblinear"), Chain(), X, y, INDEX, X_val, y_val)

@@ -147,7 +147,7 @@ class Machines:
 
 
 def rivals(columns: Labels, k: int) -> Float64:
-    """Return for each row and machine 1 or -1, for whose value its class wins, or 0, (m, machines)."""
+    """Return what a machine's value counts times for a row's class, 1, -1 or 0, (m, machines)."""
     out = np.zeros((len(columns), k * (k - 1) // 2))
     for p, (i, j) in enumerate(combinations(range(k), 2)):
         out[columns == i, p], out[columns == j, p] = 1.0, -1.0

@@ -206,7 +206,7 @@ def _logistic(model: Any, labels: Labelled) -> Training:
 
 def _linear_svc_refused(model: Any) -> str | None:
     if model.loss != "squared_hinge":
-        return "loss=hinge (liblinear's dual without an equality; loss=squared_hinge has one)"
+        return f"loss={model.loss} (it does with squared_hinge)"
     if model.penalty != "l2":
         return "an L1 penalty (its optimum has kinks)"
     return None if model.multi_class == "ovr" else f"multi_class={model.multi_class}"
@@ -244,9 +244,7 @@ def _svc(model: Any, labels: Labelled) -> Training:
 def _weights_refused(model: Any) -> str | None:
     """Return that weights are of other classes than those that an attack sees, 0 to k - 1."""
     given = model.class_weight
-    if not isinstance(given, dict) or sorted(map(str, given)) == sorted(
-        map(str, range(len(given)))
-    ):
+    if not isinstance(given, dict) or set(given) == set(range(len(given))):
         return None
     return "class_weight for other labels than 0, 1, 2, ..., each of them"
 

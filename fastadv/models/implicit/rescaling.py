@@ -8,8 +8,8 @@ column being made by the training rows. So a training row moves all others too:
 
 with G = dL/dz, summed over training and validation rows.
 
-In a column that is the same in all training rows scikit-learn divides by 1, and by the spread as soon
-as one row differs, however little: there the loss jumps, has no derivative, and 0 stands for it.
+In a column that is the same in all training rows scikit-learn divides by 1, and by the spread as
+soon as one row differs, however little: the loss jumps, has no derivative, and 0 stands for it.
 Where several rows share the least or largest value of a column, none of them moves it by moving
 inward, which is the side that counts.
 """

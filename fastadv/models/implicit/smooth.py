@@ -1,9 +1,9 @@
 """Linear models that minimise a smooth loss: their training, and its derivative by the data.
 
-With rows x = (z, t), t the constant beside the intercept, scores f = x Theta, weights s and penalties
-r, training solves the first line. Its optimum moves with the data as the implicit function theorem
-says (Koh and Liang, ICML 2017, section 2.2; Munoz-Gonzalez et al., AISec 2017, equation 5), so that
-one linear system gives the derivative of a loss L of the optimum by every training row:
+With rows x = (z, t), t the constant beside the intercept, scores f = x Theta, weights s and
+penalties r, training solves the first line. How its optimum moves with the data the implicit
+function theorem says (Koh and Liang, ICML 2017, section 2.2; Munoz-Gonzalez et al., AISec 2017,
+section 3), so that one linear system gives the derivative of a loss L of the optimum by every row:
 
     minimise F(Theta) = sum_i s_i l(x_i Theta, y_i) + sum_j r_j |Theta_j|^2 / 2
     H v = dL/dTheta,    H = sum_i x_i x_i' (s_i l''_i) + diag(r)
@@ -31,7 +31,7 @@ from fastadv.errors import DivergenceError
 
 Product = Callable[[Float64], Float64]
 
-_OPTIMAL = 1e-11  # of the gradient at the optimum, against the sum of the weights
+_OPTIMAL = 1e-12  # of the gradient at the optimum, against the sum of the weights
 _NEWTON, _ADJOINT = 1e-2, 1e-11  # what is left of a Newton step's system, and of the adjoint's
 _NEWTON_STEPS = 500
 _ROUNDING = 1e-10  # of a value, below which its fall is not looked at
@@ -161,7 +161,7 @@ class SquaredHinge:
 
     def weight(self, f: Float64) -> Float64:
         """Return the second derivative, (n, q)."""
-        return 2.0 * (self._slack(f) > 0)
+        return np.where(self._slack(f) > 0, 2.0, 0.0)
 
 
 # scores (m, q) of the validation rows to the loss of the attacker and its derivative by them
@@ -214,10 +214,8 @@ class SmoothTraining:
         product = self._hessian(X, scores)
         v = self._solved(X, scores, product, X_val.pull(by_score), _ADJOINT)
         weights, turned = theta[: X.width], v[: X.width]
-        bend, slope = (
-            self._scale * self._loss.bend(scores)(X @ v),
-            self._scale * self._loss.slope(scores),
-        )
+        bend = self._scale * self._loss.bend(scores)(X @ v)
+        slope = self._scale * self._loss.slope(scores)
         taken = slice(None) if rows is None else rows
         by_row = -(bend[taken] @ weights.T + slope[taken] @ turned.T)
         return loss, by_row, by_score @ weights.T
@@ -234,35 +232,28 @@ class SmoothTraining:
         theta = np.zeros((len(r), self._q)) if self._theta is None else self._theta
         scores = X @ theta
         goal = _OPTIMAL * float(np.abs(self._scale).sum())
+        last, near = np.inf, False
         for _ in range(_NEWTON_STEPS):
             gradient = X.pull(self._scale * self._loss.slope(scores)) + r * theta
-            if np.linalg.norm(gradient) <= goal:
+            size = float(np.linalg.norm(gradient))
+            if size <= goal or (near and size > last / 2):  # what is left is rounding
                 self._theta = theta
                 return theta
+            last = size
             step = self._solved(X, scores, self._hessian(X, scores), gradient, _NEWTON)
             moved, fall = X @ step, float((gradient * step).sum())
-            length = self._length(theta, step, scores, moved, r, fall)
-            theta, scores = theta - length * step, scores - length * moved
+            value, length = self._value(scores, theta, r), 1.0
+            near = fall <= _ROUNDING * abs(value)
+            while not near and length > _ROUNDING:
+                lower = self._value(scores - length * moved, theta - length * step, r)
+                if lower <= value - 1e-4 * length * fall:
+                    break
+                length /= 2
+            theta, scores = theta - length * step, X @ (theta - length * step)
         raise DivergenceError(
             f"training is short of its optimum after {_NEWTON_STEPS} steps: lower C or scale the "
             "data"
         )
-
-    def _length(
-        self, theta: Float64, step: Float64, scores: Float64, moved: Float64, r: Float64,
-        fall: float,
-    ) -> float:  # fmt: skip
-        """Return how far to go along a step: where F falls enough, or all the way near its end."""
-        value, length = self._value(scores, theta, r), 1.0
-        if fall <= _ROUNDING * abs(value):
-            return length
-        while self._value(scores - length * moved, theta - length * step, r) > (
-            value - 1e-4 * length * fall
-        ):
-            length /= 2
-            if length < _ROUNDING:
-                return 1.0
-        return length
 
     def _value(self, scores: Float64, theta: Float64, r: Float64) -> float:
         fit = float((self._scale * self._loss.value(scores)).sum())
