@@ -32,7 +32,7 @@ VICTIMS: dict[str, Any] = {
     "SVC()": SVC(),
 }
 FRACTIONS = (0.01, 0.05)
-TRAIN, VAL = 300, 500
+TRAIN, VAL, STEPS = 300, 500, 25
 
 
 def measure(seeds: range, path: Path) -> None:
@@ -57,7 +57,7 @@ def measure(seeds: range, path: Path) -> None:
                 if (name, fraction, seed) in known:
                     continue
                 start = time.process_time()
-                attack = make_attack(f"biggio[fraction={fraction}]")
+                attack = make_attack(f"biggio[fraction={fraction},steps={STEPS}]")
                 found = attack.poison(Scikit(model), *data, task=ds.task, seed=seed)
                 seconds = time.process_time() - start
                 flips = attack.baseline(TRAIN).poison(Scikit(model), *data, task=ds.task, seed=seed)

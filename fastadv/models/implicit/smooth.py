@@ -24,6 +24,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 
 from fastadv.arrays import Float64, Labels
@@ -36,7 +37,8 @@ _NEWTON, _ADJOINT = 1e-2, 1e-11  # what is left of a Newton step's system, and o
 _NEWTON_STEPS = 500
 _ROUNDING = 1e-10  # of a value, below which its fall is not looked at
 _CONJUGATE_STEPS = 2000
-_RIDGE = 1e-10  # of a block, where the intercept is not penalised
+_RIDGE = 1e-4  # of a block, where the intercept is not penalised
+_QUASI_NEWTON = 100  # steps before the first of Newton's, which need a block made near the optimum
 _SLOW = 40  # conjugate steps after which the preconditioner is made anew
 
 
@@ -229,7 +231,7 @@ class SmoothTraining:
     def _train(self, X: _Rows) -> Float64:
         """Return the optimum (d + 1, q), or (d, q) without an intercept, by Newton's method."""
         r = self._penalty(X)
-        theta = np.zeros((len(r), self._q)) if self._theta is None else self._theta
+        theta = self._started(X, r) if self._theta is None else self._theta
         scores = X @ theta
         goal = _OPTIMAL * float(np.abs(self._scale).sum())
         last, near = np.inf, False
@@ -254,6 +256,22 @@ class SmoothTraining:
             f"training is short of its optimum after {_NEWTON_STEPS} steps: lower C or scale the "
             "data"
         )
+
+    def _started(self, X: _Rows, r: Float64) -> Float64:
+        """Return what some steps of L-BFGS make of 0; 0 itself where Newton's cost little."""
+        theta = np.zeros((len(r), self._q))
+        if self._loss.spares:
+            return theta
+
+        def whole(flat: Float64) -> tuple[float, Float64]:
+            theta = flat.reshape(len(r), self._q)
+            scores = X @ theta
+            gradient = X.pull(self._scale * self._loss.slope(scores)) + r * theta
+            return self._value(scores, theta, r), gradient.ravel()
+
+        options = {"maxiter": _QUASI_NEWTON, "gtol": 0.0}
+        found = minimize(whole, theta.ravel(), jac=True, method="L-BFGS-B", options=options)
+        return np.asarray(found.x).reshape(theta.shape)
 
     def _value(self, scores: Float64, theta: Float64, r: Float64) -> float:
         fit = float((self._scale * self._loss.value(scores)).sum())
@@ -309,20 +327,20 @@ class _Rows:
         return np.vstack([out, self.constant * by_score.sum(axis=0)])
 
     def block(self, weight: Float64, r: Float64) -> Product:
-        """Return what multiplies by the inverse of sum_i weight_i x_i x_i' + diag(r).
+        """Return what multiplies by the inverse of sum_i weight_i x_i x_i' + diag(r), about.
 
-        Of few rows with a weight, all numbers being penalised by 1, by their own products
-        (Woodbury); else by Cholesky's factor of the whole.
+        Of fewer rows than numbers in one by their own products (Woodbury), else by Cholesky's
+        factor of the whole. What is not penalised is, a little: otherwise it is exact.
         """
-        X, used = self.Z, np.flatnonzero(weight)
+        X, used, shrink = self.Z, np.flatnonzero(weight), 1.0 / np.maximum(r, _RIDGE)
         if self.has_constant:
             X = np.hstack([X, np.full((len(X), 1), self.constant)])
         root = np.sqrt(weight[used])[:, np.newaxis] * X[used]
-        if (r == 1).all() and len(used) < X.shape[1]:
-            inner = cho_factor(root @ root.T + np.eye(len(used)))
-            return lambda b: b - root.T @ cho_solve(inner, root @ b)
-        factor = cho_factor(root.T @ root + np.diag(r + _RIDGE))
-        return lambda b: np.asarray(cho_solve(factor, b))
+        if len(used) >= X.shape[1]:
+            factor = cho_factor(root.T @ root + np.diag(1.0 / shrink))
+            return lambda b: np.asarray(cho_solve(factor, b))
+        inner = cho_factor((root * shrink) @ root.T + np.eye(len(used)))
+        return lambda b: shrink * (b - root.T @ cho_solve(inner, root @ (shrink * b)))
 
 
 def conjugate(product: Product, before: Product, b: Float64, left: float) -> tuple[Float64, int]:
