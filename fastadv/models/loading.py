@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from fastadv import registry
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 from fastadv.files import UNREADABLE
 from fastadv.models.saved import read_saved
 from fastadv.sources import FILES, check_source
@@ -66,7 +66,7 @@ def from_file(path: Path) -> Any:
 def saved(path: Path) -> Any:
     """Return a model that fastadv has saved, of the class that is named in the file."""
     try:
-        kind = str(read_saved(path)["model"])
+        kind = brief(read_saved(path)["model"])
     except InputError:  # which is one of those that follow
         raise
     except UNREADABLE:

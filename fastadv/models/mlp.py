@@ -15,13 +15,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastadv import checks
 from fastadv.arrays import Arrays, Float32, Float64, Floats, Labels
-from fastadv.errors import InputError, at_least, refuse, require
+from fastadv.errors import InputError, at_least, brief, refuse, require
 from fastadv.kernels.network import dense, loss
 from fastadv.models import unrolled
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
 from fastadv.models.descent import Descent
 from fastadv.models.network import Ints, Network, layers_of, n_params
-from fastadv.models.saved import Saved, as_text, from_text, plain_classes
+from fastadv.models.saved import (
+    Saved,
+    as_text,
+    built,
+    from_text,
+    plain_classes,
+    taken,
+    taken_classes,
+)
 from fastadv.models.schedule import Schedule
 from fastadv.protocols import PoisonObjective, Pullback
 from fastadv.specs import check_arguments
@@ -360,16 +368,22 @@ class MLPClassifier(
     @classmethod
     def from_state(cls, arrays: Arrays) -> Self:
         """Return the model of which `state` gave these arrays."""
-        parameters = from_text(arrays["parameters"])
-        parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
-        model = cls(**parameters)
-        model.classes_, model._sizes = arrays["classes"], arrays["sizes"]
-        weights, expected = arrays["weights"], n_params(model._sizes)
-        if weights.shape != (expected,) or weights.dtype != np.float32:
+        parameters = from_text(taken(arrays, "parameters", "U", 0))
+        widths = parameters.get("hidden_layer_sizes")
+        parameters["hidden_layer_sizes"] = tuple(widths) if isinstance(widths, list) else widths
+        model = built(cls, parameters)
+        model.check_parameters()
+        sizes = taken(arrays, "sizes", "iu", 1)
+        if sizes[1:-1].tolist() != list(model.hidden_layer_sizes) or sizes.min(initial=1) < 1:
+            raise InputError(f"layers of {brief(sizes)} do not fit its parameters")
+        model._sizes = sizes.astype(np.int64)
+        model.classes_ = taken_classes(arrays, int(sizes[-1]))
+        weights, expected = taken(arrays, "weights", "f", 1), n_params(model._sizes)
+        if len(weights) != expected or weights.dtype != np.float32:
             raise InputError(f"{weights.size} weights, expected {expected} of float32")
         model._take(weights)
-        model.loss_curve_ = arrays["loss_curve"].tolist()
+        model.loss_curve_ = taken(arrays, "loss_curve", "f", 1).tolist()
         model.n_iter_, model.n_features_in_ = len(model.loss_curve_), int(model._sizes[0])
-        model.validation_scores_ = arrays["validation_scores"].tolist() or None
+        model.validation_scores_ = taken(arrays, "validation_scores", "f", 1).tolist() or None
         model.unsettled_ = model._why_unsettled()
         return model

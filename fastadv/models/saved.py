@@ -6,17 +6,20 @@ The end of its name tells the format: ``.safetensors``, or else a NumPy archive.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Arrays, read_arrays, write_arrays
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 from fastadv.files import UNREADABLE
 from fastadv.models.adapters import safetensors_file
 from fastadv.protocols import Persistent
+
+Made = TypeVar("Made")
 
 
 class Saved(Persistent):
@@ -51,7 +54,7 @@ class Saved(Persistent):
         """
         try:
             arrays = read_saved(Path(path))
-            name = str(arrays.pop("model"))
+            name = brief(arrays.pop("model"))
             if name != cls.__name__:
                 raise InputError(f"it holds a model of class {name}, expected {cls.__name__}")
             model: Self = cls.from_state(arrays)
@@ -62,7 +65,7 @@ class Saved(Persistent):
             said = str(error)
             raise InputError(said if str(path) in said else f"{path}: {said}") from None
         except (*UNREADABLE, TypeError) as error:
-            raise InputError(f"{path} is not a saved {cls.__name__} ({error})") from None
+            raise InputError(f"{path} is not a saved {cls.__name__} ({brief(error)})") from None
 
 
 def read_saved(path: Path) -> Arrays:
@@ -82,12 +85,68 @@ def plain_classes(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return classes
 
 
+def taken(
+    arrays: Mapping[str, npt.NDArray[Any]], name: str, kinds: str, n_dims: int
+) -> npt.NDArray[Any]:
+    """Return an array of a state, which may be from a file of anyone.
+
+    Parameters
+    ----------
+    arrays : mapping of ndarray
+    name : str
+    kinds : str
+        Of NumPy's types (``f``, ``iu``) that it may have.
+    n_dims : int
+        How many dimensions it has.
+
+    Raises
+    ------
+    InputError
+        If it is not there, or another; or one of floats holds NaN or infinity.
+    """
+    if name not in arrays:
+        raise InputError(f"it has no {name}")
+    array = arrays[name]
+    if array.dtype.kind not in kinds or array.ndim != n_dims:
+        raise InputError(f"its {name} are {array.dtype} in {array.ndim} dimensions")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"its {name} hold NaN or infinity")
+    return array
+
+
+def taken_classes(arrays: Mapping[str, npt.NDArray[Any]], n: int) -> npt.NDArray[Any]:
+    """Return the n classes of a state; raise InputError as `taken` does, or if two are alike."""
+    classes = taken(arrays, "classes", "biufU", 1)
+    if len(classes) != n or len(np.unique(classes)) < n:
+        raise InputError(f"{len(classes)} classes for {n} columns of logits do not fit")
+    return classes
+
+
 def as_text(parameters: dict[str, Any]) -> npt.NDArray[np.str_]:
     """Return a constructor's parameters as JSON, the numbers of NumPy as Python's."""
     return np.array(json.dumps(parameters, default=lambda value: value.tolist()))
 
 
 def from_text(parameters: npt.NDArray[np.str_]) -> dict[str, Any]:
-    """Return the parameters of which `as_text` made this, tuples as lists."""
-    read: dict[str, Any] = json.loads(str(parameters))
+    """Return the parameters of which `as_text` made this, tuples as lists.
+
+    Raises
+    ------
+    InputError
+        If it is no such text.
+    """
+    try:
+        read = json.loads(str(parameters))
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise InputError("its parameters cannot be read")
     return read
+
+
+def built(cls: type[Made], parameters: dict[str, Any]) -> Made:
+    """Return an untrained model; raise InputError for a parameter that its class has not."""
+    try:
+        return cls(**parameters)
+    except TypeError:
+        raise InputError(f"a {cls.__name__} has not all of its parameters") from None

@@ -15,7 +15,15 @@ from fastadv.arrays import Arrays, Float64, Floats
 from fastadv.errors import DivergenceError, InputError, require
 from fastadv.kernels.svm import dual
 from fastadv.models.base import DifferentiableModel, TrainingDifferentiable
-from fastadv.models.saved import Saved, as_text, from_text, plain_classes
+from fastadv.models.saved import (
+    Saved,
+    as_text,
+    built,
+    from_text,
+    plain_classes,
+    taken,
+    taken_classes,
+)
 from fastadv.models.svm_objective import Objective, kernel_matrix
 from fastadv.protocols import Pullback
 from fastadv.specs import check_arguments
@@ -150,8 +158,10 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
         self.dual_coef_, self.intercept_ = dual[np.newaxis], np.array([bias])
         self.n_features_in_ = support_vectors.shape[1]
         self._coef = np.zeros(self.n_features_in_)
-        for factor, row in zip(dual, support_vectors, strict=True):
-            self._coef += factor * row
+        for start in range(0, len(dual), _CHUNK):  # one after another, for any number the same sum
+            rows = slice(start, start + _CHUNK)
+            terms = dual[rows, np.newaxis] * support_vectors[rows]
+            self._coef = np.add.accumulate(np.vstack([self._coef, terms]), axis=0)[-1]
         self._squares = np.square(support_vectors).sum(axis=1)
         self._columns = np.ascontiguousarray(support_vectors.T)
 
@@ -299,15 +309,20 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
     @classmethod
     def from_state(cls, arrays: Arrays) -> Self:
         """Return the model of which `state` gave these arrays."""
-        model = cls(**from_text(arrays["parameters"]))
+        model = built(cls, from_text(taken(arrays, "parameters", "U", 0)))
         model.check_parameters()
-        model.classes_, model.support_ = arrays["classes"], arrays["support"]
-        vectors, dual, bias = arrays["vectors"], arrays["dual"], arrays["bias"]
-        if vectors.ndim != 2 or dual.shape != (len(vectors),) or bias.shape != (1,):
+        model.classes_ = taken_classes(arrays, 2)
+        model.support_ = taken(arrays, "support", "iu", 1)
+        vectors, dual = taken(arrays, "vectors", "f", 2), taken(arrays, "dual", "f", 1)
+        bias = taken(arrays, "bias", "f", 1)
+        fit = vectors.shape[1] > 0 and dual.shape == model.support_.shape == (len(vectors),)
+        if not fit or bias.shape != (1,):
             raise InputError(f"vectors {vectors.shape} and multipliers {dual.shape} do not fit")
-        model.gamma_ = float(arrays["gamma"])
-        violation, rounds = arrays["training"]
-        model.kkt_violation_, model.n_iter_ = float(violation), int(rounds)
+        model.gamma_ = float(taken(arrays, "gamma", "f", 0))
+        training = taken(arrays, "training", "f", 1)
+        if training.shape != (2,):
+            raise InputError("what it says of its training cannot be read")
+        model.kkt_violation_, model.n_iter_ = float(training[0]), int(training[1])
         model._set(vectors.astype(np.float64), dual.astype(np.float64), float(bias[0]))
         return model
 

@@ -13,7 +13,7 @@ from fastadv.arrays import Arrays, Float32, Floats, Labels, Mask
 from fastadv.errors import InputError
 from fastadv.kernels.network import votes as kernels
 from fastadv.models.base import columns_of
-from fastadv.models.saved import Saved, plain_classes
+from fastadv.models.saved import Saved, plain_classes, taken, taken_classes
 from fastadv.models.times import Times
 from fastadv.threads import map_chunks
 
@@ -105,10 +105,11 @@ class VotingModel(Saved):
     @classmethod
     def from_state(cls, arrays: Arrays) -> Self:
         """Return the models of which `state` gave these arrays."""
-        classes, weights = arrays["classes"], arrays["weights"]
-        if classes.ndim != 1 or weights.ndim != 3 or not 2 <= len(classes) == weights.shape[1]:
+        weights, n_train = taken(arrays, "weights", "f", 3), taken(arrays, "n_train", "iu", 0)
+        classes = taken_classes(arrays, weights.shape[1])
+        if len(classes) < 2 or not weights.size or weights.dtype != np.float32:
             raise InputError(f"weights {weights.shape} and classes {classes.shape} do not fit")
-        return cls(weights.reshape(len(weights), -1), classes, int(arrays["n_train"]))
+        return cls(weights.reshape(len(weights), -1), classes, int(n_train))
 
 
 class NearbyVotes:

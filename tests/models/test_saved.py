@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,54 @@ def test_a_file_of_another_model_or_shape_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="classes of type object cannot be saved"):
         objects.save(tmp_path / "o.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+TEXT = np.array('{"hidden_layer_sizes": [4], "alpha": 1e-4, "strange": 1}')
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value", "says"),
+    [
+        (mlp, "sizes", np.array(5), "its sizes are int64 in 0 dimensions"),
+        (mlp, "sizes", np.array([20, 6, 3.0]), "its sizes are float64"),
+        (mlp, "sizes", np.array([20, -6, 3]), "do not fit its parameters"),
+        (mlp, "sizes", np.array([2**62, 2**62, 3]), "do not fit its parameters"),
+        (mlp, "weights", np.full(147, np.nan, np.float32), "its weights hold NaN or infinity"),
+        (mlp, "classes", np.zeros(3, int), "3 classes for 3 columns of logits do not fit"),
+        (mlp, "classes", np.zeros((3, 2)), "its classes are float64 in 2 dimensions"),
+        (mlp, "loss_curve", np.array(1.0), "its loss_curve are float64 in 0 dimensions"),
+        (mlp, "parameters", TEXT, "a MLPClassifier has not all of its parameters"),
+        (mlp, "parameters", np.array("[" * 10_000), "its parameters cannot be read"),
+        (mlp, "parameters", np.array('{"hidden_layer_sizes": [1e999]}'), "whole, positive widths"),
+        (mlp, "parameters", np.array('{"alpha": "x"}'), "alpha has to be a number"),
+        (mlp, "parameters", np.arange(3), "its parameters are int64"),
+        (svc, "training", np.array([0.0, np.inf]), "its training hold NaN or infinity"),
+        (svc, "training", np.array([0.0, np.nan]), "its training hold NaN or infinity"),
+        (svc, "gamma", np.array(np.inf), "its gamma hold NaN or infinity"),
+        (svc, "vectors", np.zeros((0, 0)), "do not fit"),
+        (svc, "classes", np.array([True, True]), "2 classes for 2 columns of logits do not fit"),
+        (voting, "n_train", np.array(np.inf), "its n_train are float64"),
+        (voting, "weights", np.zeros((0, 3, 2), np.float32), "do not fit"),
+    ],
+)  # fmt: skip
+def test_a_state_that_is_none_is_refused_in_a_line(
+    make: Any, name: str, value: np.ndarray, says: str
+) -> None:
+    model = make()
+    with pytest.raises(InputError, match=re.escape(says)):
+        type(model).from_state(model.state() | {name: value})
+    lacking = {key: array for key, array in model.state().items() if key != name}
+    with pytest.raises(InputError, match=f"it has no {name}"):
+        type(model).from_state(lacking)
+
+
+def test_many_support_vectors_are_summed_as_one_after_another() -> None:
+    """A file of 100 KB can hold millions; they took seconds."""
+    rng = np.random.default_rng(0)
+    vectors, dual = rng.normal(size=(2500, 3)), rng.normal(size=2500)
+    model = SVC(kernel="linear").fit(X[:8], np.arange(8) % 2)
+    model._set(vectors, dual, 0.0)
+    wanted = np.zeros(3)
+    for factor, row in zip(dual, vectors, strict=True):
+        wanted += factor * row
+    assert model.coef_[0].tobytes() == wanted.tobytes()
