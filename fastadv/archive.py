@@ -1,8 +1,8 @@
 """NumPy's archives, read without trust in what they say of themselves.
 
-The header of an array is Python source, and NumPy parses it as such: it can take seconds, raise what
-nobody expects, or promise an array that no file holds. Here a header is what NumPy writes, or refused,
-and nothing is allocated that the bytes of the file could not fill.
+The header of an array is Python source, and NumPy parses it as such: it can take seconds, raise
+what nobody expects, or promise an array that no file holds. Here a header is what NumPy writes, or
+refused, and nothing is allocated that the bytes of the file could not fill.
 """
 
 from __future__ import annotations

@@ -11,7 +11,13 @@ _BRIEF = 160  # characters
 
 
 class InputError(ValueError):
-    """Something from outside (a flag, a spec, a file, an array) is not what it has to be."""
+    """Something from outside (a flag, a spec, a file, an array) is not what it has to be.
+
+    Its message is one line, whatever names stand in it.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(" ".join(str(message).splitlines()))
 
 
 class DivergenceError(RuntimeError):

@@ -60,7 +60,10 @@ def open_plain(path: Path) -> IO[bytes]:
         If it is something else, or cannot be opened.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    stream = os.fdopen(os.open(path, flags), "rb")
+    try:
+        stream = os.fdopen(os.open(path, flags), "rb")
+    except ValueError:  # a null byte
+        raise OSError(errno.EINVAL, "it is no name of a file", str(path)) from None
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise OSError(errno.EINVAL, "it is no regular file", str(path))

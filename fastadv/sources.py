@@ -49,5 +49,12 @@ def check_source(text: str) -> None:
     if (colon and not factory.isidentifier()) or (not colon and suffix not in FILES):
         raise InputError(f"{text!r} is no model; give {FORMS}, or a name of fastadv list models")
     file = path if colon else text
-    if suffix in (".py", *FILES) and not Path(file).expanduser().is_file():
+    if suffix in (".py", *FILES) and not _is_file(file):
         raise InputError(f"there is no file {file}")
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such home folder
+        return False

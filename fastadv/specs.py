@@ -19,10 +19,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from fastadv.errors import InputError, printable, refuse
-from fastadv.files import read_plain
+from fastadv.errors import InputError, brief, printable, refuse
+from fastadv.files import open_plain
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOO_LARGE = 2**63  # for NumPy
+_LONGEST = 256 << 10  # bytes of a TOML file
+_MANY_PARTS = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}"""
+)
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,13 @@ def check_name(dataset: str) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it, in one line."""
-    return " ".join(repr(value).split())
+    """Return a value as an error shows it, in one line that can be read."""
+    try:
+        return brief(repr(value))
+    except ValueError:  # of more digits than Python writes
+        return "a number of thousands of digits"
+    except RecursionError:
+        return "lists in lists"
 
 
 def _exists(path: str) -> bool:
@@ -200,13 +210,25 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def read_toml(path: Path, where: str) -> dict[str, Any]:
-    """Return what a TOML file holds; raise InputError, named by ``where``, if it is none."""
+    """Return what a TOML file holds; raise InputError, named by ``where``, if it is none.
+
+    It may be of 256 KiB and, as memory grows by their square, have names of a hundred parts.
+    """
     try:
-        return tomllib.loads(read_plain(path).decode())
+        with open_plain(path) as file:
+            data = file.read(_LONGEST + 1)
+        if len(data) > _LONGEST:
+            raise InputError(f"{where} is too long for options: more than {_LONGEST >> 10} KiB")
+        text = data.decode()
+        if _MANY_PARTS.search(text):
+            raise InputError(f"{where} is not valid TOML: a name of more than a hundred parts")
+        return tomllib.loads(text)
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror or error}") from None
+    except InputError:
+        raise
     except (ValueError, RecursionError) as error:  # ... no UTF-8, a number of 5,000 digits
-        raise InputError(f"{where} is not valid TOML: {error}") from None
+        raise InputError(f"{where} is not valid TOML: {brief(error)}") from None
 
 
 def describe(kind: Any) -> str:
@@ -284,6 +306,8 @@ def coerce(raw: Any, kind: Any, where: str, *, strict: bool = False) -> Any:
         raise InputError(f"{where} has to be {describe(kind)}, got {shown(raw)}{words}") from None
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where} has to be a finite number, got {raw!r}")
+    if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+        raise InputError(f"{where} has to be {describe(kind)} below 2^63, got {shown(raw)}")
     return value
 
 

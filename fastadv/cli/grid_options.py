@@ -12,12 +12,13 @@ import msgspec
 from fastadv.cli.specs import check_model, spec_list
 from fastadv.errors import InputError
 from fastadv.grid import defaults
-from fastadv.specs import Spec, closest, coerce, read_toml
+from fastadv.specs import Spec, closest, coerce, read_toml, shown
 
 OUTPUT = "fastadv-results"
 
 _MODEL = "mlp"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_TIME = 1e9  # seconds
 _AT_LEAST = {"samples": 1, "repeats": 1, "seeds": 1, "seed": 0, "jobs": 1}
 _LISTS = ("attacks", "defenses")
 _LONGEST = 100  # letters of a folder's name
@@ -143,7 +144,7 @@ def _checked(raw: dict[str, Any], source: str) -> dict[str, Any]:
                 raise InputError(f"{where} has to be true or false, got {value!r}")
             checked[key] = value
         elif not isinstance(value, str) or not value.strip():
-            raise InputError(f"{where} has to be text, got {value!r}")
+            raise InputError(f"{where} has to be text, got {shown(value)}")
         else:
             checked[key] = value
     return checked
@@ -152,7 +153,7 @@ def _checked(raw: dict[str, Any], source: str) -> dict[str, Any]:
 def _spec_list(what: str, value: Any, where: str) -> list[str]:
     is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
     if not isinstance(value, str) and not is_list:
-        raise InputError(f"{where} has to be a list of names, got {value!r}")
+        raise InputError(f"{where} has to be a list of names, got {shown(value)}")
     try:
         return spec_list(what, value)
     except InputError as error:
@@ -185,7 +186,9 @@ def parse_duration(value: Any, where: str) -> float:
     >>> parse_duration("10m", "--timeout")
     600.0
     """
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smh]?)", str(value).strip().lower())
-    if isinstance(value, bool) or not match or float(match[1]) == 0:
-        raise InputError(f"{where} has to be a time such as 90, 90s, 10m or 1h, got {value!r}")
-    return float(match[1]) * _UNITS[match[2]]
+    text = value.strip().lower() if isinstance(value, str) else shown(value)
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smh]?)", text, re.ASCII)
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < seconds <= _LONGEST_TIME:
+        raise InputError(f"{where} has to be a time such as 90, 90s, 10m or 1h, got {shown(value)}")
+    return seconds

@@ -15,7 +15,7 @@ from fastadv.datasets.parts import KEYS, PARTS, Part
 from fastadv.datasets.sources import Source
 from fastadv.datasets.splits import stratified
 from fastadv.entry import Entry, load
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 from fastadv.registry import NARROWING
 from fastadv.seeds import generator
 from fastadv.specs import Spec, closest, format_spec, resolve
@@ -112,10 +112,14 @@ def _entry_of(name: str) -> tuple[Entry, list[Path]]:
             f"{path}: pickles can run any program when they are read, and are not read; save the "
             "arrays by numpy.savez (expected one of: " + paths + ")"
         )
-    if path.exists():
-        for entry in readers:
+    try:
+        there = path.exists()
+        for entry in readers if there else ():
             if load(entry.reads)(path):
                 return entry, [path]
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise InputError(f"{brief(name)}: cannot be read ({error.strerror})") from None
+    if there:
         raise InputError(f"{path}: found a file of another kind, expected one of: {paths}")
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"there is no file or folder {name}")

@@ -31,6 +31,7 @@ from fastadv.files import open_plain
 from fastadv.specs import closest
 
 Ints = npt.NDArray[Any]  # uint8, or int32
+_Stream = IO[bytes] | gzip.GzipFile
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 18  # bytes
@@ -115,7 +116,7 @@ def _read(file: IO[bytes], path: str | Path) -> Ints:
         ) from None
 
 
-def _read_array(stream: IO[bytes], path: str | Path, size: int, *, exact: bool) -> Ints:
+def _read_array(stream: _Stream, path: str | Path, size: int, *, exact: bool) -> Ints:
     """Read an array whose file has ``size`` bytes, unpacked; or, if not ``exact``, at most so many.
 
     Nothing is allocated that so many bytes could not fill.
@@ -142,7 +143,7 @@ def _read_array(stream: IO[bytes], path: str | Path, size: int, *, exact: bool) 
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _parse_header(stream: IO[bytes], path: str | Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _parse_header(stream: _Stream, path: str | Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
     data = stream.read(4)
     if len(data) < 4:
         raise InputError(

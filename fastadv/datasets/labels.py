@@ -38,7 +38,8 @@ def as_numbers(
     InputError
         If a class has a name that cannot be shown.
     """
-    if all(array.dtype.kind != "U" for array in labels.values()):
+    texts_there = any(array.dtype.kind == "U" for array in labels.values())
+    if not texts_there or any(array.ndim != 1 for array in labels.values()):  # which is refused
         return dict(labels), ()
     texts = {part: np.char.strip(array.astype(str)) for part, array in labels.items()}
     known = np.unique(np.concatenate(list(texts.values())))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from fastadv.errors import InputError
 from fastadv.report.patterns import WORST, Cell, Pattern
-from fastadv.specs import partition_top_level, read_toml, split_top_level
+from fastadv.specs import partition_top_level, read_toml, shown, split_top_level
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
@@ -187,7 +187,7 @@ def parse_share(given: object, where: str) -> float:
         If it is none between 0 and 100 %, or a number in (0, 1] without ``%``, which could be meant
         as a share or in per cent.
     """
-    text = str(given).strip()
+    text = given.strip() if isinstance(given, str) else shown(given)
     try:
         value = float(text.removesuffix("%"))
     except ValueError:
