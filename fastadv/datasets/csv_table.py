@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import math
+import os
+import re
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -24,12 +27,15 @@ from fastadv.datasets.table import (
     text_fault,
 )
 from fastadv.errors import InputError, brief
+from fastadv.files import open_plain
 from fastadv.specs import shown
 
 Separator = Literal["comma", "semicolon", "tab", "space"]
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " "}
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
+_LARGEST = float(np.finfo(np.float32).max)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -112,8 +118,9 @@ class _Reader:
     def __init__(self, path: Path, separator: str, encoding: str, header: bool | None) -> None:
         self.path, self.separator, self.header = path, separator, header
         try:
+            "".encode(encoding)  # which refuses those that are not of text, too
             utf_8 = codecs.lookup(encoding).name == "utf-8"
-        except LookupError:
+        except (LookupError, ValueError):
             raise InputError(
                 f"{path}: there is no encoding {encoding!r}; usual ones are utf-8, latin-1, cp1252"
             ) from None
@@ -123,7 +130,6 @@ class _Reader:
     def read(self, label: str, options: ColumnOptions, known: Known) -> Table:
         path = self.path
         try:
-            check_fits(path, 2 * path.stat().st_size)  # 4 bytes for a digit and a comma
             self._check_start()
             columns, n_lines = self._columns()
             place = find_label(columns, label, path)
@@ -131,9 +137,9 @@ class _Reader:
             codes: dict[str, int] = {}
             try:
                 values = self._values(n_lines, place, codes)
-            except UnicodeDecodeError:
+            except UnicodeError:
                 raise
-            except ValueError as error:
+            except (ValueError, csv.Error) as error:
                 raise self._fault(columns, place, n_lines, str(error)) from None
         except UnicodeDecodeError as error:
             wrong = f"byte 0x{error.object[error.start]:02x}"
@@ -141,10 +147,16 @@ class _Reader:
                 f"{path}: the text is not {error.encoding} ({wrong}); state what it is in "
                 "brackets, such as encoding=cp1252, or save it as UTF-8"
             ) from None
+        except UnicodeError as error:  # of one without a mark at its beginning, and others
+            raise InputError(f"{path}: the text is not {self.encoding} ({error})") from None
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except csv.Error as error:
+            raise InputError(f"{path}: cannot be read as columns ({brief(error)})") from None
         if not len(values):
             raise InputError(f"{path}: found no row below the header")
+        if values.shape[1] != len(columns):
+            raise self._fault(columns, place, n_lines, "")
         labels = np.array(list(codes))[values[:, place].astype(np.intp)]
         values = np.delete(values, [place, *self.dropped], axis=1)
         if "" in codes or not np.isfinite(values).all():
@@ -153,8 +165,9 @@ class _Reader:
         return Table(kept, values, labels, tuple(columns[i] for i in self.dropped))
 
     def _check_start(self) -> None:
-        with self.path.open("rb") as file:
+        with open_plain(self.path) as file:
             start = file.read(4096)
+            check_fits(self.path, 2 * file.seek(0, os.SEEK_END))  # 4 bytes for a digit and a comma
         if not start.strip():
             raise InputError(f"{self.path}: the file is empty")
         if start.startswith(_UTF_16) and self.encoding == "utf-8-sig":
@@ -169,7 +182,7 @@ class _Reader:
         """Return the names of the columns, and how many lines they take."""
         with self.path.open(encoding=self.encoding, newline="") as file:
             reader = csv.reader(file, delimiter=self.separator)
-            first = next(line for line in reader if line)
+            first = next((line for line in reader if line), [])
             n_lines = reader.line_num
         if len(first) == 1:
             for word, separator in _SEPARATORS.items():
@@ -209,7 +222,14 @@ class _Reader:
             )
 
     def _fault(self, columns: list[str], place: int, n_lines: int, said: str) -> InputError:
-        """Return what is wrong with the table, in which line."""
+        """Return what is wrong with the table, in which line if that can be told."""
+        try:
+            found = self._fault_of_line(columns, place, n_lines)
+        except csv.Error as error:
+            found, said = None, str(error)
+        return found or InputError(f"{self.path}: cannot be read ({brief(said)})")
+
+    def _fault_of_line(self, columns: list[str], place: int, n_lines: int) -> InputError | None:
         n_missing, first_missing = 0, ("", "")
         with self.path.open(encoding=self.encoding, newline="") as file:
             reader = csv.reader(file, delimiter=self.separator)
@@ -231,14 +251,16 @@ class _Reader:
                     continue
                 for i, text in read:
                     if i != place and not _is_number(text):
-                        return text_fault(self.path, columns[i], text, line)
+                        return text_fault(self.path, columns[i], brief(text), line)
+                    if i != place and abs(float(text)) > _LARGEST:
+                        return InputError(
+                            f"{self.path}: column {columns[i]!r} holds {brief(text)} in {line}, "
+                            "beyond the numbers of 32 bits; write it in a larger unit"
+                        )
         if n_missing:
             return missing_fault(self.path, first_missing[0], n_missing, first_missing[1])
-        return InputError(f"{self.path}: cannot be read ({brief(said)})")
+        return None
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
+    return bool(_NUMBER.fullmatch(text) and math.isfinite(float(text)))

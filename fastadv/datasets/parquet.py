@@ -21,6 +21,7 @@ from fastadv.datasets.table import (
     text_fault,
 )
 from fastadv.errors import InputError, brief
+from fastadv.files import open_plain
 
 
 def reads(path: Path) -> bool:
@@ -95,7 +96,7 @@ def _read(path: Path, label: str, options: ColumnOptions, known: Known) -> Table
     except ImportError:
         raise InputError(f"{path}: Parquet files need pyarrow: pip install pyarrow") from None
     try:
-        with pq.ParquetFile(path) as file:
+        with open_plain(path) as opened, pq.ParquetFile(opened) as file:
             names = [str(name) for name in file.schema_arrow.names]
             place = find_label(names, label, path)
             dropped = find_dropped(names, place, path, options, known)

@@ -14,7 +14,7 @@ from fastadv.arrays import Float32
 from fastadv.datasets.column_options import ColumnOptions
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.sources import Source
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 from fastadv.specs import closest, shown
 
 _SHAPE = re.compile(r"(\d{1,5})x(\d{1,5})(?:x(\d{1,5}))?", re.ASCII)
@@ -84,7 +84,7 @@ def read_table(
     train = read(path, None)
     tables = {"train": train}
     if test_file is not None:
-        test = read(Path(test_file).expanduser(), train.dropped)
+        test = read(_path_of(test_file), train.dropped)
         tables["test"] = _aligned(test, train, test_file)
     if image_shape is None:
         columns = {f"x_{part}": table.values for part, table in tables.items()}
@@ -124,7 +124,7 @@ def find_label(columns: Sequence[str], label: str, path: Path) -> int:
         If there is no such column, or the names are not one each.
     """
     if label not in columns:
-        there = ", ".join(columns[:_MANY]) + (", ..." if len(columns) > _MANY else "")
+        there = brief(", ".join(columns[:_MANY]) + (", ..." if len(columns) > _MANY else ""))
         hint = closest(label, columns) or "."
         raise InputError(
             f"{path}: no column is called {label!r}{hint} State the one of the classes in "
@@ -187,6 +187,17 @@ def text_fault(path: Path, column: str, found: str, first: str = "") -> InputErr
 def _is_bytes(values: Float32) -> bool:
     whole = np.array_equal(values, np.floor(values))
     return bool(whole and values.min() >= 0 and values.max() <= 255)
+
+
+def _path_of(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (ValueError, RuntimeError):  # a null byte; no such home folder
+        raise InputError(f"test_file: {text!r} cannot be the name of a file") from None
+    except OSError as error:
+        raise InputError(f"test_file: {brief(text)} cannot be read ({error.strerror})") from None
+    return path
 
 
 def _aligned(test: Table, train: Table, test_file: str) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from making import assert_same, assert_sound, fault_of, small_arrays
@@ -254,3 +256,42 @@ def test_without_pyarrow_a_line_says_what_to_install(parquet, monkeypatch):
     path = parquet()
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     assert "Parquet files need pyarrow: pip install pyarrow" in fault_of(f"{path}[shape=4x3]")
+
+
+@pytest.mark.parametrize(
+    ("changed", "spec", "says"),
+    [
+        ({"line3": GOOD.replace("7", f'"{"1" * 200_000}"')}, "", "cannot be read (field larger"),
+        ({"line1": "a" * 200_000}, "", "cannot be read as columns (field larger"),
+        ({"line3": GOOD.replace("7", "1e39")}, "", "holds 1e39 in line 3, beyond the numbers of 32 bits"),
+        ({"line3": GOOD.replace("7", "1_0")}, "", "column 'p5' holds text ('1_0' in line 3)"),
+        ({"line3": GOOD.replace("7", "٣")}, "", "column 'p5' holds text ('٣' in line 3)"),
+        ({"line1": "p0,label"}, ",header=true", "line 2 has 13 columns, expected 2"),
+        ({}, ",encoding=base64", "there is no encoding 'base64'"),
+        ({}, ",encoding=undefined", "there is no encoding 'undefined'"),
+        ({}, ",encoding=utf-16", "the text is not utf-16 (UTF-16 stream does not start with BOM)"),
+        ({}, ",encoding=punycode", "the text is not punycode ("),
+        ({}, ",test_file=/dev/zero", "/dev/zero: cannot be read (it is no regular file)"),
+        ({}, f",test_file={'x' * 400}", "cannot be read (File name too long)"),
+        ({}, ",test_file=~nobody-of-that-name/a", "cannot be the name of a file"),
+        ({}, ",test_file=\0", "cannot be read (it is no name of a file)"),
+    ],
+)  # fmt: skip
+def test_what_ended_in_a_traceback_or_said_little(csv, changed, spec, says):
+    assert says in fault_of(f"{csv(**changed)}[shape=4x3{spec}]")
+
+
+def test_a_file_of_blank_lines_alone(tmp_path):
+    (tmp_path / "blank.csv").write_text("\n" * 3000 + " \n" * 3000)
+    assert "blank.csv" in fault_of(tmp_path / "blank.csv")
+    (tmp_path / "blank.csv").write_text('""\n' * 3000)
+    assert "blank.csv" in fault_of(tmp_path / "blank.csv")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_pipe_as_the_file_for_tests_is_not_waited_for(csv, parquet, tmp_path, suffix):
+    os.mkfifo(tmp_path / f"pipe.{suffix}")
+    train = csv() if suffix == "csv" else parquet()
+    fault = fault_of(f"{train}[shape=4x3,test_file={tmp_path / f'pipe.{suffix}'}]")
+    assert "it is no regular file" in fault
