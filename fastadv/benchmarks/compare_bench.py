@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from fastadv.benchmarks.race import Lap
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
+from fastadv.files import read_plain
 from fastadv.report.compare import Sides, changed_environment
 from fastadv.report.notes import name_some
 
@@ -73,11 +74,11 @@ def read_bench(path: Path) -> BenchFile:
         If it is not one.
     """
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=BenchFile)
+        file = msgspec.json.decode(read_plain(path), type=BenchFile)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except msgspec.MsgspecError as error:
-        raise InputError(f"{path} is no file of fastadv bench --json ({error})") from None
+    except (ValueError, RecursionError) as error:  # no such JSON; no UTF-8; brackets in brackets
+        raise InputError(f"{path} is no file of fastadv bench --json ({brief(error)})") from None
     if file.schema != SCHEMA:
         raise InputError(f"{path} is of schema {file.schema}, not {SCHEMA}; measure again")
     return file

@@ -12,12 +12,15 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
 Quality = Mapping[str, float]
 # Is timed; returns the quality, or what finds it out once the clock has stopped.
 Work = Callable[[], Quality | Callable[[], Quality]]
+
+Above0 = Annotated[float, msgspec.Meta(gt=0.0)]  # what a file says otherwise is refused
 
 ROUNDS = 5
 _PAUSE = 0.2  # seconds: the threads of a library go on spinning for a while after its work
@@ -85,10 +88,10 @@ class Lap(msgspec.Struct, kw_only=True):
     suite: str
     race: str
     runner: str
-    ratio: float | None = None
-    low: float | None = None
-    high: float | None = None
-    seconds: float | None = None
+    ratio: Above0 | None = None
+    low: Above0 | None = None
+    high: Above0 | None = None
+    seconds: Above0 | None = None
     quality: dict[str, float] = {}
     reason: str | None = None
 

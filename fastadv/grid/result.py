@@ -12,7 +12,7 @@ import msgspec
 from fastadv.arrays import Arrays
 from fastadv.errors import InputError
 from fastadv.files import read_plain
-from fastadv.grid.row import Row, decode_json, decode_row
+from fastadv.grid.row import Count, Positive, Row, Seed, decode_json, decode_row
 from fastadv.grid.several import join, joined_samples
 from fastadv.grid.store import SampleFiles
 from fastadv.grid.trust.rows import flagged
@@ -21,6 +21,19 @@ from fastadv.specs import same_spec
 
 if TYPE_CHECKING:
     from fastadv.grid.tidy import Table
+
+
+class _Asked(msgspec.Struct, kw_only=True):
+    """What is read of the spec in grid.json, with the types that it has to have."""
+
+    attacks: list[str] = []
+    defenses: list[str] = []
+    dataset: str = ""
+    model: str = ""
+    samples: Count = 0
+    repeats: Positive = 1
+    seeds: list[Seed] = []
+    given: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -206,7 +219,9 @@ def _changed(path: Path) -> float:
 
 def _read_document(path: Path, problems: list[str]) -> dict[str, dict[str, Any]]:
     try:
-        return msgspec.convert(decode_json(read_plain(path)), dict[str, dict[str, Any]])
+        document = msgspec.convert(decode_json(read_plain(path)), dict[str, dict[str, Any]])
+        msgspec.convert(document.get("grid", {}), _Asked)
+        return document
     except FileNotFoundError:
         problems.append("grid.json is not there; every cell of the folder is shown")
     except (OSError, msgspec.MsgspecError) as error:

@@ -6,7 +6,7 @@ Schema 2. A folder of schema 1 still reads: `upgraded` makes of its rows what th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +16,14 @@ from fastadv.threat import Threat
 
 SCHEMA = 2
 WAITING = "waiting"  # the status of a row that is still to come; no file has it
+
+
+# What a number of a file may be; anyone can have written it.
+Share = Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)]  # or a difference of two
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Kind = Annotated[str, msgspec.Meta(pattern="^(none|evasion|poisoning)$")]
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -30,11 +38,11 @@ class Figure(msgspec.Struct, frozen=True):
         Different test images, and trainings, that it stands on.
     """
 
-    value: float
-    low: float | None
-    high: float | None
-    n_images: int
-    n_runs: int = 1
+    value: Share
+    low: Share | None
+    high: Share | None
+    n_images: Count
+    n_runs: Positive = 1
 
     def __float__(self) -> float:
         return self.value
@@ -77,13 +85,13 @@ class Run(msgspec.Struct, frozen=True):
     """
 
     id: str
-    seed: int
-    n_images: int
-    clean_accuracy: float | None = None
-    benign_accuracy: float | None = None
-    attacked_accuracy: float | None = None
-    oblivious_accuracy: float | None = None
-    baseline_accuracy: float | None = None
+    seed: Seed
+    n_images: Count
+    clean_accuracy: Share | None = None
+    benign_accuracy: Share | None = None
+    attacked_accuracy: Share | None = None
+    oblivious_accuracy: Share | None = None
+    baseline_accuracy: Share | None = None
     weights: str | None = None
     draw: str | None = None
 
@@ -162,13 +170,13 @@ class Row(msgspec.Struct, kw_only=True):
     model: str
     attack: str
     defense: str
-    seed: int
-    kind: str
+    seed: Seed
+    kind: Kind
     threat: Threat | None = None
     status: str = "ok"
     reason: str | None = None
-    dealt: tuple[int, int] = (0, 1)
-    n: int = 0
+    dealt: tuple[Count, Positive] = (0, 1)
+    n: Count = 0
     clean_accuracy: Figure | None = None
     benign_accuracy: Figure | None = None
     attacked_accuracy: Figure | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -50,6 +51,47 @@ def test_a_flipped_bit_is_a_problem_in_a_line_and_no_traceback(folder: Path, pat
     assert told > 100  # each of those that are no UTF-8, at the least
     path.write_bytes(b"[" * 10**5)
     assert len(read_result(folder).problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kind", "linf"), ("dealt", [0, 0]), ("dealt", [-1, 1]), ("seed", 10**30), ("seed", -1),
+        ("n", -1), ("n", 1e300), ("clean_accuracy", {"value": 1e308, "low": 0, "high": 1, "n_images": 1}),
+        ("attacked_accuracy", {"value": 0.5, "low": 0, "high": 7, "n_images": 1}),
+        ("attacked_accuracy", {"value": 0.5, "low": 0, "high": 1, "n_images": 2**60}),
+        ("attacked_accuracy", {"value": 0.5, "low": 0, "high": 1, "n_images": 1, "n_runs": 0}),
+    ],
+)  # fmt: skip
+def test_a_number_that_cannot_be_is_a_problem_in_a_line(
+    folder: Path, name: str, value: object
+) -> None:
+    """Some ended in an OverflowError in a table, or a ValueError on the way there."""
+    path = only(folder, "cells/*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    found = read_result(folder)
+    assert found.runs == ()
+    assert "is left out (" in found.problems[0]
+    assert f"$.{name}" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attacks", [[1]]), ("attacks", True), ("defenses", [{}]), ("seeds", 1), ("samples", 0.5),
+        ("repeats", 0), ("given", None), ("dataset", 7),
+    ],
+)  # fmt: skip
+def test_a_spec_of_other_types_is_a_problem_and_every_cell_is_shown(
+    folder: Path, name: str, value: object
+) -> None:
+    path = folder / "grid.json"
+    document = json.loads(path.read_text())
+    document["grid"][name] = value
+    path.write_text(json.dumps(document))
+    found = read_result(folder)
+    assert len(found.runs) == 1
+    assert "grid.json could not be read, every cell is shown (" in found.problems[0]
 
 
 def test_a_damaged_stage_is_computed_again(folder: Path) -> None:

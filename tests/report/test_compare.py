@@ -464,7 +464,15 @@ def bench(path, accuracy=0.9, **ratios):
         seconds=1.0, quality={"accuracy": accuracy},
     )  # fmt: skip
     laps = [
-        Lap(suite="peers", race="training", runner=k, ratio=v or None, low=v, high=v, seconds=v)
+        Lap(
+            suite="peers",
+            race="training",
+            runner=k,
+            ratio=v or None,
+            low=v or None,
+            high=v or None,
+            seconds=v or None,
+        )
         for k, v in ratios.items()
     ]
     document = {"schema": 1, "rounds": 5, "environment": {"cores": 2}, "laps": [ours, *laps]}
@@ -487,3 +495,27 @@ def test_ratios_worse_by_a_quarter_fail(folders, capsys):
     ]
     assert main(["compare", "a", "b", "--fail-under", "50"]) == 2
     assert "--fail-under is for grids" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace(b'"ratio":4.0', b'"ratio":0.0'),  # was divided by
+        lambda text: text.replace(b'"ratio":4.0', b'"ratio":-4.0'),
+        lambda text: text.replace(b'"ratio":4.0', b'"ratio":1e999'),
+        lambda text: text.replace(b"torch", b"\xff"),
+        lambda text: text.replace(b"2}", b"[" * 10_000 + b"}"),  # ... was too deep
+        lambda text: text[:-5],
+    ],
+)
+def test_a_damaged_bench_file_is_one_line(folders, capsys, damage):
+    a = folders[0]
+    for path in folders:
+        bench(path, torch=4.0)
+    a.write_bytes(damage(a.read_bytes()))
+    for order in (["a", "b"], ["b", "a"]):
+        assert main(["compare", *order]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("fastadv: a is no file of fastadv bench --json (")
+        assert err.count("\n") == 1
