@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ def write_arrays(path: Path, arrays: Arrays, *, follow: bool = True) -> None:
         (np.savez_compressed if shrinks else np.savez)(stream, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path, without: Collection[str] = ()) -> Arrays:
     """Return the arrays of a NumPy archive; one of `files.UNREADABLE` is raised if it is none.
 
-    So it is if it says that it unpacks to more than a hundred times its size and a gibibyte.
+    Those of the names ``without`` are not read. The error is raised, too, if the archive says that
+    it unpacks to more than a hundred times its size and a gibibyte.
     """
     with open_plain(path) as file:
         archive = Archive(file)
@@ -47,4 +49,4 @@ def read_arrays(path: Path) -> Arrays:
             raise ValueError(
                 f"it unpacks to {archive.size:,} bytes, which is too many for one of its size"
             )
-        return {name: archive.read(name) for name in archive.names}
+        return {name: archive.read(name) for name in archive.names if name not in without}

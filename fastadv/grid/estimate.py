@@ -26,7 +26,9 @@ def seconds(stage: Work, context: Context) -> float:
     """Return about how long one processor takes, by the stage's weight and the data's sizes."""
     if isinstance(stage, Fit | Poison | Scout | Survey):
         return stage.weight * len(context.dataset.x_train) / _TRAINING_ROWS
-    if isinstance(stage, Perturb | Inspect | Certify):
+    if isinstance(stage, Perturb):
+        return stage.weight * len(stage.rows(context)) / _IMAGES
+    if isinstance(stage, Inspect | Certify):
         return stage.weight * len(context.test_rows(stage.dealt)) / _IMAGES
     return stage.weight
 

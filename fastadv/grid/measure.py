@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -14,9 +14,12 @@ from fastadv.arrays import Arrays, Labels, Mask
 from fastadv.attacks.evasion.probe import Probe
 from fastadv.attacks.none import NoAttack
 from fastadv.grid import given
+from fastadv.grid.blocks import blocks
 from fastadv.grid.cell import Cell, Choice, digest
+from fastadv.grid.found import Judged, found_by, judged
 from fastadv.grid.row import Certified, Figure, Flag, Row
 from fastadv.grid.stages import (
+    N_EXAMPLES,
     Certify,
     Context,
     Fit,
@@ -28,17 +31,13 @@ from fastadv.grid.stages import (
     Stage,
     Take,
     bears_on_training,
-    evasion_result,
     fit_of,
     wraps,
 )
 from fastadv.grid.trust import cells as trust
 from fastadv.protocols import Certifier, Model
-from fastadv.results import PoisonEvaluation
 from fastadv.task import Task
 from fastadv.threat import Threat
-
-N_EXAMPLES = 16  # kept of each cell, to look at
 
 
 def cell_id(cell: Cell, context: Context) -> str:
@@ -96,6 +95,8 @@ class Measure:
     cell: Cell
     weight: float = field(default=0.1, compare=False)
 
+    unread: ClassVar[tuple[str, ...]] = ("x_adv",)  # of all images: what the row says is known
+
     def label(self) -> str:
         """Return what a user reads while it runs."""
         attack, defense = self.cell.attack.text, self.cell.defense.text
@@ -103,13 +104,11 @@ class Measure:
 
     def needs(self, context: Context) -> dict[str, Stage]:
         """Return the stages whose results make the row."""
-        attack, kind = self.cell.attack, capabilities.kind_of(self.cell.attack.made)
+        kind = capabilities.kind_of(self.cell.attack.made)
         needed: dict[str, Stage] = {"fit": self._fit(context)}
         if kind == "evasion":
-            fit, dealt = self._fit(context), self.cell.dealt
-            needed |= {"perturb": Perturb(attack, fit, dealt), "inspect": Inspect(fit, dealt)}
-            if wraps(self.cell.defense.made):
-                needed["oblivious"] = Perturb(attack, fit, dealt, adaptive=False)
+            needed["inspect"] = Inspect(self._fit(context), self.cell.dealt)
+            needed |= self._perturbs(context)
         elif kind == "poisoning":
             adaptive, oblivious = self._poison(adaptive=True), self._poison(adaptive=False)
             needed |= {"poison": adaptive, "poisoned": self._fit(context, adaptive)}
@@ -125,8 +124,16 @@ class Measure:
             needed["certify"] = Certify(self._fit(context), self.cell.dealt)
         return needed
 
-    def alone(self) -> list[str]:
-        """Return which of its needs no other cell can have: once the row is there, none reads them.
+    def _perturbs(self, context: Context, adaptive: bool = True) -> dict[str, Stage]:
+        """Return the attack on each block of the images, by the names that it is needed under."""
+        fit, n = self._fit(context), len(self._rows(context))
+        return {
+            f"perturb {k}": Perturb(self.cell.attack, fit, self.cell.dealt, adaptive, block=k)
+            for k in range(len(blocks(n)))
+        }
+
+    def alone(self, context: Context) -> list[Stage]:
+        """Return the stages that no other cell can need: once the row is there, none reads them.
 
         Defenses that do not change training share their poisoned models, and what is crafted
         against the bare model, with all others of that kind. Models without poison, poison that
@@ -135,11 +142,13 @@ class Measure:
         kind, defense = capabilities.kind_of(self.cell.attack.made), self.cell.defense.made
         trains = bears_on_training(defense)
         if kind == "evasion":
-            names = ["perturb"] * (trains or wraps(defense))
-            return names + ["oblivious"] * (trains and wraps(defense))
+            known = [True] * (trains or wraps(defense)) + [False] * (trains and wraps(defense))
+            return [stage for way in known for stage in self._perturbs(context, way).values()]
+        names = ["poisoned"] * (kind == "poisoning" and trains)
         if kind == "poisoning" and self._adapts():
-            return ["poison", "poisoned"] + ["oblivious"] * trains
-        return ["poisoned"] * (kind == "poisoning" and trains)
+            names = ["poison", "poisoned"] + ["oblivious"] * trains
+        needed = self.needs(context) if names else {}
+        return [needed[name] for name in names]
 
     def _rows(self, context: Context) -> npt.NDArray[np.intp]:
         """Return the test images that evasion attacks get."""
@@ -202,7 +211,7 @@ class Measure:
             samples = self._poisoning(inputs, context, row, clean)
         else:
             row.sanitized = fit.facts.get("sanitized")
-            samples = _over_all(context, row, clean, PoisonEvaluation(clean, clean == data.y_test))
+            samples = _over_all(context, row, clean, Judged(clean, clean == data.y_test, None))
         samples |= self._certified(inputs, context, row)
         row.flags += self._flags(context, row, clean, samples)
         row.notes += trust.not_settled(self.cell.defense, trained.facts["unsettled"])
@@ -264,14 +273,19 @@ class Measure:
             samples["baseline"] = baseline.survives
         return samples | _over_all(context, row, clean, evaluation)
 
-    def _evaluate(self, fit: Made, poison: Made, context: Context) -> PoisonEvaluation:
+    def _evaluate(self, fit: Made, poison: Made, context: Context) -> Judged:
         """Return what the attack is to a model that was trained on its poison, or on another."""
-        data = context.dataset
-        evaluation: PoisonEvaluation = self.cell.attack.made.evaluate(
-            self._fit(context).defended(fit, context), data.x_test, data.y_test,
-            trigger=poison.arrays.get("trigger"), target=poison.facts["details"].get("target"),
+        data, model = context.dataset, self._fit(context).defended(fit, context)
+        return judged(
+            [
+                self.cell.attack.made.evaluate(
+                    model, data.x_test[part], data.y_test[part],
+                    trigger=poison.arrays.get("trigger"),
+                    target=poison.facts["details"].get("target"),
+                )
+                for part in blocks(len(data.x_test))
+            ]
         )  # fmt: skip
-        return evaluation
 
     # -- evasion ----------------------------------------------------------------------------
 
@@ -279,32 +293,29 @@ class Measure:
         self, inputs: Inputs, context: Context, row: Row, model: Model, clean: Labels
     ) -> Arrays:
         """Fill the row of an evasion attack, over the test images that it got."""
-        data, rows, perturb = context.dataset, self._rows(context), inputs["perturb"]
-        x, y = data.x_test[rows], data.y_test[rows]
-        result = evasion_result(perturb)
-        x_adv, is_adv, success = result.x_adv, result.is_adv, result.success
+        data, rows = context.dataset, self._rows(context)
+        found = found_by([inputs[name] for name in self._perturbs(context)])
+        result, is_adv, success = found.result, found.result.is_adv, found.result.success
         robust = result.robust
         _quote(row, robust)
         row.success_rate = Figure.of(is_adv[~result.misclassified])
-        row.distances = result.median_distances()
-        row.found = perturb.facts.get("found", {})
-        row.queries, row.seconds["perturb"] = result.queries, perturb.facts["seconds"]
+        row.distances, row.found = result.median_distances(), found.ways
+        row.queries, row.seconds["perturb"] = result.queries, found.seconds
         row.flags = trust.cell_flags(
             trust.Attacked(
-                self.cell.attack, self.cell.defense, model, data.task, is_adv & ~success, x_adv,
-                msgspec.convert(inputs["inspect"].facts["probe"], Probe), row.found,
+                self.cell.attack, self.cell.defense, model, data.task, is_adv & ~success,
+                found.outside, msgspec.convert(inputs["inspect"].facts["probe"], Probe), row.found,
             )
         )  # fmt: skip
         row.notes += trust.held_columns(self.cell.attack, data.task)
-        if "oblivious" in inputs:
-            oblivious = evasion_result(inputs["oblivious"])
-            x_oblivious = np.where(oblivious.success[:, None], oblivious.x_adv, x)
-            row.oblivious_accuracy = Figure.of(model.predict(x_oblivious) == y)
+        if found.survives_oblivious is not None:
+            row.oblivious_accuracy = Figure.of(found.survives_oblivious)
+        ids = [seeds.sample_ids(data.x_test[rows[part]]) for part in blocks(len(rows))]
         return {
-            "sample_ids": seeds.sample_ids(x), "y": y, "clean": clean,
-            "attacked": model.predict(x_adv), "robust": robust, "is_adv": is_adv,
-            "success": success, **result.distances, "examples": x[:N_EXAMPLES],
-            "examples_adv": x_adv[:N_EXAMPLES], "image_shape": np.array(data.task.image_shape),
+            "sample_ids": np.concatenate(ids), "y": data.y_test[rows], "clean": clean,
+            "attacked": found.attacked, "robust": robust, "is_adv": is_adv,
+            "success": success, **result.distances, "examples": data.x_test[rows[:N_EXAMPLES]],
+            "examples_adv": result.x_adv, "image_shape": np.array(data.task.image_shape),
             **_kept_columns(data.task),
         }  # fmt: skip
 
@@ -328,7 +339,7 @@ def _kept_columns(task: Task) -> Arrays:
     return {} if task.columns is None else task.columns.kept()
 
 
-def _over_all(context: Context, row: Row, clean: Labels, evaluation: PoisonEvaluation) -> Arrays:
+def _over_all(context: Context, row: Row, clean: Labels, evaluation: Judged) -> Arrays:
     """Fill in the accuracy over all test images, and return their samples."""
     _quote(row, evaluation.survives)
     data = context.dataset

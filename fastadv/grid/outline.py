@@ -102,7 +102,7 @@ def _bytes(planned: Planned, context: Context) -> float:
     if isinstance(stage, Poison):
         return float(stage.attack.made.n_points(len(data.x_train)) * width)
     if isinstance(stage, Perturb):
-        return float(len(context.test_rows(stage.dealt)) * width)
+        return float(len(stage.rows(context)) * width)
     if isinstance(stage, Fit):
         if context.given is not None:
             return 0.0 if isinstance(stage, Take) else float(data.task.n_classes * width)

@@ -29,12 +29,15 @@ class Planned:
         The keys of the stages that it needs, by the names it has for them.
     frees : tuple of str
         Those among them that nothing else can need.
+    unread : tuple of str
+        Arrays of what it needs that it does not read.
     """
 
     key: str
     stage: Work
     needs: dict[str, str]
     frees: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass
@@ -91,7 +94,7 @@ def make_plan(context: Context, store: Store, fresh: bool, note: Callable[[str],
     readers = Counter(needed for planned in cells for needed in planned.needs.values())
     for planned in plan.stages.values():
         # A baseline of one attack may be the poison of another.
-        planned.frees = tuple(key for key in planned.frees if readers[key] == 1)
+        planned.frees = tuple(key for key in planned.frees if readers[key] < 2)
     return plan
 
 
@@ -132,8 +135,8 @@ def _stages(measure: Measure, cell_id: str, context: Context) -> dict[str, Plann
         return key
 
     needs = {name: add(needed) for name, needed in measure.needs(context).items()}
-    frees = tuple(needs[name] for name in measure.alone())
-    planned[cell_id] = Planned(cell_id, measure, needs, frees)
+    frees = tuple(add(stage) for stage in measure.alone(context))
+    planned[cell_id] = Planned(cell_id, measure, needs, frees, measure.unread)
     return planned
 
 

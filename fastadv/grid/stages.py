@@ -5,7 +5,7 @@ Poison      the poisoned rows of a training set          scout, dataset, model, 
 Survey      what a sanitizer can know of the clean set   dataset, defense
 Fit         sanitize, then train                         dataset, model, defense, poison, seed
 Take        a model that came trained, as it is          dataset, model
-Perturb     attack the test images, through a wrapper    fit, wrapper, attack, samples, seed
+Perturb     attack a block of the test images            fit, wrapper, attack, samples, seed
 Inspect     whether the defended model's gradients serve fit, wrapper, samples, seed
 Certify     bound what an attack can change              fit, defense, samples, seed
 
@@ -32,9 +32,10 @@ from fastadv.attacks.evasion import without_gradient
 from fastadv.datasets import Dataset
 from fastadv.defenses.none import NoDefense
 from fastadv.grid import cleaning, retraining
+from fastadv.grid.blocks import blocks
 from fastadv.grid.cell import Choice, Grid
 from fastadv.grid.given import untrained
-from fastadv.grid.trust.inspection import inspect
+from fastadv.grid.trust.inspection import inspect_all
 from fastadv.protocols import Model, Persistent, RobustTraining, SurveyingSanitizer, Wrapper
 from fastadv.results import EvasionResult
 
@@ -428,61 +429,90 @@ class OfFit:
         return context.grid.samples, *self.dealt, self.fit.seed
 
 
+N_EXAMPLES = 16  # kept of each cell, to look at
+
+
 @dataclass(frozen=True)
 class Perturb(OfFit):
-    """Attack the test images, through the defense's wrapper if ``adaptive``."""
+    """Attack a block of the test images, through the defense's wrapper if ``adaptive``.
+
+    The attacked images themselves are kept where an attack through a wrapper can ask for them.
+    """
 
     attack: Choice
     fit: Fit
     dealt: Dealt
     adaptive: bool = True
+    block: int = 0
     weight: float = field(default=0.4, compare=False)
 
+    @property
+    def _through(self) -> bool:
+        """Whether it meets what stands before the model."""
+        return self.adaptive and wraps(self.fit.defense.made)
+
     def needs(self, context: Context) -> dict[str, Stage]:
-        """Return the training; and what an adaptive attack may transfer to the defended model."""
-        transfers = self.adaptive and wraps(self.fit.defense.made)
-        if not transfers or not capabilities.needs_gradient(self.attack.made):
-            return super().needs(context)
-        return super().needs(context) | {"oblivious": replace(self, adaptive=False)}
+        """Return the training; and what is found without the wrapper, to be shown to it."""
+        unknowing = {"oblivious": replace(self, adaptive=False)} if self._through else {}
+        return super().needs(context) | unknowing
+
+    def rows(self, context: Context) -> npt.NDArray[np.intp]:
+        """Return which test images they are."""
+        rows = context.test_rows(self.dealt)
+        return rows[blocks(len(rows))[self.block]]
 
     def label(self) -> str:
         """Return what a user reads while it runs."""
         how = "" if self.adaptive else ", oblivious to the defense"
-        return f"{self.attack.text}: attacking {self.fit.defense.text}{how}, seed {self.fit.seed}"
+        part = f", block {self.block + 1}" if self.block else ""
+        attacks = f"{self.attack.text}: attacking {self.fit.defense.text}{how}"
+        return f"{attacks}, seed {self.fit.seed}{part}"
 
     def identity(self, context: Context) -> tuple[object, ...]:
         """Return what the attack hangs on."""
         wrapper = _wrapper(self.fit.defense) if self.adaptive else "none"
-        return self.attack.canonical, wrapper, *self._images(context)
+        n = len(context.test_rows(self.dealt))
+        return self.attack.canonical, wrapper, *self._images(context), blocks(n)[self.block]
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
-        """Attack, and return the images."""
-        data, rows, fit = context.dataset, context.test_rows(self.dealt), inputs["fit"]
+        """Attack, and return what was found of each image, and some images or all."""
+        data, rows, fit = context.dataset, self.rows(context), inputs["fit"]
         X, y, task, seed = data.x_test[rows], data.y_test[rows], data.task, self.fit.seed
+        attack, bare, oblivious = self.attack.made, None, None
         model = (self.fit.defended if self.adaptive else self.fit.model)(fit, context)
-        attack, bare = self.attack.made, None
-        if self.adaptive and wraps(self.fit.defense.made):
+        if self._through:
             bare = self.fit.model(fit, context)
+            oblivious = evasion_result(inputs["oblivious"])
         result = without_gradient.perturb(
-            attack, model, X, y, task=task, seed=seed, undefended=bare,
-            oblivious=evasion_result(inputs["oblivious"]) if "oblivious" in inputs else None,
-        )  # fmt: skip
-        arrays: Arrays = {f"distance_{name}": values for name, values in result.distances.items()}
-        arrays |= {
-            "x_adv": result.x_adv, "is_adv": result.is_adv, "success": result.success,
-            "misclassified": result.misclassified,
-        }  # fmt: skip
+            attack, model, X, y, task=task, seed=seed, undefended=bare, oblivious=oblivious
+        )
         facts: dict[str, Any] = {"queries": result.queries}
         if without_gradient.applies(attack, model):
             account = without_gradient.account(
                 attack, model, X, y, result, task=task, seed=seed, undefended=bare
             )
             facts["found"] = msgspec.to_builtins(account)
-        return Made(arrays, facts)
+        arrays = self._found(result, context)
+        if oblivious is not None:
+            shown = np.where(oblivious.success[:, None], oblivious.x_adv, X)
+            arrays["survives_oblivious"] = model.predict(shown) == y
+        low, high = task.bounds
+        facts["outside"] = bool(result.x_adv.min() < low or result.x_adv.max() > high)
+        return Made(arrays | {"attacked": model.predict(result.x_adv)}, facts)
+
+    def _found(self, result: EvasionResult, context: Context) -> Arrays:
+        """Return what is kept of a result."""
+        arrays: Arrays = {f"distance_{name}": values for name, values in result.distances.items()}
+        defense = self.fit.defense.made
+        shared = not self.adaptive or not (wraps(defense) or bears_on_training(defense))
+        return arrays | ({"x_adv": result.x_adv} if shared else {}) | {
+            "examples_adv": result.x_adv[:N_EXAMPLES], "is_adv": result.is_adv,
+            "success": result.success, "misclassified": result.misclassified,
+        }  # fmt: skip
 
 
 def evasion_result(perturb: Made) -> EvasionResult:
-    """Return what the attack of a `Perturb` found."""
+    """Return what the attack of a `Perturb` found, of those whose images are kept."""
     arrays = perturb.arrays
     distances = {
         name.removeprefix("distance_"): values
@@ -519,7 +549,7 @@ class Inspect(OfFit):
         """Inspect, and return what shows."""
         data, rows = context.dataset, context.test_rows(self.dealt)
         model = self.fit.defended(inputs["fit"], context)
-        shown = inspect(model, data.x_test[rows], data.y_test[rows], data.task)
+        shown = inspect_all(model, data.x_test, data.y_test, rows, data.task)
         return Made({}, {"probe": msgspec.to_builtins(shown)})
 
 
@@ -541,7 +571,11 @@ class Certify(OfFit):
 
     def compute(self, inputs: Inputs, context: Context) -> Made:
         """Certify, and return labels and radii."""
-        x, task = context.dataset.x_test[context.test_rows(self.dealt)], context.dataset.task
-        model = self.fit.model(inputs["fit"], context)
-        certificate = self.fit.defense.made.certify(model, x, task=task, seed=self.fit.seed)
-        return Made({"label": certificate.label, "radius": certificate.radius}, {})
+        x, task, rows = context.dataset.x_test, context.dataset.task, context.test_rows(self.dealt)
+        model, certify = self.fit.model(inputs["fit"], context), self.fit.defense.made.certify
+        found = [
+            certify(model, x[rows[part]], task=task, seed=self.fit.seed)
+            for part in blocks(len(rows))
+        ]
+        label, radius = [one.label for one in found], [one.radius for one in found]
+        return Made({"label": np.concatenate(label), "radius": np.concatenate(radius)}, {})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,9 +147,9 @@ class Store:
         with self._writing():
             write_arrays(self.folder / part / f"{name}.npz", arrays, follow=False)
 
-    def load_stage(self, key: str) -> Made | None:
-        """Return what a stage made; None if it is not there or not readable."""
-        arrays = _load_arrays(self.folder / "stages" / f"{key}.npz")
+    def load_stage(self, key: str, without: Collection[str] = ()) -> Made | None:
+        """Return what a stage made, but for some arrays; None if it is not there or readable."""
+        arrays = _load_arrays(self.folder / "stages" / f"{key}.npz", without)
         if arrays is None:
             return None
         try:
@@ -209,8 +209,8 @@ def _bytes(arrays: Arrays | None) -> int:
     return sum(array.nbytes for array in (arrays or {}).values())
 
 
-def _load_arrays(path: Path) -> Arrays | None:
+def _load_arrays(path: Path, without: Collection[str] = ()) -> Arrays | None:
     try:
-        return read_arrays(path)
+        return read_arrays(path, without)
     except UNREADABLE:
         return None

@@ -64,7 +64,7 @@ def names(model: Any, attack: str = "pgd", defense: str = "none", **changes: Any
     """The flags of one cell, all of whose results are within the box."""
     made = Choice(attack, make_attack(attack))
     known = {
-        "beyond": np.zeros(len(X), bool), "x_adv": X, "probe": inspect(model, X, Y, TASK),
+        "beyond": np.zeros(len(X), bool), "outside": False, "probe": inspect(model, X, Y, TASK),
         "found": {},
     }  # fmt: skip
     cell = Attacked(
@@ -180,7 +180,7 @@ def test_images_outside_the_budget_or_the_box(model: MLPClassifier) -> None:
     beyond = np.arange(len(X)) == 3
     assert names(model, "pgd", beyond=beyond) == ["outside_budget"]
     assert names(model, "deepfool", beyond=beyond) == []
-    assert names(model, "deepfool", x_adv=X + 1) == ["outside_budget"]
+    assert names(model, "deepfool", outside=True) == ["outside_budget"]
 
 
 def test_a_defense_that_deals_few_images_into_many_parts() -> None:

@@ -67,23 +67,28 @@ class Fault(NamedTuple):
 def probe(model: Any, x: Float32, columns: Labels, task: Task, floor_n: int) -> Probe:
     """Look at a model that has gradients, on images x (n, d) and their columns of the logits (n,).
 
-    The floor is sought of the first ``floor_n`` images.
+    The floor is sought of the first ``floor_n`` images, if there are any.
     """
     model = capabilities.adapted(model, task)
     slopes = map_rows(
         model, lambda a, b: _slopes(Counted(model), x[a:b], columns[a:b], task), len(x), _CHUNK
     )
+    seen = Probe(
+        len(x),
+        zero_gradients=sum(zeros for zeros, _ in slopes),
+        falls=sum(falls for _, falls in slopes),
+    )
     some, y = x[:floor_n], columns[:floor_n]
+    if not len(some):
+        return seen
     left = map_rows(
         model, lambda a, b: _left_at_the_floor(Counted(model), some[a:b], y[a:b], task),
         len(some), _CHUNK,
     )  # fmt: skip
     grey = np.full((1, x.shape[1]), sum(task.bounds) / 2, dtype=np.float32)
     says = Counted(model).logits(grey)[0].argmax()
-    return Probe(
-        n=len(x),
-        zero_gradients=sum(zeros for zeros, _ in slopes),
-        falls=sum(falls for _, falls in slopes),
+    return msgspec.structs.replace(
+        seen,
         floor_accuracy=float(np.concatenate(left).mean()),
         floor_eps=_floor(task),
         floor_n=len(some),

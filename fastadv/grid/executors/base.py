@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -132,11 +132,14 @@ class Queue:
         InputError
             If it has been removed meanwhile.
         """
-        return {name: self.result(key) for name, key in planned.needs.items()}
+        return {name: self.result(key, planned.unread) for name, key in planned.needs.items()}
 
-    def result(self, key: str) -> Made:
-        """Return what a stage made that has ended; InputError is raised as by `inputs`."""
-        made = self._store.load_stage(key)
+    def result(self, key: str, without: Collection[str] = ()) -> Made:
+        """Return what a stage made that has ended, but for some arrays.
+
+        InputError is raised as by `inputs`.
+        """
+        made = self._store.load_stage(key, without)
         if made is None:
             raise self._store.halted(f"{self._store.folder}/stages/{key}.npz has gone")
         return made

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from fastadv import capabilities
-from fastadv.arrays import Floats, Labels, Mask
+from fastadv.arrays import Labels, Mask
 from fastadv.attacks.evasion import without_gradient
 from fastadv.attacks.evasion.probe import Probe, faults
 from fastadv.defenses.none import NoDefense
@@ -40,7 +40,8 @@ class Attacked:
         As it was attacked.
     beyond : ndarray of bool, shape (n,)
         Where an adversarial image lies outside the budget.
-    x_adv : ndarray of shape (n, d)
+    outside : bool
+        Whether a pixel of an attacked image lies outside the bounds.
     found : dict
         What else the attack returned, see `Row`.
     """
@@ -50,7 +51,7 @@ class Attacked:
     model: Model
     task: Task
     beyond: Mask
-    x_adv: Floats
+    outside: bool
     probe: Probe
     found: dict[str, Any]
 
@@ -100,10 +101,8 @@ def _randomised(cell: Attacked) -> Flag | None:
 
 
 def _outside(cell: Attacked) -> Flag | None:
-    low, high = cell.task.bounds
-    outside = bool(len(cell.x_adv)) and (cell.x_adv.min() < low or cell.x_adv.max() > high)
     allowed = capabilities.minimum_norm(cell.attack.made)
-    if not outside and (allowed or not cell.beyond.any()):
+    if not cell.outside and (allowed or not cell.beyond.any()):
         return None
     return Flag(
         "outside_budget",

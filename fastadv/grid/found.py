@@ -1,0 +1,116 @@
+"""What came of all images of a cell, out of what came of each block of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastadv.arrays import Floats, Mask
+from fastadv.grid.stages import Made
+from fastadv.results import EvasionResult, PoisonEvaluation
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an attack has found.
+
+    Attributes
+    ----------
+    result : EvasionResult
+        Of all images, but for ``x_adv``: that is of the first images alone.
+    attacked : ndarray of shape (n,)
+        What the attacked model says of the attacked images.
+    survives_oblivious : ndarray of bool, shape (n,), or None
+        Where an attack that does not know what stands before the model leaves it right.
+    outside : bool
+        A pixel lies outside the bounds.
+    ways : dict
+        See `fastadv.attacks.evasion.without_gradient.Account`; empty where that does not apply.
+    seconds : float
+    """
+
+    result: EvasionResult
+    attacked: npt.NDArray[Any]
+    survives_oblivious: Mask | None
+    outside: bool
+    ways: dict[str, Any]
+    seconds: float
+
+
+def found_by(blocks: Sequence[Made]) -> Found:
+    """Return what was found, by the `fastadv.grid.stages.Perturb` of each block, in their order."""
+
+    def joined(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([block.arrays[name] for block in blocks])
+
+    first = blocks[0]
+    distances = {
+        name.removeprefix("distance_"): joined(name)
+        for name in first.arrays
+        if name.startswith("distance_")
+    }
+    examples: Floats = first.arrays["examples_adv"]
+    result = EvasionResult(
+        examples, joined("is_adv"), joined("success"), joined("misclassified"), distances,
+        queries=_queries(blocks),
+    )  # fmt: skip
+    knows = "survives_oblivious" in first.arrays
+    return Found(
+        result,
+        joined("attacked"),
+        joined("survives_oblivious") if knows else None,
+        any(block.facts["outside"] for block in blocks),
+        _ways([block.facts["found"] for block in blocks if "found" in block.facts]),
+        sum(block.facts["seconds"] for block in blocks),
+    )
+
+
+def _queries(blocks: Sequence[Made]) -> dict[str, float]:
+    """Return the passes, the mean over all images."""
+    each = [block.facts["queries"] for block in blocks]
+    if len(blocks) == 1:
+        return dict(each[0])
+    sizes = [len(block.arrays["is_adv"]) for block in blocks]
+    return {
+        name: sum(queries[name] * n for queries, n in zip(each, sizes, strict=True)) / sum(sizes)
+        for name in each[0]
+    }
+
+
+def _ways(accounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the accounts of the blocks as one."""
+    if len(accounts) < 2:
+        return dict(accounts[0]) if accounts else {}
+    searches = [account["search"] for account in accounts if account["search"] is not None]
+    counted = ("nearest", "broken", "n")
+    return {
+        "broken_by": {
+            way: sum(account["broken_by"][way] for account in accounts)
+            for way in accounts[0]["broken_by"]
+        },
+        "search": searches[0] | {name: sum(search[name] for search in searches) for name in counted}
+        if searches
+        else None,
+    }
+
+
+class Judged(NamedTuple):
+    """What a poisoned model makes of all test images, see `fastadv.results.PoisonEvaluation`."""
+
+    predicted: npt.NDArray[Any]
+    survives: Mask
+    triggered: npt.NDArray[Any] | None
+
+
+def judged(blocks: Sequence[PoisonEvaluation]) -> Judged:
+    """Return the evaluations of the blocks, in their order, as one."""
+    triggered = [block.triggered for block in blocks if block.triggered is not None]
+    return Judged(
+        np.concatenate([block.predicted for block in blocks]),
+        np.concatenate([block.survives for block in blocks]),
+        np.concatenate(triggered) if triggered else None,
+    )
