@@ -192,9 +192,20 @@ def scratch_folder() -> Iterator[Path]:
     """Return a folder in the temporary one that goes with the block.
 
     What killed runs have left of theirs is removed, too.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
     """
-    _sweep_scratch()
-    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    try:
+        _sweep_scratch()
+        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    except OSError as error:
+        raise InputError(
+            f"cannot make a temporary folder ({error.strerror or error}); set TMPDIR to a folder "
+            "that can be written to and has room"
+        ) from None
     _scratch.add(folder)
     try:
         with locked(folder, "which cannot be"):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fastadv.errors import InputError
 
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+
 
 def check_fits(path: str | Path, n_bytes: int) -> None:
     """Raise InputError if ``n_bytes`` are more than the memory of this machine.
@@ -27,11 +29,19 @@ def check_fits(path: str | Path, n_bytes: int) -> None:
 
 
 def total_memory() -> int | None:
-    """Return the bytes of memory of this machine, or None where the system does not tell."""
+    """Return the bytes of memory that a process can have here, or None where nobody tells.
+
+    Those of the machine, or the limit of the container.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
+    try:
+        limit = int(_CONTAINER.read_text())
+    except (OSError, ValueError):  # no container, or "max"
+        return machine
+    return min(machine, limit)
 
 
 def in_words(n_bytes: float) -> str:

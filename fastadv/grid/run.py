@@ -23,6 +23,7 @@ from fastadv.grid.executors.processes import Processes
 from fastadv.grid.given import given_for
 from fastadv.grid.machine import environment, kernels_of
 from fastadv.grid.measure import empty_row
+from fastadv.grid.memory import check_memory
 from fastadv.grid.plan import Plan, make_plan
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import WAITING, Row
@@ -179,16 +180,13 @@ def run_grid(
         store.write_json("grid.json", document)
         try:
             plan = make_plan(context, store, fresh, progress.note)
-            if plan.stages and not getattr(executor, "compiles", False):  # the workers do
-                warm_up(progress.compiling, kernels_of(context))
-            if executor is None:
-                if not context.portable and (timeout is not None or jobs not in (None, 1)):
-                    raise InputError(
-                        f"{grid.model} cannot be sent to other processes: leave out jobs and "
-                        "timeout"
-                    )
-                n = _processes(plan, context) if jobs is None else jobs
-                executor = Inline() if n == 1 and timeout is None else Processes(n, timeout)
+            executor = executor or _executor(plan, context, jobs, timeout)
+            if plan.stages:
+                check_memory(plan, context, getattr(executor, "jobs", 1))
+                if isinstance(executor, Processes):
+                    executor.check_room(data)
+                if not getattr(executor, "compiles", False):  # the workers do
+                    warm_up(progress.compiling, kernels_of(context))
             rows = _run(plan, context, store, executor, progress)
         finally:
             progress.stop()
@@ -259,6 +257,18 @@ def _specs(axis: str, given: Any) -> Sequence[str]:
             example = "pgd[eps=0.1]" if axis == "attacks" else "median[size=2]"
             raise InputError(f"{axis} are texts such as {example!r}, got {shown(text)}")
     return texts
+
+
+def _executor(
+    plan: Plan, context: Context, jobs: int | None, timeout: float | None
+) -> Inline | Processes:
+    """Return where the stages run if nothing else is said."""
+    if not context.portable and (timeout is not None or jobs not in (None, 1)):
+        raise InputError(
+            f"{context.grid.model} cannot be sent to other processes: leave out jobs and timeout"
+        )
+    n = _processes(plan, context) if jobs is None else jobs
+    return Inline() if n == 1 and timeout is None else Processes(n, timeout)
 
 
 def _processes(plan: Plan, context: Context) -> int:

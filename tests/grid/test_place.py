@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers import SMALL_MLP, write_npz
 
+from fastadv.datasets.memory import total_memory
 from fastadv.errors import InputError
+from fastadv.grid import memory
 from fastadv.grid.executors import processes
 from fastadv.grid.executors.base import Queue
 from fastadv.grid.failures import of_the_place
 from fastadv.grid.run import run_grid
-from fastadv.grid.stages import Perturb
+from fastadv.grid.stages import Fit, Perturb
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/elsewhere/file")
 GOES_ON = "what is done is kept, and the same command goes on when it can"
@@ -160,3 +163,44 @@ def test_a_process_that_was_killed_between_two_stages_costs_none_of_them_a_try(
     assert [row.status for row in grid(tmp_path, jobs=2)] == ["ok"] * 4
     assert killed
     assert set(ended) == {"ok"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_grid_that_does_not_fit_into_memory_is_told_so_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    monkeypatch.setattr(memory, "total_memory", lambda: 200_000_000)
+    monkeypatch.setattr(Fit, "compute", None)
+    with pytest.raises(InputError) as error:
+        grid(tmp_path, jobs=jobs)
+    for figure in (f"{jobs * 300} MB of memory", f"each of {jobs} processes", "200 MB", "--jobs"):
+        assert figure in str(error.value)
+
+
+def test_a_container_has_its_own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastadv.datasets.memory._CONTAINER", tmp_path / "memory.max")
+    whole = total_memory()
+    for text, seen in (("12345678\n", 12345678), ("max\n", whole), (f"{1 << 60}\n", whole)):
+        (tmp_path / "memory.max").write_text(text)
+        assert total_memory() == seen
+
+
+def test_a_temporary_folder_that_is_too_small_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("fastadv.grid.run.warm_up", None)
+    with pytest.raises(InputError, match=r"10 bytes are free, .* set TMPDIR .* or use --jobs 1"):
+        grid(tmp_path, jobs=2)
+
+
+def test_no_temporary_folder_at_all_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match=r"cannot make a temporary folder .* set TMPDIR"):
+        run_grid(
+            attacks="none", defenses="none", dataset=write_npz(tmp_path / "d.npz"), model=SMALL_MLP,
+            samples=20, repeats=1,
+        )  # fmt: skip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import multiprocessing
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ from typing import Any
 
 from fastadv import children, threads
 from fastadv.datasets import Dataset, open_shared, share
-from fastadv.datasets.dataset import ARRAYS
+from fastadv.datasets.memory import in_words
 from fastadv.errors import InputError
 from fastadv.files import scratch_folder
 from fastadv.grid.cell import Grid
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
+from fastadv.grid.memory import data_bytes
 from fastadv.grid.plan import Planned
 from fastadv.grid.stages import Context, Inputs
 
@@ -123,6 +124,20 @@ class Processes:
         if sys.platform == "win32":  # descriptors are handed on, which it has not
             raise InputError("jobs and timeout are not there on Windows yet; leave them out")
 
+    def check_room(self, dataset: Dataset) -> None:
+        """Raise InputError if the temporary folder has no room for what the processes share."""
+        needed = data_bytes(dataset)
+        try:
+            folder = Path(tempfile.gettempdir())
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            raise InputError(
+                f"no temporary folder to share the data in ({error.strerror or error}); set TMPDIR "
+                "to a folder with room, or use --jobs 1"
+            ) from None
+        if free < needed:
+            raise _no_room(folder, f"{in_words(free)} are free", needed)
+
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
         """Run all stages of the queue."""
         workers: list[Worker] = []
@@ -189,14 +204,14 @@ class Processes:
 
 def _share(dataset: Dataset, folder: Path) -> None:
     """Put the data where all processes read them; a fault of the place is told in one line."""
-    needed = sum(getattr(dataset, key).nbytes for key in ARRAYS)
     try:
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free")
         share(dataset, folder)
-    except OSError as error:
-        raise InputError(
-            f"cannot share the data between processes in {folder.parent}: {error.strerror}, "
-            f"{needed / 1e6:.0f} MB are needed; set TMPDIR to a folder with room, or use --jobs 1"
-        ) from None
+    except OSError as error:  # NumPy's has no other text than its own
+        raise _no_room(folder.parent, error.strerror or str(error), data_bytes(dataset)) from None
+
+
+def _no_room(folder: Path, why: str, needed: int) -> InputError:
+    return InputError(
+        f"cannot share the data between processes in {folder}: {why}, {in_words(needed)} are "
+        "needed; set TMPDIR to a folder with room, or use --jobs 1"
+    )
