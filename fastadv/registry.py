@@ -78,7 +78,7 @@ DATASETS: list[Entry] = [
     Entry("usps", "fetched", "16 x 16 grey digits of envelopes, 7,291 and 2,007 for tests", f"{_DATA}.fetched:read_usps"),
     Entry("cifar10", "fetched", "32 x 32 pictures in colours; 50,000 and 10,000 for tests", f"{_DATA}.fetched:read_cifar10"),
     Entry("FILE.npz", "path", "x_train, y_train, x_test, y_test (and x_val, y_val); images (n, H, W), (n, H, W, C) or (n, C, H, W), of uint8 or of floats in [0, 1]", f"{_DATA}.npz:read_npz", reads=f"{_DATA}.npz:reads"),
-    Entry("FILE.csv", "path", "a table: FILE.csv[label=NAME]; of images: FILE.csv[label=NAME,shape=28x28]", f"{_DATA}.csv_table:read_csv", reads=f"{_DATA}.csv_table:reads"),
+    Entry("FILE.csv", "path", "a table: FILE.csv[label=NAME,fixed=age+sex,one_hot=job,drop=ID]; of images: FILE.csv[label=NAME,shape=28x28]", f"{_DATA}.csv_table:read_csv", reads=f"{_DATA}.csv_table:reads"),
     Entry("FILE.parquet", "path", "the same as a Parquet file (with pyarrow)", f"{_DATA}.parquet:read_parquet", reads=f"{_DATA}.parquet:reads"),
     Entry("FOLDER/CLASS/*", "path", "pictures (with Pillow), or FOLDER/train/CLASS/* and FOLDER/test/CLASS/*", f"{_DATA}.images:read_images", reads=f"{_DATA}.images:reads"),
     Entry("FOLDER/*.bin", "path", "CIFAR-10's binary version, unpacked or as cifar-10-binary.tar.gz", f"{_DATA}.cifar:read_cifar_folder", reads=f"{_DATA}.cifar:reads"),

@@ -33,7 +33,7 @@ class APGD(ball.InBall):
     Parameters
     ----------
     eps : float
-        The budget, in pixel values.
+        The budget, in pixel values; of columns as a share of their ranges.
     norm : {"linf", "l2"}
     steps : int
         The paper's is 100.

@@ -21,8 +21,8 @@ class FGSM(ball.InBall):
     Parameters
     ----------
     eps : float
-        The budget, in pixel values (the paper's 0.25 on MNIST is for a network that is not
-        robust at all; 0.1 tells models apart).
+        The budget, in pixel values; of columns as a share of their ranges. The paper's 0.25 on
+        MNIST is for a network that is not robust at all; 0.1 tells models apart.
     norm : {"linf", "l2"}
     """
 

@@ -24,7 +24,7 @@ class Noise(ball.InBall):
     Parameters
     ----------
     eps : float
-        The budget, in pixel values.
+        The budget, in pixel values; of columns as a share of their ranges.
     norm : {"linf", "l2"}
     draws : int
         How many points of the ball are tried.

@@ -29,8 +29,9 @@ class PGD(ball.InBall):
     Parameters
     ----------
     eps : float
-        The budget, in pixel values. The paper's on MNIST is 0.3, for convolutional networks that
-        were trained for it; a perceptron is at chance long before.
+        The budget, in pixel values; of columns as a share of their ranges. The paper's on MNIST is
+        0.3, for convolutional networks that were trained for it; a perceptron is at chance long
+        before.
     norm : {"linf", "l2"}
     steps : int
         The paper's is 40.

@@ -36,7 +36,7 @@ class Square(ball.InBall):
     Parameters
     ----------
     eps : float
-        The budget, in pixel values.
+        The budget, in pixel values; of columns as a share of their ranges.
     norm : {"linf", "l2"}
     queries : int
         Proposals an image, at most; images that are done ask no further. The paper's is 10,000, and

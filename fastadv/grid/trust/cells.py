@@ -124,6 +124,21 @@ def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | No
     )
 
 
+def impossible_rows(attack: Choice, task: Task, x: Floats, x_adv: Floats) -> list[Flag]:
+    """Return what is to be said of rows (n, d) that an attack made of x, and that cannot exist."""
+    count = int((task.brought_back(x, x_adv) != x_adv).any(axis=1).sum())
+    if not count:
+        return []
+    return [
+        Flag(
+            "impossible_rows",
+            f"{attack.text} returned {count:,} rows that cannot exist: a fixed column changed, a "
+            "whole number did not stay whole, or of a one-hot group not one is 1",
+            "an attack has to bring its rows back by Task.brought_back",
+        )
+    ]
+
+
 def held_columns(attack: Choice, task: Task) -> list[Flag]:
     """Return the note on columns that cannot change within the budget: which, and why."""
     threat = capabilities.threat_on(attack.made, task)
