@@ -30,7 +30,7 @@ def first(count: int, n: int) -> Any:
 def attacked(n: int, right: int, survive: int) -> Any:
     turned = first(right, n) & ~first(survive, n)
     result = EvasionResult(np.zeros((n, 1)), turned, turned, ~first(right, n), {})
-    data = SimpleNamespace(name="mnist")
+    data = SimpleNamespace(name="mnist", task=Task((1, 1), 2))
     return SimpleNamespace(
         asked=ASKED, attack=CW(), data=data, X=result.x_adv, y=np.zeros(n), result=result,
         seconds=1.0,

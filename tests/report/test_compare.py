@@ -431,7 +431,7 @@ def test_json_has_the_verdicts(folders, capsys):
     assert document["schema"] == 2
     assert document["kind"] == "grid"
     (pair,) = document["pairs"]
-    limit = {"kind": "linf", "budget": 0.1, "distance": "linf", "limits": []}
+    limit = {"kind": "linf", "budget": 0.1, "distance": "linf", "limits": [], "unit": ""}
     assert pair["threat"] == limit
     assert (pair["before"], pair["after"], pair["significant"]) == (0.9, 0.4, True)
     assert pair["difference"] == pytest.approx(-0.5)
