@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastadv.grid.row import Row as Row
     from fastadv.grid.run import run_grid as run_grid
     from fastadv.models.mlp import MLPClassifier as MLPClassifier
+    from fastadv.models.module_classifier import TorchClassifier as TorchClassifier
     from fastadv.models.onnx_export import to_onnx as to_onnx
     from fastadv.models.svm import SVC as SVC
     from fastadv.models.wrapping import wrap as wrap
@@ -54,6 +55,7 @@ _HOMES = {
     "GridResult": "fastadv.grid.result",
     "SVC": "fastadv.models.svm",
     "Task": "fastadv.task",
+    "TorchClassifier": "fastadv.models.module_classifier",
     "load_dataset": "fastadv.datasets",
     "make_attack": "fastadv.registry",
     "make_defense": "fastadv.registry",

@@ -28,6 +28,11 @@ def any_thread(model: Any) -> bool:
     return True if may is None else bool(may)
 
 
+def cuts_rows(model: Any) -> bool:
+    """Return whether a model says how many rows it wants: its ``logits`` cuts larger batches."""
+    return said(model, "batch_rows") is not None
+
+
 def map_rows(model: Any, work: Callable[[int, int], T], n: int, usual: int) -> list[T]:
     """Call ``work(start, stop)``, which asks a model, on chunks of ``n`` rows; results in order.
 

@@ -77,6 +77,11 @@ def takes(model: Any, parameter: str) -> bool:
     return hasattr(model, "set_params") and parameter in model.get_params()
 
 
+def epochs_of(model: Any) -> str | None:
+    """Return the name of the parameter that says for how many epochs a model learns, or None."""
+    return next((name for name in ("max_iter", "epochs") if takes(model, name)), None)
+
+
 # -- models -----------------------------------------------------------------------------------
 
 

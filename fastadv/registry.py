@@ -63,6 +63,7 @@ DEFENSES: list[Entry] = [
 MODELS: list[Entry] = [
     Entry("mlp", "model", "multi-layer perceptron, 784-128-10 unless told", "fastadv.models.mlp:MLPClassifier"),
     Entry("svm", "model", "support vector machine for two classes, linear or RBF", "fastadv.models.svm:SVC"),
+    Entry("cnn", "model", "small convolutional network, trained by PyTorch", "fastadv.models.cnn:ConvNet"),
 ]  # fmt: skip
 
 _DATA = "fastadv.datasets"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import pkgutil
 import xml.etree.ElementTree as ET
@@ -20,6 +21,15 @@ UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 TASK = Task(image_shape=(5, 4, 1), n_classes=3)
 SMALL_MLP = "mlp[hidden_layer_sizes=6,batch_size=16,learning_rate=constant,learning_rate_init=0.5,max_iter=4,tol=none]"  # the spec of `small_mlp`
+
+
+TORCH = importlib.util.find_spec("torch") is not None
+
+
+def needs_torch(*values: Any) -> Any:
+    """A case of a test; one of the model `cnn` is skipped where PyTorch is not installed."""
+    skip = pytest.mark.skipif(not TORCH, reason="could not import 'torch'")
+    return pytest.param(*values, marks=[skip] if "cnn" in values else [])
 
 
 def blobs(n: int = 60, seed: int = 0, task: Task = TASK) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, small_mlp
+from helpers import TASK, blobs, needs_torch, small_mlp
 
-from fastadv import SVC, Dataset, InputError, Task, make_attack, registry
+from fastadv import SVC, Dataset, InputError, Task, capabilities, make_attack, registry
 from fastadv.grid import cleaning
 from fastadv.manual import parameters_of
 from fastadv.protocols import (
@@ -121,6 +121,11 @@ CHANGES: dict[str, dict[str, dict[str, str]]] = {
             "validation_fraction": "0.3;early_stopping=true",
         },
         "svm": {"": "", "C": "0.01", "kernel": "rbf", "gamma": "0.3;kernel=rbf"},
+        "cnn": {
+            "": "channels=2-3,hidden=5,epochs=2,batch_size=16,lr=0.05", "channels": "2", "hidden": "4",
+            "epochs": "3", "batch_size": "32", "lr": "0.1", "weight_decay": "0.1",
+            "random_state": "1",
+        },
     },
 }  # fmt: skip
 
@@ -174,7 +179,7 @@ def learnt(untrained: Any) -> list[Any]:
     if isinstance(untrained, SVC):
         x, y = blobs(60, task=TWO)
         return [untrained.fit(x[:, :3], y).decision_function(x[:, :3])]
-    return [untrained.fit(X, Y).logits(X)]
+    return [capabilities.bound(untrained, TASK, X).fit(X, Y).logits(X)]
 
 
 RESULT = {"attack": attacked, "defense": defended, "model": learnt}
@@ -191,7 +196,7 @@ def result(what: str, text: str) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("what", "case", "parameter", "value"),
     [
-        (what, case, parameter, value)
+        needs_torch(what, case, parameter, value)
         for what, cases in CHANGES.items()
         for case, changes in cases.items()
         for parameter, value in changes.items()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities
 from fastadv.arrays import Float64, Floats, Labels
-from fastadv.batches import any_thread, map_rows
+from fastadv.batches import cuts_rows, map_rows
 from fastadv.errors import InputError
 from fastadv.kernels.network.loss import cross_entropy
 from fastadv.protocols import Classifier, Differentiable, PoisonableModel, Pullback
@@ -82,10 +82,10 @@ class TrainingDifferentiable(PoisonableModel):
 def forward_of(model: Any) -> Forward:
     """Return what gives the model's logits (n, k) of X in the calling thread.
 
-    By ``vjp`` where it has that, and its ``logits`` might ask several threads. Asked for once:
-    attacks call it thousands of times.
+    By ``vjp`` where it has that, unless it says how many rows it wants: of so many its ``logits``
+    is one call. Asked for once: attacks call it thousands of times.
     """
-    if any_thread(model) and capabilities.able(model, Differentiable):
+    if not cuts_rows(model) and capabilities.able(model, Differentiable):
         return lambda X: model.vjp(X)[0]
     forward: Forward = model.logits
     return forward

@@ -33,15 +33,7 @@ class Saved(Persistent):
         InputError
             If it is to be safetensors and that is not installed, or ONNX, see `fastadv.to_onnx`.
         """
-        if Path(path).suffix == ".onnx":
-            raise InputError(
-                "save keeps a model for fastadv; fastadv.to_onnx(model, path) writes ONNX"
-            )
-        path, arrays = Path(path), {"model": np.array(type(self).__name__), **self.state()}
-        if path.suffix.lower() == safetensors_file.SUFFIX:
-            safetensors_file.write(path, arrays)
-        else:
-            write_arrays(path, arrays)
+        written(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -52,20 +44,37 @@ class Saved(Persistent):
         InputError
             If the file is absent, is another model's, or of another form.
         """
-        try:
-            arrays = read_saved(Path(path))
-            name = brief(arrays.pop("model"))
-            if name != cls.__name__:
-                raise InputError(f"it holds a model of class {name}, expected {cls.__name__}")
-            model: Self = cls.from_state(arrays)
-            return model
-        except FileNotFoundError:
-            raise InputError(f"there is no file {path}") from None
-        except InputError as error:
-            said = str(error)
-            raise InputError(said if str(path) in said else f"{path}: {said}") from None
-        except (*UNREADABLE, TypeError) as error:
-            raise InputError(f"{path} is not a saved {cls.__name__} ({brief(error)})") from None
+        model: Self = loaded(cls, cls.__name__, path)
+        return model
+
+
+def written(model: Any, path: str | Path) -> None:
+    """Write the state of a trained model to ``path``; see `Saved.save`."""
+    path = Path(path)
+    if path.suffix.lower() == ".onnx":
+        raise InputError("save keeps a model for fastadv; fastadv.to_onnx(model, path) writes ONNX")
+    arrays = {"model": np.array(type(model).__name__), **model.state()}
+    if path.suffix.lower() == safetensors_file.SUFFIX:
+        safetensors_file.write(path, arrays)
+    else:
+        write_arrays(path, arrays)
+
+
+def loaded(maker: Any, name: str, path: str | Path) -> Any:
+    """Return what ``maker.from_state`` makes of a file of a model of this class; see `Saved`."""
+    try:
+        arrays = read_saved(Path(path))
+        kind = brief(arrays.pop("model"))
+        if kind != name:
+            raise InputError(f"it holds a model of class {kind}, expected {name}")
+        return maker.from_state(arrays)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if str(path) in said else f"{path}: {said}") from None
+    except (*UNREADABLE, TypeError) as error:
+        raise InputError(f"{path} is not a saved {name} ({brief(error)})") from None
 
 
 def read_saved(path: Path) -> Arrays:

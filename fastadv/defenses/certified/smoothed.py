@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Float64, Floats, Ids, Labels
-from fastadv.batches import any_thread, said
+from fastadv.batches import cuts_rows, said
 from fastadv.kernels import random
 from fastadv.kernels.network import smooth as kernels
 from fastadv.kernels.network.loss import softmax
@@ -148,8 +148,8 @@ class SmoothedModel(DifferentiableModel, SmoothedLogits):
     CHUNK = _BLOCK
 
     def logits(self, X: Floats) -> Floats:
-        """Return the logits (n, k), from several threads where the model may be."""
-        return super().logits(X) if any_thread(self) else SmoothedLogits.logits(self, X)
+        """Return the logits (n, k); without what a gradient takes if the model cuts rows itself."""
+        return SmoothedLogits.logits(self, X) if cuts_rows(self) else super().logits(X)
 
     def vjp(self, X: Floats) -> tuple[Float32, Pullback]:
         """Return the logits (n, k) and the pullback of the logarithm of the mean softmax."""

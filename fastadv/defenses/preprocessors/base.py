@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities, checks
 from fastadv.arrays import Floats
-from fastadv.batches import any_thread
+from fastadv.batches import cuts_rows
 from fastadv.models.base import DifferentiableModel, LogitsModel
 from fastadv.protocols import Classifier, Model, Pullback
 from fastadv.task import Task
@@ -87,8 +87,8 @@ class PreprocessedModel(DifferentiableModel, PreprocessedLogits):
     model: Model
 
     def logits(self, X: Floats) -> Floats:
-        """Return the logits (n, k), from several threads where the model may be asked by them."""
-        return super().logits(X) if any_thread(self) else PreprocessedLogits.logits(self, X)
+        """Return the logits (n, k); without what a gradient takes if the model cuts rows itself."""
+        return PreprocessedLogits.logits(self, X) if cuts_rows(self) else super().logits(X)
 
     def vjp(self, X: Floats) -> tuple[Floats, Pullback]:
         """Return the logits (n, k) and the pullback through model and transformation."""

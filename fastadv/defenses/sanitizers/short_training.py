@@ -28,7 +28,7 @@ class ShortTraining(Checked):
         lacking = capabilities.missing(model, Trainable, self.asks)
         if lacking:
             return f"{self.name} needs {lacking}"
-        in_epochs = capabilities.takes(model, "max_iter")
+        in_epochs = capabilities.epochs_of(model)
         return None if in_epochs else self.unused("epochs", "the model does not learn in epochs")
 
     def fit_shortened(self, model: Any, X: Floats, y: Labels) -> Any:
@@ -36,9 +36,9 @@ class ShortTraining(Checked):
 
         If it learns in epochs, it gets ``epochs`` at most; that they are few is not warned of.
         """
-        copy = clone(model)
-        if capabilities.takes(copy, "max_iter"):
-            copy.set_params(max_iter=min(copy.get_params()["max_iter"], self.epochs))
+        copy, name = clone(model), capabilities.epochs_of(model)
+        if name is not None:
+            copy.set_params(**{name: min(copy.get_params()[name], self.epochs)})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             return copy.fit(X, y)

@@ -44,7 +44,7 @@ class AdversarialTraining(Checked):
         networks at eps 0.3 with 40 steps; a perceptron wants 0.1 and, where the attack is
         ``warm``, one step of that size.
     epochs : int
-        In place of the model's ``max_iter``.
+        In place of the model's own.
     batch_size : int
         In place of the model's: two chunks, one for each of two threads.
     warm : bool or None
@@ -89,7 +89,8 @@ class AdversarialTraining(Checked):
     def supports(self, model: Any, task: Task) -> str | None:
         """Return None, or why the defense cannot train the model, or attack it meanwhile."""
         way = BatchTrainable if self.loss == "ce" else LossTrainable
-        lacking = capabilities.missing(model, way, parameters=("max_iter", "batch_size"))
+        settings = (capabilities.epochs_of(model) or "max_iter", "batch_size")
+        lacking = capabilities.missing(model, way, parameters=settings)
         if lacking:
             return f"adv_training needs {lacking}"
         return capabilities.supports(self.attack, model, task)
@@ -97,7 +98,8 @@ class AdversarialTraining(Checked):
     def fit(self, model: Any, X: Floats, y: Labels, *, task: Task, seed: int) -> Model:
         """Return a clone of ``model``, trained on attacked batches."""
         X, y = checks.training_set(X, y, task)
-        hardened = clone(model).set_params(max_iter=self.epochs, batch_size=self.batch_size)
+        in_epochs = {capabilities.epochs_of(model) or "max_iter": self.epochs}
+        hardened = clone(model).set_params(**in_epochs, batch_size=self.batch_size)
         attacker = _Attacker(self.attack, X.shape if self._goes_on() else None, task, seed)
         if self.loss == "trades":
             trades: Model = hardened.fit_gradient(X, y, self._trades(attacker))

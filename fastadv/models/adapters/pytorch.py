@@ -9,6 +9,8 @@ import copy
 import importlib
 import inspect
 import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,11 @@ from fastadv.models.adapters.network import DenseNetwork
 from fastadv.models.adapters.outputs import Outputs
 from fastadv.models.adapters.scikit import TAKEN_OVER
 from fastadv.protocols import Pullback
+from fastadv.threads import thread_count
 
 _ACTIVATIONS = {"Sigmoid": "logistic", "Tanh": "tanh", "ReLU": "relu"}
 _NOTHING = {"Identity", "Dropout", "AlphaDropout"}  # in evaluation mode
-_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 512, 16, 2**21  # of a batch
+_MOST_ROWS, _FEWEST_ROWS, _MOST_NUMBERS = 256, 16, 2**21  # of a batch
 
 
 def take(module: Any, declared: Declared) -> Taken:
@@ -50,11 +53,10 @@ def take(module: Any, declared: Declared) -> Taken:
     why = "a module comes trained, and fastadv does not know how"
     layers, flattened = _layers(frozen), "Flatten" in map(_kind, frozen.modules())
     n_features = next((layer.in_features for layer in layers if _kind(layer) == "Linear"), None)
-    convolves = any(parameter.dim() > 2 for parameter in frozen.parameters())
     # Rows of several channels and a Flatten: the module has been trained on channels first.
     many = declared.image_shape is not None and declared.image_shape[2] > 1
-    layout: Layout = "channels_first" if convolves or (flattened and many) else "rows"
-    parts = ("torch", str(frozen), _arrays(frozen), _code(frozen), declared.inputs(layout))
+    layout: Layout = "channels_first" if convolves(frozen) or (flattened and many) else "rows"
+    parts = ("torch", *architecture_of(frozen), _arrays(frozen), declared.inputs(layout))
     if declared.take_over:
         taken = _taken_over(layers, declared.inputs(layout, flat=True), declared)
         if taken is not None:
@@ -63,38 +65,56 @@ def take(module: Any, declared: Declared) -> Taken:
     passes = Passes(frozen)
     outputs = Outputs(declared.outputs.probabilities or _ends_in_probabilities(layers))
     model = DifferentiableFunction(passes, passes.vjp, inputs, outputs, declared.classes)
-    model.any_thread, model.batch_rows = False, _batch_rows(declared.image_shape)
+    model.any_thread, model.batch_rows = False, batch_rows_for(declared.image_shape)
     return Taken(model, name, "autograd", parts, n_features, why_not=why)
 
 
-def _batch_rows(image_shape: tuple[int, int, int] | None) -> int:
-    """Return how many rows keep the threads of PyTorch busy: fewer of large images, for memory."""
+def batch_rows_for(image_shape: tuple[int, int, int] | None) -> int:
+    """Return how many rows PyTorch is best given at once: fewer of large images, for memory."""
     width = 1 if image_shape is None else math.prod(image_shape)
     return max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_NUMBERS // width))
 
 
-class Passes:
-    """The forward and backward passes of a frozen module, on arrays.
+@contextmanager
+def threads_of_torch(torch: Any, n: int) -> Iterator[None]:
+    """Have PyTorch use ``n`` threads for what the calling thread asks of it."""
+    before = torch.get_num_threads()
+    if before == n:
+        yield
+        return
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
-    They run in the module's own precision and on its own device.
+
+class Passes:
+    """The forward and backward passes of a module in evaluation mode, on arrays.
+
+    They run in the module's own precision, on its own device, and in as many threads as PyTorch is
+    set to use, but in no more than fastadv is.
     """
 
     def __init__(self, module: Any) -> None:
-        self._torch = importlib.import_module("torch")
         self._module = module
         first = next((p for p in module.parameters() if p.is_floating_point()), None)
         self._dtype = self._torch.float32 if first is None else first.dtype
         self._device = None if first is None else first.device
 
+    @property
+    def _torch(self) -> Any:
+        return importlib.import_module("torch")  # no attribute: a module of Python cannot be copied
+
     def __call__(self, images: Floats) -> Floats:
         """Return what the module makes of images, (n, k) or (n,)."""
-        with self._torch.inference_mode():
+        with self._torch.inference_mode(), self._threads():
             return self._array(self._module(self._tensor(images)))
 
     def vjp(self, images: Floats) -> tuple[Floats, Pullback]:
         """Return what the module makes of images, and the pullback; that can be called again."""
         torch = self._torch
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), self._threads():
             x = self._tensor(images).requires_grad_()
             out = self._module(x)
 
@@ -102,10 +122,16 @@ class Passes:
             if not out.requires_grad:  # it does not hang on the images
                 return np.zeros_like(images)
             given = torch.as_tensor(np.ascontiguousarray(slopes)).to(out)
-            (gradient,) = torch.autograd.grad(out, x, given, retain_graph=True, allow_unused=True)
+            with self._threads():
+                (gradient,) = torch.autograd.grad(
+                    out, x, given, retain_graph=True, allow_unused=True
+                )
             return np.zeros_like(images) if gradient is None else self._array(gradient)
 
         return self._array(out), pullback
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return threads_of_torch(self._torch, min(self._torch.get_num_threads(), thread_count()))
 
     def _tensor(self, images: Floats) -> Any:
         return self._torch.tensor(images, dtype=self._dtype, device=self._device)
@@ -186,7 +212,17 @@ def _dense(layers: list[Any], inputs: Chain, declared: Declared) -> DenseNetwork
     return DenseNetwork.of(coefs, biases, activation, inputs, declared.classes)
 
 
+def convolves(module: Any) -> bool:
+    """Return whether a module has weights of more than two axes, and so takes images."""
+    return any(parameter.dim() > 2 for parameter in module.parameters())
+
+
 # -- identity --------------------------------------------------------------------------------
+
+
+def architecture_of(module: Any) -> list[str]:
+    """Return what a module is but for its numbers, as texts."""
+    return [str(module), *_code(module)]
 
 
 def _arrays(module: Any) -> dict[str, Any]:
