@@ -60,6 +60,7 @@ def test_attacks_keep_to_what_a_model_wants(
     attack: str, defense: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastadv.attacks.evasion.base.CHUNK", 16)
+    monkeypatch.setattr("fastadv.attacks.evasion.pgd.CHUNK", 16)
     monkeypatch.setattr("fastadv.attacks.evasion.without_gradient.CHUNK", 16)
     monkeypatch.setattr("fastadv.attacks.evasion.probe._CHUNK", 16)
     found = []
