@@ -21,5 +21,6 @@ SUITES: dict[str, Callable[[], list[Race]]] = {
     "kernels": partial(_races, "kernels"),
     "training": partial(_races, "training"),
     "attacks": partial(_races, "attacks"),
+    "given": partial(_races, "given"),
     "peers": partial(_races, *(f"peers.{name}" for name in _PEERS)),
 }

@@ -110,6 +110,25 @@ def test_any_other_module_goes_through_autograd() -> None:
     np.testing.assert_allclose(logits, logits_of(net, X.reshape(-1, 1, 5, 4)), atol=1e-5)
 
 
+@pytest.mark.parametrize("first", [nn.Conv2d(1, 2, 3), nn.AvgPool2d(2), nn.Unflatten(1, (1, 20))])
+def test_the_first_dense_layer_may_be_behind_others(first: Any) -> None:
+    """Then it takes other numbers than an image has."""
+    flat = not isinstance(first, nn.Unflatten)
+    images = X.reshape(-1, 1, 5, 4) if flat else X
+    width = int(np.prod(first(torch.from_numpy(images)).shape[1:]))
+    net = nn.Sequential(first, nn.Flatten(), nn.Linear(width, 3))
+    model = wrap(net, image_shape=SHAPE, layout="channels_first" if flat else "rows")
+    assert model.given.how == "autograd"
+    np.testing.assert_allclose(model.logits(X), logits_of(net, images), atol=1e-5)
+    assert off_differences(model, X) < 3e-3
+
+
+def test_a_softmax_over_the_batch_is_not_taken_for_one_over_classes() -> None:
+    net = nn.Sequential(nn.Linear(20, 3), nn.LogSoftmax(dim=0))
+    with pytest.raises(InputError, match="hangs on the images beside it"):
+        wrap(net)
+
+
 def test_it_is_a_copy() -> None:
     for module in (DENSE["tanh"](), trained(Net())):
         model = wrap(module, image_shape=SHAPE)
@@ -216,6 +235,7 @@ class Flipped(torch.autograd.Function):  # type: ignore[misc,name-defined]
         (lambda z: z.softmax(dim=1), "Says returns probabilities, whose gradient is lost"),
         (lambda z: (z, z), "the module returns tuple, not a tensor of logits"),
         (lambda z: z.sum(), "the model returns shape"),
+        (lambda z: nn.Sequential()(z)[:, :0], "the model returns shape"),
         (lambda z: z @ torch.zeros(7, 7), "Says does not take images as rows of 20 numbers"),
     ],
 )  # fmt: skip

@@ -52,7 +52,7 @@ def take(module: Any, declared: Declared) -> Taken:
         raise InputError(f"{name} cannot be copied ({type(error).__name__}: {said})") from None
     why = "a module comes trained, and fastadv does not know how"
     layers, flattened = _layers(frozen), "Flatten" in map(_kind, frozen.modules())
-    n_features = next((layer.in_features for layer in layers if _kind(layer) == "Linear"), None)
+    n_features = _width(layers)
     # Rows of several channels and a Flatten: the module has been trained on channels first.
     many = declared.image_shape is not None and declared.image_shape[2] > 1
     layout: Layout = "channels_first" if convolves(frozen) or (flattened and many) else "rows"
@@ -161,16 +161,24 @@ def _kind(module: Any) -> str:
 
 def _layers(module: Any) -> list[Any]:
     """Return what is called in turn: the modules of a Sequential, of those inside it too."""
-    if _kind(module) != "Sequential":
+    if _kind(module) != "Sequential" or not len(module):
         return [module]
     return [layer for child in module for layer in _layers(child)]
+
+
+def _width(layers: list[Any]) -> int | None:
+    """Return how many numbers an image has, if the first layer that does anything is dense."""
+    first = next((layer for layer in layers if _kind(layer) not in (*_NOTHING, "Flatten")), None)
+    dense = first is not None and _kind(first) == "Linear"
+    return int(first.in_features) if dense else None
 
 
 def _taken_over(layers: list[Any], inputs: Chain, declared: Declared) -> DenseNetwork | None:
     """Return a network of dense layers with one kind of activation; None if it is no such."""
     if declared.outputs.probabilities and not _ends_in_probabilities(layers):
         return None
-    if _ends_in_probabilities(layers) or _kind(layers[-1]) == "LogSoftmax":
+    ends_in_log = _kind(layers[-1]) == "LogSoftmax" and layers[-1].dim in (1, -1)
+    if _ends_in_probabilities(layers) or ends_in_log:
         layers = layers[:-1]  # what is left are logits, up to a number for each image
     return _dense(layers, inputs, declared)
 
