@@ -93,6 +93,12 @@ class Task:
         rules = self.rules
         return x_adv if rules is None else bring_back(rules, x, x_adv, Ball(norm, eps))
 
+    def n_impossible(self, x: Floats, x_adv: Floats) -> int:
+        """Return how many rows of ``x_adv`` (n, d), which were made of ``x``, cannot exist."""
+        if self.rules is None:
+            return 0
+        return int((self.brought_back(x, x_adv) != x_adv).any(axis=1).sum())
+
     def movable(self, norm: str = "linf", eps: float | None = None) -> Mask | None:
         """Return which columns can change within a ball, (d,); None where all can."""
         rules = self.rules

@@ -28,6 +28,8 @@ class Found:
         Where an attack that does not know what stands before the model leaves it right.
     outside : bool
         A pixel lies outside the bounds.
+    n_impossible : int
+        Rows of a table that cannot exist.
     ways : dict
         See `fastadv.attacks.evasion.without_gradient.Account`; empty where that does not apply.
     seconds : float
@@ -37,6 +39,7 @@ class Found:
     attacked: npt.NDArray[Any]
     survives_oblivious: Mask | None
     outside: bool
+    n_impossible: int
     ways: dict[str, Any]
     seconds: float
 
@@ -64,6 +67,7 @@ def found_by(blocks: Sequence[Made]) -> Found:
         joined("attacked"),
         joined("survives_oblivious") if knows else None,
         any(block.facts["outside"] for block in blocks),
+        sum(block.facts["n_impossible"] for block in blocks),
         _ways([block.facts["found"] for block in blocks if "found" in block.facts]),
         sum(block.facts["seconds"] for block in blocks),
     )

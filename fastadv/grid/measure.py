@@ -255,9 +255,8 @@ class Measure:
         if data.task.columns is not None and "origin" in poison.arrays:
             origins = data.x_train[poison.arrays["origin"]]
             samples["poison_origins"] = origins[:N_EXAMPLES]
-            row.flags += trust.impossible_rows(
-                self.cell.attack, data.task, origins, poison.arrays["rows"]
-            )
+            count = data.task.n_impossible(origins, poison.arrays["rows"])
+            row.flags += trust.impossible_rows(self.cell.attack, count)
         if evaluation.triggered is not None:
             row.benign_accuracy = Figure.of(evaluation.predicted == data.y_test)
             others = data.y_test != row.found["target"]
@@ -311,7 +310,7 @@ class Measure:
                 found.outside, msgspec.convert(inputs["inspect"].facts["probe"], Probe), row.found,
             )
         )  # fmt: skip
-        row.flags += trust.impossible_rows(self.cell.attack, data.task, x, x_adv)
+        row.flags += trust.impossible_rows(self.cell.attack, found.n_impossible)
         row.notes += trust.held_columns(self.cell.attack, data.task)
         if found.survives_oblivious is not None:
             row.oblivious_accuracy = Figure.of(found.survives_oblivious)

@@ -498,6 +498,7 @@ class Perturb(OfFit):
             arrays["survives_oblivious"] = model.predict(shown) == y
         low, high = task.bounds
         facts["outside"] = bool(result.x_adv.min() < low or result.x_adv.max() > high)
+        facts["n_impossible"] = task.n_impossible(X, result.x_adv)
         return Made(arrays | {"attacked": model.predict(result.x_adv)}, facts)
 
     def _found(self, result: EvasionResult, context: Context) -> Arrays:

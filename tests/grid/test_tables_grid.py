@@ -70,11 +70,11 @@ def test_rows_that_cannot_exist_are_flagged() -> None:
     task = Task((1, 2, 1), 2, columns=columns)
     x = np.array([[0.5, 0.0], [0.5, 1.0]], dtype=np.float32)
     plug_in = Choice("theirs", object())
-    assert impossible_rows(plug_in, task, x, x) == []
-    assert impossible_rows(plug_in, Task((1, 2, 1), 2), x, x + 1) == []
+    assert impossible_rows(plug_in, task.n_impossible(x, x)) == []
+    assert impossible_rows(plug_in, Task((1, 2, 1), 2).n_impossible(x, x + 1)) == []
     for j, n in ((0, 1), (1, 2)):
         wrong = x.copy()
         wrong[:n, j] = 0.3
-        (flag,) = impossible_rows(plug_in, task, x, wrong)
+        (flag,) = impossible_rows(plug_in, task.n_impossible(x, wrong))
         assert flag.name == "impossible_rows"
         assert f"theirs returned {n} rows that cannot exist" in flag.message

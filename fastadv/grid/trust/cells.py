@@ -124,9 +124,8 @@ def broken_certificate(attack: Choice, defense: Choice, count: int) -> Flag | No
     )
 
 
-def impossible_rows(attack: Choice, task: Task, x: Floats, x_adv: Floats) -> list[Flag]:
-    """Return what is to be said of rows (n, d) that an attack made of x, and that cannot exist."""
-    count = int((task.brought_back(x, x_adv) != x_adv).any(axis=1).sum())
+def impossible_rows(attack: Choice, count: int) -> list[Flag]:
+    """Return what is to be said of ``count`` rows that an attack made, and that cannot exist."""
     if not count:
         return []
     return [
