@@ -16,7 +16,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from fastadv import InputError, capabilities, make_attack, wrap
-from fastadv.models.adapters import onnx_model
+from fastadv.models.adapters import onnx_model, onnx_runtime
 from fastadv.protocols import Layered, Model
 
 onnx = pytest.importorskip("onnx")
@@ -385,3 +385,25 @@ def test_what_is_taken_over_is_compared_with_onnxruntime(monkeypatch: Any) -> No
 
     monkeypatch.setattr(onnx_model, "layers_of", wrong)
     assert wrap(model).given.how == "onnxruntime, with the gradient of its graph"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_net_with_many_kinks_is_not_refused_on_a_black_ground(seed: int) -> None:
+    """Maxima of equal pixels tie, and steps that cross no kink are small."""
+    rng = np.random.default_rng(seed)
+    model = convolutional(("n", 1, 24, 24), seed=seed)
+    images = np.zeros((12, 24, 24), np.float32)
+    images[:, 8:16, 10:14] = rng.random((12, 8, 4))
+    images = images.reshape(12, -1)
+    met = wrap(model, image_shape=(24, 24), images=images)
+    assert capabilities.differentiable(met)
+    real = onnx_runtime.Differentiable.vjp
+
+    def off(self: Any, x: np.ndarray) -> Any:
+        made, pull = real(self, x)
+        return made, lambda d: 1.2 * pull(d)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_runtime.Differentiable, "vjp", off)
+        with pytest.raises(InputError, match="is not that of its logits"):
+            wrap(model, image_shape=(24, 24), images=images)

@@ -275,7 +275,7 @@ def test_training_a_clone_is_training_the_estimator() -> None:
         (mlp(solver="lbfgs", max_iter=200, tol=1.0).fit(X, np.stack([Y == 0, Y == 1], 1)), "tells several labels of an image"),
         (StandardScaler().fit(X), "StandardScaler is no model that fastadv knows"),
         (np.zeros(3), "ndarray is no model that fastadv knows"),
-        ("model.pkl", "str is no model that fastadv knows"),
+        ("model.pkl", "model.pkl is no model file; it has to end in .npz, .onnx"),
     ],
 )  # fmt: skip
 def test_what_is_no_trained_classifier_is_refused(given: Any, line: str) -> None:
