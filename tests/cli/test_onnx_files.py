@@ -270,3 +270,52 @@ def test_other_objects_of_the_libraries_are_no_models() -> None:
     for thing, kind in ((session, "InferenceSession"), (dense().graph, "GraphProto")):
         with pytest.raises(InputError, match=f"{kind} is no ONNX model; give an onnx.ModelProto"):
             wrap(thing)
+
+
+ODD = [0, -1, 1, 2, 7, 2**31 - 1, 2**40, -(2**63)]
+KINDS = sorted({schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""})
+
+
+def damaged(model: Any, rng: np.random.Generator) -> bytes:
+    """A model of which one thing is another: an operator, a wire, a number, a size, a version."""
+    graph, odd = model.graph, ODD[rng.integers(len(ODD))]
+    one = graph.node[rng.integers(len(graph.node))]
+    tensor = graph.initializer[rng.integers(len(graph.initializer))]
+    names = [name for each in graph.node for name in (*each.input, *each.output)]
+    what = rng.integers(7)
+    if what == 0:
+        one.op_type = KINDS[rng.integers(len(KINDS))]
+    elif what == 1:
+        one.input[rng.integers(len(one.input))] = names[rng.integers(len(names))]
+    elif what == 2:
+        for attribute in one.attribute:
+            attribute.i = odd % 2**63
+            attribute.ints[:] = [odd] * len(attribute.ints)
+    elif what == 3:
+        tensor.dims[rng.integers(len(tensor.dims))] = odd
+    elif what == 4:
+        tensor.raw_data = rng.bytes(len(tensor.raw_data))
+    elif what == 5:
+        graph.input[0].type.tensor_type.shape.dim[rng.integers(4)].dim_value = odd
+    else:
+        model.opset_import[0].version = int(rng.integers(1, 24))
+    return bytes_of(model)
+
+
+def test_whatever_is_damaged_is_a_line(folder: Path) -> None:
+    rng, file, said = np.random.default_rng(0), folder / "mine.onnx", []
+    for number in range(150):
+        shape = (("n", 1)[number % 2], 1, 5, 4)
+        model = convolutional(shape) if number % 3 else dense(shape=shape)
+        data = bytearray(damaged(model, rng))
+        if number % 5 == 0:
+            data[rng.integers(len(data))] ^= 255
+        file.write_bytes(data)
+        try:
+            wrap(file, image_shape=(5, 4))
+        except InputError as error:
+            said.append(str(error))
+    assert 50 < len(said) < 150
+    assert not any("\n" in text for text in said)
+    unforeseen = [text for text in said if "cannot be taken" in text]
+    assert unforeseen == []

@@ -80,6 +80,8 @@ def checked(model: Any, name: str) -> Any:
     onnx = library("onnx")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
         raise InputError(f"{name} has weights in other files: give the file, wrap('FILE.onnx')")
+    if not all(isinstance(text, str) for text in _names(model)):
+        raise InputError(f"{name} is no valid ONNX model: a name in it is no text")
     strange = _unknown(model, onnx)
     if strange:
         raise InputError(f"{name} has the operator {strange}, which is not known here")
@@ -106,6 +108,16 @@ def _check_sizes(model: Any, name: str) -> None:
                 f"{name} makes more than {MOST_VALUES:,} numbers of one image: {value.name} has "
                 f"{' x '.join(map(str, dims))}"
             )
+
+
+def _names(model: Any) -> Iterator[Any]:
+    """Return what the parts of a graph are called: bytes where that is no UTF-8."""
+    for graph in _graphs(model.graph):
+        yield from (given.name for given in (*graph.input, *graph.output, *graph.initializer))
+    inside = [node for function in model.functions for node in _of_function(function)]
+    for node in (*nodes(model.graph), *inside):
+        yield from (node.domain, node.op_type, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def nodes(graph: Any) -> Iterator[Any]:
@@ -176,7 +188,7 @@ def _bytes(path: Path, most: int, offset: int = 0, length: int | None = None) ->
 
 def _fill(tensor: Any, path: Path, left: int) -> int:
     """Put the numbers of a tensor into it, from a file beside ``path``; return how many bytes."""
-    said = {entry.key: entry.value for entry in tensor.external_data}
+    said = {str(entry.key): str(entry.value) for entry in tensor.external_data}
     where = said.get("location", "")
     beside = path.parent / where
     # Of a name like ../key, or a link, nothing is opened: what is read could be told by the model.

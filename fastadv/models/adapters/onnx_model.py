@@ -32,6 +32,7 @@ _SAME = 1e-3  # of the largest logit, by which what is taken over may differ
 _WHY = "an ONNX model comes trained, and has nothing to train it by"
 
 
+@np.errstate(all="ignore")  # what is no number is told by whoever looks at the model
 def take(model: Any, declared: Declared) -> Taken:
     """Return an ``onnx.ModelProto`` as a model that keeps the protocols.
 

@@ -188,7 +188,10 @@ class Differentiable(Forward):
             model_of(graph.nodes, graph.constants, [self.input], names, graph.opsets)
         )
         images = np.zeros((self.batch or 2, *self.shape), dtype=graph.dtype)
-        found = dict(zip(names, session.run(names, {graph.input: images}), strict=True))
+        try:
+            found = dict(zip(names, session.run(names, {graph.input: images}), strict=True))
+        except Exception as error:  # of C++, of no common kind
+            raise InputError(f"onnxruntime cannot run the model ({_said(error)})") from None
         found[graph.input] = images
         arrays = {name: np.asarray(value) for name, value in found.items()}
         return (
