@@ -80,7 +80,7 @@ class _Kept:
         self.forward.append(logits)
 
         def pullback(dlogits: Floats) -> Floats:
-            gradient = pull(dlogits)
+            gradient: Floats = pull(dlogits)
             self.backward.append((number, gradient))
             return gradient
 
@@ -116,8 +116,7 @@ def _loop(attack: str, kernels: bool) -> Work:
     _, X, _ = _images()
     images = torch.from_numpy(X.reshape(-1, 1, 28, 28))
     back = {number for number, _ in kept.backward}
-    twice = len(kept.backward) - len(back)
-    assert not twice, "a plain loop goes back once"
+    assert len(back) == len(kept.backward), "a plain loop goes back once through each pass"
     passes = [(len(logits), number in back) for number, logits in enumerate(kept.forward)]
     replayed = _Replayed(kept)
     run_kernels = _attacked(attack, replayed)
@@ -143,7 +142,7 @@ def _loop(attack: str, kernels: bool) -> Work:
 def races() -> list[Race]:
     """Return the races; nothing is trained before one is run."""
     needs, install = NEEDS["torch"]
-    told = f"cnn, {SAMPLES:,} digits"
+    told, pgd = f"cnn, {SAMPLES:,} digits", "pgd[steps=40]"
 
     def ours(attack: str) -> Runner:
         return Runner("fastadv", lambda: _attacked(attack, _wrapped()), needs, install)
@@ -151,13 +150,12 @@ def races() -> list[Race]:
     def other(name: str, attack: str, kernels: bool) -> Runner:
         return Runner(name, lambda: _loop(attack, kernels), needs, install)
 
-    taken = Runner(
-        "taken over", lambda: _attacked("pgd[steps=40]", wrap(as_torch(_perceptron()))), needs,
-        install,
-    )  # fmt: skip
-    own = Runner("fastadv", lambda: _attacked("pgd[steps=40]", _perceptron()))
+    own = Runner("fastadv", lambda: _attacked(pgd, _perceptron()))
+    over = Runner(
+        "taken over", lambda: _attacked(pgd, wrap(as_torch(_perceptron()))), needs, install
+    )
     return [
-        Race("given", f"{told}, pgd[steps=40]", (ours("pgd[steps=40]"), other(LOOP, "pgd[steps=40]", False))),
+        Race("given", f"{told}, {pgd}", (ours(pgd), other(LOOP, pgd, False))),
         Race("given", f"{told}, stadv", (ours("stadv"), other(PASSES, "stadv", True))),
-        Race("given", f"mlp, {SAMPLES:,} digits, pgd[steps=40]", (own, taken)),
-    ]  # fmt: skip
+        Race("given", f"mlp, {SAMPLES:,} digits, {pgd}", (own, over)),
+    ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,9 +22,31 @@ from fastadv.errors import InputError
 from fastadv.registry import make
 
 TOLERANCE = 0.003  # by which ours may be weaker
-DEFENSES = ("none", "adv_training")
 WORST = "worst"
 SEARCHES = 8  # seeds whose mean stands for a random search, on both sides
+
+
+class Victim(NamedTuple):
+    """A model, how it is trained, how many test images it gets, and by what, else by everything."""
+
+    model: str
+    defense: str
+    samples: int = 1000
+    attacks: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return what a table calls it."""
+        return self.defense if self.model == "mlp" else self.model
+
+
+VICTIMS = (
+    Victim("mlp", "none"), Victim("mlp", "adv_training"),
+    Victim(
+        "cnn", "none", 2000,
+        ("fgsm[eps=0.1]", "pgd[eps=0.1,steps=40]", "apgd[eps=0.1]", "square[eps=0.1,queries=1000]"),
+    ),
+)  # fmt: skip
 
 
 class Match(msgspec.Struct, kw_only=True):
@@ -31,6 +54,8 @@ class Match(msgspec.Struct, kw_only=True):
 
     Attributes
     ----------
+    defense : str
+        How the perceptron is trained; of another model its name.
     attack : str
         The spec of ours; ``worst`` over all of a threat model.
     threat : str
@@ -71,51 +96,59 @@ class Match(msgspec.Struct, kw_only=True):
         return self.weaker is not None and self.weaker > allowed
 
 
-def matches(
-    defenses: Sequence[str] = DEFENSES, samples: int = 1000, only: str = ""
-) -> Iterator[Match]:
-    """Yield a match for each attack and library, then the worst cases, defense by defense.
+def matches(victims: Sequence[Victim] = (), only: str = "") -> Iterator[Match]:
+    """Yield a match for each attack and library, then the worst cases, victim by victim.
 
     Parameters
     ----------
+    victims : sequence of Victim
+        `VICTIMS` unless given.
     only : str
-        Only attacks whose spec contains this.
+        Only what contains this in ``none``, ``adv_training`` or ``cnn``, a space, and the attack.
 
     Raises
     ------
     InputError
         If there is none.
     """
-    attacks = [attack for attack in evasion.PEERS if only in attack]
-    if not attacks:
+    chosen = {
+        victim: [a for a in victim.attacks or evasion.PEERS if only in f"{victim.name} {a}"]
+        for victim in victims or VICTIMS
+    }
+    if not any(chosen.values()):
         raise InputError(f"--only {only}: no attack that other libraries have contains that")
-    for defense in defenses:
+    for victim, attacks in chosen.items():
         survived: dict[str, dict[str, list[Mask]]] = {}  # by threat and library
+        reason = absent(*NEEDS["torch"]) if victim.model == "cnn" and attacks else None
+        if reason is not None:
+            yield Match(
+                defense=victim.name, attack=attacks[0], threat="", library="torch", reason=reason
+            )
+            continue
         for attack in attacks:
             threat = str(make("attack", attack).threat())
-            for match, masks in _attack(attack, threat, defense, samples):
+            for match, masks in _attack(attack, threat, victim):
                 yield match
                 for library, mask in masks.items():
                     survived.setdefault(threat, {}).setdefault(library, []).append(mask)
+        all_ours = attacks == list(evasion.PEERS)
         for threat, libraries in survived.items():
-            yield from _worst(defense, threat, libraries, samples)
-            if not only and threat in evasion.AUTO_ATTACK:  # it is met by all of ours
-                yield _beside_auto_attack(defense, threat, libraries["fastadv"], samples)
+            yield from _worst(victim, threat, libraries)
+            if all_ours and threat in evasion.AUTO_ATTACK:  # it is met by all of ours
+                yield _beside_auto_attack(victim, threat, libraries["fastadv"])
 
 
-def _attack(
-    attack: str, threat: str, defense: str, samples: int
-) -> Iterator[tuple[Match, dict[str, Mask]]]:
+def _attack(attack: str, threat: str, victim: Victim) -> Iterator[tuple[Match, dict[str, Mask]]]:
     made = make("attack", attack)
     # Chance moves what a random search finds by some tenths of a point.
     seeds = range(1 if "gradient" in made.needs else SEARCHES)
-    posed = evasion.problem(attack, defense, samples)
+    posed = _problem(attack, victim)
     several = [replace(posed, seed=seed) for seed in seeds]
     ours, mine, spread = _mean(several, evasion.fastadv)
     distance, first = f"median {posed.threat.kind}", {"fastadv": mine}
     for library, peer in evasion.PEERS[attack]:
         match = Match(
-            defense=defense, attack=attack, threat=threat, library=library, n=samples,
+            defense=victim.name, attack=attack, threat=threat, library=library, n=victim.samples,
             ours=ours["accuracy"], median_ours=ours.get(distance) if made.minimum_norm else None,
             reason=absent(*NEEDS[library]),
         )  # fmt: skip
@@ -143,24 +176,26 @@ def _mean(
     return mean, several[0].survives(found[0]), error
 
 
-def _worst(
-    defense: str, threat: str, libraries: dict[str, list[Mask]], samples: int
-) -> Iterator[Match]:
+def _problem(attack: str, victim: Victim) -> evasion.Problem:
+    return evasion.problem(attack, victim.defense, victim.samples, victim.model)
+
+
+def _worst(victim: Victim, threat: str, libraries: dict[str, list[Mask]]) -> Iterator[Match]:
     for library, masks in libraries.items():
         if library != "fastadv":
             yield Match(
-                defense=defense, attack=WORST, threat=threat, library=library, n=samples,
+                defense=victim.name, attack=WORST, threat=threat, library=library, n=victim.samples,
                 ours=_all(libraries["fastadv"]), theirs=_all(masks),
             )  # fmt: skip
 
 
-def _beside_auto_attack(defense: str, threat: str, ours: list[Mask], samples: int) -> Match:
+def _beside_auto_attack(victim: Victim, threat: str, ours: list[Mask]) -> Match:
     match = Match(
-        defense=defense, attack=WORST, threat=threat, library="AutoAttack", n=samples,
+        defense=victim.name, attack=WORST, threat=threat, library="AutoAttack", n=victim.samples,
         ours=_all(ours), reason=absent(*NEEDS["torchattacks"]),
     )  # fmt: skip
     if match.reason is None:
-        posed = evasion.problem(evasion.AUTO_ATTACK[threat], defense, samples)
+        posed = _problem(evasion.AUTO_ATTACK[threat], victim)
         match.theirs = float(np.mean(posed.survives(_auto_attack(posed))))
     return match
 

@@ -34,7 +34,7 @@ def bench(
     suite: Annotated[
         str,
         typer.Option(
-            metavar="kernels|training|attacks|peers|strength|ways|flows|scaling",
+            metavar="kernels|training|attacks|given|peers|strength|ways|flows|scaling",
             help="What to measure.",
         ),
     ] = "kernels",
@@ -54,7 +54,8 @@ def bench(
 ) -> None:
     """Measure speed, in turn with NumPy or other libraries.
 
-    strength compares how much of 1,000 images survives our attacks and theirs, not the time.
+    given compares attacks on a module of PyTorch with its passes alone.
+    strength compares how many images survive our attacks and theirs, not the time.
     ways compares cells of models behind a preprocessor with what more queries find.
     flows compares the flow loss of stadv with the least that a patient optimiser finds.
     scaling measures how time and memory of training, pgd, stadv and biggio grow with their sizes.

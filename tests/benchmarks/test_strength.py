@@ -12,9 +12,10 @@ import pytest
 from helpers import TASK, blobs, small_mlp
 from rich.console import Console
 
-from fastadv import make_attack
+from fastadv import InputError, make_attack
 from fastadv.benchmarks import strength
 from fastadv.benchmarks.peers import NEEDS, evasion
+from fastadv.benchmarks.strength import Victim
 from fastadv.benchmarks.strength_table import strength_table
 from fastadv.cli.app import main
 
@@ -46,6 +47,7 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
             SQUARE: (("strong", by(SQUARE)),),
         },
     )
+    monkeypatch.setattr(strength, "VICTIMS", strength.VICTIMS[:2])
     monkeypatch.setattr(evasion, "AUTO_ATTACK", {})  # torchattacks' knows no problem of 3 classes
     for name in ("strong", "cheat"):
         monkeypatch.setitem(NEEDS, name, ((), ""))
@@ -60,7 +62,7 @@ def survivors(attack: str, seed: int = 0) -> np.ndarray:
 @pytest.mark.compiled
 @pytest.mark.usefixtures("libraries")
 def test_accuracies_attack_by_attack_and_together() -> None:
-    found = list(strength.matches(("none",), len(X)))
+    found = list(strength.matches([Victim("mlp", "none", len(X))]))
     table = {(m.attack, m.threat, m.library): m for m in found}
     strong = table[FGSM, "linf(0.1)", "strong"]
     assert strong.ours == survivors(FGSM).mean()
@@ -101,7 +103,11 @@ def test_a_tenth_too_weak_is_told_and_three_tenths_are_allowed() -> None:
 @pytest.mark.compiled
 @pytest.mark.usefixtures("libraries")
 def test_the_table_fits_and_names_what_is_absent() -> None:
-    found = list(strength.matches(("none", "adv_training[epochs=2]"), len(X)))
+    found = list(
+        strength.matches(
+            [Victim("mlp", name, len(X)) for name in ("none", "adv_training[epochs=2]")]
+        )
+    )
     found[0].ours = 0.9
     found[0].theirs = 0.5
     stream = io.StringIO()
@@ -121,3 +127,24 @@ def test_the_command(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> No
     assert "worst" in capsys.readouterr().out
     assert main(["bench", "--suite", "strength", "--only", "stadv"]) == 2
     assert "no attack that other libraries have" in capsys.readouterr().err
+
+
+@pytest.mark.compiled
+@pytest.mark.usefixtures("libraries")
+def test_what_is_asked_of_a_network_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    cnn = Victim("cnn", "none", len(X), (FGSM,))
+    monkeypatch.setattr(
+        strength, "absent", lambda needs, _: None if "torch" in needs or not needs else "gone"
+    )
+    found = list(strength.matches([cnn], only="cnn fgsm"))
+    assert [(m.defense, m.attack, m.library) for m in found[:2]] == [
+        ("cnn", FGSM, "strong"), ("cnn", FGSM, "cheat"),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="no attack that other libraries have"):
+        list(strength.matches([cnn], only="cnn pgd"))
+    monkeypatch.setattr(strength, "absent", lambda *_: "torch is not installed: pip install torch")
+    (only,) = strength.matches([cnn])
+    assert only.reason == "torch is not installed: pip install torch"
+    text = io.StringIO()
+    Console(file=text, width=100).print(strength_table([only]))
+    assert "torch is not installed" in text.getvalue()

@@ -19,7 +19,8 @@ from fastadv.arrays import Floats, Labels, Mask
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.race import Race, Runner, Work
 from fastadv.datasets import load_dataset
-from fastadv.experiment import judged
+from fastadv.experiment import judged, new_model
+from fastadv.models.cnn import ConvNet
 from fastadv.models.mlp import MLPClassifier
 from fastadv.protocols import RobustTraining
 from fastadv.registry import make, make_defense
@@ -38,7 +39,7 @@ class Problem:
     """Images to attack, and the spec of our attack, whose budget and parameters all share."""
 
     attack: str
-    model: MLPClassifier
+    model: MLPClassifier | ConvNet
     X: Floats
     y: Labels
     task: Task
@@ -144,6 +145,7 @@ def jax(problem: Problem, *, eps: float, size: float, steps: int, start: bool) -
     import jax
     import jax.numpy as jnp
 
+    assert isinstance(problem.model, MLPClassifier)
     model, (low, high) = problem.model, problem.task.bounds
     layers = [
         (jnp.asarray(w), jnp.asarray(b))
@@ -198,9 +200,12 @@ def torch(problem: Problem, *, eps: float, size: float, steps: int, start: bool)
     return attacked
 
 
-def as_torch(model: MLPClassifier) -> Any:
-    """Return the perceptron as a ``torch.nn.Sequential`` of the same weights, for inference."""
+def as_torch(model: MLPClassifier | ConvNet) -> Any:
+    """Return the network as a ``torch.nn.Sequential`` of the same weights, for inference."""
     import torch
+
+    if isinstance(model, ConvNet):
+        return model.module_
 
     nonlinear = {"logistic": torch.nn.Sigmoid, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
     layers: list[Any] = [torch.nn.Flatten()]
@@ -308,22 +313,23 @@ AUTO_ATTACK = {"linf(0.1)": "pgd[eps=0.1,steps=40]", "l2(1)": "pgd[eps=1,norm=l2
 
 
 @functools.cache
-def problem(attack: str, defense: str = "none", samples: int = 1000) -> Problem:
-    """Return the first test images of MNIST against the default perceptron, defended or not."""
+def problem(attack: str, defense: str = "none", samples: int = 1000, model: str = "mlp") -> Problem:
+    """Return the first test images of MNIST against a model, defended or not."""
     data = load_dataset("mnist")
     X, y = data.x_test[:samples].copy(), data.y_test[:samples].copy()
-    return Problem(attack, _trained(defense), X, y, data.task)
+    return Problem(attack, _trained(model, defense), X, y, data.task)
 
 
 @functools.cache
-def _trained(defense: str) -> MLPClassifier:
+def _trained(model: str, defense: str) -> MLPClassifier | ConvNet:
     data, made = load_dataset("mnist"), make_defense(defense)
+    untrained = new_model(model, 0, data)
     if isinstance(made, RobustTraining):
-        model = made.fit(MLPClassifier(), data.x_train, data.y_train, task=data.task, seed=0)
+        trained = made.fit(untrained, data.x_train, data.y_train, task=data.task, seed=0)
     else:
-        model = MLPClassifier().fit(data.x_train, data.y_train)
-    assert isinstance(model, MLPClassifier)
-    return model
+        trained = untrained.fit(data.x_train, data.y_train)
+    assert isinstance(trained, MLPClassifier | ConvNet)
+    return trained
 
 
 def _work(peer: Peer, attack: str, defense: str, samples: int) -> Work:

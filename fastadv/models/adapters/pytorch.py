@@ -169,8 +169,9 @@ def _layers(module: Any) -> list[Any]:
 def _width(layers: list[Any]) -> int | None:
     """Return how many numbers an image has, if the first layer that does anything is dense."""
     first = next((layer for layer in layers if _kind(layer) not in (*_NOTHING, "Flatten")), None)
-    dense = first is not None and _kind(first) == "Linear"
-    return int(first.in_features) if dense else None
+    if first is None or _kind(first) != "Linear":
+        return None
+    return int(first.in_features)
 
 
 def _taken_over(layers: list[Any], inputs: Chain, declared: Declared) -> DenseNetwork | None:
