@@ -1,6 +1,7 @@
 # make demo    set up and run the main job
 # make check   what a change should pass before it is committed: two minutes
 # make test    set up and run every check
+# make torch   PyTorch beside them, in its build for processors: the tests of it run then
 # make test-browser    drive the page of a grid in an installed Chromium; not part of test
 # make docs    build the site, docs/_build/html, and check it: a warning is an error
 PYTHON ?= python3
@@ -13,7 +14,8 @@ COVERAGE := $(BIN)/coverage
 SITE := docs/_build docs/gallery docs/cli.md docs/api/generated \
 	$(addprefix docs/reference/,attacks defenses models datasets figures)
 
-.PHONY: demo check test lint compiled uncompiled bounds generic small-grid readme speed clean test-browser docs
+.PHONY: demo check test torch lint compiled uncompiled bounds generic small-grid readme speed clean \
+	test-browser docs
 
 demo: $(VENV)/demo.done
 	$(BIN)/fastadv grid --attacks biggio,stadv
@@ -22,6 +24,8 @@ check: lint
 	$(PYTEST) -m "not slow"
 
 test: lint compiled uncompiled bounds small-grid docs speed
+
+torch: $(VENV)/torch.done
 
 test-browser: $(VENV)/browser.done
 	@$(BIN)/python tests/browser/chromium.py
@@ -72,6 +76,13 @@ $(VENV)/demo.done: $(VENV)/bin/python pyproject.toml requirements.txt
 
 $(VENV)/test.done: $(VENV)/bin/python pyproject.toml requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt -e ".[dev]"
+	touch $@
+
+# PyTorch's own index has the build for processors, a tenth of PyPI's for Linux, and that is preferred
+# where the index can be reached.
+$(VENV)/torch.done: $(VENV)/test.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.txt \
+		--extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 15 torch
 	touch $@
 
 $(VENV)/browser.done: $(VENV)/test.done
