@@ -23,7 +23,8 @@ from fastadv.registry import make
 
 TOLERANCE = 0.003  # by which ours may be weaker
 WORST = "worst"
-SEARCHES = 8  # seeds whose mean stands for a random search, on both sides
+SEEDS = 8  # whose mean stands for an attack that draws at random, on both sides
+_DRAW_NOTHING = ("fgsm", "deepfool", "cw")
 
 
 class Victim(NamedTuple):
@@ -67,7 +68,8 @@ class Match(msgspec.Struct, kw_only=True):
     median_ours, median_theirs : float or None
         The median distance of successes at any budget, for attacks that look for the least.
     error : float
-        The standard error of ``ours - theirs``, for random searches: how far their seeds move it.
+        The standard error of ``ours - theirs``: how far the seeds of both move it; 0 of an attack
+        that draws nothing.
     reason : str or None
         Why there is no figure of theirs.
     """
@@ -140,8 +142,8 @@ def matches(victims: Sequence[Victim] = (), only: str = "") -> Iterator[Match]:
 
 def _attack(attack: str, threat: str, victim: Victim) -> Iterator[tuple[Match, dict[str, Mask]]]:
     made = make("attack", attack)
-    # Chance moves what a random search finds by some tenths of a point.
-    seeds = range(1 if "gradient" in made.needs else SEARCHES)
+    # Where an attack starts, or searches, by chance moves what it finds by some tenths of a point.
+    seeds = range(1 if made.name in _DRAW_NOTHING else SEEDS)
     posed = _problem(attack, victim)
     several = [replace(posed, seed=seed) for seed in seeds]
     ours, mine, spread = _mean(several, evasion.fastadv)

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastadv.benchmarks.strength import SEARCHES, TOLERANCE, WORST, Match
+from fastadv.benchmarks.strength import SEEDS, TOLERANCE, WORST, Match
 from fastadv.report.prose import Prose
 from fastadv.report.table import wrap
 
@@ -21,13 +21,13 @@ def strength_table(matches: Sequence[Match]) -> RenderableType:
     parts: list[RenderableType] = []
     for defense in dict.fromkeys(match.defense for match in matches):
         parts.append(_table(defense, [match for match in matches if match.defense == defense]))
-    images = " and ".join(f"{n:,}" for n in sorted({match.n for match in matches}))
+    images = " and ".join(f"{n:,}" for n in sorted({m.n for m in matches if m.n}))
     legend = (
         f"Accuracy in % under attack on the same {images} images, model and budget: the lower, the "
         "stronger. Beneath it, for attacks that look for the least change, the median distance of "
         f"what succeeds at any budget. worst: an image counts if it survives every attack of that "
-        f"threat model. Of random searches the mean over {SEARCHES} seeds, and ± the standard "
-        f"error of the difference. Ours may be weaker by {100 * TOLERANCE:g} points and twice that "
+        f"threat model. Of attacks that draw at random the mean over {SEEDS} seeds, and ± the "
+        f"standard error of the difference. Ours may be weaker by {100 * TOLERANCE:g} points and twice that "
         "error."
     )
     absent = sorted({f"{m.library}: {m.reason}" for m in matches if m.reason is not None})

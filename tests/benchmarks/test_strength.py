@@ -79,7 +79,7 @@ def test_accuracies_attack_by_attack_and_together() -> None:
     assert table["worst", "l2(0.3)", "strong"].weaker == 0
     same = table[CW, "l2(0.3)", "strong"]
     searched = table[SQUARE, "linf(0.15)", "strong"]
-    seeds = [survivors(SQUARE, seed).mean() for seed in range(strength.SEARCHES)]
+    seeds = [survivors(SQUARE, seed).mean() for seed in range(strength.SEEDS)]
     assert len(set(seeds)) > 1
     assert searched.ours == searched.theirs == pytest.approx(np.mean(seeds))
     error = np.std(seeds, ddof=1) * math.sqrt(2 / len(seeds))

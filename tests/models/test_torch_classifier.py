@@ -288,6 +288,19 @@ def test_a_grid_of_cnn_is_the_same_in_processes(tmp_path: Path) -> None:
     assert [row.clean_accuracy for row in here] == [row.clean_accuracy for row in there]
 
 
+@pytest.mark.compiled
+@pytest.mark.slow
+def test_every_attack_meets_cnn_behind_every_kind_of_defense(tmp_path: Path) -> None:
+    rows = rows_of(
+        tmp_path, "cnn[channels=3-4,hidden=8,epochs=3,batch_size=16]",
+        "fgsm,pgd[steps=3],apgd[steps=4],square[queries=10],deepfool[steps=3],cw[steps=3,search_steps=2],"
+        "stadv[steps=6],spatial",
+        "none,median,bit_depth,smoothing[draws=4,n0=4,n=20]",
+    )  # fmt: skip
+    assert len(rows) == 9 * 4
+    assert not {note.name for row in rows for note in row.notes} & {"refit", "black_box"}
+
+
 def test_two_trainings_are_two_models() -> None:
     first, other = estimator().fit(X, Y), estimator(random_state=1).fit(X, Y)
     identities = {wrap(model).given.identity for model in (first, first, other)}
