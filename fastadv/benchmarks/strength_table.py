@@ -27,8 +27,8 @@ def strength_table(matches: Sequence[Match]) -> RenderableType:
         "stronger. Beneath it, for attacks that look for the least change, the median distance of "
         f"what succeeds at any budget. worst: an image counts if it survives every attack of that "
         f"threat model. Of attacks that draw at random the mean over {SEEDS} seeds, and ± the "
-        f"standard error of the difference. Ours may be weaker by {100 * TOLERANCE:g} points and twice that "
-        "error."
+        f"standard error of the difference. Ours may be weaker by {100 * TOLERANCE:g} points and "
+        "twice that error."
     )
     absent = sorted({f"{m.library}: {m.reason}" for m in matches if m.reason is not None})
     return Group(*parts, Prose([("", legend)], style="dim"), *map(Text, absent))
