@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from helpers import TORCH
 
 from fastadv.cli.grid_options import GridOptions, parse_duration, resolve_grids
 from fastadv.cli.specs import complete_list, spec_list
@@ -198,7 +199,8 @@ def test_the_parameters_of_every_name_are_listed_with_what_the_docstring_says(wh
             assert parameter.takes
             assert parameter.text or parameter.name in explains_itself, (entry.name, parameter)
             spec = f"{entry.name}[{parameter.name}={parameter.default}]"
-            make(what, spec)  # the default, as it is printed, can be written
+            if entry.name != "cnn" or TORCH:
+                make(what, spec)  # the default, as it is printed, can be written
 
 
 def test_list_of_one_name(program):
