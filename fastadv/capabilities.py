@@ -116,6 +116,12 @@ def no_derivative(model: Any) -> str | None:
     return _reason(model, "no_derivative")
 
 
+def gradient_seconds(model: Any, n_rows: int, task: Task) -> float | None:
+    """Return about how long a gradient of `poison_objective` takes; None: it does not say."""
+    asked = getattr(model, "gradient_seconds", None)
+    return float(asked(n_rows, task)) if asked else None
+
+
 def unsettled(model: Any) -> tuple[str, str] | None:
     """Return None, or why the training of the model has not settled, and what helps."""
     found: tuple[str, str] | None = getattr(model, "unsettled_", None)
@@ -339,6 +345,13 @@ def adapts(attack: Any, defense: Any) -> bool:
 def scouts(attack: Any) -> bool:
     """Return whether a part of a poisoning attack's choice is the same for every seed."""
     return bool(getattr(attack, "scouts", False))
+
+
+def poison_seconds(attack: Any, model: Any, n_rows: int, task: Task) -> float | None:
+    """Return about how long a poisoning attack chooses its points; None: it does not say."""
+    asked = getattr(attack, "seconds", None)
+    found: float | None = asked(model, n_rows, task) if asked else None
+    return found
 
 
 def refuses(defense: Any, attack: Any) -> str | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from fastadv import capabilities
 from fastadv.grid.stages import (
     Certify,
     Context,
@@ -24,6 +25,12 @@ _TRAINING_ROWS, _IMAGES = 55_000, 200
 
 def seconds(stage: Work, context: Context) -> float:
     """Return about how long one processor takes, by the stage's weight and the data's sizes."""
+    if isinstance(stage, Poison):
+        n_rows, task = len(context.dataset.x_train), context.dataset.task
+        model = context.make_model(stage.seed)
+        told = capabilities.poison_seconds(stage.attack.made, model, n_rows, task)
+        if told is not None:
+            return told
     if isinstance(stage, Fit | Poison | Scout | Survey):
         return stage.weight * len(context.dataset.x_train) / _TRAINING_ROWS
     if isinstance(stage, Perturb):

@@ -15,8 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from fastadv import Dataset, load_dataset, make_attack, run_grid, wrap
+from fastadv import Dataset, capabilities, load_dataset, make_attack, run_grid, wrap
 from fastadv.grid.given import untrained
+from fastadv.task import Task
 
 
 def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,3 +93,19 @@ def test_a_large_set_is_attacked_on_subsets_as_by_our_own_models() -> None:
     assert result.details["kept"] in ("start", "moved")
     assert len(result.history) == 3
     assert result.history[-1] < result.history[0]  # towards the label that the attacker wants
+
+
+def test_a_plan_counts_the_gradients_of_an_ascent() -> None:
+    """Of a thousand images and ten classes a hundred and eleven of them, not the draw of labels."""
+    given, task = untrained(wrap(LogisticRegression().fit(X, Y)), 0), Task((28, 28, 1), 10)
+
+    def said(text: str, n_rows: int) -> float | None:
+        return capabilities.poison_seconds(make_attack(text), given, n_rows, task)
+
+    one = capabilities.gradient_seconds(given, 1000, task)
+    assert one is not None
+    assert 0.1 < one < 2
+    assert said("biggio", 1000) == pytest.approx(111 * one)
+    assert said("biggio[steps=10,restarts=1,labels=3]", 1000) == pytest.approx(10 * one)
+    assert said("biggio", 1001) is None
+    assert said("label_flip", 1000) is None

@@ -2,9 +2,9 @@
 
 The attacker adds points with wrong labels and moves them to raise the validation loss of the model
 that is trained on them (see `ascent`). The model gives that loss and its gradient
-(`poison_objective`): an SVM from the conditions that its solution obeys, a perceptron by
-differentiating every step of its training (Munoz-Gonzalez et al., AISec 2017). The points start as
-training images under a wrong label.
+(`poison_objective`): an SVM, and what of scikit-learn ends at an optimum, from the conditions that
+its solution obeys, a perceptron by differentiating every step of its training (Munoz-Gonzalez et
+al., AISec 2017). The points start as training images under a wrong label.
 
 Beyond ``subset_size`` images the points are a coherent region, and moved only where that is asked
 for: see `full_scale`. Against a known defense they are what survives it: see `adaptive`.
@@ -128,6 +128,19 @@ class Biggio(Poisoning):
         reason = capabilities.no_derivative(model)
         named = [self.labels] if isinstance(self.labels, int) else []
         return reason or checks.no_such_class(task, *named, *Goal.classes(self.objective))
+
+    def seconds(self, model: Any, n_rows: int, task: Task) -> float | None:
+        """Return about how long `poison` takes, of a model that says how long its gradients do.
+
+        None where it does not, and of a training set beyond ``subset_size``.
+        """
+        each = capabilities.gradient_seconds(model, n_rows, task)
+        if each is None or n_rows > self.subset_size:
+            return None
+        moves = self.passes * self.n_points(n_rows) if self.passes else 1
+        ascents = (self.restarts or _RESTARTS) * moves * (self.steps or _STEPS)
+        starts = task.n_classes + 1 if self.labels == "worst" else 0
+        return each * (ascents + starts)
 
     def adapts(self, defense: Any) -> bool:
         """Return whether the attack chooses other points where it knows the defense."""

@@ -24,6 +24,7 @@ from fastadv.models.base import DifferentiableModel, LogitsModel
 from fastadv.models.implicit import refit
 from fastadv.models.network import Network
 from fastadv.protocols import Pullback
+from fastadv.task import Task
 from fastadv.threads import one_openmp_thread
 
 TAKEN_OVER = "taken over"
@@ -101,6 +102,10 @@ class Scikit(BaseEstimator, LogitsModel):  # type: ignore[misc]
     def no_derivative(self) -> str | None:
         """Return None, or why the estimator's training cannot be differentiated."""
         return refit.no_derivative(self.estimator)
+
+    def gradient_seconds(self, n_rows: int, task: Task) -> float:
+        """Return about how long one processor takes for a gradient of `poison_objective`."""
+        return refit.seconds(self.estimator, n_rows, task)
 
     def poison_objective(
         self,
