@@ -59,7 +59,8 @@ def plots(result: GridResult) -> list[Plot]:
         found = attack_and_budget(row)
         if row.threat is not None and row.attacked_accuracy is not None and found is not None:
             attack, limits = found
-            by_budget = cells.setdefault((attack, row.threat.kind), {}).setdefault(row.defense, {})
+            kind = f"{row.threat.kind} {row.threat.unit}".strip()
+            by_budget = cells.setdefault((attack, kind), {}).setdefault(row.defense, {})
             by_budget[limits] = row.attacked_accuracy
     out = []
     defenses = list(dict.fromkeys(row.defense for row in result.rows))

@@ -21,6 +21,8 @@ def changed_row(picture: Picture) -> str:
     label = text(picture.label)
     if picture.said is None:
         caption = f"labelled <b>{label}</b>"
+    elif picture.said[0] != picture.label:
+        caption = f"{label}, wrong before: {text(picture.said[0])}"
     elif picture.said[1] != picture.label:
         caption = f'{label} <span class="turned">→ {text(picture.said[1])}</span>'
     else:

@@ -89,7 +89,8 @@ def pictures(shown: Iterable[Picture]) -> str:
     if not shown:
         return ""
     if shown[0].changes is not None:
-        return f'<div class="rows">{"".join(map(changed_row, shown))}</div>'
+        turned = sorted(shown, key=lambda one: one.changes is None or not one.changes.columns)
+        return f'<div class="rows">{"".join(map(changed_row, turned))}</div>'
     moved = shown[0].before is not None
     labels = ("image", "attacked", "difference", "class") if moved else ("poison", "label")
     names = "".join(f"<span>{label}</span>" for label in labels)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastadv import ColumnRules, Dataset, MLPClassifier, capabilities, make_attack, registry
-from fastadv.attacks.evasion import square_columns
+from fastadv.attacks.evasion import square_columns, without_gradient
 from fastadv.columns import Columns
 from fastadv.constraints import Ball, bring_back
 from fastadv.task import Task
@@ -165,6 +165,19 @@ def test_without_the_projection_rows_cannot_exist(
         x_adv = attack.perturb(trained(data), x, data.y_test, task=data.task).x_adv
     assert data.task.columns is not None
     assert wrong_rows(data.task.columns, x, x_adv)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_all_ways_around_a_preprocessor_lead_to_rows_that_can_exist(norm: str) -> None:
+    data = example()
+    defended = registry.make_defense("bit_depth[bits=3]").wrap(trained(data), task=data.task)
+    attack: Any = make_attack(f"pgd[eps=0.6,steps=5,norm={norm}]")
+    ways = without_gradient.Ways(
+        attack, defended, data.x_test, data.y_test, data.task, seed=0, undefended=defended.model
+    )
+    assert len(ways.names) >= 3
+    for way in ways.names:
+        check(data.task, data.x_test, ways.found_by(way).x_adv)
 
 
 @pytest.mark.parametrize("attack", ["pgd[eps=0.3,steps=2,keep=last]", "fgsm[eps=0.3]"])
