@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Arrays
+from fastadv.visible import visible
 
 SHOWN = 5  # columns of a row
 
@@ -66,7 +67,7 @@ def of_rows(
     """
     if "column_names" not in arrays:
         return None
-    names = [str(name) for name in arrays["column_names"]]
+    names = [visible(str(name)) for name in arrays["column_names"]]
     low, high = arrays["column_low"].astype(np.float64), arrays["column_high"].astype(np.float64)
     whole = arrays["column_whole"].astype(bool)
     before, after = before.astype(np.float64), after.astype(np.float64)

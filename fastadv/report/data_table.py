@@ -14,6 +14,7 @@ from fastadv.datasets.duplicates import duplicates
 from fastadv.datasets.parts import PARTS
 from fastadv.report.terminal_image import captioned, image_text, in_rows
 from fastadv.task import Task
+from fastadv.visible import visible
 
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _COLOURS = {1: "grey", 3: "in colours"}
@@ -65,7 +66,7 @@ def _columns(columns: Columns) -> Table:
         elif place in columns.whole and not kept:
             kept = "a whole number"
         ends = f"{columns.low[place]:.6g}", f"{columns.high[place]:.6g}"
-        table.add_row(Text(name), *ends, *([kept] if columns.bound else []))
+        table.add_row(Text(visible(name)), *ends, *([kept] if columns.bound else []))
     return table
 
 

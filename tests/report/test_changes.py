@@ -48,6 +48,13 @@ def test_the_terminal_has_a_line_a_column(width: int) -> None:
     assert ("○" in lines[1]) == (width == 80)
 
 
+def test_a_name_is_one_line_without_control_characters() -> None:
+    kept = {**COLUMNS.kept(), "column_names": np.array(["a", "b", "c", "x\x1b[2J\ny"])}
+    first, _ = of_rows(kept, BEFORE, AFTER) or []
+    assert first.columns[0].name == "x\\x1b[2J\\ny"
+    assert len(changes_text("no", first, 80).plain.split("\n")) == 4
+
+
 def test_what_does_not_fit_is_not_shown() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         of_rows(COLUMNS.kept(), BEFORE[:, :3], AFTER)
