@@ -248,7 +248,11 @@ def _again(fresh: bool) -> str:
 def _keep(result: GridResult, folder: Path) -> None:
     from fastadv.report.markdown import write_table
 
-    write_table(result, folder)
+    if not write_table(result, folder):
+        console.say(
+            f"{folder / 'table.md'} is none of fastadv's and stays; the table is printed by "
+            f"fastadv report {folder} --format markdown"
+        )
 
 
 def _print(result: GridResult, details: bool) -> None:

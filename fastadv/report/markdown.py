@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastadv.files import atomic_write
+from fastadv.files import atomic_write, open_plain
 from fastadv.report.cells import Cell, Sheet, SheetRow, make_sheets
 from fastadv.report.summary import BEST, Entry, Summary, summaries
 from fastadv.report.verdict import verdict
@@ -15,6 +15,8 @@ from fastadv.visible import visible
 
 if TYPE_CHECKING:
     from fastadv.grid.result import GridResult
+
+_BEGINNING = re.compile(rb"### [^\n]*\n\n\|( attack)? *\| |\Z")  # of tables of before, too
 
 
 def grid_markdown(result: GridResult) -> str:
@@ -27,10 +29,30 @@ def details_markdown(result: GridResult) -> str:
     return "\n".join(_sheet(sheet) for sheet in make_sheets(result))
 
 
-def write_table(result: GridResult, folder: Path) -> None:
-    """Write ``table.md`` into a grid's folder."""
-    with atomic_write(folder / "table.md") as stream:
+def write_table(result: GridResult, folder: Path) -> bool:
+    """Write ``table.md`` into a grid's folder; False if something that is no such table is there.
+
+    A link is not written through.
+    """
+    path = folder / "table.md"
+    if not _may_be_replaced(path):
+        return False
+    with atomic_write(path, follow=False) as stream:
         stream.write(grid_markdown(result).encode())
+    return True
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Return whether a path is free, or a file that begins as our tables do."""
+    if path.is_symlink():
+        return False
+    try:
+        with open_plain(path) as file:
+            return _BEGINNING.match(file.read(4096)) is not None
+    except FileNotFoundError:
+        return True
+    except OSError:  # a pipe, a folder
+        return False
 
 
 def _summary(sheet: Summary, said: Sequence[str]) -> str:

@@ -122,6 +122,30 @@ def test_table_md(tmp_path):
     assert "| clean | 98.1±0.3 |" in (tmp_path / "table.md").read_text()
 
 
+def test_a_table_md_of_the_users_own_stays(tmp_path):
+    path, found = tmp_path / "table.md", result([clean()])
+    path.write_text("### notes\n\nmine")
+    assert not write_table(found, tmp_path)
+    assert path.read_text() == "### notes\n\nmine"
+    for whole in (
+        "",
+        "### mnist, mlp\n\n| attack | `none` |\n",
+    ):  # of a run before, or of fastadv 0.1
+        path.write_text(whole)
+        assert write_table(found, tmp_path)
+        assert write_table(found, tmp_path)
+    own = tmp_path / "own.md"
+    own.write_text(path.read_text())
+    path.unlink()
+    path.symlink_to(own)
+    assert not write_table(result([clean(dataset="other")]), tmp_path)
+    assert "other" not in own.read_text()
+    if hasattr(os, "mkfifo"):
+        path.unlink()
+        os.mkfifo(path)
+        assert not write_table(found, tmp_path)
+
+
 def test_json_is_one_document_of_the_schema():
     row = evasion(flags=[Flag("a", "b", "c")], notes=[Flag("d", "e", "f")])
     worst = worst_case(0.4, missing=("cw",))
