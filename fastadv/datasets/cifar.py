@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
 from fastadv.errors import InputError, brief
+from fastadv.files import open_plain
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -25,6 +25,7 @@ _FOLDER = "cifar-10-batches-bin"
 _TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 _TEST = "test_batch.bin"
 _RECORD = 1 + 3 * 32 * 32
+_LARGEST = 10_000 * _RECORD  # of a file
 _PICKLES = ("cifar-10-batches-py", "cifar-10-python.tar.gz", "data_batch_1")
 
 
@@ -55,8 +56,8 @@ def read_cifar_folder(path: Path, /) -> Source:
     files: dict[str, bytes] = {}
     for name in (*_TRAIN, _TEST):
         try:
-            check_fits(folder / name, (folder / name).stat().st_size)
-            files[name] = (folder / name).read_bytes()
+            with open_plain(folder / name) as file:
+                files[name] = file.read(_LARGEST + 1)
         except OSError as error:
             raise InputError(f"{folder / name}: cannot be read ({error.strerror})") from None
     return _read(folder, files)
@@ -65,14 +66,17 @@ def read_cifar_folder(path: Path, /) -> Source:
 def read_archive(path: Path, known_hash: str = "") -> Source:
     """Read ``cifar-10-binary.tar.gz``."""
     try:
-        with gzip.open(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
+        with (
+            open_plain(path) as file,
+            gzip.open(file) as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r:") as archive,
+        ):
             wanted = {f"{_FOLDER}/{name}": name for name in (*_TRAIN, _TEST)}
             found: dict[str, bytes] = {}
             for member in archive:  # in the order of the archive: it is unpacked once
                 if member.name in wanted and member.isfile():
-                    check_fits(path, member.size)
                     stream = archive.extractfile(member)
-                    found[wanted[member.name]] = stream.read() if stream else b""
+                    found[wanted[member.name]] = stream.read(_LARGEST + 1) if stream else b""
             while unpacked.read(1 << 20):  # the checksum comes at the end
                 pass
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
@@ -89,9 +93,10 @@ def _read(where: Path, files: Mapping[str, bytes], known_hash: str = "") -> Sour
         records = []
         for name in names:
             n_bytes = len(files[name])
-            if not n_bytes or n_bytes % _RECORD:
+            if not n_bytes or n_bytes % _RECORD or n_bytes > _LARGEST:
+                found = f"more than {_LARGEST:,}" if n_bytes > _LARGEST else f"{n_bytes:,}"
                 raise InputError(
-                    f"{where}: {name} has {n_bytes:,} bytes, expected a multiple of {_RECORD:,}"
+                    f"{where}: {name} has {found} bytes, expected a multiple of {_RECORD:,}"
                 )
             records.append(np.frombuffer(files[name], dtype=np.uint8).reshape(-1, _RECORD))
         both = np.concatenate(records)

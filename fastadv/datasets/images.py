@@ -29,6 +29,7 @@ _OTHER_MODES = {
     "P": "has a palette", "PA": "has a palette", "RGBA": "has opacity", "LA": "has opacity",
     "CMYK": "is in CMYK", "F": "holds floats",
 }  # fmt: skip
+_ROOM, _MOST_PACKED = 4 << 20, 2000  # pixels of any file, and of each of its bytes
 
 
 class _Picture(NamedTuple):
@@ -131,6 +132,7 @@ def _look(path: Path) -> _Form:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 _check_mode(path, picture.mode)
+                _check_size(path, math.prod(picture.size))
                 return _Form(path, picture.mode, *picture.size)
     except InputError:
         raise
@@ -173,6 +175,20 @@ def _check_form(path: Path, picture: Any, form: _Form) -> None:
         )
     if getattr(picture, "n_frames", 1) > 1:
         raise InputError(f"{path} holds {picture.n_frames} pictures; make a file of each")
+
+
+def _check_size(path: Path, n_pixels: int) -> None:
+    """Raise InputError for a picture that unpacks to far more than pictures do.
+
+    Its header alone could be of hundreds of megabytes, which Pillow would hold before it finds that
+    they are not there.
+    """
+    packed = path.stat().st_size
+    if n_pixels > max(_ROOM, _MOST_PACKED * packed):
+        raise InputError(
+            f"{path}: its header says {n_pixels:,} pixels, and the file has {packed:,} bytes; "
+            "expected a picture"
+        )
 
 
 def _check_mode(path: Path, mode: str) -> None:

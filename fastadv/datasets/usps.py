@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
 from fastadv.errors import InputError, brief
+from fastadv.files import open_plain
 
 _TRAIN, _TEST = "usps.bz2", "usps.t.bz2"
 _SIDE = 16
-_UNPACKED = 8  # times the size of the file, as floats
+_LARGEST = 64 << 20  # bytes, unpacked: those of USPS are a third of it
 
 
 def reads(path: Path) -> bool:
@@ -49,8 +51,11 @@ def _read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     from sklearn.datasets import load_svmlight_file
 
     try:
-        check_fits(path, _UNPACKED * path.stat().st_size)
-        sparse, labels = load_svmlight_file(str(path), n_features=_SIDE**2)
+        with open_plain(path) as packed, bz2.open(packed) as file:
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise InputError(f"{path}: unpacks to more than {_LARGEST >> 20} MiB, expected USPS's")
+        sparse, labels = load_svmlight_file(io.BytesIO(text), n_features=_SIDE**2)
     except InputError:
         raise
     except (OSError, EOFError, ValueError, OverflowError) as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from making import assert_same, assert_sound, fault_of, small_arrays
@@ -110,6 +113,18 @@ def test_faults_of_a_picture(folder, picture, says):
     assert says.replace("0001", "0021") in fault_of(path)
     (path / "1" / "0021.png").rename(path / "0" / "0000.png")  # the first one of all
     assert "0000.png" in fault_of(path)
+
+
+def test_a_header_that_claims_a_huge_picture_is_refused(folder):
+    """Pillow would allocate 243 MB for these 100 bytes."""
+    arrays = sorted_arrays()
+    path = folder("some", arrays["x_train"], arrays["y_train"])
+    for file in sorted(path.glob("*/*.png")):
+        whole = file.read_bytes()
+        size = struct.pack(">II", 9000, 9000)
+        header = b"IHDR" + size + whole[24:29]
+        file.write_bytes(whole[:12] + header + struct.pack(">I", zlib.crc32(header)) + whole[33:])
+    assert "its header says 81,000,000 pixels, and the file has" in fault_of(path)
 
 
 def test_faults_of_a_folder(folder):
