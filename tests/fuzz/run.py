@@ -3,8 +3,7 @@
 Each kind of file gets a share of the inputs, in processes of its own that are ended if they hang. An
 input that finds something is written to ``--keep``; the same ``--seed`` gives the same inputs.
 
-``--atheris KIND`` runs one kind under atheris (``pip install atheris``, Python 3.11 to 3.13), which
-follows what code an input reaches, for ``--inputs`` inputs.
+``coverage_guided.py`` does it for one kind by what code an input reaches.
 """
 
 from __future__ import annotations
@@ -59,7 +58,6 @@ def main() -> int:
     parser.add_argument("--only", default="", help="kinds, joined by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path(".cache/fuzz"))
-    parser.add_argument("--atheris", metavar="KIND")
     parser.add_argument("--slice", nargs=3, metavar=("KIND", "SEED", "N"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.keep.mkdir(parents=True, exist_ok=True)
@@ -69,11 +67,6 @@ def main() -> int:
         for fault, count in found.most_common():
             print(f"{count:6} {fault}")
         return bool(found)
-    if given.atheris:
-        from coverage_guided import run
-
-        run(TARGETS[given.atheris], given.inputs, given.keep)
-        return 0
     names = given.only.split(",") if given.only else list(TARGETS)
     chosen = [TARGETS[name] for name in names if TARGETS[name].there()]
     return _all(chosen, given.inputs, given.seed, given.keep)
