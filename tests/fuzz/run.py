@@ -24,8 +24,8 @@ import mutate
 from targets import TARGETS, Target
 from watch import fault_of
 
-_SLICE = 500  # inputs of one process
-_WALL = 600.0  # seconds that it may take
+_SLICE = 5000  # inputs of one process
+_WALL = 3600.0  # seconds that it may take
 
 
 def slice_of(target: Target, seed: int, n: int, keep: Path) -> Counter[str]:

@@ -108,6 +108,26 @@ def test_no_control_character_of_a_name_is_printed(
     assert ("u001b" if form == "json" else "x1b") in out
 
 
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json"])
+def test_no_control_character_of_a_folders_name_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    folder = tmp_path / "a\x1b]0;title\x07\x9b31m\u202e"
+    hostile_grid(folder)
+    (folder / "cells" / "\x1b[2J.json").write_text("no row")
+    assert main(["report", str(folder), "--format", form]) == 0
+    assert main(["report", str(folder / "\x1b[0m")]) == 2
+    assert main(["compare", f"{folder}:\x1bnone", str(folder)]) == 2
+    assert main(["report", str(folder), "--format", form, "--output", str(folder / "\x1b.x")]) in (
+        0,
+        2,
+    )
+    out, err = capsys.readouterr()
+    for text in (out, err):
+        assert visible(text.replace("\n", "")) == text.replace("\n", "")
+    assert "x1b[2J.json could not be read" in err
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_a_comparison_prints_none_either(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: list[str]
