@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -30,7 +29,7 @@ class Voters(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.blur < math.inf, "blur has to be at least 0", self.blur)
+        require(0 <= self.blur <= 1000, "blur has to be from 0 to 1,000 pixels", self.blur)
         at_least(1, budget=self.budget)
 
     def threat(self) -> Threat:
