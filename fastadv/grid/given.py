@@ -12,7 +12,7 @@ from fastadv import capabilities
 from fastadv.arrays import Labels
 from fastadv.datasets import Dataset
 from fastadv.errors import InputError, require
-from fastadv.grid.row import Flag
+from fastadv.grid.row import REFIT, Flag
 from fastadv.models.wrapping import look_at, named, wrap
 from fastadv.task import class_name, listed
 
@@ -98,7 +98,7 @@ def notes(given: Any, refit: bool) -> list[Flag]:
     if refit:
         return [
             Flag(
-                "refit",
+                REFIT,
                 f"measured on clones of {given.name} that were trained here, not on the one given",
             )
         ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastadv.grid.row import Row
+import numpy as np
+
+from fastadv.grid.row import REFIT, Row
 from fastadv.grid.several import Samples, answers
 from fastadv.grid.worst import worst_case
 from fastadv.metrics import holm, mcnemar_exact
@@ -73,8 +75,9 @@ def best(candidates: Sequence[Candidate]) -> tuple[str, ...]:
 
 
 def _p_value(a: Candidate, b: Candidate) -> float:
-    if len(a.row.runs) == 1:
-        difference = a.value.value - b.value.value
+    if by_images(a.row, b.row):
+        images = np.intersect1d(a.value.image, b.value.image)
+        difference = a.value.of_images(images) - b.value.of_images(images)
         return mcnemar_exact(int((difference < 0).sum()), int((difference > 0).sum()))
     return float(a.value.minus(b.value).p_value())
 
@@ -83,13 +86,26 @@ def untestable(a: Row, b: Row) -> str | None:
     """Return why no test can tell two cells apart; None if one can.
 
     Of one run another training may say the opposite, so that only two figures of one model can be
-    told apart, and for that model only.
+    told apart, and for that model only. Models that were given are what they are.
     """
+    if is_given(a) and is_given(b):
+        return None
     if min(len(a.runs), len(b.runs)) == 1:
         return None if len(a.runs) == len(b.runs) and _one_model(a, b) else ONE_RUN
     if any(_trainings(row) < len(row.runs) for row in (a, b)):
         return ONE_TRAINING
     return None
+
+
+def by_images(a: Row, b: Row) -> bool:
+    """Return whether two cells that can be told apart are, by their images alone."""
+    return len(a.runs) == len(b.runs) == 1 or (is_given(a) and is_given(b))
+
+
+def is_given(row: Row) -> bool:
+    """Return whether a row is of a model that was given, as it is: every run has the same one."""
+    as_it_is = row.kind != "poisoning" and all(note.name != REFIT for note in row.notes)
+    return as_it_is and "given" in row.parameters.get("model", {})
 
 
 def _trainings(row: Row) -> int:

@@ -15,6 +15,7 @@ from fastadv.metrics import wilson_interval
 from fastadv.threat import Threat
 
 SCHEMA = 2
+REFIT = "refit"  # the note on a row of a given model's clone that was trained anew
 WAITING = "waiting"  # the status of a row that is still to come; no file has it
 
 

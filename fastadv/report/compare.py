@@ -96,7 +96,9 @@ def compare_grids(before: Side, after: Side) -> Comparison:
       runs of the same seeds on the same images are paired.
     - Of one run nothing is known if the two are of two trainings, or poisoned: another seed may say
       the opposite. Two figures of one trained model, such as ``none`` and ``median`` under an
-      evasion attack, are compared by McNemar's exact test on its images, for this model only.
+      evasion attack, are compared by McNemar's exact test on its images, for this model only. So
+      are models that were given, as they are: they are one training each, and no others are asked
+      about.
 
     Raises
     ------

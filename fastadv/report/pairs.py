@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Arrays
-from fastadv.grid.ranking import LEVEL, ONE_RUN, ONE_TRAINING, untestable
+from fastadv.grid.ranking import LEVEL, ONE_RUN, ONE_TRAINING, by_images, untestable
 from fastadv.grid.row import Row
 from fastadv.grid.several import RUNS_MISSING, Samples, answers
 from fastadv.metrics import mcnemar_exact
@@ -38,7 +38,8 @@ class Pair:
     lost, won : int
         Images that more of the runs before were right on, and more of those after.
     scope : str or None
-        What a test is about: ``runs``, trainings of this kind, or ``this model``, one training.
+        What a test is about: ``runs``, trainings of this kind, or ``this model``, one training or a
+        model on each side that was given.
     p_value, adjusted : float or None
         Of that test, and by Holm for the number of tests; None where none was made.
     unknown : str or None
@@ -157,6 +158,6 @@ def _tested(
     )
     if pair.unknown is not None:
         return pair
-    if pair.runs == 1:
+    if by_images(*rows):
         return replace(pair, scope="this model", p_value=mcnemar_exact(pair.lost, pair.won))
     return replace(pair, scope="runs", p_value=float(now.minus(was).p_value()))

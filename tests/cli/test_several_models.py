@@ -50,6 +50,7 @@ def test_each_has_a_table_and_a_folder_that_compare_reads(program: Any) -> None:
     compared = program("compare", "out/a.npz", "out/b.npz")
     assert compared.code == 0, compared.err
     assert "model: a.npz before, b.npz after" in compared.out
+    assert "unknown" not in compared.out  # two given models are compared by their images
     done = program("report", "out")
     assert done.code == 2
     assert "holds no finished cell of a grid (cells/ID.json); it holds grids: out/a.npz, out/b.npz" in done.err  # fmt: skip

@@ -16,7 +16,7 @@ from sklearn.neural_network import MLPClassifier as SklearnMLP
 from sklearn.svm import SVC
 
 from fastadv import Dataset, InputError, MLPClassifier, load_dataset, run_grid, wrap
-from fastadv.grid import retraining
+from fastadv.grid import ranking, retraining
 from fastadv.grid.given import columns
 from fastadv.grid.result import GridResult, read_result
 from fastadv.grid.row import Row
@@ -133,6 +133,14 @@ def test_a_black_box_takes_part_in_all_that_it_can(
     found = {(r.attack, r.defense): r for r in rows}
     assert [note.name for note in found["square[queries=20]", "none"].notes] == ["black_box"]
     assert [note.name for note in found["label_flip[points=9]", "none"].notes] == ["refit"]
+    # the one that was given is the same in both runs, and is told from itself by its images
+    given, filtered = found["square[queries=20]", "none"], found["square[queries=20]", "median"]
+    clone = found["square[queries=20]", "knn_relabel[neighbors=5]"]
+    assert len(given.runs) == len(clone.runs) == 2
+    assert ranking.untestable(given, filtered) is None
+    assert ranking.by_images(given, filtered)
+    assert ranking.untestable(given, clone) == ranking.ONE_TRAINING
+    assert not ranking.by_images(given, clone)
     # poison is measured against clones that were trained here, each run's own
     flips = found["label_flip[points=9]", "none"]
     assert len({run.weights for run in flips.runs}) == 2
