@@ -1,8 +1,9 @@
 """Links that work in the repository, as a forge shows it, and in the site.
 
 A page written in Markdown links to files as they stand in the repository. Those that have a page in
-the site lead to that page; any other file of the repository is offered for download. The pages of
-``project/`` include the files at the root of the repository, whose links are as seen from there.
+the site lead to that page, a tutorial to what came of running it; any other file of the repository
+is offered for download. The pages of ``project/`` include the files at the root of the repository,
+whose links are as seen from there.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def with_links(text: str, written_in: Path, page: Path) -> str:
             raise ExtensionError(f"{written_in}: {target} is outside the repository")
         if file in PAGES:
             return f"[{words}]({_from(page, PAGES[file])}{fragment})"
+        if file.parent == DOCS / "tutorials" and file.is_file():
+            return f"[{words}]({_from(page, DOCS / 'gallery' / f'{file.stem}.rst')}{fragment})"
         if file.is_relative_to(DOCS):
             return f"[{words}]({_from(page, file)}{fragment})"
         if file.is_file():
