@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, small_mlp
+from helpers import TASK, blobs, needs_torch, small_mlp
 
 from fastadv import SVC, InputError, MLPClassifier, capabilities, registry
 from fastadv.defenses.training.dpa import DPA
@@ -38,9 +38,10 @@ def same(a: Any, b: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # too few images to settle on
 @pytest.mark.parametrize("labels", LABELS)
-@pytest.mark.parametrize("name", [entry.name for entry in registry.entries("model")])
+@pytest.mark.parametrize("name", [needs_torch(one.name) for one in registry.entries("model")])
 def test_every_model_comes_back_to_the_bit(name: str, labels: str, tmp_path: Path) -> None:
-    model = registry.make("model", name, random_state=0).fit(X, LABELS[labels])
+    made = registry.make("model", name, random_state=0)
+    model = capabilities.bound(made, Task((5, 4), 2), X).fit(X, LABELS[labels])
     if not capabilities.able(model, Persistent):
         pytest.skip(f"{name} is kept by no state")
     model.save(tmp_path / "m.safetensors")
