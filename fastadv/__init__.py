@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastadv.errors import DivergenceError as DivergenceError
     from fastadv.errors import GradientWarning as GradientWarning
     from fastadv.errors import InputError as InputError
+    from fastadv.grid.executors.dask import Dask as Dask
     from fastadv.grid.result import GridResult as GridResult
     from fastadv.grid.result import read_result as read_result
     from fastadv.grid.row import Figure as Figure
@@ -52,6 +53,7 @@ _HOMES = {
     "PoisoningAttack": "fastadv.protocols",
     "Row": "fastadv.grid.row",
     "Figure": "fastadv.grid.row",
+    "Dask": "fastadv.grid.executors.dask",
     "GridResult": "fastadv.grid.result",
     "SVC": "fastadv.models.svm",
     "Task": "fastadv.task",
