@@ -48,7 +48,8 @@ _QUICK = 0.05  # seconds within which a stage is back whose worker gets two at o
 class Dask:
     """Run stages on the workers of a Dask cluster, as they come and go.
 
-    For `run_grid`'s ``executor``. Dask's protocol pickles: whoever reaches the scheduler can run code on it and on its workers.
+    For `run_grid`'s ``executor``. Dask's protocol pickles: whoever reaches the scheduler can run
+    code on it and on its workers.
 
     Parameters
     ----------

@@ -70,6 +70,8 @@ class Hand:
         Gone, TooLong
         """
         with self._busy:
+            if self._child is not None and self._child.poll() is not None:
+                self._end()  # between two stages, in which neither had a part
             if self._child is None:
                 self._begin()
             try:
@@ -106,6 +108,9 @@ class Hand:
             )  # fmt: skip
         finally:
             there.close()
+        if self._over:  # meanwhile
+            self._end()
+            raise Gone("was let go")
         try:
             self._connection.send_bytes(self._start)
             ready: bytes = self._connection.recv_bytes()
