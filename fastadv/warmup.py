@@ -10,6 +10,7 @@ import functools
 import os
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,8 @@ from fastadv.kernels import _jit
 from fastadv.protocols import Certifier, RobustTraining, Sanitizer, Wrapper
 from fastadv.seeds import Stream
 from fastadv.task import Task
+
+_NOT_KEPT = "compiled kernels cannot be kept"  # how the warning of the cache begins
 
 Tell = Callable[[str, int, int], None]
 
@@ -81,12 +84,17 @@ def warm_up(tell: Tell = lambda *_: None, names: Collection[str] | None = None) 
 
 
 def compile_groups(*names: str) -> None:
-    """Compile the groups of these names that there are, and say which is begun."""
+    """Compile the groups of these names that there are, and say which is begun.
+
+    What cannot be kept would be compiled again by every process of the run: that is an error here.
+    """
     groups = _groups(None)
-    for name in names:
-        if name in groups:
-            print(name, flush=True)
-            groups[name]()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=_NOT_KEPT)
+        for name in names:
+            if name in groups:
+                print(name, flush=True)
+                groups[name]()
 
 
 class _Compiler:
@@ -108,10 +116,21 @@ class _Compiler:
                 yield name
 
     def end(self) -> None:
-        """Wait for its end; raise RuntimeError if it has failed."""
+        """Wait for its end.
+
+        Raises
+        ------
+        InputError
+            If the machine code cannot be kept.
+        RuntimeError
+            If it has failed in another way.
+        """
         if self._child.wait():
             self._errors.seek(0)
             last = self._errors.read().decode(errors="replace").strip().rpartition("\n")[2]
+            if _NOT_KEPT in last:
+                said = last[last.index(_NOT_KEPT) :]
+                raise InputError(said.replace(", so every run compiles anew", ""))
             raise RuntimeError(f"compiling {', '.join(self._names)} failed: {last}")
 
     def stop(self) -> None:
