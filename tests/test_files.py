@@ -66,13 +66,16 @@ def test_a_file_has_the_rights_that_the_user_gives(tmp_path: Path, umask: int, m
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
-def test_a_folder_is_of_one_run_at_a_time_and_swept_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_folder_is_of_one_run_at_a_time_and_swept_by_the_next(
+    tmp_path: Path, fresh: bool
+) -> None:
     asked = {"attacks": "none", "defenses": "none", "dataset": "mnist[train=100,test=50]"}
     (tmp_path / "cells").mkdir()
     left = tmp_path / "cells" / ".0123.fastadv-tmp"
     left.touch()
     with files.locked(tmp_path, ""), pytest.raises(InputError, match="in use by another run; wait"):
-        run_grid(**asked, samples=10, repeats=1, output=tmp_path)
+        run_grid(**asked, samples=10, repeats=1, output=tmp_path, fresh=fresh)
     assert left.exists()
     with Store(tmp_path).alone():
         assert not left.exists()

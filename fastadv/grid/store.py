@@ -6,7 +6,7 @@
 ``stages/KEY.npz``  what a stage made, its facts among the arrays, as JSON; kept as long as another
                     cell, of this grid or of a later one, can need it
 ``travels.jsonl``   of each stage that ran on a worker of a cluster its times and sizes
-``table.md``        the table
+``table.md``        the table, unless somebody else has written one
 """
 
 from __future__ import annotations

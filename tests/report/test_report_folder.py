@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -208,3 +209,20 @@ def test_report_says_that_cells_of_other_grids_are_kept(folder, capsys):
     keep(folder, clean(), stranger)
     assert main(["report", str(folder)]) == 0
     assert "keeps 1 cell of other grids" in capsys.readouterr().err
+
+
+def test_a_table_that_no_run_has_written_stays(tmp_path: Path) -> None:
+    table, elsewhere = tmp_path / "table.md", tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    table.symlink_to(elsewhere)
+    assert not write_table(result([clean()]), tmp_path)  # nor is anything written through a link
+    assert (table.is_symlink(), elsewhere.read_text()) == (True, "mine")
+    table.unlink()
+    assert write_table(result([clean()]), tmp_path)
+    first = table.read_text()
+    assert write_table(result([clean()]), tmp_path)  # its own
+    assert table.read_text() == first
+    for own in ("my notes\n", "### Mine\n\ntext\n", ""):
+        table.write_text(own)
+        assert not write_table(result([clean()]), tmp_path)
+        assert table.read_text() == own

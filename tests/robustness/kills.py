@@ -2,7 +2,8 @@
 
 A run is killed, by its own process or with its workers, and started again, until it comes to its
 end. Its rows have to be those of a run that nothing disturbed, and once it has ended nothing of the
-killed ones may be left in the temporary folder or, half written, in the results folder.
+killed ones may be left in the temporary folder or, half written, in the results folder. Half an hour
+on two cores with 200 moments.
 """
 
 from __future__ import annotations
@@ -44,14 +45,19 @@ def kept_rows(results: Path) -> dict[str, object]:
     return rows
 
 
-def killed_and_resumed(place: Path, jobs: int, moments: list[float]) -> tuple[Path, list[str]]:
-    """Kill a grid after each of so many seconds, then let it end; return its folder and faults."""
+def killed_and_resumed(place: Path, jobs: int, moments: list[float]) -> tuple[Path, list[str], int]:
+    """Kill a grid after each of so many seconds, then let it end.
+
+    Return its folder, what was wrong, and how many of the kills came before its end.
+    """
+    hits = 0
     results, temporary = place / "results", place / "tmp"
     temporary.mkdir()
     for number, after in enumerate(moments):
         program = start(results, temporary, jobs)
         with contextlib.suppress(subprocess.TimeoutExpired):
             program.wait(after)
+        hits += program.returncode is None
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if number % 2 else os.kill)(program.pid, signal.SIGKILL)
         program.communicate()
@@ -62,7 +68,7 @@ def killed_and_resumed(place: Path, jobs: int, moments: list[float]) -> tuple[Pa
     while (left := list(temporary.iterdir())) and time.monotonic() < until:
         time.sleep(0.05)
     half = list(results.rglob("*.fastadv-tmp"))
-    return results, faults + [f"left {path}" for path in (*left, *half)]
+    return results, faults + [f"left {path}" for path in (*left, *half)], hits
 
 
 def main() -> int:
@@ -75,7 +81,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         begun = time.monotonic()
-        undisturbed, faults = killed_and_resumed(place, 1, [])
+        undisturbed, faults, hits = killed_and_resumed(place, 1, [])
         whole = time.monotonic() - begun
         rows = kept_rows(undisturbed)
         shutil.rmtree(place / "tmp")
@@ -83,14 +89,18 @@ def main() -> int:
             again = place / str(run)
             again.mkdir()
             moments = [draw.uniform(0, whole) for _ in range(10)]
-            results, faults = killed_and_resumed(again, 1 + run % 2, moments)
+            results, faults, hit = killed_and_resumed(again, 1 + run % 2, moments)
+            hits += hit
             if kept_rows(results) != rows:
                 faults.append("its rows are others")
             for fault in faults:
                 wrong += 1
                 print(f"run {run}: {fault}", flush=True)
             shutil.rmtree(again)
-    print(f"{given.moments} kills of a grid of {len(rows)} runs, {wrong} faults")
+    print(
+        f"{hits} kills of a grid of {len(rows)} runs, and {given.moments - hits} after its end, "
+        f"{wrong} faults"
+    )
     return int(wrong > 0)
 
 

@@ -17,8 +17,9 @@ def test_rows_after_kills_are_those_of_a_run_that_nothing_disturbed(tmp_path: Pa
     folders = [tmp_path / name for name in ("undisturbed", "killed")]
     for folder in folders:
         folder.mkdir()
-    undisturbed, faults = killed_and_resumed(folders[0], 1, [])
+    undisturbed, faults, _ = killed_and_resumed(folders[0], 1, [])
     assert faults == []
-    killed, faults = killed_and_resumed(folders[1], 2, [2.5, 4.0, 6.0])
+    killed, faults, hits = killed_and_resumed(folders[1], 2, [2.5, 4.0, 6.0])
     assert faults == []
+    assert hits > 0
     assert kept_rows(killed) == kept_rows(undisturbed)
