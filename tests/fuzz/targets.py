@@ -281,15 +281,12 @@ def tensors(data: bytes, rng: Any) -> bytes:
 
 
 def _skops() -> list[bytes]:
+    """A linear model: scikit-learn's trees crash on their own arrays before anyone can look at them."""
     import skops.io
     from sklearn.linear_model import LogisticRegression
-    from sklearn.tree import DecisionTreeClassifier
 
     x, y = arrays()["x_train"].reshape(36, -1) / 255, np.arange(36) % 3
-    return [
-        skops.io.dumps(model.fit(x, y))
-        for model in (LogisticRegression(), DecisionTreeClassifier())
-    ]
+    return [skops.io.dumps(LogisticRegression().fit(x, y))]
 
 
 def skops_member(data: bytes, rng: Any) -> bytes:

@@ -35,10 +35,12 @@ def tried(name: str, seed: int, folder: Path) -> None:
 
 
 @pytest.fixture
-def kind(request: pytest.FixtureRequest) -> str:
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     name: str = request.param
     if not TARGETS[name].there():
         pytest.skip(f"needs {TARGETS[name].needs}")
+    for data in TARGETS[name].valid:  # loads libraries, whose memory is not that of an input
+        fault_of(TARGETS[name], data, tmp_path)
     return name
 
 

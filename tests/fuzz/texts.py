@@ -7,6 +7,7 @@ from pathlib import Path
 from fastadv import registry
 from fastadv.cli.grid_options import resolve_grids
 from fastadv.datasets import load_dataset
+from fastadv.errors import InputError
 from fastadv.report.gates import Gate
 from fastadv.specs import Spec, format_spec
 
@@ -62,7 +63,10 @@ def specs() -> list[bytes]:
             kinds = registry.parameter_kinds(entry.load(), set(entry.nested))
             if (what, name) == ("attack", "none"):
                 continue
-            values = registry.parameters(registry.make(what, name))
+            try:
+                values = registry.parameters(registry.make(what, name))
+            except InputError:  # it needs a library that is not there
+                continue
             given = {key: value for key, value in values.items() if key in kinds}
             found.append(f"{what} {format_spec(name, given)}")
     found += ["attack pgd[eps=8/255,steps=3]", "defense adv_training[attack=pgd[eps=0.1,steps=5]]"]
