@@ -34,7 +34,7 @@ Separator = Literal["comma", "semicolon", "tab", "space"]
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "space": " "}
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", "."}
-_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*+[+-]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?\d++)?+\s*+", re.ASCII)
 _LARGEST = float(np.finfo(np.float32).max)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
