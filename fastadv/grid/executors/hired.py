@@ -59,7 +59,7 @@ class Hand:
         self._busy = threading.Lock()  # a Dask worker may have several threads
         self._child: subprocess.Popen[bytes] | None = None
         self._connection: Any = None
-        self._over = False
+        self._over = threading.Event()
         self.ready = self._begin()
 
     def ask(self, message: bytes) -> bytes:
@@ -89,14 +89,14 @@ class Hand:
 
     def stop(self) -> None:
         """End the process, whatever it does; a stage that it runs is lost."""
-        self._over = True
+        self._over.set()
         child = self._child
         if child is not None:
             children.stop(child)
 
     def _begin(self) -> bytes:
         """Start the process, and return what it says when it is ready."""
-        if self._over:
+        if self._over.is_set():
             raise Gone("was let go")
         self._connection, there = multiprocessing.Pipe()
         number = str(self._n_threads)
@@ -108,7 +108,7 @@ class Hand:
             )  # fmt: skip
         finally:
             there.close()
-        if self._over:  # meanwhile
+        if self._over.is_set():  # meanwhile
             self._end()
             raise Gone("was let go")
         try:
