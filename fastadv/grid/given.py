@@ -93,15 +93,20 @@ def columns(classes: npt.NDArray[Any], name: str, data: Dataset) -> Labels:
     )
 
 
-def notes(given: Any, refit: bool) -> list[Flag]:
-    """Return what a row has to say of a given model, or of its clone that was trained anew."""
+def notes(given: Any, refit: bool, defense: Any) -> list[Flag]:
+    """Return what a row has to say of a given model, or of what was trained in its place.
+
+    Parameters
+    ----------
+    refit : bool
+        The row is not of the model as it is.
+    defense : object
+        Whose `trains` says that it trains no clones, but models of its own.
+    """
     if refit:
-        return [
-            Flag(
-                REFIT,
-                f"measured on clones of {given.name} that were trained here, not on the one given",
-            )
-        ]
+        own = capabilities.trained_class(defense) is not None
+        what = f"what {defense.name} trains" if own else f"clones of {given.name}"
+        return [Flag(REFIT, f"measured on {what}, trained here, and not on {given.name} as it is")]
     out = []
     if given.how != "taken over" and "gradient" not in given.how and given.how != "autograd":
         out.append(Flag("black_box", f"{given.name} is a black box, met by {given.how}"))

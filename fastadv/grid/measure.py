@@ -217,7 +217,7 @@ class Measure:
         row.notes += trust.not_settled(self.cell.defense, trained.facts["unsettled"])
         if context.given is not None:
             refit = not isinstance(self._fit(context), Take)
-            row.notes += given.notes(context.given.given, refit)
+            row.notes += given.notes(context.given.given, refit, self.cell.defense.made)
         samples["class_names"] = np.array(data.class_names)
         return Made(samples, {"row": msgspec.to_builtins(row)})
 

@@ -133,6 +133,8 @@ def test_a_black_box_takes_part_in_all_that_it_can(
     found = {(r.attack, r.defense): r for r in rows}
     assert [note.name for note in found["square[queries=20]", "none"].notes] == ["black_box"]
     assert [note.name for note in found["label_flip[points=9]", "none"].notes] == ["refit"]
+    (voters,) = found["square[queries=20]", "dpa[partitions=5]"].notes
+    assert voters.message.startswith("measured on what dpa trains, trained here, and not on ")
     # the one that was given is the same in both runs, and is told from itself by its images
     given, filtered = found["square[queries=20]", "none"], found["square[queries=20]", "median"]
     clone = found["square[queries=20]", "knn_relabel[neighbors=5]"]
@@ -172,7 +174,7 @@ def test_the_table_tells_clones_from_the_model_that_was_given(data: Dataset) -> 
     }  # fmt: skip
     (note,) = [note for note in sheet.notes if note.mark == "†"]
     assert note.text.startswith(
-        "refit: measured on clones of forest that were trained here, not on the one given (none / "
+        "refit: measured on clones of forest, trained here, and not on forest as it is (none / "
         "knn_relabel[neighbors=5]"
     )
 
