@@ -27,7 +27,7 @@ from fastadv import load_dataset, make_attack
 from fastadv.models.adapters.scikit import Scikit
 
 VICTIMS: dict[str, Any] = {
-    "LogisticRegression()": LogisticRegression(max_iter=2000),
+    "LogisticRegression(max_iter=2000)": LogisticRegression(max_iter=2000),
     'SVC(kernel="linear")': SVC(kernel="linear"),
     "SVC()": SVC(),
 }
