@@ -72,7 +72,7 @@ def test_images_are_kept_where_a_wrapper_can_ask_for_them(tmp_path: Path) -> Non
 def test_what_the_blocks_say_is_added_up() -> None:
     def block(n: int, forward: float, broken: int, searched: int) -> Made:
         facts = {
-            "queries": {"forward": forward}, "seconds": 1.5, "outside": n == 3,
+            "queries": {"forward": forward}, "seconds": 1.5, "outside": n == 3, "n_impossible": n,
             "found": {
                 "broken_by": {"identity": broken},
                 "search": {"nearest": n, "broken": searched, "n": n, "queries": 50},
@@ -87,7 +87,7 @@ def test_what_the_blocks_say_is_added_up() -> None:
     seen = found.found_by([block(1, 4.0, 1, 0), block(3, 8.0, 2, 1)])
     assert seen.result.queries == {"forward": 7.0}
     assert seen.result.distances["l2"].tolist() == [1, 3, 3, 3]
-    assert len(seen.result.x_adv) == 1
+    assert (len(seen.result.x_adv), seen.n_impossible) == (1, 4)
     assert (seen.outside, seen.seconds, seen.survives_oblivious) == (True, 3.0, None)
     assert seen.ways == {
         "broken_by": {"identity": 3},
