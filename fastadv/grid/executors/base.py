@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 import warnings
+from bisect import insort
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -91,11 +92,20 @@ class Queue:
     def __init__(self, plan: Plan, store: Store) -> None:
         self.plan, self._store = plan, store
         self.rows: dict[str, Row] = {}
+        self._place = {key: place for place, key in enumerate(plan.stages)}
         self._waiting = dict(plan.stages)
-        self._done: set[str] = set()
-        self._ended_badly: dict[str, Outcome] = {}
         self._taken: set[str] = set()
         self._died: set[str] = set()
+        self._lacks: dict[str, int] = {}  # how many of its needs are to come
+        self._behind: dict[str, list[str]] = {key: [] for key in plan.stages}  # that need it
+        for key, planned in plan.stages.items():
+            to_come = set(planned.needs.values()) & plan.stages.keys()
+            self._lacks[key] = len(to_come)
+            for needed in to_come:
+                self._behind[needed].append(key)
+        # In the order of the plan, by place.
+        self._ready = [place for key, place in self._place.items() if not self._lacks[key]]
+        self._keys = list(plan.stages)
 
     def __bool__(self) -> bool:
         """Return whether a stage is waiting or taken."""
@@ -106,23 +116,20 @@ class Queue:
 
         Of the first that can, the one of whose needs the most have their keys in ``near``.
         """
-        ready = islice(filter(self._can_run, self._waiting.values()), _CHOICE if near else 1)
-        chosen = max(
-            ready, key=lambda one: len(near.intersection(one.needs.values())), default=None
-        )
-        if chosen is None:
+        if not self._ready:
             return None
-        self._taken.add(chosen.key)
-        return self._waiting.pop(chosen.key)
-
-    def _can_run(self, planned: Planned) -> bool:
-        needs = planned.needs.values()
-        return all(needed in self._done or needed not in self.plan.stages for needed in needs)
+        first = [self._keys[place] for place in self._ready[: _CHOICE if near else 1]]
+        needs = [near.intersection(self._waiting[key].needs.values()) for key in first]
+        chosen = max(range(len(first)), key=lambda i: len(needs[i]))
+        del self._ready[chosen]
+        self._taken.add(first[chosen])
+        return self._waiting.pop(first[chosen])
 
     def give_back(self, planned: Planned) -> None:
-        """Take a stage again that has not begun."""
+        """Take a stage again that has not ended."""
         self._taken.discard(planned.key)
-        self._waiting = {planned.key: planned, **self._waiting}
+        self._waiting[planned.key] = planned
+        insort(self._ready, self._place[planned.key])
 
     def inputs(self, planned: Planned) -> Inputs:
         """Return what a stage takes.
@@ -160,20 +167,26 @@ class Queue:
         """
         if outcome.status == "halted":
             raise self._store.halted(str(outcome.message))
+        if outcome.status == "died" and outcome.key not in self._died:
+            self._died.add(outcome.key)
+            self.give_back(self.plan.stages[outcome.key])
+            return []
         self._taken.discard(outcome.key)
         if outcome.status == "ok":
             assert outcome.made is not None
             self._keep(outcome.key, outcome.made)
-            self._done.add(outcome.key)
+            self._free(outcome.key)
             return [outcome]
         if outcome.status == "died":
-            if outcome.key not in self._died:
-                self._died.add(outcome.key)
-                self._waiting = {outcome.key: self.plan.stages[outcome.key], **self._waiting}
-                return []
             outcome = Outcome(outcome.key, "failed", f"{outcome.message}, twice ({AGAIN})")
-        self._ended_badly[outcome.key] = outcome
-        return [outcome, *self._blocked()]
+        return [outcome, *self._blocked(outcome)]
+
+    def _free(self, key: str) -> None:
+        """Let those begin that have waited for this stage alone."""
+        for behind in self._behind[key]:
+            self._lacks[behind] -= 1
+            if not self._lacks[behind] and behind in self._waiting:
+                insort(self._ready, self._place[behind])
 
     def _keep(self, key: str, made: Made) -> None:
         if key not in self.plan.cells:
@@ -184,13 +197,12 @@ class Queue:
         for freed in self.plan.stages[key].frees:
             self._store.forget_stage(freed)
 
-    def _blocked(self) -> list[Outcome]:
+    def _blocked(self, why: Outcome) -> list[Outcome]:
         """Take out the stages that need one that ended badly, and return that they did as well."""
-        blocked = []
-        for key, planned in list(self._waiting.items()):  # each stands behind what it needs
-            why = next((b for n in planned.needs.values() if (b := self._ended_badly.get(n))), None)
-            if why is not None:
-                del self._waiting[key]
-                self._ended_badly[key] = Outcome(key, why.status, why.message)
-                blocked.append(self._ended_badly[key])
+        blocked, behind = [], deque(self._behind[why.key])
+        while behind:
+            key = behind.popleft()
+            if self._waiting.pop(key, None) is not None:
+                blocked.append(Outcome(key, why.status, why.message))
+                behind.extend(self._behind[key])
         return blocked
