@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -92,7 +93,13 @@ asyncio.run(serve())
 
 @pytest.mark.slow
 def test_a_scheduler_of_another_version(program, tmp_path):
-    other = subprocess.Popen([sys.executable, "-c", OTHER], stdout=subprocess.PIPE, text=True)
+    other = subprocess.Popen(
+        [sys.executable, "-c", OTHER],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path)},
+    )
     try:
         assert other.stdout is not None
         address = other.stdout.readline().strip()
