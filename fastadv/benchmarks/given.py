@@ -11,14 +11,16 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
-from fastadv import load_dataset, make_attack, wrap
 from fastadv.arrays import Floats
 from fastadv.benchmarks.peers import NEEDS
 from fastadv.benchmarks.peers.evasion import as_torch
 from fastadv.benchmarks.race import Quality, Race, Runner, Work
+from fastadv.datasets import load_dataset
 from fastadv.models.cnn import ConvNet
 from fastadv.models.mlp import MLPClassifier
+from fastadv.models.wrapping import wrap
 from fastadv.protocols import Pullback
+from fastadv.registry import make_attack
 
 SAMPLES = 1000
 DATA = "mnist[train=3000]"
