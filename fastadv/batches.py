@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from fastadv.capabilities import said
 from fastadv.threads import map_chunks
 
 T = TypeVar("T")
@@ -42,13 +43,3 @@ def map_rows(model: Any, work: Callable[[int, int], T], n: int, usual: int) -> l
     """
     side_by_side = any_thread(model)
     return map_chunks(work, n, batch_rows(model, usual), side_by_side=side_by_side)
-
-
-def said(model: Any, name: str) -> Any:
-    """Return an attribute of a model, or of the nearest one that it stands before; or None."""
-    while model is not None:
-        value = getattr(model, name, None)
-        if value is not None:
-            return value
-        model = getattr(model, "model", None)
-    return None

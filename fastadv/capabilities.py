@@ -183,6 +183,26 @@ def original_labels(model: Any, X: Floats) -> Any:
     return asked(X) if asked else None
 
 
+def said(model: Any, name: str) -> Any:
+    """Return an attribute of a model, or of the nearest one that it stands before; or None."""
+    while model is not None:
+        value = getattr(model, name, None)
+        if value is not None:
+            return value
+        model = getattr(model, "model", None)
+    return None
+
+
+def compiles(executor: Any) -> bool:
+    """Return whether the kernels are compiled where an executor's stages run, and not here."""
+    return bool(getattr(executor, "compiles", False))
+
+
+def n_processes(executor: Any) -> int:
+    """Return how many processes of this machine an executor starts; this one is one."""
+    return int(getattr(executor, "jobs", 1))
+
+
 def class_of(model: Any) -> str:
     """Return the name of the model's class, for a message."""
     return type(_as_given(model)).__name__

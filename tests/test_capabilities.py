@@ -29,7 +29,11 @@ NO_CAPABILITY = {
     "specs": {"kind", "raw", "self", "estimator"}, "benchmarks.peers.evasion": {"attack"},
     "models.adapters.identity": {"thing"}, "models.adapters.function": {"self"},
     "datasets.images": {"picture"},  # of Pillow
-    "files": {"os"}, "cli.signals": {"signal"},  # of the operating system
+    "files": {"os"}, "grid.store": {"os"}, "cli.signals": {"signal"},  # of the operating system
+    # Of scikit-learn, PyTorch and Dask, whose classes are known.
+    "models.implicit.refit": {"model"}, "models.implicit.rescaling": {"step"}, "models.module_descent": {"out"},
+    "models.adapters.skops_parts": {"ensemble", "one", "part"}, "grid.executors.cluster": {"error"},
+    "models.onnx_export": {"model"},
 }  # fmt: skip
 # Where plug-ins come in, and what they are is asked.
 DOORS = (

@@ -182,10 +182,10 @@ def run_grid(
             plan = make_plan(context, store, fresh, progress.note)
             executor = executor or _executor(plan, context, jobs, timeout)
             if plan.stages:
-                check_memory(plan, context, getattr(executor, "jobs", 1))
+                check_memory(plan, context, capabilities.n_processes(executor))
                 if isinstance(executor, Processes):
                     executor.check_room(data)
-                if not getattr(executor, "compiles", False):  # the workers do
+                if not capabilities.compiles(executor):  # the workers do
                     warm_up(progress.compiling, kernels_of(context))
             rows = _run(plan, context, store, executor, progress)
         finally:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from fastadv import capabilities, checks, seeds
 from fastadv.arrays import Float32, Float64, Floats, Ids, Labels
-from fastadv.batches import cuts_rows, said
+from fastadv.batches import cuts_rows
+from fastadv.capabilities import said
 from fastadv.kernels import random
 from fastadv.kernels.network import smooth as kernels
 from fastadv.kernels.network.loss import softmax

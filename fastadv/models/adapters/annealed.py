@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from fastadv import capabilities
 from fastadv.arrays import Floats
-from fastadv.batches import CALLED, said
+from fastadv.batches import CALLED
+from fastadv.capabilities import said
 from fastadv.models.adapters.counting import Counted
 from fastadv.models.base import DifferentiableModel
 from fastadv.protocols import Pullback
