@@ -51,7 +51,8 @@ class ConvNet(
     image_shape : tuple of int, optional
         Height, width and channels of an image. A grid sets it by its data.
     random_state : int, RandomState instance or None, default=0
-        Of the initial weights and of the order of the images.
+        Of the initial weights (He et al., ICCV 2015, arXiv 1502.01852, section 2.2: from smaller
+        ones adversarial training may never begin to learn) and of the order of the images.
 
     Attributes
     ----------
@@ -120,8 +121,14 @@ class ConvNet(
         for before, after in zip((colours, *self.channels), self.channels, strict=False):
             layers += [nn.Conv2d(before, after, _KERNEL, _STRIDE, _PADDING), nn.ReLU()]
         n_in = (colours, *self.channels)[-1] * self._sides(height) * self._sides(width)
-        dense = [nn.Flatten(), nn.Linear(n_in, self.hidden), nn.ReLU()]
-        return nn.Sequential(*layers, *dense, nn.Linear(self.hidden, n_classes))
+        layers += [nn.Flatten(), nn.Linear(n_in, self.hidden), nn.ReLU()]
+        module = nn.Sequential(*layers, nn.Linear(self.hidden, n_classes))
+        for parameter in module.parameters():
+            if parameter.dim() > 1:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.zeros_(parameter)
+        return module
 
     def _shape(self, n_features: int) -> tuple[int, int, int]:
         if self.image_shape is None:
