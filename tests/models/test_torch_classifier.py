@@ -243,7 +243,7 @@ def test_a_convolutional_network_needs_images() -> None:
 @pytest.mark.parametrize("loss", ["ce", "trades"])
 def test_adversarial_training_makes_it_robust(make: Any, loss: str) -> None:
     defense: Any = make_defense(
-        f"adv_training[epochs=12,batch_size=10,loss={loss},attack=pgd[eps=0.03,steps=2,keep=last]]"
+        f"adv_training[epochs=12,batch_size=30,loss={loss},attack=pgd[eps=0.03,steps=2,keep=last]]"
     )
     assert defense.supports(make(), TASK) is None
     model = make()
