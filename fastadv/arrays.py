@@ -25,15 +25,15 @@ _SAMPLE = 1 << 16  # bytes that tell whether the rest can be compressed
 _ROOM, _TIMES = 1 << 30, 100  # what an archive may unpack to: bytes, and times its own
 
 
-def write_arrays(path: Path, arrays: Arrays, *, follow: bool = True) -> None:
+def write_arrays(path: Path, arrays: Arrays, *, follow: bool = True, durable: bool = True) -> None:
     """Write a NumPy archive, compressed where that pays: of images; weights shrink hardly.
 
-    ``follow``: see `fastadv.files.atomic_write`.
+    ``follow``, ``durable``: see `fastadv.files.atomic_write`.
     """
     largest = max(arrays.values(), key=lambda array: array.nbytes)
     sample = largest.ravel()[: _SAMPLE // max(1, largest.itemsize)].tobytes()
     shrinks = len(zlib.compress(sample, level=1)) < 0.8 * len(sample)
-    with atomic_write(path, follow=follow) as stream:
+    with atomic_write(path, follow=follow, durable=durable) as stream:
         (np.savez_compressed if shrinks else np.savez)(stream, allow_pickle=False, **arrays)
 
 

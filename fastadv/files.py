@@ -77,11 +77,12 @@ def read_plain(path: Path) -> bytes:
 
 
 @contextmanager
-def atomic_write(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, follow: bool = True, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open ``path`` for writing bytes; it appears, complete, when the block ends without error.
 
     The file has the permissions that the user's umask leaves it. What a link points to is replaced,
     not the link; a pipe or a device is written to as it is. Without ``follow`` both are replaced.
+    What is not ``durable`` may be damaged by a loss of power: it can be made again.
     """
     if follow and path.exists() and not (path.is_file() or path.is_dir()):
         with path.open("wb") as stream:
@@ -96,9 +97,11 @@ def atomic_write(path: Path, *, follow: bool = True) -> Iterator[IO[bytes]]:
             _unfinished.add(temporary)
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):  # it names the temporary file

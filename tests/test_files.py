@@ -19,6 +19,7 @@ from fastadv.datasets import load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.grid.row import Row
+from fastadv.grid.stages import Made
 from fastadv.grid.store import Store
 from fastadv.models.mlp import MLPClassifier
 
@@ -168,3 +169,21 @@ def test_an_open_pipe_is_written_to_by_a_link(tmp_path: Path) -> None:
     finally:
         os.close(reader)
         os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="nothing tells what is synced")
+def test_rows_are_on_disk_before_they_count_and_stages_need_not_be(tmp_path, monkeypatch):
+    store, synced = Store(tmp_path), []
+    sync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", noted)
+    store.save_stage("0" * 16, Made({"a": np.zeros(3)}, {"seconds": 1.0}))
+    assert synced == []
+    cell(tmp_path)
+    folder = str(tmp_path / "cells")
+    assert [path.startswith(f"{folder}/.") or path == folder for path in synced] == [True] * 4
+    assert synced.count(folder) == 2

@@ -162,7 +162,7 @@ def run_grid(
         store = Store(folder, lasts=output is not None)
         if output is not None:
             ends.enter_context(store.alone())
-            progress = Reporting(progress, partial(store.write_json, STATUS))
+            progress = Reporting(progress, partial(store.write_json, STATUS, durable=False))
         if fresh:
             store.forget()
         for note in data.notes:

@@ -104,9 +104,10 @@ class Store:
             return InputError(f"{why}; nothing is kept without a folder for it (--output)")
         return InputError(f"{why}; what is done is kept, and the same command goes on when it can")
 
-    def write_json(self, name: str, document: Any) -> None:
+    def write_json(self, name: str, document: Any, durable: bool = True) -> None:
         """Write ``document`` as JSON to ``name`` in the folder."""
-        with self._writing(), atomic_write(self.folder / name, follow=False) as stream:
+        path = self.folder / name
+        with self._writing(), atomic_write(path, follow=False, durable=durable) as stream:
             stream.write(msgspec.json.format(msgspec.json.encode(document), indent=1))
 
     def append(self, name: str, document: Any) -> None:
@@ -120,7 +121,7 @@ class Store:
     def save_row(self, row: Row, samples: Arrays | None = None) -> None:
         """Keep a cell: its samples first, then the row that says it is done."""
         if samples is not None:
-            self._write_arrays("cells", row.id, samples)
+            self._write_arrays("cells", row.id, samples, durable=True)
         self.write_json(f"cells/{row.id}.json", row)
 
     def has_row(self, cell_id: str) -> bool:
@@ -141,11 +142,12 @@ class Store:
     def save_stage(self, key: str, made: Made) -> None:
         """Keep what a stage made."""
         facts = np.array(msgspec.json.encode(made.facts).decode())
-        self._write_arrays("stages", key, made.arrays | {_FACTS: facts})
+        self._write_arrays("stages", key, made.arrays | {_FACTS: facts}, durable=False)
 
-    def _write_arrays(self, part: str, name: str, arrays: Arrays) -> None:
+    def _write_arrays(self, part: str, name: str, arrays: Arrays, durable: bool) -> None:
+        path = self.folder / part / f"{name}.npz"
         with self._writing():
-            write_arrays(self.folder / part / f"{name}.npz", arrays, follow=False)
+            write_arrays(path, arrays, follow=False, durable=durable)
 
     def load_stage(self, key: str, without: Collection[str] = ()) -> Made | None:
         """Return what a stage made, but for some arrays; None if it is not there or readable."""
