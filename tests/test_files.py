@@ -177,7 +177,7 @@ def test_rows_are_on_disk_before_they_count_and_stages_need_not_be(tmp_path, mon
     sync = os.fsync
 
     def noted(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         sync(descriptor)
 
     monkeypatch.setattr(files.os, "fsync", noted)
