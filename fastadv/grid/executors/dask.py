@@ -76,7 +76,13 @@ class Dask:
         require_dask()
 
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
-        """Run all stages of the queue."""
+        """Run all stages of the queue.
+
+        Yields
+        ------
+        Outcome
+            How each stage ended.
+        """
         if not queue:
             return
         with scratch_folder() as folder:
