@@ -190,6 +190,13 @@ def _written_kinds(owner: Any) -> dict[str, Any]:
     return {name: hints[name] for name in given if name in hints and is_written(hints[name])}
 
 
+@functools.cache
+def _unwritten(owner: type) -> frozenset[str]:
+    """Return the parameters of a model whose types a spec cannot give."""
+    hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
+    return frozenset(hints.keys() - _written_kinds(owner).keys())
+
+
 # How a model's parameter is written, where its Python type allows more.
 _WRITTEN: dict[str, Any] = {"hidden_layer_sizes": tuple[int, ...], "random_state": int}
 
@@ -204,8 +211,11 @@ def parameters(thing: Any) -> dict[str, Any]:
 
 
 def canonical(thing: Any) -> str:
-    """Return the spec of ``thing`` with every parameter written out."""
-    return format_spec(_name_of(thing), parameters(thing))
+    """Return the spec of ``thing`` with every parameter written out that a spec can give."""
+    values = parameters(thing)
+    if not is_dataclass(thing):  # a model may have others, such as the shape that it is bound to
+        values = {name: v for name, v in values.items() if name not in _unwritten(type(thing))}
+    return format_spec(_name_of(thing), values)
 
 
 def _name_of(thing: Any) -> str:

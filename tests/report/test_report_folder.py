@@ -159,7 +159,7 @@ def test_json_is_one_document_of_the_schema():
         "value": 0.421, "low": row.attacked_accuracy.low, "high": row.attacked_accuracy.high,
         "n_images": 1000, "n_runs": 1,
     }  # fmt: skip
-    threat = {"kind": "linf", "budget": 0.1, "distance": "linf", "limits": []}
+    threat = {"kind": "linf", "budget": 0.1, "distance": "linf", "limits": [], "unit": ""}
     assert document["rows"][0]["threat"] == threat
     assert document["rows"][0]["oblivious_accuracy"] is None
     assert document["rows"][0]["flags"] == [{"name": "a", "message": "b", "remedy": "c"}]
@@ -222,7 +222,7 @@ def test_a_table_that_no_run_has_written_stays(tmp_path: Path) -> None:
     first = table.read_text()
     assert write_table(result([clean()]), tmp_path)  # its own
     assert table.read_text() == first
-    for own in ("my notes\n", "### Mine\n\ntext\n", ""):
+    for own in ("my notes\n", "### Mine\n\ntext\n"):
         table.write_text(own)
         assert not write_table(result([clean()]), tmp_path)
         assert table.read_text() == own
