@@ -31,6 +31,8 @@ _ITEM = (
     r"'shape'\s*:\s*\((?P<shape>\s*(?:\d{1,19}L?\s*,\s*)*(?:\d{1,19}L?\s*)?)\)",
 )
 _ITEMS = tuple(map(re.compile, _ITEM))
+_FIELD = r"\('\w*', '[<>|=]?[biufV](\d{1,4})'\)"
+_RECORD = re.compile(rf"\[(?:{_FIELD}(?:, )?)+\]")
 
 
 class Archive:
@@ -78,8 +80,25 @@ class Archive:
             return _read_array(stream, member.file_size)
 
 
-def _read_array(stream: IO[bytes], size: int) -> npt.NDArray[Any]:
-    """Read an array in NumPy's form, of ``size`` bytes with its header."""
+def read_shape(stream: IO[bytes], size: int) -> tuple[int, ...]:
+    """Read an array in NumPy's form, of numbers, text or records of numbers, and return its shape.
+
+    Parameters
+    ----------
+    stream : binary file
+    size : int
+        Bytes of the array with its header.
+
+    Raises
+    ------
+    Exception
+        One of `fastadv.files.UNREADABLE`.
+    """
+    return _read_array(stream, size, records=True).shape
+
+
+def _read_array(stream: IO[bytes], size: int, records: bool = False) -> npt.NDArray[Any]:
+    """Read an array in NumPy's form, of ``size`` bytes with its header; records as bytes."""
     start = stream.read(len(_MAGIC) + 2)
     if not start.startswith(_MAGIC) or len(start) < len(_MAGIC) + 2:
         raise ValueError("it is no array in NumPy's form")
@@ -87,7 +106,8 @@ def _read_array(stream: IO[bytes], size: int) -> npt.NDArray[Any]:
     length = int.from_bytes(stream.read(width), "little")
     if length > _LONGEST_HEADER:
         raise ValueError(f"its header has {length:,} bytes, expected {_LONGEST_HEADER:,} at most")
-    dtype, shape, fortran = _parse_header(stream.read(length).decode("latin-1"))
+    header = stream.read(length).decode("latin-1")
+    dtype, shape, fortran = _parse_header(_as_bytes(header) if records else header)
     expected, found = math.prod(shape) * dtype.itemsize, size - len(start) - width - length
     if found != expected:
         sides = "x".join(map(str, shape)) or "one value"
@@ -98,6 +118,15 @@ def _read_array(stream: IO[bytes], size: int) -> npt.NDArray[Any]:
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def _as_bytes(header: str) -> str:
+    """Return a header in which records are bytes: ``[('a', '<i8'), ('b', '|u1')]`` is ``'|V9'``."""
+
+    def size(match: re.Match[str]) -> str:
+        return f"'|V{sum(int(digits) for digits in re.findall(_FIELD, match.group()))}'"
+
+    return _RECORD.sub(size, header, count=1)
 
 
 def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

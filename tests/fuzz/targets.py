@@ -281,12 +281,21 @@ def tensors(data: bytes, rng: Any) -> bytes:
 
 
 def _skops() -> list[bytes]:
-    """A linear model: scikit-learn's trees crash on their own arrays before anyone can look at them."""
+    """Of each kind of compiled code one, whose arrays it follows without looking."""
     import skops.io
     from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import NuSVC
+    from sklearn.tree import DecisionTreeClassifier
 
-    x, y = arrays()["x_train"].reshape(36, -1) / 255, np.arange(36) % 3
-    return [skops.io.dumps(LogisticRegression().fit(x, y))]
+    x, y = arrays()["x_train"].reshape(36, -1) / np.float32(255), np.arange(36) % 3
+    made = (
+        LogisticRegression(),
+        DecisionTreeClassifier(max_depth=3),
+        KNeighborsClassifier(algorithm="brute"),
+        NuSVC(),
+    )
+    return [skops.io.dumps(model.fit(x, y)) for model in made]
 
 
 def skops_member(data: bytes, rng: Any) -> bytes:

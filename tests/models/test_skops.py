@@ -7,7 +7,6 @@ import json
 import pickle
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skops_edits import dumped, refused
 
 from fastadv import InputError, wrap
 from fastadv.models.adapters.skops_file import read
@@ -53,29 +53,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 def trained(name: str) -> Any:
     return CLASSIFIERS[name].fit(X, Y)
-
-
-def dumped(model: Any, path: Path, edit: Callable[[Any], None] | None = None) -> Path:
-    """Write a model, its schema edited."""
-    with zipfile.ZipFile(io.BytesIO(skops.dumps(model))) as old, zipfile.ZipFile(path, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name == "schema.json" and edit is not None:
-                schema = json.loads(content)
-                edit(schema)
-                content = json.dumps(schema).encode()
-            new.writestr(name, content)
-    return path
-
-
-def refused(path: Path) -> str:
-    """What is said of a file: one line, that names it."""
-    with pytest.raises(InputError) as error:
-        read(path)
-    line = str(error.value)
-    assert line.startswith(str(path))
-    assert "\n" not in line
-    return line.removeprefix(str(path))
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -14,14 +14,13 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fastadv.datasets.memory import in_words, total_memory
 from fastadv.errors import InputError, brief
 from fastadv.files import read_plain
-from fastadv.models.adapters import skops_parts
+from fastadv.models.adapters import skops_parts, skops_schema
 
 # What skops does not trust by itself, and a trained classifier holds.
 _PARTS = {
@@ -67,7 +66,7 @@ def read(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     try:
-        _check_size(data, path)
+        schema = _sized_schema(data, path)
         unknown = skops.get_untrusted_types(data=data)
         strange = [name for name in unknown if name not in _TRUSTED]
         if strange:
@@ -76,6 +75,8 @@ def read(path: Path) -> Any:
                 "scikit-learn's classifiers are trusted and nothing else; write a factory that "
                 "loads it, and give FILE.py:FACTORY"
             )
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            skops_schema.check(archive, schema)
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             model = skops.loads(data, trusted=unknown)
@@ -89,35 +90,25 @@ def read(path: Path) -> Any:
     return model
 
 
-def _check_size(data: bytes, path: Path) -> None:
-    """Raise InputError if what is packed in a file is larger than the memory."""
+def _sized_schema(data: bytes, path: Path) -> Any:
+    """Return what a file says it holds; raise InputError if that is larger than the memory."""
     memory = total_memory()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
         if _SCHEMA not in sizes:
             raise InputError(f"{path} is no skops file: it has no {_SCHEMA}")
-        needed = _OBJECTS * sizes[_SCHEMA]
+        needed, schema = _OBJECTS * sizes[_SCHEMA], None
         if memory is None or needed <= memory:
+            schema = json.loads(archive.read(_SCHEMA))
             # A file in the archive is read as often as it is named.
-            needed += sum(sizes[name] for name in _files(json.loads(archive.read(_SCHEMA))))
+            names = [part.get("file") for part in skops_schema.parts(schema)]
+            needed += sum(sizes[name] for name in names if isinstance(name, str))
     if memory is not None and needed > memory:
         raise InputError(
             f"{path}: reading it takes {in_words(needed)} of memory, and this machine has "
             f"{in_words(memory)}"
         )
-
-
-def _files(node: Any) -> Iterator[str]:
-    """Yield the files in the archive that a schema names."""
-    inside = [node]
-    while inside:
-        node = inside.pop()
-        if isinstance(node, dict):
-            if isinstance(node.get("file"), str):
-                yield node["file"]
-            inside.extend(node.values())
-        elif isinstance(node, list):
-            inside.extend(node)
+    return schema
 
 
 def _check_version(warned: list[warnings.WarningMessage], path: Path) -> None:

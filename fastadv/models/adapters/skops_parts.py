@@ -1,7 +1,8 @@
 """What the parts of a classifier from a skops file have to be, beyond their types.
 
-Compiled code of scikit-learn follows the numbers in a tree without looking: one that points beyond
-its arrays makes it read what is not its own, or end the process.
+Compiled code of scikit-learn and NumPy follows numbers without looking, those in a tree, of support
+vectors, of labels: one that points beyond its arrays makes it read what is not its own, or end the
+process.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from fastadv.errors import InputError
 
 _LEAF = -1
 _DEEPEST = 100  # objects within objects
+# Where a generator of random numbers stands in its buffer, and how long that is.
+_BUFFERS = {"MT19937": 624, "Philox": 4}
 
 
 def check(model: Any) -> None:
@@ -31,10 +34,18 @@ def check(model: Any) -> None:
             _check_tree(part)
         elif type(part).__name__ == "TreePredictor":
             _check_predictor(part.nodes)
+        elif isinstance(part, np.random.RandomState):
+            _check_random(part.get_state(legacy=False))
+        elif isinstance(part, np.random.Generator):
+            _check_random(part.bit_generator.state)
+        if hasattr(part, "_n_support"):
+            _check_support(part)
+        if hasattr(part, "_fit_X"):
+            _check_neighbors(part)
         if hasattr(part, "estimators_"):
             _check_ensemble(part)
-        if hasattr(part, "tree_") and hasattr(part, "n_features_in_"):
-            _same(part.tree_.n_features, part.n_features_in_)
+        if hasattr(part, "tree_"):
+            _same(part.tree_.n_features, getattr(part, "n_features_in_", None))
         if hasattr(part, "_predictors"):
             for nodes in (one.nodes for stage in part._predictors for one in stage):
                 _within(nodes["feature_idx"], part.n_features_in_)
@@ -100,6 +111,43 @@ def _check_ensemble(ensemble: Any) -> None:
         _same(np.shape(ensemble.estimators_)[1], ensemble._raw_predict_init(one_row).shape[1])
 
 
+def _check_support(machine: Any) -> None:
+    """Look at the arrays that libsvm is given: support vectors of k classes, and k(k-1)/2 pairs."""
+    k = len(getattr(machine, "classes_", (0, 1)))
+    numbers, pairs = np.asarray(machine._n_support), k * (k - 1) // 2
+    n = len(machine.support_)
+    if numbers.shape != (k,) or numbers.min() < 0 or numbers.sum(dtype=np.int64) != n:
+        raise InputError("it says other numbers of support vectors than it has")
+    shapes = {
+        "support_vectors_": (n, machine.n_features_in_),
+        "_dual_coef_": (k - 1, n),
+        "_intercept_": (pairs,),
+    }
+    wrong = [name for name, shape in shapes.items() if np.shape(getattr(machine, name)) != shape]
+    odds = {np.size(machine._probA), np.size(machine._probB)}
+    if wrong or machine.kernel == "precomputed" or odds not in ({0}, {pairs}):
+        raise InputError("its support vectors, their coefficients and its classes do not fit")
+
+
+def _check_neighbors(neighbors: Any) -> None:
+    """Look at the rows that are searched, and at their labels, which are counted by number."""
+    n = neighbors.n_samples_fit_
+    if np.shape(neighbors._fit_X) != (n, neighbors.n_features_in_):
+        raise InputError("its neighbours are other rows than it says")
+    if hasattr(neighbors, "classes_"):
+        labels = np.asarray(neighbors._y)
+        known = labels.ndim != 1 or np.all((labels >= 0) & (labels < len(neighbors.classes_)))
+        if len(labels) != n or not known:
+            raise InputError("its neighbours have labels of no class")
+
+
+def _check_random(state: Any) -> None:
+    """Look at where a generator of random numbers stands."""
+    place = state.get("buffer_pos", state["state"].get("pos", 0))
+    if not 0 <= place <= _BUFFERS.get(state["bit_generator"], 0):
+        raise InputError("its generator of random numbers stands beyond its buffer")
+
+
 def _index_again(neighbors: Any) -> None:
     """Make the tree of nearest neighbours anew, as training it makes it."""
     neighbors._tree = type(neighbors._tree)(
@@ -113,6 +161,6 @@ def _within(numbers: Any, n: int, least: Any = 0) -> None:
         raise InputError("a tree points beyond its arrays")
 
 
-def _same(found: int, expected: int) -> None:
+def _same(found: int, expected: int | None) -> None:
     if found != expected:
         raise InputError(f"a tree is made for {found} numbers, and gets {expected}")
