@@ -191,9 +191,9 @@ def _written_kinds(owner: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def _unwritten(owner: type) -> frozenset[str]:
+def _unwritten(owner: Any) -> frozenset[str]:
     """Return the parameters of a model whose types a spec cannot give."""
-    hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
+    hints = typing.get_type_hints(owner.__init__)
     return frozenset(hints.keys() - _written_kinds(owner).keys())
 
 
@@ -214,7 +214,8 @@ def canonical(thing: Any) -> str:
     """Return the spec of ``thing`` with every parameter written out that a spec can give."""
     values = parameters(thing)
     if not is_dataclass(thing):  # a model may have others, such as the shape that it is bound to
-        values = {name: v for name, v in values.items() if name not in _unwritten(type(thing))}
+        owner: Any = type(thing)
+        values = {name: v for name, v in values.items() if name not in _unwritten(owner)}
     return format_spec(_name_of(thing), values)
 
 
