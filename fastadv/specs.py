@@ -24,6 +24,7 @@ from fastadv.files import open_plain
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOO_LARGE = 2**63  # for NumPy
+_LARGEST = 1e18  # whose square is a number in 32 bits
 _LONGEST = 256 << 10  # bytes of a TOML file
 _MANY_PARTS = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}"""
@@ -306,6 +307,8 @@ def coerce(raw: Any, kind: Any, where: str, *, strict: bool = False) -> Any:
         raise InputError(f"{where} has to be {describe(kind)}, got {shown(raw)}{words}") from None
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where} has to be a finite number, got {raw!r}")
+    if isinstance(value, float) and abs(value) > _LARGEST:
+        raise InputError(f"{where} has to be within {_LARGEST:g}, got {shown(raw)}")
     if isinstance(value, int) and abs(value) >= _TOO_LARGE:
         raise InputError(f"{where} has to be {describe(kind)} below 2^63, got {shown(raw)}")
     return value

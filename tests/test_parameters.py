@@ -36,7 +36,15 @@ DATACLASSES = [
 # Values that no parameter of these types takes, as constructors and as specs get them.
 WRONG: dict[Any, list[tuple[Any, str]]] = {
     int: [(2.5, "2.5"), ("two", "two"), (True, "true"), (None, "none"), (np.float64(2.5), "2.5")],
-    float: [("much", "much"), (np.inf, "inf"), (np.nan, "nan"), (True, "true"), ([1.0], "1-1")],
+    float: [
+        ("much", "much"),
+        (np.inf, "inf"),
+        (np.nan, "nan"),
+        (1e300, "1e300"),
+        (-2e18, "-2e18"),
+        (True, "true"),
+        ([1.0], "1-1"),
+    ],
     bool: [("maybe", "maybe"), (2, "2"), (None, "none")],
     tuple[int, ...]: [((1.5,), "1.5"), ("a", "a")],
 }

@@ -372,3 +372,13 @@ def test_a_race_of_starts_goes_the_way_of_a_stand_in_once() -> None:
     assert capabilities.one_search(make_attack("stadv")) == make_attack("stadv[steps=55]")
     for text in ("stadv[steps=20]", "stadv[max_shift=1]", "stadv[tau=0.05]", "pgd[steps=90]"):
         assert capabilities.one_search(make_attack(text)) == make_attack(text)
+
+
+@pytest.mark.parametrize("text", LEAST)
+def test_ways_that_no_image_is_left_for_find_nothing(text: str, rounded: Any) -> None:
+    wrong = (rounded.predict(X[:4]) + 1) % TASK.n_classes
+    found = without_gradient.perturb(
+        make_attack(text), rounded, X[:4], wrong, task=TASK, undefended=rounded.model
+    )
+    assert found.misclassified.all()
+    assert not found.success.any()

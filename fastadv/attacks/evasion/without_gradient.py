@@ -245,7 +245,7 @@ class Ways:
         model = capabilities.adapted(self.model, self.task)
         said, right = model.predict(found.x_adv), model.predict(self.X) == self.y
         wanted = self.target
-        if wanted is None and capabilities.targeted(self.attack):
+        if wanted is None and capabilities.targeted(self.attack) and len(found.x_adv):
             wanted = capabilities.adapted(self._bare, self.task).predict(found.x_adv)
         is_adv = found.is_adv & right & (said != self.y)
         if wanted is not None:
