@@ -35,6 +35,28 @@ UNREADABLE = (
 )  # fmt: skip
 
 
+def in_home(path: str | Path) -> Path:
+    """Return a path with ``~`` or ``~user`` as the folder that it stands for.
+
+    Raises
+    ------
+    InputError
+        If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{path}: there is no such home folder; write the path in full") from None
+
+
+def is_file(path: str | Path) -> bool:
+    """Return whether there is a file; False too where no file can be called so."""
+    try:
+        return Path(path).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such home folder
+        return False
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where there is none.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastadv import registry
 from fastadv.errors import InputError
+from fastadv.files import is_file
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill", ".p", ".h5", ".keras")
 
@@ -32,7 +33,7 @@ def is_source(text: str) -> bool:
     if registry.knows("model", name):
         return False
     known = (".py", *FILES, *_PICKLES)
-    return ":" in text or Path(text).suffix.lower() in known or Path(text).expanduser().is_file()
+    return ":" in text or Path(text).suffix.lower() in known or is_file(text)
 
 
 def check_source(text: str) -> None:
@@ -49,12 +50,5 @@ def check_source(text: str) -> None:
     if (colon and not factory.isidentifier()) or (not colon and suffix not in FILES):
         raise InputError(f"{text!r} is no model; give {FORMS}, or a name of fastadv list models")
     file = path if colon else text
-    if suffix in (".py", *FILES) and not _is_file(file):
+    if suffix in (".py", *FILES) and not is_file(file):
         raise InputError(f"there is no file {file}")
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).expanduser().is_file()
-    except (OSError, ValueError, RuntimeError):  # too long, a null byte, no such home folder
-        return False

@@ -64,6 +64,7 @@ def fetch(
     """Fetch a public data set, each file as it was published (needs pooch)."""
     from fastadv.datasets.fetch import fetch as fetch_files
     from fastadv.datasets.published import FOLDER_VARIABLE, data_folder, find
+    from fastadv.files import in_home
 
     weak = [file.name for file in find(name).files if not file.checksum.startswith("sha256:")]
     if weak:
@@ -72,7 +73,7 @@ def fetch(
         paths = fetch_files(name, to, timeout=timeout, progress=progress)
     for path in paths:
         console.print_text(str(path))
-    if to is not None and to.expanduser().absolute() != data_folder().absolute():
+    if to is not None and in_home(to).absolute() != data_folder().absolute():
         console.say(f"{FOLDER_VARIABLE}={to} lets fastadv find it there: --dataset {name}")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 
 import typer
 
-from fastadv.errors import DivergenceError, InputError
+from fastadv.errors import DivergenceError, InputError, brief
 from fastadv.specs import closest
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -31,6 +32,8 @@ def explain(error: Exception, given: Sequence[str]) -> tuple[str, int]:
         return str(error), FAILED
     if isinstance(error, OSError):  # without its number
         said = error.strerror or str(error)
+        if error.errno == errno.ENAMETOOLONG:  # what was given is wrong, and not the place
+            return f"{brief(error.filename)}: {said}", USAGE
         return f"{error.filename}: {said}" if error.filename else said, FAILED
     text = str(error)
     name = type(error).__name__ + (f": {text}" if text else "")

@@ -16,6 +16,7 @@ from fastadv.datasets.sources import Source
 from fastadv.datasets.splits import stratified
 from fastadv.entry import Entry, load
 from fastadv.errors import InputError, brief
+from fastadv.files import in_home
 from fastadv.registry import NARROWING
 from fastadv.seeds import generator
 from fastadv.specs import Spec, closest, format_spec, resolve
@@ -101,10 +102,7 @@ def _entry_of(name: str) -> tuple[Entry, list[Path]]:
     """Return what loads a dataset, and the path if it wants one. A name comes before a path."""
     if registry.knows("dataset", name):
         return registry.find("dataset", name), []
-    try:
-        path = Path(name).expanduser()
-    except RuntimeError:
-        raise InputError(f"{name}: there is no such home folder; write the path in full") from None
+    path = in_home(name)
     readers = [entry for entry in registry.REGISTRY["dataset"] if entry.reads]
     paths = ", ".join(entry.name for entry in readers)
     if path.suffix.lower() in _PICKLES:

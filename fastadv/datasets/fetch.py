@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastadv.datasets.memory import in_words
 from fastadv.datasets.published import FOLDER_VARIABLE, File, data_folder, find, is_whole
 from fastadv.errors import InputError
-from fastadv.files import make_folder
+from fastadv.files import in_home, make_folder
 
 TIMEOUT = 30.0  # seconds without a byte
 _PIECE = 1 << 16  # bytes
@@ -64,7 +64,7 @@ def fetch(
     except ImportError:
         raise InputError("fetching needs pooch: pip install pooch") from None
     pooch.get_logger().setLevel("ERROR")
-    place = (data_folder() if folder is None else folder.expanduser()) / name
+    place = (data_folder() if folder is None else in_home(folder)) / name
     make_folder(place)
     for file in published.files:
         if not is_whole(place / file.name, file.checksum):

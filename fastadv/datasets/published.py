@@ -10,6 +10,7 @@ from typing import NamedTuple
 import platformdirs
 
 from fastadv.errors import InputError
+from fastadv.files import in_home
 from fastadv.specs import closest
 
 FOLDER_VARIABLE = "FASTADV_DATA"
@@ -131,11 +132,7 @@ def find(name: str) -> Published:
 def data_folder() -> Path:
     """Return the folder of all that is fetched: ``FASTADV_DATA``, or one in the user's cache."""
     chosen = os.environ.get(FOLDER_VARIABLE)
-    return (
-        Path(chosen).expanduser()
-        if chosen
-        else Path(platformdirs.user_cache_dir("fastadv"), "data")
-    )
+    return in_home(chosen) if chosen else Path(platformdirs.user_cache_dir("fastadv"), "data")
 
 
 def files_of(name: str) -> list[Path]:

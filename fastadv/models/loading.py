@@ -18,7 +18,7 @@ from typing import Any
 
 from fastadv import registry
 from fastadv.errors import InputError, brief
-from fastadv.files import UNREADABLE
+from fastadv.files import UNREADABLE, in_home, is_file
 from fastadv.models.saved import read_saved
 from fastadv.sources import FILES, check_source
 from fastadv.task import Task
@@ -38,7 +38,7 @@ def load(text: str, task: Task) -> Any:
     check_source(text)
     path, colon, name = text.rpartition(":")
     if not colon:
-        return from_file(Path(text).expanduser())
+        return from_file(in_home(text))
     factory = _factory(path, name)
     try:
         with redirect_stdout(sys.stderr):  # results are alone on standard output
@@ -57,7 +57,7 @@ def from_file(path: Path) -> Any:
     suffix = path.suffix.lower()
     if suffix not in FILES:
         raise InputError(f"{path} is no model file; it has to end in {', '.join(FILES)}")
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"there is no file {path}")
     module, _, reader = FILES[suffix].partition(":")
     return getattr(importlib.import_module(module), reader)(path)
@@ -82,9 +82,7 @@ def _factory(path: str, name: str) -> Callable[[Task], Any]:
     try:
         is_file = path.endswith(".py")
         with redirect_stdout(sys.stderr):
-            module = (
-                _module_of(Path(path).expanduser()) if is_file else importlib.import_module(path)
-            )
+            module = _module_of(in_home(path)) if is_file else importlib.import_module(path)
     except _ANY as error:
         raise InputError(f"{path} cannot be imported: {_said(error)}") from None
     found = vars(module).get(name)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fastadv import capabilities, checks
 from fastadv.errors import InputError, brief
+from fastadv.files import in_home
 from fastadv.models.adapters import function, trust
 from fastadv.models.adapters.declared import Declared, Taken
 from fastadv.models.adapters.identity import identity
@@ -173,7 +174,7 @@ def wrap(
     if (model is None) == (logits is None):
         raise InputError("give a model, or logits=f with a name")
     if isinstance(model, str | Path):
-        model = from_file(Path(model).expanduser())
+        model = from_file(in_home(model))
     shape = None if image_shape is None else Task(image_shape, 2).image_shape  # type: ignore[arg-type]
     declared = Declared(
         name, shape, layout, scaling(shape, mean, std, input_range), Outputs(probabilities),

@@ -12,7 +12,15 @@ import pytest
 from fastadv.cli.app import main
 from fastadv.errors import DivergenceError, InputError
 
+LONG = "x" * 300
 MISTAKES = [
+    (["grid", "--attacks", "pgd", "--model", LONG], "no model 'xxx"),
+    (["grid", "--attacks", "pgd", "--model", f"{LONG}.npz"], "there is no file xxx"),
+    (["attack", "pgd", "--model", "~nobody-of-this-name/m.npz"], "there is no file ~nobody"),
+    (["report", LONG], "...: File name too long"),
+    (["compare", LONG, LONG], "...: File name too long"),
+    (["status", LONG], "...: File name too long"),
+    (["data", "fetch", "kmnist", "--to", "~nobody-of-this-name/x"], "there is no such home folder"),
     (["grid", "--attacks", ""], "--attacks: the list of attacks is empty"),
     (["grid", "--attacks", "stdav"], "did you mean stadv?"),
     (["grid", "--attacks", "PGD"], "did you mean pgd?"),
