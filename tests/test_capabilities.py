@@ -32,7 +32,7 @@ NO_CAPABILITY = {
     "files": {"os"}, "grid.store": {"os"}, "cli.signals": {"signal"},  # of the operating system
     # Of scikit-learn, PyTorch and Dask, whose classes are known.
     "models.implicit.refit": {"model"}, "models.implicit.rescaling": {"step"}, "models.module_descent": {"out"},
-    "models.adapters.skops_parts": {"ensemble", "one", "part"}, "grid.executors.cluster": {"error"},
+    "models.adapters.skops_parts": {"ensemble", "machine", "neighbors", "one", "part"}, "grid.executors.cluster": {"error"},
     "models.onnx_export": {"model"},
 }  # fmt: skip
 # Where plug-ins come in, and what they are is asked.
