@@ -12,7 +12,10 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+import numpy as np
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
@@ -172,6 +175,29 @@ def npy(data: bytes, rng: random.Random) -> bytes:
         + encoded
         + body
     )
+
+
+_EXTREMES = (-1, 0, 1, 2, 5, 100, 10**6, -(10**6), 2**31 - 1, 1e30, float("nan"), float("inf"))
+
+
+def numbers(data: bytes, rng: random.Random) -> bytes:
+    """Leave an array whole, and put other numbers into it, or take rows or columns away."""
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception:  # it was changed before
+        return bytewise(data, rng)
+    for _ in range(rng.choice((1, 1, 3))):
+        if array.ndim and rng.random() < 0.2:
+            array = rng.choice((array[:-1], array[:1], array[..., :1], array.repeat(2, axis=0)))
+        elif array.size:
+            array = np.ascontiguousarray(array)
+            flat = array.reshape(-1)
+            flat = flat[rng.choice(array.dtype.names)] if array.dtype.names else flat
+            with np.errstate(all="ignore"), suppress(ValueError, OverflowError):
+                flat[rng.randrange(len(flat))] = rng.choice(_EXTREMES)
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
 
 
 def json_nodes(data: bytes, rng: random.Random) -> bytes:

@@ -299,8 +299,10 @@ def _skops() -> list[bytes]:
 
 
 def skops_member(data: bytes, rng: Any) -> bytes:
-    """Change the schema or an array of a skops file."""
-    return (mutate.json_nodes if data[:1] == b"{" else mutate.npy)(data, rng)
+    """Change the schema or an array of a skops file, often the numbers alone."""
+    if data[:1] == b"{":
+        return mutate.json_nodes(data, rng)
+    return rng.choice((mutate.npy, mutate.numbers))(data, rng)
 
 
 def _onnx() -> list[bytes]:
