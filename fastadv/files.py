@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from fastadv.errors import InputError
+from fastadv.errors import InputError, brief
 
 _UNFINISHED = ".fastadv-tmp"  # how the names of files end that are being written
 _SCRATCH = "fastadv-run-"
@@ -45,8 +45,10 @@ def in_home(path: str | Path) -> Path:
     """
     try:
         return Path(path).expanduser()
-    except RuntimeError:
-        raise InputError(f"{path}: there is no such home folder; write the path in full") from None
+    except (RuntimeError, ValueError):  # ValueError: a null byte
+        raise InputError(
+            f"{brief(path)}: there is no such home folder; write the path in full"
+        ) from None
 
 
 def is_file(path: str | Path) -> bool:
