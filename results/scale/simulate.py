@@ -80,8 +80,17 @@ def repeated(measured: list[dict[str, Any]], runs: int) -> list[Stage]:
     return stages
 
 
-def makespan(stages: list[Stage], n_workers: int, costs: Costs) -> float:
-    """Return how long the grid takes on so many workers.
+@dataclass(frozen=True)
+class Played:
+    """How long a grid took, and how long of it the coordinator and its network were busy."""
+
+    makespan: float
+    coordinator: float
+    link: float
+
+
+def played(stages: list[Stage], n_workers: int, costs: Costs) -> Played:
+    """Play a grid through on so many workers.
 
     Events are workers that ask; the coordinator serves them one after another.
     """
@@ -95,14 +104,15 @@ def makespan(stages: list[Stage], n_workers: int, costs: Costs) -> float:
     events = [(costs.start, w, w, -1) for w in range(n_workers)]
     heapq.heapify(events)
     idle: list[int] = []
-    coordinator = link = 0.0
+    coordinator = link = busy = travelling = 0.0
     left = len(stages)
     number = n_workers
     while left:
         at, _, worker, ended = heapq.heappop(events)
         coordinator = max(coordinator, at)
         if ended >= 0:
-            coordinator += costs.stage + costs.byte * stages[ended].size
+            busy += (spent := costs.stage + costs.byte * stages[ended].size)
+            coordinator += spent
             left -= 1
             has[worker].add(ended)
             for after in stages[ended].needed_by:
@@ -126,11 +136,19 @@ def makespan(stages: list[Stage], n_workers: int, costs: Costs) -> float:
             for key in stage.needs:
                 wanted[key] -= 1
             coordinator += costs.byte * sent
-            link = max(link, coordinator) + (sent + stage.size) / costs.bandwidth
+            busy += costs.byte * sent
+            travels = (sent + stage.size) / costs.bandwidth
+            travelling += travels
+            link = max(link, coordinator) + travels
             end = max(coordinator, link) + costs.trip + stage.seconds
             heapq.heappush(events, (end, number, asks, chosen))
             number += 1
-    return coordinator
+    return Played(coordinator, busy, travelling)
+
+
+def makespan(stages: list[Stage], n_workers: int, costs: Costs) -> float:
+    """Return how long a grid takes on so many workers."""
+    return played(stages, n_workers, costs).makespan
 
 
 def _near(has: set[int], stages: list[Stage], is_ready: set[int]) -> int | None:
@@ -159,23 +177,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stages", type=Path)
     parser.add_argument("costs", type=Path)
-    parser.add_argument("--runs", type=int, default=100, help="of the hundred cells")
+    parser.add_argument("--runs", type=int, default=106, help="of the cells that were measured")
+    parser.add_argument("--bandwidth", type=float, default=125e6, help="bytes a second")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 10, 30, 100, 300, 1000])
     asked = parser.parse_args()
     measured = json.loads(asked.stages.read_text())
     told = json.loads(asked.costs.read_text())
-    costs = Costs(stage=told["stage"], byte=told["byte"], trip=told["trip"])
+    costs = Costs(told["stage"], told["byte"], told["trip"], asked.bandwidth)
     stages = repeated(measured["stages"], asked.runs)
     found = bounds(stages, costs)
     cells = sum(one["kind"] == "Measure" for one in measured["stages"]) * asked.runs
     print(f"{cells:,} runs of cells, {len(stages):,} stages; seconds:")
     print("; ".join(f"{name} {seconds:,.1f}" for name, seconds in found.items()))
-    print("\n| workers | makespan | times one worker | busy |\n|---|---|---|---|")
+    print("\n| workers | makespan | times one | workers busy | coordinator | network |")
+    print("|---|---|---|---|---|---|")
     alone = makespan(stages, 1, costs)
     for n in asked.workers:
-        took = makespan(stages, n, costs)
-        busy = found["work"] / (n * took)
-        print(f"| {n:,} | {took:,.0f} s | {alone / took:,.1f} | {100 * busy:.0f} % |")
+        one = played(stages, n, costs)
+        took = one.makespan
+        shares = (found["work"] / n / took, one.coordinator / took, one.link / took)
+        told_shares = " | ".join(f"{100 * share:.0f} %" for share in shares)
+        print(f"| {n:,} | {took:,.0f} s | {alone / took:,.1f} | {told_shares} |")
 
 
 if __name__ == "__main__":
