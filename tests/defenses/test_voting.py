@@ -286,7 +286,7 @@ def test_a_share_of_poison_is_certified_as_its_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("dpa[partitions=0]", "partitions has to be"), ("dpa[blur=-1]", "blur has to be"), ("bagging[blur=1e30]", "blur has to be from 0 to 1,000 pixels"),
+        ("dpa[partitions=0]", "partitions has to be"), ("dpa[blur=-1]", "blur has to be"), ("bagging[blur=1e6]", "blur has to be from 0 to 1,000 pixels"),
         ("bagging[models=0]", "models has to be"), ("bagging[images=0]", "images has to be"),
         ("bagging[alpha=1]", "alpha has to be"),
     ],

@@ -121,7 +121,7 @@ def test_l2_penalty_shrinks_the_weights() -> None:
 
 
 def test_divergence_names_the_learning_rate() -> None:
-    model = small_mlp(activation="relu", learning_rate_init=1e30, hidden_layer_sizes=(6, 6))
+    model = small_mlp(activation="relu", learning_rate_init=1e17, hidden_layer_sizes=(6, 6))
     with (
         pytest.raises(DivergenceError, match="lower learning_rate_init"),
         np.errstate(all="ignore"),

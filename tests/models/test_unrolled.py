@@ -232,7 +232,7 @@ def test_bad_training() -> None:
         small().poison_gradient(X, Y * 0, index, X_VAL, Y_VAL)
     with pytest.raises(InputError, match="the label 3 is not among"):
         small().poison_gradient(X, Y, index, X_VAL, Y_VAL + 1)
-    wild = MLPClassifier((6,), "relu", learning_rate_init=1e300, max_iter=9)
+    wild = MLPClassifier((6,), "relu", learning_rate_init=1e17, alpha=1e17, max_iter=30)
     with (
         pytest.raises(DivergenceError, match="lower learning_rate_init"),
         np.errstate(all="ignore"),
