@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, attack_in_any_batch, blobs, kernels, small_mlp
+from helpers import TASK, attack_in_any_batch, blobs, kernels, needs_torch, small_mlp
 
 from fastadv import registry
 from fastadv.errors import InputError
@@ -258,11 +258,9 @@ def test_read_only_images_have_nothing_compiled_anew() -> None:
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [(what, name) for what in ("attack", "defense", "model") for name in names(what)],
+    [needs_torch(what, name) for what in ("attack", "defense", "model") for name in names(what)],
 )
 def test_canonical_text_builds_the_same_again(what: str, name: str) -> None:
-    if name == "cnn":
-        pytest.importorskip("torch")
     text = registry.canonical(registry.make(what, name))
     assert text.partition("[")[0] == name
     assert registry.canonical(registry.make(what, text)) == text

@@ -2,8 +2,8 @@
 
     python results/scale/simulate.py results/scale/stages.json results/scale/costs.json
 
-`stages.json` has a run of a hundred cells, stage by stage (`stages.py`). A grid of a hundred runs
-has these stages a hundred times, but for what all runs share. `costs.json` has what the coordinator
+`stages.json` has a run of 95 cells, stage by stage (`stages.py`). A grid of 106 runs, 10,070 cells,
+has these stages 106 times, but for what all runs share. `costs.json` has what the coordinator
 spends (`costs.py`). What is played through is `fastadv.grid.executors.dask`: one coordinator that
 does one thing at a time, a worker that computes one stage at a time, takes first what needs a
 result that it has, and asks for the next when the coordinator has its answer.
