@@ -190,9 +190,23 @@ def test_what_a_file_names_within_a_node_is_not_read_either(folder: Path) -> Non
         [node("Constant", "", "V", value=inner), node("MatMul", "x V", "z")],
         [helper.make_opsetid("", 18)],
     )  # fmt: skip
-    called = model_of([node("F", "x", "z", domain="own")], {})
-    called.functions.append(function)
-    for one in (model, branch, called):
+    inner.name = "V"
+    V = helper.make_tensor_value_info("V", 1, [20, 3])
+    held = helper.make_graph([], "g", [], [V], [inner])
+    branching = helper.make_function(
+        "own", "F", ["x"], ["z"],
+        [node("If", "x", "V", then_branch=held, else_branch=held), node("MatMul", "x V", "z")],
+        [helper.make_opsetid("", 18)],
+    )  # fmt: skip
+    preset = helper.make_function(
+        "own", "F", ["x"], ["z"], [node("Identity", "x", "z")], [helper.make_opsetid("", 18)],
+        [], [helper.make_attribute("V", inner)],
+    )  # fmt: skip
+    called = []
+    for one in (function, branching, preset):
+        called.append(model_of([node("F", "x", "z", domain="own")], {}))
+        called[-1].functions.append(one)
+    for one in (model, branch, *called):
         (folder / "mine.onnx").write_bytes(bytes_of(one))
         with pytest.raises(InputError, match="only files beside it are read"):
             wrap(folder / "mine.onnx")

@@ -112,63 +112,64 @@ def _check_sizes(model: Any, name: str) -> None:
 
 def _names(model: Any) -> Iterator[Any]:
     """Return what the parts of a graph are called: bytes where that is no UTF-8."""
-    for graph in _graphs(model.graph):
+    for graph in _graphs(model):
         yield from (given.name for given in (*graph.input, *graph.output, *graph.initializer))
-    inside = [node for function in model.functions for node in _of_function(function)]
-    for node in (*nodes(model.graph), *inside):
+    for node in nodes(model):
         yield from (node.domain, node.op_type, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
 
 
-def nodes(graph: Any) -> Iterator[Any]:
-    """Return all nodes of a graph, of those inside its nodes too."""
-    for node in graph.node:
+def nodes(model: Any) -> Iterator[Any]:
+    """Return all nodes of a model: of its graph and functions, and of the graphs inside nodes."""
+    for part in (model.graph, *model.functions):
+        yield from _inside(part)
+
+
+def _inside(part: Any) -> Iterator[Any]:
+    for node in part.node:
         yield node
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from nodes(inner)
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _inside(graph)
+
+
+def _attributes(model: Any) -> Iterator[Any]:
+    """Return all attributes of a model, those that functions have unless a call says others too."""
+    for function in model.functions:
+        yield from function.attribute_proto
+    for node in nodes(model):
+        yield from node.attribute
+
+
+def _graphs(model: Any) -> Iterator[Any]:
+    """Return all graphs of a model, those inside nodes too."""
+    yield model.graph
+    for attribute in _attributes(model):
+        yield from (attribute.g, *attribute.graphs)
 
 
 def tensors(model: Any) -> Iterator[Any]:
     """Return all tensors that a model holds, wherever."""
-    for graph in _graphs(model.graph):
+    sparse = []
+    for graph in _graphs(model):
         yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    inside = [node for function in model.functions for node in _of_function(function)]
-    for node in (*nodes(model.graph), *inside):
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _of_function(function: Any) -> Iterator[Any]:
-    for node in function.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from nodes(inner)
+        sparse += graph.sparse_initializer
+    for attribute in _attributes(model):
+        yield from (attribute.t, *attribute.tensors)
+        sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
+    for one in sparse:
+        yield from (one.values, one.indices)
 
 
 def _unknown(model: Any, onnx: Any) -> str | None:
     """Return the first operator that neither ONNX nor onnxruntime nor the model itself has."""
     own = {(function.domain, function.name) for function in model.functions}
-    inside = [node for function in model.functions for node in _of_function(function)]
-    for node in (*nodes(model.graph), *inside):
+    for node in nodes(model):
         if (node.domain, node.op_type) in own:
             continue
         if node.domain not in _DOMAINS:
             return f"{node.domain}.{node.op_type}"
-        domain = node.domain.replace("ai.onnx", "") if node.domain == "ai.onnx" else node.domain
+        domain = "" if node.domain == "ai.onnx" else node.domain
         if domain != "com.microsoft" and not onnx.defs.has(node.op_type, domain):
             return f"{node.op_type} of {_DOMAINS[node.domain]}"
     return None
