@@ -164,6 +164,23 @@ def test_other_networks_go_through_onnxruntime(nodes: list[Any], kind: str) -> N
     assert off_differences(model, X) < 3e-3
 
 
+def test_branches_use_weights_of_the_graph_around_them() -> None:
+    def branch(name: str) -> Any:
+        out = onnx.helper.make_tensor_value_info("o", 1, [20, 3])
+        return onnx.helper.make_graph([node("Identity", name, "o")], "branch", [], [out])
+
+    for first in (True, False):
+        nodes = [
+            node("If", "first", "M", then_branch=branch("W"), else_branch=branch("U")),
+            node("MatMul", "x M", "z"),
+        ]
+        wide = {"W": W3.astype(np.float32), "U": -W3.astype(np.float32), "first": np.array(first)}
+        model = wrap(model_of(nodes, wide))
+        assert model.given.how == "onnxruntime, with the gradient of its graph"
+        np.testing.assert_allclose(model.logits(X), X @ (W3 if first else -W3), atol=1e-5)
+        assert off_differences(model, X) < 3e-3
+
+
 # -- convolutional nets and forms ------------------------------------------------------------
 
 

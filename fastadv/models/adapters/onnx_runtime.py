@@ -11,7 +11,7 @@ import numpy as np
 from fastadv.arrays import Floats
 from fastadv.errors import InputError, brief
 from fastadv.models.adapters.onnx_file import library
-from fastadv.models.adapters.onnx_graph import Array, Graph, graph_of
+from fastadv.models.adapters.onnx_graph import Array, Graph, graph_of, reads
 from fastadv.models.adapters.onnx_tape import Shape
 from fastadv.models.adapters.onnx_vjp import OPSET, SLOPE, differentiated
 from fastadv.protocols import Pullback
@@ -34,7 +34,7 @@ def model_of(
     """Return a ``ModelProto`` of some nodes; onnxruntime finds the outputs' types itself."""
     onnx = library("onnx")
     helper = onnx.helper
-    used = {name for node in nodes for name in node.input} | set(outputs)
+    used = {name for node in nodes for name in reads(node)} | set(outputs)
     graph = helper.make_graph(
         nodes,
         "fastadv",
@@ -46,15 +46,11 @@ def model_of(
         [
             onnx.numpy_helper.from_array(np.require(value, requirements="C"), name)
             for name, value in constants.items()
-            if name in used or any(node.attribute for node in nodes if _has_graph(node))
+            if name in used
         ],
     )
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     return helper.make_model(graph, opset_imports=imports, ir_version=_IR)
-
-
-def _has_graph(node: Any) -> bool:
-    return any(attribute.HasField("g") for attribute in node.attribute)
 
 
 def session_of(model: Any) -> Any:
