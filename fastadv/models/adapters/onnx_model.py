@@ -134,11 +134,7 @@ def _run(graph: Graph, shape: tuple[int, ...]) -> tuple[runtime.Forward, str | N
     if newer is None:
         said = f"its operators are of version {graph.opset}, and not to be brought to {OPSET}"
         return forward, said
-    if newer is not graph:
-        forward = runtime.Forward(newer, shape)
-    if forward.batch is not None:
-        free = runtime.opened(forward)
-        forward = forward if free is None else runtime.Forward(free, shape)
+    forward = runtime.opened(newer)
     try:
         return runtime.Differentiable(forward.graph, shape), None
     except NoGradient as error:

@@ -239,12 +239,14 @@ def _dtype(said: str) -> np.dtype[Any]:
 # -- the same graph in another form ----------------------------------------------------------
 
 
-def opened(forward: Forward) -> Graph | None:
-    """Return the graph of a fixed number of images for any number, or None if that fails.
+def opened(forward: Forward) -> Forward:
+    """Return a graph of a fixed number of images for any number; as it is if that fails.
 
     Forms that begin with the number of images take any, and what comes out has to be the same.
     """
     graph, batch = forward.graph, forward.batch
+    if batch is None:
+        return forward
     nodes, constants = [], dict(graph.constants)
     for node in graph.nodes:
         told = constants.get(node.input[1]) if node.op_type == "Reshape" else None
@@ -262,14 +264,14 @@ def opened(forward: Forward) -> Graph | None:
     free = replace(
         graph, nodes=nodes, constants=constants, input_shape=(None, *graph.input_shape[1:])
     )
-    return free if _agree(forward, free) else None
+    return _agreeing(forward, free) or forward
 
 
-def converted(forward: Forward) -> Graph | None:
-    """Return the graph in a version of ONNX's operators that `onnx_vjp` writes, or None."""
+def converted(forward: Forward) -> Forward | None:
+    """Return a graph in a version of ONNX's operators that `onnx_vjp` writes, or None."""
     graph = forward.graph
     if graph.opset >= OPSET:
-        return graph
+        return forward
     model = model_of(graph.nodes, graph.constants, [forward.input], [graph.output], graph.opsets)
     onnx = library("onnx")
     kind = onnx.helper.make_tensor_value_info(graph.output, onnx.TensorProto.FLOAT, None)
@@ -280,14 +282,16 @@ def converted(forward: Forward) -> Graph | None:
     except Exception:  # of C++, and ours
         return None
     newer = replace(newer, input_shape=graph.input_shape, classes=graph.classes)
-    return newer if _agree(forward, newer) else None
+    return _agreeing(forward, newer)
 
 
-def _agree(forward: Forward, other: Graph) -> bool:
-    """Return whether another form of a graph makes the same of a few images."""
+def _agreeing(forward: Forward, graph: Graph) -> Forward | None:
+    """Return another form of a graph if it makes the same of a few images, or None."""
     images = np.random.default_rng(0).random((3, *forward.shape)).astype(np.float32)
     try:
-        a, b = forward(images), Forward(other, forward.shape)(images)
+        other = Forward(graph, forward.shape)
+        a, b = forward(images), other(images)
     except Exception:  # of onnxruntime, which does not take the form
-        return False
-    return a.shape == b.shape and bool(np.abs(a - b).max() <= _SAME * (1 + np.abs(a).max()))
+        return None
+    same = a.shape == b.shape and np.abs(a - b).max() <= _SAME * (1 + np.abs(a).max())
+    return other if same else None
