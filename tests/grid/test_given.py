@@ -9,51 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from given_models import figures, grid_of, trained
 from helpers import TASK, blobs, write_npz
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier as SklearnMLP
 from sklearn.svm import SVC
 
-from fastadv import Dataset, InputError, MLPClassifier, load_dataset, run_grid, wrap
+from fastadv import Dataset, InputError, MLPClassifier, wrap
 from fastadv.grid import ranking, retraining
 from fastadv.grid.given import columns
-from fastadv.grid.result import GridResult, read_result
+from fastadv.grid.result import read_result
 from fastadv.grid.row import Row
 from fastadv.report.summary import summaries
 
 X, Y = blobs(90)
 X_TEST, Y_TEST = blobs(45, seed=1)
-EVASION = ["pgd[steps=4]", "fgsm", "stadv[steps=4]", "square[queries=20]", "deepfool", "spatial"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Dataset:
-    return load_dataset(write_npz(tmp_path / "small.npz"))
-
-
-def grid_of(model: Any, data: Any, **changes: Any) -> GridResult:
-    asked = {"attacks": EVASION, "defenses": ["none", "median"], "samples": 20, "repeats": 1}
-    return run_grid(model=model, dataset=data, **{**asked, **changes})
-
-
-def figures(rows: GridResult) -> list[object]:
-    """All that is measured of the cells."""
-    return [
-        (r.attack, r.defense, r.status, r.clean_accuracy, r.attacked_accuracy, r.success_rate,
-         r.oblivious_accuracy, r.distances, r.queries, r.flags)
-        for r in rows
-    ]  # fmt: skip
-
-
-def trained() -> SklearnMLP:
-    made = SklearnMLP((6,), activation="tanh", max_iter=60, random_state=0, learning_rate_init=0.02)
-    made.fit(X.astype(np.float32), Y)
-    made.coefs_ = [w.astype(np.float32) for w in made.coefs_]
-    made.intercepts_ = [b.astype(np.float32) for b in made.intercepts_]
-    return made
 
 
 def as_torch(model: SklearnMLP) -> Any:

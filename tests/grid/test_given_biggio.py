@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TASK, blobs, write_npz
+from helpers import TASK, blobs
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -15,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from fastadv import Dataset, capabilities, load_dataset, make_attack, run_grid, wrap
+from fastadv import Dataset, capabilities, make_attack, run_grid, wrap
 from fastadv.grid.given import untrained
 from fastadv.task import Task
 
@@ -30,11 +29,6 @@ def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 X, Y = noisy(90, 0)
 X_VAL, Y_VAL = noisy(60, 2)
 X_TEST, Y_TEST = noisy(300, 1)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Dataset:
-    return load_dataset(write_npz(tmp_path / "small.npz"))
 
 
 MODELS = {

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import blobs, write_npz
+from given_models import figures, grid_of, trained
+from helpers import blobs
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neural_network import MLPClassifier as SklearnMLP
 
-from fastadv import Dataset, MLPClassifier, load_dataset, run_grid, to_onnx, wrap
-from fastadv.grid.result import GridResult
+from fastadv import Dataset, MLPClassifier, to_onnx, wrap
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -20,36 +20,8 @@ pytest.importorskip("onnxruntime")
 from onnx_graphs import as_torch_exports, convolutional
 
 X, Y = blobs(90)
-EVASION = ["pgd[steps=4]", "fgsm", "stadv[steps=4]", "square[queries=20]", "deepfool", "spatial"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Dataset:
-    return load_dataset(write_npz(tmp_path / "small.npz"))
-
-
-def grid_of(model: Any, data: Any, **changes: Any) -> GridResult:
-    asked = {"attacks": EVASION, "defenses": ["none", "median"], "samples": 20, "repeats": 1}
-    return run_grid(model=model, dataset=data, **{**asked, **changes})
-
-
-def figures(rows: GridResult) -> list[object]:
-    """All that is measured of the cells."""
-    return [
-        (r.attack, r.defense, r.status, r.clean_accuracy, r.attacked_accuracy, r.success_rate,
-         r.oblivious_accuracy, r.distances, r.queries, r.flags)
-        for r in rows
-    ]  # fmt: skip
-
-
-def trained() -> SklearnMLP:
-    made = SklearnMLP((6,), activation="tanh", max_iter=60, random_state=0, learning_rate_init=0.02)
-    made.fit(X.astype(np.float32), Y)
-    made.coefs_ = [w.astype(np.float32) for w in made.coefs_]
-    made.intercepts_ = [b.astype(np.float32) for b in made.intercepts_]
-    return made
 
 
 def files(estimator: SklearnMLP, folder: Path) -> dict[str, Any]:
