@@ -9,8 +9,8 @@ import numpy as np
 
 from fastadv.models.adapters.onnx_file import library
 from fastadv.models.adapters.onnx_graph import Array, Graph, attributes
+from fastadv.models.adapters.takeover import USUAL_LOGIT
 
-_USUAL_LOGIT = 10.0  # as for scikit-learn's own, see `fastadv.models.adapters.takeover`
 _MARGINS = "fastadv margins"  # the name of a node that makes values of about 1 or -1
 _FLOATS = (1, 10, 11)  # float32, float16, float64
 
@@ -146,6 +146,6 @@ def _scaled(graph: Graph, node: Any) -> Graph:
     return replace(
         graph,
         nodes=[*graph.upto(node.output[0]).nodes, make("Mul", [node.output[0], by], [out])],
-        constants={**graph.constants, by: np.full(1, _USUAL_LOGIT, dtype=np.float32)},
+        constants={**graph.constants, by: np.full(1, USUAL_LOGIT, dtype=np.float32)},
         output=out,
     )

@@ -19,7 +19,7 @@ from fastadv.models.base import DifferentiableModel
 from fastadv.models.svm_objective import kernel_matrix
 
 _SOME = 256  # support vectors that tell how large margins are
-_USUAL_LOGIT = 10.0
+USUAL_LOGIT = 10.0
 
 
 def taken_over(estimator: Any, inputs: Chain) -> DifferentiableModel | None:
@@ -118,7 +118,7 @@ def _hyperplanes(model: Any, inputs: Chain) -> DifferentiableModel | None:
     if W.shape[1] == 1:
         W, b = np.hstack([-W, W]), np.concatenate([-b, b])
     else:
-        W, b = _USUAL_LOGIT * W, _USUAL_LOGIT * b
+        W, b = USUAL_LOGIT * W, USUAL_LOGIT * b
     return DenseNetwork.of([W], [b], "identity", inputs, np.asarray(model.classes_))
 
 
@@ -148,7 +148,7 @@ def _scale(vectors: Float64, dual: Float64, bias: Float64, gamma: float) -> floa
     """Return what makes a support vector's usual margin as large as a network's usual logit."""
     some = vectors[:: max(1, len(vectors) // _SOME)]
     usual = float(np.median(np.abs(kernel_matrix(some, vectors, gamma) @ dual + bias)))
-    return _USUAL_LOGIT / usual if usual > 0 else 1.0
+    return USUAL_LOGIT / usual if usual > 0 else 1.0
 
 
 def _duels(model: Any) -> Float64:
