@@ -61,12 +61,17 @@ def check(model: Any, X: Float32, name: str, probabilities: bool) -> None:
             "training mode? It has to answer each image for itself"
         )
     if capabilities.differentiable(model) and not capabilities.made_here(model):
-        if not probabilities and logits.min() >= 0 and np.abs(logits.sum(axis=1) - 1).max() < _SAME:
+        if not probabilities and sum_to_1(logits):
             raise InputError(
                 f"{name} returns probabilities, whose gradient is lost where it is sure: give the "
                 "model without its softmax, or declare probabilities=True"
             )
         _check_gradient(model, X, logits, name)
+
+
+def sum_to_1(logits: Floats) -> bool:
+    """Return whether all rows of logits (n, k) could be probabilities."""
+    return bool(logits.min() >= 0 and np.abs(logits.sum(axis=1) - 1).max() < _SAME)
 
 
 def check_labels(model: Any, X: Float32, name: str) -> None:
