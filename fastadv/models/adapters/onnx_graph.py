@@ -78,7 +78,8 @@ class Graph:
                     numbers[name] = len(numbers)
                     used += [self.constants[name]] if name in self.constants else []
             wires = [[numbers[name] for name in names] for names in (node.input, node.output)]
-            nodes.append([node.domain, node.op_type, wires, attributes(node, True)])
+            said = {one.name: one.SerializeToString(deterministic=True) for one in node.attribute}
+            nodes.append([node.domain, node.op_type, wires, said])
         return (
             self.input_shape[1:],
             self.dtype.str,
@@ -118,14 +119,11 @@ def hanging_on(graph: Graph) -> set[str]:
     return found
 
 
-def attributes(node: Any, as_bytes: bool = False) -> dict[str, Any]:
+def attributes(node: Any) -> dict[str, Any]:
     """Return a node's attributes by their names: numbers, lists, bytes as text, arrays."""
     onnx = library("onnx")
     found = {}
     for attribute in node.attribute:
-        if as_bytes:
-            found[attribute.name] = attribute.SerializeToString(deterministic=True)
-            continue
         value = onnx.helper.get_attribute_value(attribute)
         if isinstance(value, onnx.TensorProto):
             value = array_of(value)
