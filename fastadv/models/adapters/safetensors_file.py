@@ -32,7 +32,7 @@ def write(path: Path, arrays: Arrays) -> None:
     InputError
         If safetensors is not installed.
     """
-    numpy = _library("numpy", path)
+    numpy = _library("safetensors.numpy", path)
     numbers = {
         name: np.ascontiguousarray(array).reshape(array.shape)
         for name, array in arrays.items()
@@ -55,7 +55,7 @@ def read(path: Path) -> Arrays:
     InputError
         If safetensors is not installed, or the file is none, damaged or another program's.
     """
-    library = _library("", path)
+    library = _library("safetensors", path)
     with open_plain(path):  # a pipe would hang
         pass
     try:
@@ -80,9 +80,9 @@ def _anothers(path: Path, names: list[str]) -> str:
     )
 
 
-def _library(part: str, path: Path) -> Any:
+def _library(name: str, path: Path) -> Any:
     try:
-        return importlib.import_module(f"safetensors.{part}".rstrip("."))
+        return importlib.import_module(name)
     except ImportError:
         raise InputError(
             f"{path} needs safetensors to be read or written: pip install safetensors"
