@@ -11,8 +11,9 @@ onnx = pytest.importorskip("onnx")
 
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 from onnx.reference.op_run import OpRun  # noqa: E402
-from onnx_graphs import convolutional, model_of, node  # noqa: E402
+from onnx_graphs import OPSET, convolutional, model_of, node  # noqa: E402
 from scipy.special import erf  # noqa: E402
+from scipy.stats import norm  # noqa: E402
 
 from fastadv.models.adapters import onnx_runtime, onnx_vjp  # noqa: E402
 from fastadv.models.adapters.onnx_graph import Graph, graph_of  # noqa: E402
@@ -69,6 +70,7 @@ CASES: dict[str, list[Any]] = {
     "a choice": [node("Tanh", "x", "a"), node("Where", "flags x a", "z")],
     "dense": [node("Flatten", "x", "a"), node("MatMul", "a f", "z")],
     "gemm": [node("Flatten", "x", "a"), node("Gemm", "a t three", "z", transB=1, alpha=0.5, beta=2.0)],
+    "gemm of two": [node("Flatten", "x", "a"), node("ReduceMean", "a at", "b1", keepdims=1), node("Gemm", "a t b1", "z", transB=1, alpha=0.5, beta=2.0)],
     "matrices from the right": [node("MatMul", "x m", "a"), node("MatMul", "a k", "z")],
     "a matrix from the left": [node("MatMul", "left x", "z")],
     "two matrices": [node("Transpose", "x", "a", perm=[0, 1, 3, 2]), node("MatMul", "a x", "z")],
@@ -86,6 +88,7 @@ CASES: dict[str, list[Any]] = {
     "a form that hangs on the batch": [node("Shape", "x", "a"), node("Slice", "a n at", "b1"), node("Concat", "b1 minus", "d1", axis=0), node("Reshape", "x d1", "z")],
 }  # fmt: skip
 W["c1"], W["minus"] = RNG.normal(size=(2, 3, 6, 5)), np.array([-1])
+W["low"], W["yes"], W["steps"] = RNG.normal(size=(2, 3)), np.array(True), np.array([1, 2])
 
 
 class Erf(OpRun):  # type: ignore[misc]
@@ -102,7 +105,9 @@ def evaluated(model: Any, given: dict[str, np.ndarray], outputs: list[str]) -> l
     return [np.asarray(value) for value in evaluator.run(outputs, given)]
 
 
-def graph_of_case(nodes: list[Any], dtype: Any = np.float64, batch: Any = 2) -> Graph:
+def graph_of_case(
+    nodes: list[Any], dtype: Any = np.float64, batch: Any = 2, opset: int = OPSET
+) -> Graph:
     used = {name for one in nodes for name in one.input}
     constants = {
         name: value.astype(dtype) if value.dtype == np.float64 else value
@@ -110,7 +115,8 @@ def graph_of_case(nodes: list[Any], dtype: Any = np.float64, batch: Any = 2) -> 
         if name in used
     }
     shape = (batch, *IMAGES[1:])
-    return graph_of(model_of(nodes, constants, shape, output=None, dtype=dtype), "it")
+    model = model_of(nodes, constants, shape, output=None, dtype=dtype, opset=opset)
+    return graph_of(model, "it")
 
 
 class InNumPy:
@@ -183,6 +189,17 @@ def test_onnxruntime_gives_the_same_for_any_batch(name: str) -> None:
     assert abs(derivative - change) <= 1e-4 * max(1.0, abs(change), float(np.abs(logits).max()))
 
 
+def test_gelu_has_its_derivative() -> None:
+    """x Phi(x), of version 20, in float64; of its form by a tangent no derivative is known."""
+    x = 2 * np.random.default_rng(5).normal(size=IMAGES)
+    slopes = np.random.default_rng(6).normal(size=IMAGES)
+    met = InNumPy(graph_of_case([node("Gelu", "x", "z")], opset=20), x)
+    expected = slopes * (norm.cdf(x) + x * norm.pdf(x))
+    np.testing.assert_allclose(met.gradient(x, slopes), expected, atol=1e-12)
+    with pytest.raises(NoGradient, match="Gelu by a tangent"):
+        InNumPy(graph_of_case([node("Gelu", "x", "z", approximate="tanh")], opset=20), x)
+
+
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
 
@@ -217,6 +234,9 @@ def test_onnxruntime_gives_the_gradient_of_a_convolutional_net(batch: Any) -> No
         ([node("Floor", "x", "z")], "Floor"),
         ([node("Cast", "x", "a", to=7), node("Cast", "a", "z", to=11)], "Cast to whole numbers"),
         ([node("Flatten", "x", "a"), node("Gemm", "t a", "z", transB=1)], "Gemm in its input 2"),
+        ([node("Flatten", "x", "a"), node("Gemm", "a low", "z", transA=1)], "Gemm in its input 1"),
+        ([node("Dropout", "x half yes", "z")], "Dropout in training mode"),
+        ([node("Slice", "x from to on steps", "z")], "Slice in steps"),
         ([node("Pad", "x pads", "z", mode="edge")], r"Pad \(edge\)"),
         (
             [

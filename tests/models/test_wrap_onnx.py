@@ -96,6 +96,10 @@ GRAPHS: dict[str, tuple[Any, Any]] = {
               node("MatMul", "d W", "e"), node("Add", "b e", "z"), one=1.0, half=0.5, flat=FLAT),
         lambda x: 0.5 * (1 - x) @ W3 + B3,
     ),
+    "a constant minus what was moved": (
+        graph(node("Add", "x m", "a"), node("Sub", "one a", "c"), node("Flatten", "c", "d"), node("MatMul", "d W", "z"), m=M, one=1.0),
+        lambda x: (1 - x - M.ravel()) @ W3,
+    ),
     "the form by its own shape": (
         graph(node("Shape", "x", "s"), node("Gather", "s zero", "n"), node("Unsqueeze", "n first", "u"),
               node("Concat", "u minus", "f", axis=0), node("Reshape", "x f", "d"), node("MatMul", "d W", "e"),
@@ -158,10 +162,27 @@ def test_what_exporters_write_around_layers_is_folded_in(name: str) -> None:
         ([node("Flatten", "x", "d"), node("MatMul", "d W", "e"), node("Tanh", "e", "z")], "open"),
     ],
 )  # fmt: skip
-def test_other_networks_go_through_onnxruntime(nodes: list[Any], kind: str) -> None:
-    model = wrap(graph(*nodes), image_shape=SHAPE)
-    assert model.given.how == "onnxruntime, with the gradient of its graph", kind
+def test_other_networks_go_through_onnxruntime(
+    nodes: list[Any], kind: str, monkeypatch: Any
+) -> None:
+    for compared in (True, False):  # what is taken over is right without being compared, too
+        monkeypatch.setattr(onnx_model, "is_there", lambda _, compared=compared: compared)
+        model = wrap(graph(*nodes), image_shape=SHAPE)
+        assert model.given.how == "onnxruntime, with the gradient of its graph", kind
+        assert off_differences(model, X) < 3e-3
+
+
+def test_what_only_looks_like_probabilities_of_classes_is_left_as_it_is() -> None:
+    w, less = W3[:, :1], 0.9
+    nodes = [node("Flatten", "x", "d"), node("MatMul", "d w", "e"), node("Sigmoid", "e", "p"),
+             node("Sub", "less p", "q"), node("Concat", "q p", "z", axis=1)]  # fmt: skip
+    p = sigmoid(X.astype(np.float64) @ w)
+    model = wrap(graph(*nodes, w=w, less=less), image_shape=SHAPE)
+    np.testing.assert_allclose(model.logits(X), np.hstack([less - p, p]), atol=1e-5)
     assert off_differences(model, X) < 3e-3
+    over_images = [*nodes[:1], node("MatMul", "d W", "e"), node("Softmax", "e", "z", axis=0)]
+    with pytest.raises(InputError, match="hangs on the images beside it"):
+        wrap(graph(*over_images), image_shape=SHAPE)
 
 
 def test_branches_use_weights_of_the_graph_around_them() -> None:
