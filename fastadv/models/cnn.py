@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from fastadv import checks
 from fastadv.arrays import Arrays, Floats
@@ -95,13 +95,6 @@ class ConvNet(
         small = [side for side in task.image_shape[:2] if self._sides(side) < 1]
         layers = len(self.channels)
         return f"cnn halves an image {layers} times, and one side is {small[0]}" if small else None
-
-    def bind(self, task: Task) -> Self:
-        """Return the estimator with the shape of an image, unless it has one."""
-        if self.image_shape is not None:
-            return self
-        bound: Self = clone(self).set_params(image_shape=task.image_shape)
-        return bound
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense, or PyTorch is absent."""

@@ -97,13 +97,6 @@ class TorchClassifier(
         self.std = std
         self.random_state = random_state
 
-    def bind(self, task: Task) -> Self:
-        """Return the estimator with the shape of an image, unless it has one."""
-        if self.image_shape is not None:
-            return self
-        bound: Self = clone(self).set_params(image_shape=task.image_shape)
-        return bound
-
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense, or PyTorch is absent."""
         super().check_parameters()

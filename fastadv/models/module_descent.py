@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -30,6 +31,7 @@ from fastadv.models.adapters.pytorch import Passes, batch_rows_for, threads_of_t
 from fastadv.models.base import DifferentiableModel
 from fastadv.models.schedule import step_rates
 from fastadv.protocols import BatchGradient, Perturb, Pullback
+from fastadv.task import Task
 
 Optimizer = Literal["sgd", "adam"]
 _MOMENTUM = 0.9
@@ -74,6 +76,13 @@ class ModuleDescent(DifferentiableModel, ABC):
     @abstractmethod
     def _inputs(self, module: Any) -> Chain:
         """Return what is done to images before the module gets them."""
+
+    def bind(self, task: Task) -> Self:
+        """Return the estimator with the shape of an image, unless it has one."""
+        if self.image_shape is not None:
+            return self
+        bound: Self = clone(self).set_params(image_shape=task.image_shape)
+        return bound
 
     def check_parameters(self) -> None:
         """Raise InputError, in one line, if a parameter has no sense, or PyTorch is absent."""
