@@ -24,7 +24,7 @@ from fastadv.models.saved import (
     taken,
     taken_classes,
 )
-from fastadv.models.svm_objective import Objective, kernel_matrix
+from fastadv.models.svm_objective import Objective, gamma_on, kernel_matrix
 from fastadv.protocols import Pullback
 from fastadv.specs import check_arguments
 from fastadv.task import Task
@@ -188,12 +188,7 @@ class SVC(ClassifierMixin, DifferentiableModel, TrainingDifferentiable, Saved, B
         return model
 
     def _gamma_on(self, X: Floats) -> float:
-        if self.kernel == "linear":
-            return 0.0
-        if self.gamma == "scale":
-            spread = float(np.asarray(X, dtype=np.float64).var())
-            return 1.0 / (X.shape[1] * spread) if spread > 0 else 1.0
-        return 1.0 / X.shape[1] if self.gamma == "auto" else float(self.gamma)
+        return 0.0 if self.kernel == "linear" else gamma_on(self.gamma, X)
 
     # -- the derivative of training ------------------------------------------------------------
 

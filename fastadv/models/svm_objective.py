@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from fastadv.errors import DivergenceError, InputError
 from fastadv.kernels.linalg import blocks
 from fastadv.kernels.svm import poison
 from fastadv.threads import one_blas_thread
+
+Gamma = float | Literal["scale", "auto"]
 
 _CHUNK = 256  # rows of a kernel matrix that are filled at once
 
@@ -102,6 +105,18 @@ def kernel_matrix(X: Float64, Z: Float64, gamma: float) -> Float64:
                 K += squares_x[start : start + _CHUNK, np.newaxis] + squares_z
                 np.exp(-gamma * np.maximum(K, 0.0), out=K)
     return out
+
+
+def gamma_on(gamma: Gamma, X: Floats) -> float:
+    """Return the number that X (n, d) makes of an RBF kernel's gamma.
+
+    ``scale`` is 1 / (d var), var that of all numbers of X, and 1 where they are all the same;
+    ``auto`` is 1 / d.
+    """
+    if gamma == "scale":
+        spread = float(np.asarray(X, dtype=np.float64).var())
+        return 1.0 / (X.shape[1] * spread) if spread > 0 else 1.0
+    return 1.0 / X.shape[1] if gamma == "auto" else float(gamma)
 
 
 def narrow(X: Floats) -> Floats:

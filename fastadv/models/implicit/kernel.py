@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Float64
-
-Gamma = float | Literal["scale", "auto"]
+from fastadv.models.svm_objective import Gamma, gamma_on
 
 
 class Kernel:
@@ -55,7 +52,7 @@ class Kernel:
         if self._asked is None:
             self.train, self.val = self._products, self._products_val
             return
-        self.gamma = _number(self._asked, Z)
+        self.gamma = gamma_on(self._asked, Z)
         squares = np.square(Z).sum(axis=1)
         self.train = np.exp(-self.gamma * self._distances(squares, self._products))
         others = np.square(Z_val).sum(axis=1)
@@ -107,11 +104,3 @@ class Kernel:
             return np.zeros_like(Z)
         slope: Float64 = -2.0 * self.gamma**2 / len(Z) * (Z - Z.mean())
         return slope
-
-
-def _number(gamma: Gamma, Z: Float64) -> float:
-    """Return the number that scikit-learn makes of gamma, by the training rows."""
-    if gamma == "scale":
-        spread = float(Z.var())
-        return 1.0 / (Z.shape[1] * spread) if spread > 0 else 1.0
-    return 1.0 / Z.shape[1] if gamma == "auto" else float(gamma)
