@@ -69,10 +69,10 @@ class Machines:
     def __init__(
         self, kernel: Kernel, columns: Labels, val_columns: Labels, k: int, C: float
     ) -> None:
-        self._kernel, self._C, self._duels = kernel, C, list(combinations(range(k), 2))
+        self._kernel, self._C = kernel, C
         self._rivals = rivals(val_columns, k)
         self._machines = []
-        for i, j in self._duels:
+        for i, j in combinations(range(k), 2):
             rows = np.flatnonzero((columns == i) | (columns == j))
             y = np.where(columns[rows] == i, 1.0, -1.0)
             self._machines.append(Machine(rows, y, np.zeros(len(rows)), np.empty(len(rows))))

@@ -213,8 +213,7 @@ class SmoothTraining:
         theta = self._train(X)
         loss, by_score = self._judge(X_val @ theta)
         scores = X @ theta
-        product = self._hessian(X, scores)
-        v = self._solved(X, scores, product, X_val.pull(by_score), _ADJOINT)
+        v = self._solved(X, scores, X_val.pull(by_score), _ADJOINT)
         weights, turned = theta[: X.width], v[: X.width]
         bend = self._scale * self._loss.bend(scores)(X @ v)
         slope = self._scale * self._loss.slope(scores)
@@ -242,7 +241,7 @@ class SmoothTraining:
                 self._theta = theta
                 return theta
             last = size
-            step = self._solved(X, scores, self._hessian(X, scores), gradient, _NEWTON)
+            step = self._solved(X, scores, gradient, _NEWTON)
             moved, fall = X @ step, float((gradient * step).sum())
             value, length = self._value(scores, theta, r), 1.0
             near = fall <= _ROUNDING * abs(value)
@@ -277,17 +276,16 @@ class SmoothTraining:
         fit = float((self._scale * self._loss.value(scores)).sum())
         return fit + 0.5 * float((r * np.square(theta)).sum())
 
-    def _hessian(self, X: _Rows, scores: Float64) -> Product:
-        bend, r = self._loss.bend(scores), self._penalty(X)
-        return lambda v: X.pull(self._scale * bend(X @ v)) + r * v
-
-    def _solved(
-        self, X: _Rows, scores: Float64, product: Product, b: Float64, left: float
-    ) -> Float64:
+    def _solved(self, X: _Rows, scores: Float64, b: Float64, left: float) -> Float64:
         """Return H^-1 b by conjugate gradients, with the blocks of an earlier H before them."""
+        bend, r = self._loss.bend(scores), self._penalty(X)
         if not self._blocks or self._loss.spares:
-            weight, r = self._scale * self._loss.weight(scores), self._penalty(X)[:, 0]
-            self._blocks = [X.block(w, r) for w in weight.T]
+            weight = self._scale * self._loss.weight(scores)
+            self._blocks = [X.block(w, r[:, 0]) for w in weight.T]
+
+        def product(v: Float64) -> Float64:
+            return X.pull(self._scale * bend(X @ v)) + r * v
+
         x, steps = conjugate(product, self._before, b, left)
         if steps > _SLOW:
             self._blocks = []
