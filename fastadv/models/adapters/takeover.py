@@ -33,8 +33,8 @@ def taken_over(estimator: Any, inputs: Chain) -> DifferentiableModel | None:
         What is done to an image first.
     """
     *before, last = steps(estimator)
-    taker = _TAKEN.get(_name(last))
-    affine = [_AFFINE[_name(step)](step) for step in before if _name(step) in _AFFINE]
+    taker = _TAKEN.get(name_of(last))
+    affine = [_AFFINE[name_of(step)](step) for step in before if name_of(step) in _AFFINE]
     known = [step for step in affine if step is not None]
     if taker is None or len(known) < len(before):
         return None
@@ -43,13 +43,14 @@ def taken_over(estimator: Any, inputs: Chain) -> DifferentiableModel | None:
 
 def steps(estimator: Any) -> list[Any]:
     """Return the steps of a pipeline, of those inside it too; of anything else itself."""
-    if _name(estimator) != "Pipeline":
+    if name_of(estimator) != "Pipeline":
         return [estimator]
     inside = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
     return [inner for step in inside for inner in steps(step)]
 
 
-def _name(thing: Any) -> str:
+def name_of(thing: Any) -> str:
+    """Return the name of an object's class if that is scikit-learn's own, else nothing."""
     cls = type(thing)
     return cls.__name__ if cls.__module__.partition(".")[0] == "sklearn" else ""
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fastadv.arrays import Float64, Floats, Labels
 from fastadv.errors import InputError, refuse
 from fastadv.models.adapters.inputs import Chain
-from fastadv.models.adapters.takeover import steps
+from fastadv.models.adapters.takeover import name_of, steps
 from fastadv.models.base import columns_of
 from fastadv.models.implicit import judges
 from fastadv.models.implicit.kernel import Kernel
@@ -120,11 +120,11 @@ class Refit:
 def no_derivative(estimator: Any) -> str | None:
     """Return None, or why the training of a classifier of scikit-learn's kind has no derivative."""
     *before, last = steps(estimator)
-    name = type(last).__name__
-    if name not in _KNOWN or type(last).__module__.partition(".")[0] != "sklearn":
+    name = name_of(last)
+    if name not in _KNOWN:
         return (
             "biggio needs a training that it can differentiate: of scikit-learn's classifiers "
-            f"LogisticRegression, LinearSVC or SVC, not {name}"
+            f"LogisticRegression, LinearSVC or SVC, not {type(last).__name__}"
         )
     fitted = [rescaling_of(step) for step in before]
     unknown = next((scaler for scaler in fitted if isinstance(scaler, str)), None)
@@ -140,7 +140,7 @@ def no_derivative(estimator: Any) -> str | None:
 def seconds(estimator: Any, n_rows: int, task: Task) -> float:
     """Return about how long one processor takes for a gradient, roughly: 0 where there is none."""
     *before, last = steps(estimator)
-    known = _KNOWN.get(type(last).__name__)
+    known = _KNOWN.get(name_of(last))
     if known is None:
         return 0.0
     numbers = n_rows * task.n_features * task.n_classes
@@ -170,7 +170,7 @@ def objective(
         raise InputError(f"y has one class ({classes[0]!r}); training needs two")
     labels = Labelled(columns.astype(np.int64), columns_of(classes, y_val), len(classes))
     scalers = [made for step in before if isinstance(made := rescaling_of(step), Rescaling)]
-    training = _KNOWN[type(last).__name__].make(last, labels)
+    training = _KNOWN[name_of(last)].make(last, labels)
     return Refit(training, scalers, inputs, X_train, index, X_val)
 
 

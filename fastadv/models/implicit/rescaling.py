@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from fastadv.arrays import Float64, Mask
+from fastadv.models.adapters.takeover import name_of
 
 
 class Rescaling(ABC):
@@ -117,13 +118,12 @@ def _alone(X: Float64, extreme: Float64) -> Float64:
 
 def rescaling_of(step: Any) -> Rescaling | str:
     """Return what an untrained scaler of scikit-learn does, or why there is no derivative of it."""
-    name = type(step).__name__
-    ours = type(step).__module__.partition(".")[0] == "sklearn"
-    if ours and name == "StandardScaler":
+    name = name_of(step)
+    if name == "StandardScaler":
         return Standard(step.with_mean, step.with_std)
-    if ours and name == "MinMaxScaler":
+    if name == "MinMaxScaler":
         low, high = step.feature_range
         return "MinMaxScaler's clip=True" if step.clip else MinMax(float(low), float(high))
-    if ours and name == "MaxAbsScaler":
+    if name == "MaxAbsScaler":
         return "MaxAbsScaler's clip=True" if getattr(step, "clip", False) else MaxAbs()
-    return name
+    return type(step).__name__
