@@ -13,7 +13,7 @@ from fastadv import capabilities
 from fastadv.arrays import Float64, Floats, Labels
 from fastadv.batches import cuts_rows, map_rows
 from fastadv.errors import InputError
-from fastadv.kernels.network.loss import cross_entropy
+from fastadv.kernels.network.loss import cross_entropy, softmax
 from fastadv.protocols import Classifier, Differentiable, PoisonableModel, Pullback
 from fastadv.task import listed
 
@@ -121,6 +121,28 @@ def columns_of(classes: npt.NDArray[Any], y: npt.NDArray[Any]) -> Labels:
             f"{listed([str(label) for label in classes])}"
         )
     return columns.astype(np.int64, copy=False)
+
+
+def numbered(y: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Labels]:
+    """Return the classes of training labels y (n,), in order, and the number of each label's.
+
+    Raises
+    ------
+    InputError
+        If there is one class.
+    """
+    classes, columns = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"y has one class ({classes[0]!r}); training needs at least two")
+    return classes, columns.astype(np.int64)
+
+
+def probabilities(logits: Floats) -> Float64:
+    """Return the softmax of logits, (n, k), float64."""
+    logits = logits.astype(np.float64)
+    out = np.empty_like(logits)
+    softmax(logits, out)
+    return out
 
 
 def certified_labels(classes: npt.NDArray[Any], columns: npt.NDArray[Any]) -> Labels:

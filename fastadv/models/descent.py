@@ -20,6 +20,7 @@ from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import DivergenceError, InputError
 from fastadv.kernels.network import dense, loss
 from fastadv.kernels.training import sgd
+from fastadv.models.base import numbered
 from fastadv.models.network import Ints, Network, Packed, add_up
 from fastadv.models.rows import MOST, Rows, row_starts
 from fastadv.models.schedule import Schedule, step_rates
@@ -165,13 +166,11 @@ class Descent(ABC):
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         X = np.require(X, requirements="W")  # kernels would be compiled anew for read-only rows
         check_classification_targets(y)
-        self.classes_, columns = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError(f"y has one class ({self.classes_[0]!r}); training needs at least two")
+        self.classes_, columns = numbered(y)
         rng = check_random_state(self.random_state)
         self._sizes = self._layer_sizes(X.shape[1], len(self.classes_))
         self._take(self._initial_parameters(rng, self._sizes).astype(np.float32))
-        return X, columns.astype(np.int64), rng
+        return X, columns, rng
 
     def _run(self, epoch: Epoch, X: Float32, columns: Labels, rng: np.random.RandomState) -> Self:
         """Run the epochs, and warn if training has not settled."""

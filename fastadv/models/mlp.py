@@ -16,9 +16,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastadv import checks
 from fastadv.arrays import Arrays, Float32, Float64, Floats, Labels
 from fastadv.errors import InputError, at_least, brief, refuse, require
-from fastadv.kernels.network import dense, loss
+from fastadv.kernels.network import dense
 from fastadv.models import unrolled
-from fastadv.models.base import DifferentiableModel, TrainingDifferentiable, columns_of
+from fastadv.models.base import (
+    DifferentiableModel,
+    TrainingDifferentiable,
+    columns_of,
+    probabilities,
+)
 from fastadv.models.descent import Descent
 from fastadv.models.network import Ints, Network, layers_of, n_params
 from fastadv.models.saved import (
@@ -282,10 +287,7 @@ class MLPClassifier(
 
     def predict_proba(self, X: Floats) -> Float64:
         """Return the softmax of the logits, shape (n, k), float64."""
-        logits = self.logits(X).astype(np.float64)
-        out = np.empty_like(logits)
-        loss.softmax(logits, out)
-        return out
+        return probabilities(self.logits(X))
 
     @property
     def coefs_(self) -> list[Float32]:

@@ -23,12 +23,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastadv import checks
 from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.errors import DivergenceError, InputError, at_least, brief, require
-from fastadv.kernels.network.loss import softmax
 from fastadv.models.adapters.function import DifferentiableFunction
 from fastadv.models.adapters.inputs import Chain
 from fastadv.models.adapters.outputs import Outputs
 from fastadv.models.adapters.pytorch import Passes, batch_rows_for, threads_of_torch
-from fastadv.models.base import DifferentiableModel
+from fastadv.models.base import DifferentiableModel, numbered, probabilities
 from fastadv.models.schedule import step_rates
 from fastadv.protocols import BatchGradient, Perturb, Pullback
 from fastadv.task import Task
@@ -197,11 +196,9 @@ class ModuleDescent(DifferentiableModel, ABC):
     ) -> tuple[Float32, Labels, np.random.RandomState]:
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         check_classification_targets(y)
-        self.classes_, columns = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError(f"y has one class ({self.classes_[0]!r}); training needs at least two")
+        self.classes_, columns = numbered(y)
         self.loss_curve_ = []
-        return X, columns.astype(np.int64), check_random_state(self.random_state)
+        return X, columns, check_random_state(self.random_state)
 
     @contextmanager
     def _seeded(self, rng: np.random.RandomState) -> Iterator[Any]:
@@ -294,7 +291,4 @@ class ModuleDescent(DifferentiableModel, ABC):
 
     def predict_proba(self, X: Floats) -> Float64:
         """Return the softmax of the logits, shape (n, k), float64."""
-        logits = self.logits(X).astype(np.float64)
-        out = np.empty_like(logits)
-        softmax(logits, out)
-        return out
+        return probabilities(self.logits(X))
