@@ -15,7 +15,15 @@ from fastadv.errors import InputError, require
 from fastadv.models.adapters.inputs import Arranged, Chain
 from fastadv.models.adapters.pytorch import Passes
 from fastadv.models.module_descent import ModuleDescent, Optimizer
-from fastadv.models.saved import Saved, as_text, from_text, plain_classes
+from fastadv.models.saved import (
+    Saved,
+    as_text,
+    built,
+    from_text,
+    plain_classes,
+    taken,
+    taken_classes,
+)
 from fastadv.specs import check_arguments
 from fastadv.task import Task
 
@@ -169,20 +177,25 @@ class ConvNet(
         InputError
             If they do not fit together, or PyTorch is absent.
         """
-        parameters = from_text(arrays["parameters"])
-        shape = parameters["image_shape"]
-        parameters["channels"] = tuple(parameters["channels"])
-        parameters["image_shape"] = None if shape is None else tuple(shape)
-        model = cls(**parameters)
+        parameters = from_text(taken(arrays, "parameters", "U", 0))
+        for name, value in parameters.items():
+            parameters[name] = tuple(value) if isinstance(value, list) else value
+        model = built(cls, parameters)
         model.check_parameters()
-        model.classes_, model.n_features_in_ = arrays["classes"], int(arrays["n_features"])
-        model.loss_curve_ = arrays["loss_curve"].tolist()
+        model.classes_ = taken_classes(arrays)
+        model.n_features_in_ = int(taken(arrays, "n_features", "iu", 0))
+        model.loss_curve_ = taken(arrays, "loss_curve", "f", 1).tolist()
+        weights, shape = (
+            taken(arrays, "weights", "f", 1),
+            (model.n_features_in_, len(model.classes_)),
+        )
         with model._seeded(np.random.RandomState(0)) as torch:
-            model._take(model._new_module(model.n_features_in_, len(model.classes_)))
-            own, weights = list(model.module_.parameters()), arrays["weights"]
-            sizes: list[int] = [p.numel() for p in own]
-            if weights.shape != (sum(sizes),) or weights.dtype != np.float32:
+            with torch.device("meta"):  # without memory: whoever wrote the file chose the widths
+                sizes: list[int] = [p.numel() for p in model._new_module(*shape).parameters()]
+            if len(weights) != sum(sizes) or weights.dtype != np.float32:
                 raise InputError(f"{weights.size} weights, expected {sum(sizes)} of float32")
+            model._take(model._new_module(*shape))
+            own = list(model.module_.parameters())
             given: list[npt.NDArray[Any]] = np.split(weights, np.cumsum(sizes)[:-1])
             with torch.no_grad():
                 for parameter, part in zip(own, given, strict=True):

@@ -16,7 +16,7 @@ from fastadv.errors import InputError
 from fastadv.models.adapters.inputs import Arranged, Chain, Layout, scaling
 from fastadv.models.adapters.pytorch import architecture_of, convolves
 from fastadv.models.module_descent import ModuleDescent, Optimizer
-from fastadv.models.saved import loaded, plain_classes, written
+from fastadv.models.saved import loaded, plain_classes, taken, taken_classes, written
 from fastadv.task import Task
 
 _WEIGHT = "module."  # before the names of a module's arrays in the state
@@ -145,11 +145,12 @@ class TorchClassifier(
         Raises
         ------
         InputError
-            If the factory makes a module of another architecture.
+            If the factory makes a module of another architecture, or the arrays are no state.
         """
         made: Self = clone(self)
-        made.classes_, made.n_features_in_ = arrays["classes"], int(arrays["n_features"])
-        made.loss_curve_ = arrays["loss_curve"].tolist()
+        made.classes_ = taken_classes(arrays)
+        made.n_features_in_ = int(taken(arrays, "n_features", "iu", 0))
+        made.loss_curve_ = taken(arrays, "loss_curve", "f", 1).tolist()
         with made._seeded(np.random.RandomState(0)) as torch:
             module = made._new_module(made.n_features_in_, len(made.classes_))
             if json.dumps(architecture_of(module)) != str(arrays["architecture"]):

@@ -123,9 +123,13 @@ def taken(
     return array
 
 
-def taken_classes(arrays: Mapping[str, npt.NDArray[Any]], n: int) -> npt.NDArray[Any]:
-    """Return the n classes of a state; raise InputError as `taken` does, or if two are alike."""
+def taken_classes(arrays: Mapping[str, npt.NDArray[Any]], n: int | None = None) -> npt.NDArray[Any]:
+    """Return the classes of a state, n unless that is not known.
+
+    InputError is raised as `taken` does, or if two are alike.
+    """
     classes = taken(arrays, "classes", "biufU", 1)
+    n = len(classes) if n is None else n
     if len(classes) != n or len(np.unique(classes)) < n:
         raise InputError(f"{len(classes)} classes for {n} columns of logits do not fit")
     return classes

@@ -201,6 +201,33 @@ def test_arrays_of_another_architecture_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("make", "name", "value", "says"),
+    [
+        (convnet, "weights", np.full(1073, np.nan, np.float32), "its weights hold NaN or infinity"),
+        (convnet, "classes", np.zeros(3, int), "3 classes for 3 columns of logits do not fit"),
+        (convnet, "n_features", np.array(np.inf), "its n_features are float64"),
+        (convnet, "loss_curve", np.array(1.0), "its loss_curve are float64 in 0 dimensions"),
+        (convnet, "parameters", np.array('{"strange": 1}'), "has not all of its parameters"),
+        (convnet, "parameters", np.array('{"channels": 3}'), "channels has to be whole numbers"),
+        (convnet, "parameters",
+         np.array('{"channels": [100000, 100000], "hidden": 16, "image_shape": [5, 4, 1]}'),
+         "1073 weights, expected 160003"),
+        (estimator, "classes", np.zeros(3, int), "3 classes for 3 columns of logits do not fit"),
+        (estimator, "n_features", np.array(np.inf), "its n_features are float64"),
+        (estimator, "loss_curve", np.array(1.0), "its loss_curve are float64 in 0 dimensions"),
+    ],
+)  # fmt: skip
+def test_a_state_that_is_none_is_refused_in_a_line(
+    make: Any, name: str, value: np.ndarray, says: str
+) -> None:
+    state = make(epochs=1).fit(X, Y).state()
+    with pytest.raises(InputError, match=says):
+        make().from_state(state | {name: value})
+    with pytest.raises(InputError, match=f"it has no {name}"):
+        make().from_state({key: array for key, array in state.items() if key != name})
+
+
+@pytest.mark.parametrize(
     ("change", "line"),
     [
         ({"epochs": 0}, "epochs has to be at least 1"), ({"lr": 0}, "lr has to be above 0"),
