@@ -21,6 +21,7 @@ from fastadv.errors import InputError
 from fastadv.models.adapters.inputs import Chain
 from fastadv.models.adapters.takeover import steps
 from fastadv.models.implicit import refit
+from fastadv.models.implicit.rescaling import rescaling_of
 from fastadv.task import Task
 
 SHAPE = (3, 2, 1)
@@ -183,7 +184,11 @@ def test_the_objective_does_not_depend_on_where_it_has_been(case: str) -> None:
     first = objective(X[INDEX])
     rng = np.random.default_rng(0)
     for _ in range(5):
-        objective(rng.random((2, X.shape[1])))
+        points = rng.random((2, X.shape[1]))
+        moved = objective(points)
+    elsewhere = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)(points)
+    assert moved[0] == pytest.approx(elsewhere[0], rel=1e-9)
+    np.testing.assert_allclose(moved[1], elsewhere[1], rtol=0, atol=1e-7 * np.abs(moved[1]).max())
     again = objective(X[INDEX])
     np.testing.assert_array_equal(X, kept)
     assert again[0] == pytest.approx(first[0], rel=1e-9)
@@ -208,6 +213,37 @@ def test_what_is_declared_of_images_is_inside_the_gradient() -> None:
     expected, slope = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)(X[INDEX])
     assert found == pytest.approx(expected, rel=1e-9)
     np.testing.assert_allclose(gradient, slope / 2, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "scaler",
+    [
+        StandardScaler(), StandardScaler(with_mean=False), StandardScaler(with_std=False),
+        MinMaxScaler((-1, 3)), MaxAbsScaler(),
+    ],
+)  # fmt: skip
+def test_a_scaler_pulls_back_what_it_does_to_all_rows(scaler: Any) -> None:
+    """A training row moves all others too, in any direction, a column without spread included."""
+    X, _, X_val, _ = data(3, n=8)
+    X[:, 1] *= -1
+    if not getattr(scaler, "with_std", True):
+        X[:, 2] = 0.25
+    made, rng = rescaling_of(scaler), np.random.default_rng(0)
+    assert not isinstance(made, str)
+    fitted = clone(scaler).fit(X)
+    for ours, rows in zip(made(X, X_val), (X, X_val), strict=True):
+        np.testing.assert_allclose(ours, fitted.transform(rows), atol=1e-12)
+    G, G_val = rng.normal(size=X.shape), rng.normal(size=X_val.shape)
+    found, found_val = made.pull(G, G_val)
+    for there, slope in ((X, found), (X_val, found_val)):
+        for at in np.ndindex(there.shape):
+            kept, ends = there[at], []
+            for sign in (1, -1):
+                there[at] = kept + sign * 1e-6
+                again = clone(scaler).fit(X)
+                ends.append(np.vdot(G, again.transform(X)) + np.vdot(G_val, again.transform(X_val)))
+            there[at] = kept
+            assert slope[at] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-6)
 
 
 def test_a_column_without_spread_has_no_derivative_through_a_scaler() -> None:

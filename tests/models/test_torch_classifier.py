@@ -139,6 +139,52 @@ def weights_of(model: Any) -> Any:
     return flat.detach().numpy().copy()
 
 
+def by_formula(
+    optimizer: str, W: np.ndarray, lr: float, decay: float, steps: int
+) -> tuple[np.ndarray, list[float]]:
+    """A linear model (21, 3) after steps on all images at once, and the losses before each.
+
+    The bias is its last row.
+
+    sgd: the heavy ball of momentum 0.9. adam: Kingma and Ba, ICLR 2015, algorithm 1.
+    """
+    rows, true = np.hstack([X, np.ones((len(X), 1))]), np.eye(3)[Y]
+    first = second = np.zeros_like(W)
+    losses = []
+    for t in range(1, steps + 1):
+        p = np.exp(rows @ W)
+        p /= p.sum(axis=1, keepdims=True)
+        losses.append(-np.log((p * true).sum(axis=1)).mean())
+        slope = rows.T @ (p - true) / len(X) + decay * W
+        rate = lr * min(1.0, (1 - (t - 1) / steps) / 0.3)
+        if optimizer == "sgd":
+            first = 0.9 * first + slope
+            W = W - rate * first
+        else:
+            first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+            spread = np.sqrt(second / (1 - 0.999**t)) + 1e-8
+            W = W - rate * first / (1 - 0.9**t) / spread
+    return W, losses
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 0.5), ("adam", 0.05)])
+def test_the_steps_are_those_of_the_formula(optimizer: str, lr: float) -> None:
+    begun: list[np.ndarray] = []
+
+    def factory() -> Any:
+        module = nn.Linear(20, 3)
+        begun.append(np.vstack([module.weight.detach().numpy().T, module.bias.detach().numpy()]))
+        return module
+
+    model = estimator(
+        factory, optimizer=optimizer, lr=lr, weight_decay=0.03, epochs=10, batch_size=len(X)
+    ).fit(X, Y)
+    found = np.vstack([model.module_.weight.numpy().T, model.module_.bias.numpy()])
+    wanted, losses = by_formula(optimizer, begun[0].astype(np.float64), lr, 0.03, 10)
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    np.testing.assert_allclose(model.loss_curve_, losses, rtol=1e-5)
+
+
 def test_training_by_a_given_gradient_is_training() -> None:
     """The cross-entropy's, handed over as a gradient: the same steps, up to rounding."""
 
