@@ -187,6 +187,26 @@ def test_what_a_worker_has_lost_without_a_word_is_sent_again(grid: Run) -> None:
     assert numbers(grid(played)) == numbers(grid(None))
 
 
+def test_a_row_is_sent_no_images_that_it_does_not_read(grid: Run) -> None:
+    def restarted(cluster: Played, one: Waiting) -> None:
+        told = one.told
+        bare = "perturb 0" in told.needs and told.stage["cell"]["defense"][0] == "none"
+        if bare and not told.sent:  # the next stage is of a wrapper, which is shown the images
+            cluster.memory[one.worker] = Recent(1 << 20)
+
+    played = Played(["a"], upset=restarted)
+    assert numbers(grid(played)) == numbers(grid(None))
+    kinds = {
+        (task.stage["stage"], name)
+        for task in played.sent
+        for result in task.sent.values()
+        for name in result.arrays
+    }
+    assert ("Measure", "is_adv") in kinds
+    assert ("Measure", "x_adv") not in kinds
+    assert ("Perturb", "x_adv") in kinds
+
+
 def test_what_waits_behind_a_slow_stage_goes_elsewhere(grid: Run) -> None:
     elsewhere: list[bool] = []
 

@@ -169,12 +169,23 @@ class _Run:
         return None
 
     def _send(self, worker: _Worker, planned: Planned, has: Collection[str]) -> None:
-        """Send a worker a stage, with those of its needs that it has not."""
-        sent = {key: self._result(key) for key in planned.needs.values() if key not in has}
+        """Send a worker a stage, with those of its needs that it has not.
+
+        Of these no arrays that the stage does not read. What lacks some has a key of its own: a
+        stage that reads all is never taken to have it.
+        """
+        needs, sent = dict(planned.needs), {}
+        for name, key in planned.needs.items():
+            if key in has:
+                continue
+            result = self._result(key)
+            read = {n: array for n, array in result.arrays.items() if n not in planned.unread}
+            if len(read) < len(result.arrays):
+                needs[name] = f"{key} without {','.join(planned.unread)}"
+                result = wire.Result(read, result.facts)
+            sent[needs[name]] = result
         stage = wire.packed_stage(planned.stage)
-        message = wire.encode(
-            wire.Task(key=planned.key, stage=stage, needs=planned.needs, sent=sent)
-        )
+        message = wire.encode(wire.Task(key=planned.key, stage=stage, needs=needs, sent=sent))
         label, kind = planned.stage.label(), type(planned.stage).__name__
         task = self._cluster.work(worker.address, label, kind, message)
         worker.given[task] = _Given(planned, time.perf_counter(), len(message))
