@@ -62,14 +62,13 @@ def likeness() -> dict[str, str]:
     config: Any = numba.config
     name = config.CPU_NAME or binding.get_host_cpu_name()
     features = config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
-    compiled = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
     return {
         "fastadv": f"{fastadv.__version__} of code {_code()}",
         "Python": ".".join(map(str, sys.version_info[:2])),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "scikit-learn": sklearn.__version__,
-        "numba": numba.__version__ + ("" if compiled else ", not compiling"),
+        "numba": numba.__version__ + (", not compiling" if config.DISABLE_JIT else ""),
         "processor": f"{name} with features {_short(features.encode())}",
         "BLAS kernels": blas_kernels(),
     }

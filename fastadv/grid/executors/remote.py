@@ -7,7 +7,6 @@ later stages of its own need it. It writes nothing but compiled kernels.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +28,7 @@ from fastadv.grid.stages import Context, Made
 from fastadv.kernels import _jit
 from fastadv.models.loading import load
 from fastadv.sources import FILES
-from fastadv.warmup import warm_up
+from fastadv.warmup import is_warm, warm_up
 
 BEGUN = b""  # what it says when a stage begins
 
@@ -143,14 +142,15 @@ def _compile(context: Context) -> None:
     """Compile kernels, if no other process of this machine has or is about to."""
     from filelock import FileLock
 
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+    names = kernels_of(context)
+    if is_warm(names):
         return
     folder = Path(_jit.CACHE_FOLDER)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".compiling"):
-            warm_up(names=kernels_of(context))
+            warm_up(names=names)
     except NotImplementedError:  # a file system without locks
-        warm_up(names=kernels_of(context))
+        warm_up(names=names)
     except OSError as error:
         raise InputError(f"cannot keep compiled kernels in {folder} ({error.strerror})") from None
