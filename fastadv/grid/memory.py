@@ -26,7 +26,7 @@ def check_memory(plan: Plan, context: Context, processes: int) -> None:
         raise InputError(
             f"this grid takes at least {in_words(needed)} of memory ({in_words(data)} of data, and "
             f"{in_words(each)} for each of {processes} processes), and there are "
-            f"{in_words(there)}: fewer --jobs, or fewer rows of data"
+            f"{in_words(there)}: fewer --jobs or workers, or fewer rows of data"
         )
 
 

@@ -16,21 +16,24 @@ from helpers import SMALL_MLP, blobs, small_mlp, write_npz
 
 from fastadv.errors import InputError
 from fastadv.grid.executors import dask as executor
-from fastadv.grid.executors import hired, remote, wire
+from fastadv.grid.executors import hired, processes, remote, wire
 from fastadv.grid.executors.dask import Dask
 from fastadv.grid.machine import differences, likeness
 from fastadv.grid.run import asked
+from fastadv.grid.stages import Context
 
 LIKE = likeness()
 
 
-def start_of(folder: Path, model: str = SMALL_MLP, dataset: str = "", **changes: Any) -> wire.Start:
-    dataset = dataset or write_npz(folder / "small.npz")
-    context = asked(
-        attacks=["fgsm"], defenses=["none"], dataset=dataset, model=model, samples=20, repeats=1,
-        seed=0,
+def context_of(folder: Path, model: str = SMALL_MLP, dataset: str = "") -> Context:
+    return asked(
+        attacks=["fgsm"], defenses=["none"], dataset=dataset or write_npz(folder / "small.npz"),
+        model=model, samples=20, repeats=1, seed=0,
     )  # fmt: skip
-    start = executor._start(context, Dask("tcp://a:1"), None, folder)
+
+
+def start_of(folder: Path, model: str = SMALL_MLP, dataset: str = "", **changes: Any) -> wire.Start:
+    start = executor._start(context_of(folder, model, dataset), Dask("tcp://a:1"), None, folder)
     there = wire.decode(wire.encode(start), wire.Start)
     return msgspec.structs.replace(there, **changes)
 
@@ -113,6 +116,17 @@ def test_a_given_model_travels_as_its_file_or_the_name_of_a_factory(
 def test_a_model_that_is_an_object_stays_here(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is an object of this process, which cannot be sent"):
         start_of(tmp_path, small_mlp().fit(*blobs()))  # type: ignore[arg-type]
+
+
+def test_data_that_find_no_room_are_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("8 requested and 0 written")
+
+    monkeypatch.setattr(processes, "share", full)
+    with pytest.raises(InputError, match=r"8 requested and 0 written, .* set TMPDIR"):
+        executor._start(context_of(tmp_path), Dask("local[2]"), 2, tmp_path)
 
 
 # -- the process ----------------------------------------------------------------------------

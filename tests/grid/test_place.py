@@ -16,6 +16,7 @@ from fastadv.errors import InputError
 from fastadv.grid import memory
 from fastadv.grid.executors import processes
 from fastadv.grid.executors.base import Queue
+from fastadv.grid.executors.dask import Dask
 from fastadv.grid.failures import of_the_place
 from fastadv.grid.run import run_grid
 from fastadv.grid.stages import Fit, Perturb
@@ -165,14 +166,16 @@ def test_a_process_that_was_killed_between_two_stages_costs_none_of_them_a_try(
     assert set(ended) == {"ok"}
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("jobs", "dask"), [(1, None), (2, None), (3, "local[3]"), (1, "tcp://a:1")]
+)
 def test_a_grid_that_does_not_fit_into_memory_is_told_so_before_it_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, dask: str | None
 ) -> None:
     monkeypatch.setattr(memory, "total_memory", lambda: 200_000_000)
     monkeypatch.setattr(Fit, "compute", None)
     with pytest.raises(InputError) as error:
-        grid(tmp_path, jobs=jobs)
+        grid(tmp_path, **({"executor": Dask(dask)} if dask else {"jobs": jobs}))
     for figure in (f"{jobs * 300} MB of memory", f"each of {jobs} processes", "200 MB", "--jobs"):
         assert figure in str(error.value)
 

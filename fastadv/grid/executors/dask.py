@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import msgspec
 
 from fastadv import registry, threads
-from fastadv.datasets import share
 from fastadv.errors import InputError
 from fastadv.files import read_plain, scratch_folder
 from fastadv.grid.executors import wire
@@ -32,6 +31,7 @@ from fastadv.grid.executors.cluster import (
     local_workers,
     require_dask,
 )
+from fastadv.grid.executors.processes import share_data
 from fastadv.grid.executors.recent import Recent
 from fastadv.grid.machine import likeness, processor
 from fastadv.grid.plan import Planned
@@ -74,6 +74,11 @@ class Dask:
     def __post_init__(self) -> None:
         local_workers(self.address)
         require_dask()
+
+    @property
+    def jobs(self) -> int:
+        """How many of its processes are on this machine; at least this one is."""
+        return local_workers(self.address) or 1
 
     def run(self, queue: Queue, context: Context, begin: Begin) -> Iterator[Outcome]:
         """Run all stages of the queue.
@@ -329,13 +334,13 @@ def _start(context: Context, dask: Dask, n_local: int | None, folder: Path) -> w
     """Return what each process is told at first; ``n_local`` workers are on this machine."""
     data, grid = context.dataset, context.grid
     if n_local is not None:
-        share(data, folder / "data")
+        share_data(data, folder)
     given: dict[str, Any] = {}
     if context.given is not None:
         given = _given(grid.model) | {"identity": context.given.given.identity}
     return wire.Start(
         grid=wire.packed_grid(grid),
-        data=_everywhere(grid.dataset) if n_local is None else str(folder / "data"),
+        data=_everywhere(grid.dataset) if n_local is None else str(folder),
         shared=n_local is not None,
         data_name=data.name,
         fingerprint=data.fingerprint,

@@ -142,7 +142,7 @@ class Processes:
         """Run all stages of the queue."""
         workers: list[Worker] = []
         with scratch_folder() as shared:
-            _share(context.dataset, shared)
+            share_data(context.dataset, shared)
             n_threads = max(1, threads.thread_count() // self.jobs)
             start = (context.grid, context.given, str(shared), n_threads)
             try:
@@ -202,8 +202,14 @@ class Processes:
         return outcomes
 
 
-def _share(dataset: Dataset, folder: Path) -> None:
-    """Put the data where all processes read them; a fault of the place is told in one line."""
+def share_data(dataset: Dataset, folder: Path) -> None:
+    """Put the data where all processes of this machine read them.
+
+    Raises
+    ------
+    InputError
+        If there is no room.
+    """
     try:
         share(dataset, folder)
     except OSError as error:  # NumPy's has no other text than its own
