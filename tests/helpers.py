@@ -7,7 +7,7 @@ import importlib.util
 import os
 import pkgutil
 import xml.etree.ElementTree as ET
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,11 +17,16 @@ from fastadv.protocols import Model
 from fastadv.task import Task
 from fastadv.threads import set_threads
 
+if TYPE_CHECKING:
+    from fastadv.grid.result import GridResult
+
 UNCOMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 TASK = Task(image_shape=(5, 4, 1), n_classes=3)
 SMALL_MLP = "mlp[hidden_layer_sizes=6,batch_size=16,learning_rate=constant,learning_rate_init=0.5,max_iter=4,tol=none]"  # the spec of `small_mlp`
 
+# What the program is told for a quick grid of `write_npz("data.npz")`.
+QUICK_GRID = ["grid", "--attacks", "fgsm", "--defenses", "none", "--dataset", "data.npz", "--samples", "9"]  # fmt: skip
 
 TORCH = importlib.util.find_spec("torch") is not None
 
@@ -57,6 +62,12 @@ def write_npz(path: object, n: int = 90, task: Task = TASK) -> str:
     shape = (-1, *task.image_shape[:2])
     np.savez(path, x_train=X.reshape(shape), y_train=y, x_test=X_test.reshape(shape), y_test=y_test)  # type: ignore[arg-type]
     return str(path)
+
+
+def numbers(result: GridResult) -> list[dict[str, Any]]:
+    """Everything of the rows of runs but their times."""
+    rows = result.runs
+    return [{n: getattr(r, n) for n in r.__struct_fields__ if n != "seconds"} for r in rows]
 
 
 def attack_in_any_batch(

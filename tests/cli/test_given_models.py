@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import small_mlp, write_npz
+from helpers import QUICK_GRID, small_mlp, write_npz
 from sklearn.linear_model import LogisticRegression
 
 from fastadv.task import Task
@@ -99,38 +99,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-GRID = [
-    "grid",
-    "--attacks",
-    "fgsm",
-    "--defenses",
-    "none",
-    "--dataset",
-    "data.npz",
-    "--samples",
-    "9",
-]
-
-
 @pytest.mark.parametrize(
     "model", ["own.npz", "own.safetensors", "OWN.NPZ", "own.skops", "mine.py:linear"]
 )
 @pytest.mark.usefixtures("folder")
 def test_a_given_model_is_attacked(program: Any, model: str) -> None:
-    done = program(*GRID, "--model", model)
+    done = program(*QUICK_GRID, "--model", model)
     assert done.code == 0, done.err
     assert model in done.out
     done = program("attack", "fgsm", "--dataset", "data.npz", "--model", model)
     assert done.code == 0, done.err
     assert "training" not in done.err
-    done = program(*GRID, "--model", model, "--plan")
+    done = program(*QUICK_GRID, "--model", model, "--plan")
     assert done.code == 0
     assert "training" not in done.out.replace("0 trainings", "")
 
 
 def test_a_factory_of_a_module(program: Any, folder: Path, monkeypatch: Any) -> None:
     monkeypatch.syspath_prepend(str(folder))
-    assert program(*GRID, "--model", "mine:linear").code == 0
+    assert program(*QUICK_GRID, "--model", "mine:linear").code == 0
     done = program("attack", "label_flip", "--dataset", "data.npz", "--model", "mine:linear")
     assert done.code == 0, done.err
 
@@ -171,7 +158,7 @@ def test_a_factory_of_a_module(program: Any, folder: Path, monkeypatch: Any) -> 
 )  # fmt: skip
 @pytest.mark.usefixtures("folder")
 def test_what_is_wrong_is_a_line(program: Any, model: str, line: str) -> None:
-    for command in (GRID, ["attack", "fgsm", "--dataset", "data.npz"]):
+    for command in (QUICK_GRID, ["attack", "fgsm", "--dataset", "data.npz"]):
         done = program(*command, "--model", model)
         assert done.code == 2
         assert line in done.err
@@ -182,7 +169,7 @@ def test_what_is_wrong_is_a_line(program: Any, model: str, line: str) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_what_a_factory_prints_is_not_among_the_results(program: Any) -> None:
-    done = program(*GRID, "--model", "mine.py:prints", "--json")
+    done = program(*QUICK_GRID, "--model", "mine.py:prints", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["grid"]["model"] == "mine.py:prints"
     assert "training ..." in done.err
@@ -205,7 +192,7 @@ def test_a_data_set_of_two_classes_or_of_another_size(
 @pytest.mark.usefixtures("folder")
 def test_ten_outputs_for_three_classes(program: Any) -> None:
     pytest.importorskip("torch")
-    done = program(*GRID, "--model", "mine.py:without_classes")
+    done = program(*QUICK_GRID, "--model", "mine.py:without_classes")
     assert done.code == 2
     assert "tells 10 classes apart (0 to 9), data.npz has 3 (0 to 2)" in done.err
 

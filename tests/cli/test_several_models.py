@@ -8,23 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import blobs, small_mlp, write_npz
+from helpers import QUICK_GRID, blobs, small_mlp, write_npz
 
 from fastadv.cli.grid_options import folder_names
 from fastadv.grid import run as grid_run
 
 X, Y = blobs(60)
-GRID = [
-    "grid",
-    "--attacks",
-    "fgsm",
-    "--defenses",
-    "none",
-    "--dataset",
-    "data.npz",
-    "--samples",
-    "9",
-]
 TWO = ["--model", "a.npz", "--model", "b.npz"]
 
 
@@ -39,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("folder")
 def test_each_has_a_table_and_a_folder_that_compare_reads(program: Any) -> None:
-    done = program(*GRID, *TWO, "--output", "out")
+    done = program(*QUICK_GRID, *TWO, "--output", "out")
     assert done.code == 0, done.err
     assert done.out.index("data.npz · a.npz") < done.out.index("data.npz · b.npz")
     assert "results in out/a.npz" in done.err
@@ -58,9 +47,9 @@ def test_each_has_a_table_and_a_folder_that_compare_reads(program: Any) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_json_is_an_array_of_several_and_an_object_of_one(program: Any) -> None:
-    documents = json.loads(program(*GRID, *TWO, "--json").out)
+    documents = json.loads(program(*QUICK_GRID, *TWO, "--json").out)
     assert [document["grid"]["model"] for document in documents] == ["a.npz", "b.npz"]
-    one = json.loads(program(*GRID, "--model", "a.npz", "--json").out)
+    one = json.loads(program(*QUICK_GRID, "--model", "a.npz", "--json").out)
     assert [row["id"] for row in one["rows"]] == [row["id"] for row in documents[0]["rows"]]
     assert Path("fastadv-results/a.npz/grid.json").is_file()  # one alone is in the folder itself
     assert Path("fastadv-results/grid.json").is_file()
@@ -68,18 +57,18 @@ def test_json_is_an_array_of_several_and_an_object_of_one(program: Any) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_a_model_that_is_given_twice_is_one(program: Any) -> None:
-    done = program(*GRID, "--model", "a.npz", "--model", "a.npz")
+    done = program(*QUICK_GRID, "--model", "a.npz", "--model", "a.npz")
     assert done.code == 0
     assert "results in fastadv-results\n" in done.err
 
 
 @pytest.mark.usefixtures("folder")
 def test_gates_are_over_all_and_name_the_model(program: Any) -> None:
-    done = program(*GRID, *TWO, "--fail-under", "fgsm/none=100%")
+    done = program(*QUICK_GRID, *TWO, "--fail-under", "fgsm/none=100%")
     lines = [line for line in done.err.splitlines() if line.startswith("fastadv: ")]
     assert done.code == 1
     assert [line.split(":")[1].strip() for line in lines] == ["a.npz", "b.npz"]
-    assert program(*GRID, *TWO, "--fail-under", "none/none=1%").code == 0
+    assert program(*QUICK_GRID, *TWO, "--fail-under", "none/none=1%").code == 0
 
 
 @pytest.mark.parametrize(("broken", "code"), [("b.npz", 1), ("", 0)])
@@ -96,7 +85,7 @@ def test_what_failed_of_one_is_exit_code_1(
         return result
 
     monkeypatch.setattr(grid_run, "run_grid", run)
-    done = program(*GRID, *TWO)
+    done = program(*QUICK_GRID, *TWO)
     assert done.code == code, done.err
     assert ("1 of 4 runs failed" in done.err) == (code == 1)
 
@@ -111,7 +100,7 @@ def test_an_interruption_keeps_what_is_done(program: Any, monkeypatch: Any) -> N
         return run_grid(**asked)
 
     monkeypatch.setattr(grid_run, "run_grid", run)
-    done = program(*GRID, *TWO, "--output", "out")
+    done = program(*QUICK_GRID, *TWO, "--output", "out")
     assert done.code == 130
     last = done.err.splitlines()[-1]
     assert "the finished cells are kept in out/b.npz: run the same command again to go on" in last
@@ -119,7 +108,7 @@ def test_an_interruption_keeps_what_is_done(program: Any, monkeypatch: Any) -> N
     assert "data.npz · a.npz" in done.out  # its table has been printed
     monkeypatch.setattr(grid_run, "run_grid", run_grid)
     first = {file.name: file.stat().st_mtime_ns for file in Path("out/a.npz/cells").iterdir()}
-    assert program(*GRID, *TWO, "--output", "out").code == 0
+    assert program(*QUICK_GRID, *TWO, "--output", "out").code == 0
     assert first == {file.name: file.stat().st_mtime_ns for file in Path("out/a.npz/cells").iterdir()}  # fmt: skip
 
 
@@ -129,7 +118,7 @@ def test_what_does_not_fit_is_told_before_any_work(program: Any) -> None:
         ("wide.npz", "wide.npz: MLPClassifier takes 40 numbers"), ("none.npz", "there is no file none.npz"),
         ("mlp[hidden_layer_sizes=0]", "mlp[hidden_layer_sizes=0]: "),
     ):  # fmt: skip
-        done = program(*GRID, "--model", "a.npz", "--model", bad, "--output", "out")
+        done = program(*QUICK_GRID, "--model", "a.npz", "--model", bad, "--output", "out")
         assert done.code == 2
         assert line in done.err
         assert not Path("out").exists()
@@ -137,7 +126,7 @@ def test_what_does_not_fit_is_told_before_any_work(program: Any) -> None:
 
 def test_a_factory_that_fails_is_told_in_its_turn(program: Any, folder: Path) -> None:
     (folder / "mine.py").write_text("def make(task):\n    raise OSError('no weights')\n")
-    done = program(*GRID, "--model", "a.npz", "--model", "mine.py:make")
+    done = program(*QUICK_GRID, "--model", "a.npz", "--model", "mine.py:make")
     assert done.code == 2
     assert done.err.splitlines()[-1] == ("fastadv: mine.py:make fails: OSError: no weights")
     assert Path("fastadv-results/a.npz/grid.json").is_file()

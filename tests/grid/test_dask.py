@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from helpers import SMALL_MLP, write_npz
+from helpers import SMALL_MLP, numbers, write_npz
 
 from fastadv.grid.executors.dask import Dask
 from fastadv.grid.result import GridResult
@@ -20,12 +20,6 @@ DEFENSES = ["none", "knn_relabel[neighbors=5]", "median"]
 def grid(dataset: str, **changes: Any) -> GridResult:
     settings = {"attacks": ATTACKS, "defenses": DEFENSES, "model": SMALL_MLP, "samples": 20}
     return run_grid(dataset=dataset, **{"repeats": 2, **settings, **changes})
-
-
-def numbers(result: GridResult) -> list[object]:
-    """Everything of the rows but their times."""
-    rows = msgspec.to_builtins(list(result.runs))
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 @pytest.mark.slow

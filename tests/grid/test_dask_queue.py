@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from helpers import SMALL_MLP, write_npz
+from helpers import SMALL_MLP, numbers, write_npz
 
 from fastadv.errors import InputError
 from fastadv.grid.executors import dask as executor
@@ -142,12 +142,6 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GridR
 
 
 Run = Callable[..., GridResult]
-
-
-def numbers(result: GridResult) -> list[dict[str, Any]]:
-    """Everything of the rows but their times."""
-    rows = result.runs
-    return [{n: getattr(r, n) for n in r.__struct_fields__ if n != "seconds"} for r in rows]
 
 
 def test_stages_run_on_all_workers(grid: Run) -> None:
