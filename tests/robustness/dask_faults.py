@@ -100,13 +100,11 @@ def cluster(folder: Path, n_workers: int = 3) -> Iterator[Place]:
         place.stop()
 
 
-def start(
-    grid: list[str], results: Path, *words: str, errors: int = subprocess.PIPE
-) -> subprocess.Popen[bytes]:
+def start(grid: list[str], results: Path, *words: str) -> subprocess.Popen[bytes]:
     """Start the coordinator."""
     return subprocess.Popen(
         [sys.executable, "-m", "fastadv", *grid, *words, "--output", str(results)],
-        stdout=subprocess.DEVNULL, stderr=errors, process_group=0,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 Test images are MNIST's, repeated with noise. The peak of what the process that attacks holds in
 memory, its data left out, has to stay below ``--limit``, whatever the number of images. Needs
-Linux's /proc. With 200,000 images: about ten minutes on two cores; ``--steps`` makes it shorter.
+Linux's /proc. With 200,000 images: about ten minutes on two cores.
 """
 
 from __future__ import annotations
