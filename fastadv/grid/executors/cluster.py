@@ -244,25 +244,23 @@ def _quiet(folder: Path) -> Iterator[None]:
 
     And its files in a folder of ours.
     """
-    require_dask()
     import dask
 
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    others = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
+    logging.getLogger("distributed")  # is there; those of its modules may have levels of their own
+    names = [
+        one for one in logging.root.manager.loggerDict if one.partition(".")[0] == "distributed"
+    ]
+    levels = {log: log.level for log in map(logging.getLogger, names)}
+    for log in levels:
+        log.setLevel(logging.CRITICAL + 1)
     settings = {**_SETTINGS, "temporary-directory": str(folder)}
-    loud = {one: one.level for one in others if one.name.startswith("distributed.")}
-    for one in loud:
-        one.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings(), dask.config.set(settings):
             warnings.filterwarnings("ignore", module="distributed")
             yield
     finally:
-        log.setLevel(before)
-        for one, level in loud.items():
-            one.setLevel(level)
+        for log, level in levels.items():
+            log.setLevel(level)
 
 
 def _knock(address: str) -> None:
