@@ -65,8 +65,13 @@ class ColumnOptions(NamedTuple):
         )
 
 
-def _parts(text: str, read: Callable[[str], Said | None], problem: str) -> list[Said]:
-    """Split at ``+`` into the longest parts that can be read: a name may have one, too."""
+def _parts(
+    text: str, read: Callable[[str], Said | None], problem: Callable[[str], str]
+) -> list[Said]:
+    """Split at ``+`` into the longest parts that can be read: a name may have one, too.
+
+    ``problem`` says what is wrong with a word with which none begins.
+    """
     words, found = text.split("+"), []
     while words:
         for n in range(len(words), 0, -1):
@@ -74,7 +79,7 @@ def _parts(text: str, read: Callable[[str], Said | None], problem: str) -> list[
             if part is not None:
                 break
         else:
-            raise InputError(problem.format(words[0].strip()))
+            raise InputError(problem(words[0].strip()))
         found.append(part)
         del words[:n]
     return found
@@ -83,9 +88,11 @@ def _parts(text: str, read: Callable[[str], Said | None], problem: str) -> list[
 def _names(text: str | None, names: Sequence[str], where: str) -> list[str]:
     if text is None:
         return []
-    first = text.split("+")[0].strip()
-    problem = f"{where}: no column is called {{!r}}{closest(first, names)}"
-    return _parts(text, lambda part: part if part in names else None, problem)
+    return _parts(
+        text,
+        lambda part: part if part in names else None,
+        lambda word: f"{where}: no column is called {word!r}{closest(word, names)}",
+    )
 
 
 def _groups(text: str | None, names: Sequence[str]) -> list[str | list[str]]:
@@ -100,7 +107,7 @@ def _groups(text: str | None, names: Sequence[str]) -> list[str | list[str]]:
         begins = any(name.startswith((f"{part}=", f"{part}_")) for name in names)
         return part if begins or "+" not in part else None
 
-    return _parts(text, read, "{}")
+    return _parts(text, read, str)  # of one word something is always read
 
 
 def _numbers(text: str | None, names: Sequence[str], where: str) -> list[tuple[str, float]]:
@@ -113,4 +120,5 @@ def _numbers(text: str | None, names: Sequence[str], where: str) -> list[tuple[s
         known = name.strip() in names and value is not None
         return (name.strip(), float(value)) if known and value is not None else None
 
-    return _parts(text, read, f"{where} has to be NAME:NUMBER, joined by '+', got {{!r}}")
+    says = f"{where} has to be NAME:NUMBER, joined by '+', got"
+    return _parts(text, read, lambda word: f"{says} {word!r}")

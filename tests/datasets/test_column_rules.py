@@ -164,6 +164,25 @@ def test_faults(tmp_path: Path, said: str, says: str) -> None:
         load_dataset(f"{csv(tmp_path / 't.csv')}[{said}]")
 
 
+@pytest.mark.parametrize("key", ["drop", "fixed", "whole"])
+def test_a_hint_is_of_the_name_that_is_wrong(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match=f"{key}: no column is called 'aeg'; did you mean age\\?"):
+        load_dataset(f"{csv(tmp_path / 't.csv')}[{key}=pay+aeg]")
+
+
+@pytest.mark.parametrize(
+    ("said", "says"), [("fixed=aeg", "no column is called 'aeg'"), ("low=age:x", "got 'age:x'")]
+)
+def test_braces_in_the_name_of_a_file_are_no_places_of_a_text(
+    tmp_path: Path, said: str, says: str
+) -> None:
+    path = csv(tmp_path / "a{b}{0}.csv")
+    with pytest.raises(InputError) as caught:
+        load_dataset(f"{path}[{said}]")
+    assert str(caught.value).startswith(f"{path}: ")
+    assert says in str(caught.value)
+
+
 def test_a_prefix_that_could_be_two_groups() -> None:
     names = ["c=a", "c=b", "c_a", "c_b"]
     x = np.concatenate([np.eye(2)[Y], np.eye(2)[1 - Y]], axis=1)
