@@ -280,10 +280,10 @@ def _ranges(
                 f"{where}: column {str(name)!r} has one value in all training rows; leave it out "
                 f"(drop={name})"
             )
-        if not least < most:
+        if not 0 < most - least < np.inf:
             raise InputError(
                 f"{where}: column {str(name)!r} goes from {least:g} to {most:g}; low has to be "
-                "below high"
+                "below high, and the range a finite number"
             )
     return low, high
 

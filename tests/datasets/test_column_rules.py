@@ -164,6 +164,13 @@ def test_faults(tmp_path: Path, said: str, says: str) -> None:
         load_dataset(f"{csv(tmp_path / 't.csv')}[{said}]")
 
 
+@pytest.mark.parametrize(("low", "high"), [(-np.inf, 1), (-1e308, 1e308), (np.nan, 1), (0, np.inf)])
+def test_a_declared_range_is_of_finite_numbers(low: float, high: float) -> None:
+    rules = ColumnRules(["a", "b"], whole=[], low={"a": low}, high={"a": high})
+    with pytest.raises(InputError, match="column 'a' goes from .* to .*; low has to be below high"):
+        Dataset.from_arrays(X[:, [1, 6]], Y, columns=rules)
+
+
 @pytest.mark.parametrize("key", ["drop", "fixed", "whole"])
 def test_a_hint_is_of_the_name_that_is_wrong(tmp_path: Path, key: str) -> None:
     with pytest.raises(InputError, match=f"{key}: no column is called 'aeg'; did you mean age\\?"):
