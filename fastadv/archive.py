@@ -7,6 +7,7 @@ refused, and nothing is allocated that the bytes of the file could not fill.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -97,6 +98,18 @@ def read_shape(stream: IO[bytes], size: int) -> tuple[int, ...]:
     return _read_array(stream, size, records=True).shape
 
 
+def fill(array: npt.NDArray[Any], stream: IO[bytes] | io.BufferedIOBase) -> int:
+    """Read the bytes of an array (n,) piece by piece; return how many there were."""
+    into, at = array.view(np.uint8) if array.size else np.empty(0, np.uint8), 0
+    while at < len(into):
+        piece = stream.read(min(_PIECE, len(into) - at))
+        if not piece:
+            break
+        into[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    return at
+
+
 def _read_array(stream: IO[bytes], size: int, records: bool = False) -> npt.NDArray[Any]:
     """Read an array in NumPy's form, of ``size`` bytes with its header; records as bytes."""
     start = stream.read(len(_MAGIC) + 2)
@@ -113,7 +126,10 @@ def _read_array(stream: IO[bytes], size: int, records: bool = False) -> npt.NDAr
         sides = "x".join(map(str, shape)) or "one value"
         raise ValueError(f"it has {found:,} bytes, expected {expected:,} for {sides} of {dtype}")
     array = np.empty(math.prod(shape), dtype)
-    _fill(array, stream)
+    if fill(array, stream) < array.nbytes:
+        raise ValueError("it ends too early")
+    if stream.read(1):  # at the end, where the checksum is looked at
+        raise ValueError("it goes on behind its end")
     _check_values(array)
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
@@ -154,19 +170,6 @@ def _parse_header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     if not dtype.itemsize or len(shape) > 32 or any(side > _LONGEST_SIDE for side in shape):
         raise ValueError(f"there is no array of {dtype} in shape {shape}")
     return dtype, shape, found["fortran"] == "True"
-
-
-def _fill(array: npt.NDArray[Any], stream: IO[bytes]) -> None:
-    """Read the bytes of an array (n,), and to the end, where the checksum is looked at."""
-    into, at = array.view(np.uint8) if array.size else np.empty(0, np.uint8), 0
-    while at < len(into):
-        piece = stream.read(min(_PIECE, len(into) - at))
-        if not piece:
-            raise ValueError("it ends too early")
-        into[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-        at += len(piece)
-    if stream.read(1):
-        raise ValueError("it goes on behind its end")
 
 
 def _check_values(array: npt.NDArray[Any]) -> None:

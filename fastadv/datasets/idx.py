@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.archive import MOST_PACKED
+from fastadv.archive import MOST_PACKED, fill
 from fastadv.datasets.layout import Channels
 from fastadv.datasets.memory import check_fits
 from fastadv.datasets.sources import Source
@@ -34,7 +34,6 @@ Ints = npt.NDArray[Any]  # uint8, or int32
 _Stream = IO[bytes] | gzip.GzipFile
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_PIECE = 1 << 18  # bytes
 _UNSIGNED_BYTE, _INTEGER = 0x08, 0x0C
 _OTHER_DTYPES = {
     0x09: "signed byte", 0x0B: "16-bit integer", 0x0D: "32-bit float", 0x0E: "64-bit float",
@@ -131,13 +130,9 @@ def _read_array(stream: _Stream, path: str | Path, size: int, *, exact: bool) ->
         raise InputError(f"{path}: the file is too long: found {held} bytes of data, {wanted}")
     check_fits(path, expected)
     array: Ints = np.empty(shape, dtype)
-    into, at = array.reshape(-1).view(np.uint8), 0
-    while at < expected:
-        piece = stream.read(min(_PIECE, expected - at))
-        if not piece:
-            raise InputError(f"{path}: the file is too short: found {at} bytes of data, {wanted}")
-        into[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-        at += len(piece)
+    read = fill(array.reshape(-1), stream)
+    if read < expected:
+        raise InputError(f"{path}: the file is too short: found {read} bytes of data, {wanted}")
     if stream.read(1):  # of a gzip file this looks at its checksum, too
         raise InputError(f"{path}: the file is too long: found more bytes of data, {wanted}")
     return array.astype(dtype.newbyteorder("="), copy=False)
