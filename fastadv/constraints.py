@@ -9,7 +9,7 @@ others.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ import numpy.typing as npt
 from fastadv.arrays import Float64, Mask
 from fastadv.columns import Columns, Index
 
-Norm = Literal["linf", "l2"]
 Rows = npt.NDArray[Any]
 
 _ROUNDING = 1e-6  # of a budget: float32's, less than what `Threat.reach` allows
