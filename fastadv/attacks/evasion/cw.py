@@ -19,6 +19,7 @@ import numpy as np
 
 from fastadv import threat
 from fastadv.arrays import Float32, Float64, Floats, Labels, Mask
+from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import hinge
 from fastadv.errors import at_least, require
@@ -120,7 +121,7 @@ class CW(Evasion):
         mean, square = np.zeros_like(w), np.zeros_like(w)
         weight = c.astype(np.float32)[:, None]
         linf, l2 = np.empty(len(x)), np.empty(len(x))
-        any_success, free = np.zeros(len(x), dtype=bool), task.movable()
+        any_success = np.zeros(len(x), dtype=bool)
         for step in range(1, self.steps + 2):
             tanh = np.tanh(w)
             x_adv = middle + half * tanh
@@ -133,9 +134,7 @@ class CW(Evasion):
             any_success |= success
             if step > self.steps:
                 break
-            dw = pullback(weight * dlogits)
-            if free is not None:
-                dw = np.where(free, dw, dw.dtype.type(0))
+            dw = ball.along("l2", None, task, pullback(weight * dlogits))
             tanh_space.pull_to_weights(x, x_adv, tanh, half, dw)
             tanh_space.adam_step(w, dw, mean, square, step, self._rate(step))
         return any_success

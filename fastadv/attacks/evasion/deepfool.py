@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastadv.arrays import Float32, Float64, Floats, Labels, Mask
+from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.best import succeeds
@@ -75,7 +75,6 @@ class DeepFool(Evasion):
     ) -> tuple[Floats, Details]:
         """Step until the label has changed; images that are done leave the batch."""
         x_adv, rows, change = x.copy(), np.arange(len(x)), np.zeros_like(x)
-        free = task.movable()
         for step in range(self.steps + 1):
             logits, pullback = model.vjp(x_adv[rows])
             todo = ~succeeds(logits, y[rows], None if target is None else target[rows])
@@ -83,7 +82,7 @@ class DeepFool(Evasion):
                 break
             goals = None if target is None else target[rows]
             part = change[rows]
-            self._add_step(logits, pullback, y[rows], goals, free, part)
+            self._add_step(logits, pullback, y[rows], goals, task, part)
             rows, part = rows[todo], part[todo]
             change[rows] = part
             grown = x[rows] + np.float32(1.0 + self.overshoot) * part
@@ -96,13 +95,13 @@ class DeepFool(Evasion):
         pullback: Pullback,
         y: Labels,
         target: Labels | None,
-        free: Mask | None,
+        task: Task,
         change: Float32,
     ) -> None:
         """Add to ``change`` (n, d) the step to the nearest boundary (algorithm 2).
 
         Untargeted: over the classes k the nearest hyperplane Z_k = Z_y. With a target: the
-        hyperplane to it from the class of the largest logit. In columns that are ``free``.
+        hyperplane to it from the class of the largest logit. In columns that are free to change.
         """
         norm = boundary.LINF if self.norm == "linf" else boundary.L2
         n, rows = len(logits), np.arange(len(logits))
@@ -113,9 +112,7 @@ class DeepFool(Evasion):
             dlogits = np.zeros_like(logits)
             dlogits[rows, to] += 1.0
             dlogits[rows, from_] -= 1.0  # where the two are one class: no boundary, w = 0
-            w, norms = pullback(dlogits), np.empty(n)
-            if free is not None:
-                w = np.where(free, w, w.dtype.type(0))
+            w, norms = ball.along(self.norm, None, task, pullback(dlogits)), np.empty(n)
             boundary.dual_norms(w, norm, norms)
             gap: Float64 = logits[rows, from_].astype(np.float64) - logits[rows, to]
             distance = np.divide(gap, norms, out=np.full(n, np.inf), where=norms > 0)
