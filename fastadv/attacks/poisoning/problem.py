@@ -151,9 +151,11 @@ class Problem:
 
     def existing(self, crafted: Crafted) -> Crafted:
         """Return the poison as rows that can exist, within the ball around those it started as."""
-        x, points = self.X[crafted.origin], crafted.points
-        brought = self.task.brought_back(x, points.astype(np.float32), self.norm, self.eps)
-        return crafted if self.task.rules is None else replace(crafted, points=brought)
+        if self.task.rules is None:
+            return crafted
+        x, points = self.X[crafted.origin], crafted.points.astype(np.float32)
+        brought = self.task.brought_back(x, points, self.norm, self.eps)
+        return replace(crafted, points=brought)
 
     @functools.cached_property
     def X_met(self) -> Floats:
