@@ -65,19 +65,19 @@ class ColumnRules:
         left = [name for place, name in enumerate(names) if place not in dropped]
         return kept, replace(self, names=left, drop=())
 
-    def groups(self, names: Sequence[str], where: str) -> tuple[tuple[int, ...], ...]:
-        """Return the places of the columns of each one-hot group among ``names``.
+    def groups(self, where: str) -> tuple[tuple[int, ...], ...]:
+        """Return the places of the columns of each one-hot group among the names.
 
         Raises
         ------
         InputError
             If a group has fewer than two columns, one that is not there, or one of another group.
         """
-        found = tuple(_group(said, names, where) for said in self.one_hot)
+        found = tuple(_group(said, self.names, where) for said in self.one_hot)
         places = [place for group in found for place in group]
         for place in places:
             if places.count(place) > 1:
-                raise InputError(f"{where}: column {names[place]!r} is in two one-hot groups")
+                raise InputError(f"{where}: column {self.names[place]!r} is in two one-hot groups")
         return found
 
 
@@ -107,20 +107,16 @@ class Columns:
 
     @classmethod
     def of(
-        cls,
-        names: Sequence[str],
-        parts: Mapping[str, npt.NDArray[np.floating]],
-        rules: ColumnRules,
-        where: str,
+        cls, parts: Mapping[str, npt.NDArray[np.floating]], rules: ColumnRules, where: str
     ) -> Columns:
         """Measure the range of each column in the training rows, and check what is said of them.
 
         Parameters
         ----------
-        names : sequence of str
         parts : mapping of ndarray of shape (n, d)
             All rows; those of ``train`` tell the range.
         rules : ColumnRules
+            With the names of all columns.
         where : str
             What the errors name.
 
@@ -129,12 +125,12 @@ class Columns:
         InputError
             If a column has one value in all training rows, or is not what is said of it.
         """
-        groups = rules.groups(names, where)
+        names, groups = rules.names, rules.groups(where)
         in_groups = {place for group in groups for place in group}
-        low, high = _ranges(names, parts["train"], rules, in_groups, where)
+        low, high = _ranges(parts["train"], rules, in_groups, where)
         for part, values in parts.items():
             _check_groups(values, groups, names, f"{where}: {part}")
-        whole = _whole(names, parts, rules, in_groups, where)
+        whole = _whole(parts, rules, in_groups, where)
         for place in whole:
             if low[place] % 1 or high[place] % 1:
                 raise InputError(
@@ -258,13 +254,10 @@ def _check_groups(
 
 
 def _ranges(
-    names: Sequence[str],
-    train: npt.NDArray[np.floating],
-    rules: ColumnRules,
-    in_groups: set[int],
-    where: str,
+    train: npt.NDArray[np.floating], rules: ColumnRules, in_groups: set[int], where: str
 ) -> tuple[list[float], list[float]]:
     """Return what 0 and 1 stand for: as declared, else as the training rows have it."""
+    names = rules.names
     low, high = train.min(axis=0).tolist(), train.max(axis=0).tolist()
     for place in in_groups:
         low[place], high[place] = 0.0, 1.0
@@ -289,14 +282,13 @@ def _ranges(
 
 
 def _whole(
-    names: Sequence[str],
     parts: Mapping[str, npt.NDArray[np.floating]],
     rules: ColumnRules,
     in_groups: set[int],
     where: str,
 ) -> tuple[int, ...]:
     """Return the places of the columns of whole numbers, found or declared; not of groups."""
-    fraction = np.zeros(len(names), dtype=bool)
+    names, fraction = rules.names, np.zeros(len(rules.names), dtype=bool)
     for values in parts.values():
         fraction |= (values != np.floor(values)).any(axis=0)
     if rules.whole is None:

@@ -143,7 +143,7 @@ class Source(NamedTuple):
         _check_together(parts, where)
         parts, drawn = _complete(parts, where, class_names)
         rows = {key: part.images[:, 0, :, 0] for key, part in parts.items()}
-        columns, beyond = Columns.of(names, rows, rules, where), 0
+        columns, beyond = Columns.of(rows, rules, where), 0
         for key, values in rows.items():
             scaled, n_beyond = columns.scaled(values)
             parts[key] = parts[key]._replace(images=scaled.reshape(-1, 1, len(names), 1))
