@@ -97,12 +97,10 @@ class Square(ball.InBall):
         self, query: int, x: Float32, best: Float32, task: Task, stream: Stream
     ) -> Float32:
         """Return the points to try: a first random pattern, then changed windows."""
+        channels = task.image_shape[2]
         if task.columns is not None:
             proposal = self._propose_columns(query, x, best, task, stream)
-            ball.project_onto(self.norm, x, self.eps, task, proposal)
-            return task.brought_back(x, proposal, self.norm, self.eps)
-        channels = task.image_shape[2]
-        if query == 0:
+        elif query == 0:
             pattern = _stripes if self.norm == "linf" else _bumps
             proposal = x + np.float32(self.eps) * pattern(task, stream)
         else:
@@ -116,7 +114,7 @@ class Square(ball.InBall):
                 draws = stream.uniform(query, 5 + channels)
                 kernels.l2_window(x, self.eps, shape, _bump(side), spared, draws, proposal)
         ball.project_onto(self.norm, x, self.eps, task, proposal)
-        return proposal
+        return task.brought_back(x, proposal, self.norm, self.eps)
 
     def _propose_columns(
         self, query: int, x: Float32, best: Float32, task: Task, stream: Stream
