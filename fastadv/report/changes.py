@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastadv.arrays import Arrays
+from fastadv.arrays import Arrays, Float64
+from fastadv.columns import Columns
 from fastadv.visible import visible
 
 SHOWN = 5  # columns of a row
@@ -67,35 +67,29 @@ def of_rows(
     """
     if "column_names" not in arrays:
         return None
-    names = [visible(str(name)) for name in arrays["column_names"]]
-    low, high = arrays["column_low"].astype(np.float64), arrays["column_high"].astype(np.float64)
+    names = tuple(visible(str(name)) for name in arrays["column_names"])
+    low, high = (arrays[key].astype(np.float64) for key in ("column_low", "column_high"))
     whole = arrays["column_whole"].astype(bool)
     before, after = before.astype(np.float64), after.astype(np.float64)
     if not {len(names)} == {len(low), len(high), len(whole), before.shape[1], after.shape[1]}:
         raise ValueError("columns and rows do not fit")
-    return [
-        _changes(names, low, high, whole, a, b) for a, b in zip(before, after, strict=False)
-    ]  # fmt: skip
+    places = tuple(np.flatnonzero(whole).tolist())
+    columns = Columns(names, tuple(low), tuple(high), whole=places)
+    return [_changes(columns, a, b) for a, b in zip(before, after, strict=False)]
 
 
-def _changes(
-    names: Sequence[str],
-    low: npt.NDArray[np.float64],
-    high: npt.NDArray[np.float64],
-    whole: npt.NDArray[np.bool_],
-    before: npt.NDArray[np.float64],
-    after: npt.NDArray[np.float64],
-) -> Changes:
+def _changes(columns: Columns, before: Float64, after: Float64) -> Changes:
+    """Return the changes of a row (d,) from 0 to 1."""
     moved = np.abs(after - before)
     order = np.argsort(-moved, kind="stable")
     n_changed = int(np.count_nonzero(moved))
+    was, now = columns.in_units(np.stack([before, after]))
+    low, high = columns.ends
     shown = []
     for j in order[: min(SHOWN, n_changed)]:
-        span = high[j] - low[j]
-        values = low[j] + before[j] * span, low[j] + after[j] * span
-        texts = _texts(*values, span, whole=bool(whole[j]))
-        shown.append(Change(names[j], *texts, (float(before[j]), float(after[j]))))
-    return Changes(tuple(shown), n_changed, len(names))
+        texts = _texts(was[j], now[j], high[j] - low[j], whole=j in columns.whole)
+        shown.append(Change(columns.names[j], *texts, (float(before[j]), float(after[j]))))
+    return Changes(tuple(shown), n_changed, len(columns.names))
 
 
 def _texts(before: float, after: float, span: float, *, whole: bool) -> tuple[str, str]:
