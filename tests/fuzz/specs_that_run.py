@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import signal
 import sys
 import traceback
 import typing
@@ -22,6 +21,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from watch import Hang, limited
 
 from fastadv import registry, run_grid
 from fastadv.datasets.dataset import Dataset
@@ -35,10 +35,6 @@ SMALL = (1, 2, 3, 5)
 INTEGERS = (0, 1, 2, 3, 4, 5, 8, 17, 40, -1)
 _MODEL = "mlp[hidden_layer_sizes=5,batch_size=8,max_iter=3"
 _SECONDS = 60
-
-
-class Hang(BaseException):
-    """No handler of errors catches this."""
 
 
 SHAPES: dict[str, tuple[int, ...]] = {"grey": (5, 5), "colours": (4, 4, 3), "columns": (4,)}
@@ -140,10 +136,8 @@ def fault_of(given: dict[str, Any]) -> str | None:
     """Return None, or what is wrong with how a grid of one cell went."""
     asked = dict(given)
     data = few(2 if given["model"].startswith("svm") else 3, asked.pop("data"))
-    before = signal.signal(signal.SIGVTALRM, _stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, _SECONDS)
     try:
-        with tracebacks() as seen, warnings.catch_warnings():
+        with limited(_SECONDS), tracebacks() as seen, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what runs to infinity; its figures are looked at
             rows = list(run_grid(dataset=data, jobs=1, **asked))
     except InputError as error:
@@ -152,17 +146,10 @@ def fault_of(given: dict[str, Any]) -> str | None:
         return f"more than {_SECONDS} seconds\n{traceback.format_exc(limit=-8)}"
     except Exception:
         return traceback.format_exc(limit=-6)
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
     for row in rows:
         shown = {k: v for k, v in msgspec.to_builtins(row).items() if k != "parameters"}
         seen += no_numbers(shown)
     return "\n".join(seen) or None
-
-
-def _stop(*_: Any) -> None:
-    raise Hang
 
 
 def main() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +26,18 @@ def _stop(_: int, __: FrameType | None) -> None:
     raise Hang
 
 
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise `Hang` in a block that takes more seconds of the processor."""
+    before = signal.signal(signal.SIGVTALRM, _stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def fault_of(target: Any, data: bytes, folder: Path) -> str | None:
     """Return None, or in a line or more what is wrong with how an input was read.
 
@@ -31,12 +45,10 @@ def fault_of(target: Any, data: bytes, folder: Path) -> str | None:
     `SECONDS` or `SPARE`.
     """
     path = target.place(data, folder)
-    before = signal.signal(signal.SIGVTALRM, _stop)
     start = _reset_peak()
     decoded, said = 0, None
-    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
     try:
-        with warnings.catch_warnings():
+        with limited(SECONDS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             decoded = target.read(path) or 0
     except InputError as error:
@@ -46,9 +58,6 @@ def fault_of(target: Any, data: bytes, folder: Path) -> str | None:
         said = f"more than {SECONDS:g} seconds\n{traceback.format_exc(limit=-6)}"
     except Exception:
         said = traceback.format_exc(limit=-6)
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
     taken = _peak() - start
     if said is None and taken > _TIMES * decoded + SPARE:
         said = f"{taken >> 20} MiB for {len(data):,} bytes, {decoded / 2**20:.1f} MiB decoded"
