@@ -19,7 +19,6 @@ import numpy as np
 
 from fastadv import threat
 from fastadv.arrays import Float32, Float64, Floats, Labels, Mask
-from fastadv.attacks.evasion import ball
 from fastadv.attacks.evasion.base import Details, Evasion
 from fastadv.attacks.evasion.loss import hinge
 from fastadv.errors import at_least, require
@@ -134,7 +133,7 @@ class CW(Evasion):
             any_success |= success
             if step > self.steps:
                 break
-            dw = ball.along("l2", None, task, pullback(weight * dlogits))
+            dw = pullback(weight * dlogits)
             tanh_space.pull_to_weights(x, x_adv, tanh, half, dw)
             tanh_space.adam_step(w, dw, mean, square, step, self._rate(step))
         return any_success
