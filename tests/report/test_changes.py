@@ -55,6 +55,11 @@ def test_a_name_is_one_line_without_control_characters() -> None:
     assert len(changes_text("no", first, 80).plain.split("\n")) == 4
 
 
+def test_columns_of_a_group_are_whole_numbers_too() -> None:
+    columns = Columns(NAMES, (0, 0, 0, 0), (9, 1, 1, 1), whole=(0,), one_hot=((1, 2),))
+    assert columns.kept()["column_whole"].tolist() == [True, True, True, False]
+
+
 def test_what_does_not_fit_is_not_shown() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         of_rows(COLUMNS.kept(), BEFORE[:, :3], AFTER)
