@@ -98,6 +98,13 @@ def test_whole_numbers_come_back_as_they_were() -> None:
     )
 
 
+def test_values_beyond_either_end_are_counted_and_set_to_it() -> None:
+    columns = Columns(("a", "b"), (0, 10), (2, 30))
+    scaled, beyond = columns.scaled(np.array([[-1.0, 10], [3, 31], [1, 9.5], [2, 20]]))
+    assert scaled.tolist() == [[0, 0], [1, 1], [0.5, 0], [1, 0.5]]
+    assert beyond == 4
+
+
 def test_rules_are_of_the_data(tmp_path: Path) -> None:
     plain, fixed = (
         Dataset.from_arrays(X, Y, columns=ColumnRules(NAMES, fixed=names))
