@@ -174,7 +174,9 @@ def test_faults(tmp_path: Path, said: str, says: str) -> None:
 @pytest.mark.parametrize(("low", "high"), [(-np.inf, 1), (-1e308, 1e308), (np.nan, 1), (0, np.inf)])
 def test_a_declared_range_is_of_finite_numbers(low: float, high: float) -> None:
     rules = ColumnRules(["a", "b"], whole=[], low={"a": low}, high={"a": high})
-    with pytest.raises(InputError, match="column 'a' goes from .* to .*; low has to be below high"):
+    with pytest.raises(
+        InputError, match=r"column 'a' goes from .* to .*; low has to be below high"
+    ):
         Dataset.from_arrays(X[:, [1, 6]], Y, columns=rules)
 
 
