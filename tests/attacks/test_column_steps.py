@@ -95,6 +95,15 @@ def test_a_model_is_asked_about_rows_that_can_exist(attack: str) -> None:
     assert len(rows) > 2
 
 
+def test_cw_keeps_the_nearest_of_the_rows_that_can_exist() -> None:
+    model = Linear([2, 1, 0], -0.9)
+    x_adv = crafted("cw[steps=40,search_steps=4]", model, TENTHS)
+    rows = np.concatenate(model.asked)
+    turned = rows[rows @ model.w + model.b < 0]
+    least = np.linalg.norm(turned - HALF, axis=1).min()
+    np.testing.assert_allclose(np.linalg.norm(x_adv - HALF[0]), least, rtol=1e-6)
+
+
 def test_a_step_of_poison_is_spent_on_columns_that_can_change() -> None:
     start = HALF.astype(np.float64)
     feasible = Feasible(FIXED, start, np.zeros(1, np.intp), np.ones((1, 3)))

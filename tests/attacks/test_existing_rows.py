@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastadv import ColumnRules, Dataset, MLPClassifier, capabilities, make_attack, registry
 from fastadv.attacks.evasion import ball, square_columns, without_gradient
 from fastadv.columns import Columns
-from fastadv.constraints import Ball, bring_back
+from fastadv.constraints import Ball, bring_back, movable
 from fastadv.task import Task
 
 N = 60
@@ -257,6 +257,19 @@ def test_a_one_hot_group_changes_where_the_ball_reaches_the_other_vertex() -> No
     assert brought(other, Ball("l2", 2**0.5)) == [0.5, 0.5, 0, 1]
     spent = brought([1.0, 1.0, 0.2, 0.8], Ball("l2", 1.5))
     assert spent == [pytest.approx(0.854, abs=1e-3), 0.8, 0, 1], "what is left is 0.5"
+
+
+@pytest.mark.parametrize(
+    ("ball", "free"),
+    [
+        (Ball("linf", 0.09), "a"), (Ball("linf", 0.1), "a n"), (Ball("l2", 0.1), "a n"),
+        (Ball("linf", 0.99), "a n"), (Ball("linf", 1.0), "a n g0 g1"),
+        (Ball("l2", 1.41), "a n"), (Ball("l2", 1.42), "a n g0 g1"), (Ball(), "a n g0 g1"),
+    ],
+)  # fmt: skip
+def test_columns_can_change_where_a_step_of_theirs_is_within_the_ball(ball: Ball, free: str) -> None:
+    can = movable(COLUMNS, ball)
+    assert [name for name, moves in zip(COLUMNS.names, can, strict=True) if moves] == free.split()
 
 
 def test_square_changes_as_many_columns_as_it_should() -> None:
