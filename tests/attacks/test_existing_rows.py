@@ -267,7 +267,9 @@ def test_a_one_hot_group_changes_where_the_ball_reaches_the_other_vertex() -> No
         (Ball("l2", 1.41), "a n"), (Ball("l2", 1.42), "a n g0 g1"), (Ball(), "a n g0 g1"),
     ],
 )  # fmt: skip
-def test_columns_can_change_where_a_step_of_theirs_is_within_the_ball(ball: Ball, free: str) -> None:
+def test_columns_can_change_where_a_step_of_theirs_is_within_the_ball(
+    ball: Ball, free: str
+) -> None:
     can = movable(COLUMNS, ball)
     assert [name for name, moves in zip(COLUMNS.names, can, strict=True) if moves] == free.split()
 
