@@ -6,10 +6,13 @@ renamed into place when it is whole, and it carries a checksum: one that does no
 and written again. Any number of processes may share the folder.
 """
 
+import contextlib
+import functools
 import hashlib
 import os
 import pickle
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from numba.core.serialize import dumps
 from numba.np.ufunc.parallel import _launch_threads
 
 _DIGEST = 16  # bytes of a checksum
+_ABANDONED = 3600.0  # seconds after which nobody is still writing a file
 _PRANGE = b"numba_parallel_for"  # what machine code with prange calls
 
 
@@ -75,7 +79,10 @@ class KernelCache(NullCache):
         """Keep a compiled signature; where that cannot be, say so once and go on."""
         if data.library.has_dynamic_globals or any(not code.can_cache for code in data.lifted):
             return  # it holds addresses of this process
-        payload = dumps(data._reduce())
+        try:
+            payload = dumps(data._reduce())
+        except RuntimeError:
+            return  # a signal met LLVM as it handed its object over: compiled, and not to be had
         try:
             _write(self._path(sig, data.codegen), digest(payload) + payload)
         except OSError as error:
@@ -99,6 +106,7 @@ class KernelCache(NullCache):
 
 def _write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     temporary = Path(name)
     try:
@@ -108,3 +116,12 @@ def _write(path, content):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@functools.cache
+def _sweep(folder):
+    """Remove what killed processes left half written; once a process is enough."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()

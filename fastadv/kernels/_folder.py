@@ -5,6 +5,7 @@ change starts a new one. A processor has its own, since homes are shared between
 """
 
 import atexit
+import contextlib
 import errno
 import hashlib
 import os
@@ -20,6 +21,7 @@ import platformdirs
 from llvmlite import binding
 
 _UNUSED_FOLDERS_GO_AFTER = 30 * 24 * 3600.0  # seconds
+_TEMPORARY = "fastadv-kernels-"
 
 
 def cache_folder() -> Path:
@@ -32,7 +34,7 @@ def cache_folder() -> Path:
         folder = _root() / _version()
         _prepare(folder)
     except OSError as error:
-        temporary = tempfile.mkdtemp(prefix="fastadv-")
+        temporary = _temporary_folder()
         atexit.register(_remove, temporary, os.getpid())
         os.environ["NUMBA_CACHE_DIR"] = temporary
         warnings.warn(
@@ -82,6 +84,8 @@ def _prepare(folder):
         If it cannot be written to.
     """
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        with contextlib.suppress(OSError):  # of another user's, in which we may write
+            os.utime(folder)  # it is used
         return
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
@@ -91,6 +95,28 @@ def _prepare(folder):
                 shutil.rmtree(other, ignore_errors=True)
         except OSError:
             continue  # another process has removed it
+
+
+def _temporary_folder():
+    """Make a folder of this process among temporary files; those of killed ones go."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+        owner = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if owner.isdecimal() and not _runs(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-")
+
+
+def _runs(pid):
+    """Return whether a process runs, or may."""
+    if sys.platform == "win32":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or no process's number
+        return True
+    return True
 
 
 def _remove(folder, owner):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numba.core.codegen import CPUCodeLibrary
 
 from fastadv.kernels import _jit
 from fastadv.kernels._cache import KernelCache
@@ -80,6 +82,37 @@ def test_where_nothing_can_be_kept_it_is_said_once_and_the_kernel_runs(
         warnings.simplefilter("error")
         assert kernel(0.5) == 1.0
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_kernel_whose_object_a_signal_lost_runs_and_is_compiled_again(
+    compiled: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is raised while LLVM hands an object over is swallowed, and the object with it."""
+    asked = CPUCodeLibrary._get_compiled_object
+
+    def lost(library: Any) -> Any:
+        library._compiled_object = None
+        return asked(library)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CPUCodeLibrary, "_get_compiled_object", lost)
+        assert compiled()(2) == 4
+    assert not list(tmp_path.glob("kernels/*"))
+    again, after = compiled(), compiled()
+    assert (again(2), hits(again)) == (4, 0)
+    assert (after(2), hits(after)) == (4, 1)
+
+
+def test_what_killed_processes_left_half_written_goes_with_the_next_kernel(
+    compiled: Compile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    for name, age in ((".old.tmp", 2 * 3600), (".new.tmp", 60)):
+        (folder / name).touch()
+        os.utime(folder / name, (0, time.time() - age))
+    compiled()(2)
+    assert [path.name for path in folder.glob(".*")] == [".new.tmp"]
 
 
 @pytest.mark.usefixtures("compiled")

@@ -84,3 +84,27 @@ def test_a_new_folder_removes_what_nobody_has_used_for_a_month(tmp_path: Path) -
     os.utime(recent, (0, recent.stat().st_mtime - month + 60))
     _folder._prepare(new)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "recent"]
+
+
+def test_a_folder_that_is_used_counts_as_new(tmp_path: Path) -> None:
+    used = tmp_path / "used"
+    used.mkdir()
+    os.utime(used, (0, 0))
+    _folder._prepare(used)
+    _folder._prepare(tmp_path / "new")
+    assert used.is_dir()
+
+
+def test_temporary_folders_of_killed_processes_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_folder.tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    kept = {f"fastadv-kernels-{os.getpid()}-a", "fastadv-kernels-1-a", "fastadv-kernels-", "fastadv-kernels-x"}  # fmt: skip
+    for name in (*kept, f"fastadv-kernels-{dead.pid}-a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.nbc").touch()
+    made = Path(_folder._temporary_folder())
+    assert {path.name for path in tmp_path.iterdir()} == kept | {made.name}
+    assert made.name.startswith(f"fastadv-kernels-{os.getpid()}-")
