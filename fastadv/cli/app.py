@@ -17,7 +17,7 @@ from fastadv.cli import console, data
 from fastadv.cli.attack import attack
 from fastadv.cli.bench import bench
 from fastadv.cli.compare import compare
-from fastadv.cli.errors import INTERRUPTED, explain
+from fastadv.cli.errors import FAILED, INTERRUPTED, explain
 from fastadv.cli.grid import grid
 from fastadv.cli.list import list_
 from fastadv.cli.report import report
@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = Signals()
     with redirect_stderr(cast(TextIO, _Lossy(sys.stderr))), signals.handled():
         code = _run(given)
+    for stream in (sys.stdout, sys.stderr):
+        _drop_unwritten(stream)
     return signals.exit_code or code
 
 
@@ -85,6 +87,9 @@ def _run(given: Sequence[str]) -> int:
         words = [word for word in given if word != "--debug"]
         with warnings_in_a_line():
             code = app(words, "fastadv", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # ``| head``
+        return FAILED
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:
@@ -119,6 +124,16 @@ def _accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    """Drop what a stream holds and cannot write: Python would try again, and end with code 120."""
+    try:
+        stream.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 class _Lossy:

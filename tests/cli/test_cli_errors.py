@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -256,19 +257,40 @@ no_device = not Path("/dev/full").exists()
 
 
 @pytest.mark.skipif(no_device, reason="there is no full device")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("arguments", "code"), [("warmup 2>/dev/full", 0), ("report absent 2>/dev/full", 2)]
 )
-def test_messages_that_cannot_be_written_change_nothing(arguments, code, tmp_path):
-    command = f"exec {sys.executable} -m fastadv {arguments}"
-    assert subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode == code
+def test_messages_that_cannot_be_written_change_nothing(arguments, code, unbuffered, tmp_path):
+    assert ended(arguments, unbuffered, tmp_path).returncode == code
 
 
 @pytest.mark.skipif(no_device, reason="there is no full device")
-def test_results_that_cannot_be_written_are_one_line(tmp_path):
-    command = f"exec {sys.executable} -m fastadv list >/dev/full"
-    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, check=False)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["list", "--version"])
+def test_results_that_cannot_be_written_are_one_line(command, unbuffered, tmp_path):
+    done = ended(f"{command} >/dev/full", unbuffered, tmp_path)
     assert (done.returncode, done.stderr) == (1, b"fastadv: No space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such pipe")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["list", "--version"])
+def test_results_that_nobody_reads_end_without_a_word(command, unbuffered, tmp_path):
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = ended(command, unbuffered, tmp_path, stdout=writes)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def ended(arguments, unbuffered, folder, stdout=subprocess.PIPE):
+    """The program that a shell has run, with what a stream is given at once or at its end."""
+    return subprocess.run(
+        f"exec {sys.executable} -m fastadv {arguments}", shell=True, cwd=folder, check=False,
+        stdout=stdout, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):

@@ -54,7 +54,8 @@ def _needed(path: Path) -> bytes:
 def unpack(folder: Path) -> Path:
     """Put the kept grid into a folder; return where ``fastadv report`` finds it."""
     with tarfile.open(KEPT) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4
+        archive.extractall(folder)
     return folder / "grid"
 
 

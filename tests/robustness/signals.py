@@ -71,10 +71,12 @@ def interrupted(
         given = {"NUMBA_CACHE_DIR": str(cache), "TMPDIR": str(temporary)}
         environment = {**os.environ, **given, **dict([mark.split("=")])}
         terminal = Terminal()
+        before = signal.signal(number, signal.SIG_DFL)  # nohup's children would ignore it
         program = subprocess.Popen(
             [sys.executable, "-m", "fastadv", *GRID, "--jobs", str(jobs), "--output", str(results)],
             stdout=subprocess.DEVNULL, stderr=terminal.given, env=environment, process_group=0,
         )  # fmt: skip
+        signal.signal(number, before)
         time.sleep(after)
         sent = time.monotonic()
         if program.poll() is not None:
