@@ -5,7 +5,7 @@ What came of the blocks of one cell is put together in `fastadv.grid.found`.
 
 from __future__ import annotations
 
-BLOCK = 4096  # images: a multiple of the chunks that models and attacks take
+BLOCK = 2048  # images: a multiple of the chunks that models and attacks take
 
 
 def blocks(n: int) -> list[slice]:
