@@ -25,7 +25,7 @@ from fastadv.files import open_plain
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOO_LARGE = 2**63  # for NumPy
 _LARGEST = 1e18  # whose square is a number in 32 bits
-_LONGEST = 256 << 10  # bytes of a TOML file
+_LONGEST = 256 << 10  # bytes of a TOML file, characters of a spec
 _MANY_PARTS = re.compile(
     r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}"""
 )
@@ -55,6 +55,7 @@ class Spec:
         """
         if not isinstance(text, str):
             raise InputError(f"a spec is a text such as 'pgd[eps=0.1]', got {shown(text)}")
+        _check_length(text)
         text = text.strip()
         name, bracket, rest = text.partition("[")
         if not name.strip():
@@ -86,6 +87,7 @@ class Spec:
         InputError
             If ``text`` is not of the form ``name[param=value,...]``, or not UTF-8.
         """
+        _check_length(text)
         text = text.strip()
         check_name(text)
         name, bracket, rest = text.rpartition("[")
@@ -105,6 +107,14 @@ def check_name(dataset: str) -> None:
     """Raise InputError if the name of a dataset cannot be written to a file."""
     if printable(dataset) != dataset:
         raise InputError(f"the name of the dataset is not UTF-8: {dataset!a}; rename it")
+
+
+def _check_length(text: str) -> None:
+    if len(text) > _LONGEST:
+        raise InputError(
+            f"{brief(text)!r} is too long for a spec: {len(text):,} characters, expected "
+            f"{_LONGEST:,} at most"
+        )
 
 
 def shown(value: object) -> str:
@@ -132,6 +142,7 @@ def split_top_level(text: str, whole: str | None = None) -> list[str]:
     >>> split_top_level("pgd[eps=0.1,steps=5],fgsm")
     ['pgd[eps=0.1,steps=5]', 'fgsm']
     """
+    _check_length(text)
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         if character == "[":
@@ -162,6 +173,7 @@ def partition_top_level(text: str, mark: str) -> tuple[str, str, str]:
     >>> partition_top_level("pgd[eps=0.1]/none=75%", "=")
     ('pgd[eps=0.1]/none', '=', '75%')
     """
+    _check_length(text)
     depth = 0
     for position in reversed(range(len(text))):
         depth += (text[position] == "]") - (text[position] == "[")
@@ -246,8 +258,8 @@ def describe(kind: Any) -> str:
     return " or ".join(describe(choice) for choice in choices)
 
 
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_FRACTION = re.compile(rf"\s*({_NUMBER})\s*(?:/\s*({_NUMBER})\s*)?", re.ASCII)
+_NUMBER = r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?+"
+_FRACTION = re.compile(rf"\s*+({_NUMBER})\s*+(?:/\s*+({_NUMBER})\s*+)?", re.ASCII)
 
 
 def parse_number(text: str) -> float | None:
@@ -287,6 +299,8 @@ def coerce(raw: Any, kind: Any, where: str, *, strict: bool = False) -> Any:
         If ``raw`` is not a ``kind``.
     """
     value = raw.item() if type(raw).__module__ == "numpy" and not getattr(raw, "ndim", 1) else raw
+    if isinstance(value, str) and printable(value) != value:
+        raise InputError(f"{where} has to be {describe(kind)}, got {value!a}, which is not UTF-8")
     choices = getattr(kind, "__args__", ())
     if isinstance(value, str) and not strict:
         if kind == tuple[int, ...]:
@@ -298,11 +312,9 @@ def coerce(raw: Any, kind: Any, where: str, *, strict: bool = False) -> Any:
             value = value if number is None else number
         elif int in (kind, *choices):
             value = _whole(value)
-    if isinstance(value, str) and printable(value) != value:
-        raise InputError(f"{where} has to be {describe(kind)}, got {value!a}, which is not UTF-8")
     try:
         value = msgspec.convert(value, kind, strict=strict)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeError):  # ... halves of characters in a list
         words = closest(value, _words(kind)) if isinstance(value, str) else ""
         raise InputError(f"{where} has to be {describe(kind)}, got {shown(raw)}{words}") from None
     if isinstance(value, float) and not math.isfinite(value):

@@ -187,7 +187,7 @@ def parse_duration(value: Any, where: str) -> float:
     600.0
     """
     text = value.strip().lower() if isinstance(value, str) else shown(value)
-    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smh]?)", text, re.ASCII)
+    match = re.fullmatch(r"(\d++\.?\d*+|\.\d++)\s*+([smh]?)", text, re.ASCII)
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not 0 < seconds <= _LONGEST_TIME:
         raise InputError(f"{where} has to be a time such as 90, 90s, 10m or 1h, got {shown(value)}")

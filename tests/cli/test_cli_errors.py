@@ -146,6 +146,19 @@ LATER = [  # what only the libraries, once they are loaded, can tell
         ["grid", "--attacks", "pgd", "--model", "mlp[hidden_layer_sizes=a\udcff]"],
         "which is not UTF-8",
     ),
+    (["grid", "--attacks", "pgd", "--model", "cnn[channels=a\udcff]"], "which is not UTF-8"),
+    (
+        ["grid", "--attacks", "pgd[eps=" + "9" * 300_000 + "]"],
+        "is too long for a spec: 300,009 char",
+    ),
+    (
+        ["grid", "--attacks", "pgd,fgsm", "--dataset", "x" * 300_000],
+        "is too long for a spec: 300,000",
+    ),
+    (
+        ["grid", "--attacks", "spatial[samples=" + "10" * 20_000 + "e]"],
+        "samples has to be a whole number, got '1010101010",
+    ),
     (["grid", "--attacks", "pgd", "--dataset", "x" * 400], "cannot be read (File name too long)"),
     (["grid", "--attacks", "pgd", "--dataset", "a\x85b/c"], "there is no file or folder a b/c"),
     (["data", "show", "x" * 400], "cannot be read (File name too long)"),

@@ -29,6 +29,7 @@ TEXTS = (
     "\\u0000", "x" * 300, "../" * 90 + "x", "[" * 60, "{" * 60, "]", "}", '"', "'", ",", "=", "a.b.c", "\n",
     "1_000", "٣", "<script>", "=1+1", "-0", "--", "0x10", "1/0", "1/1e-320", "é" * 120, "[[a]]",
 )  # fmt: skip
+_MOST = 1 << 19  # characters of a text, more than any argument may have
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
@@ -272,7 +273,7 @@ def words(data: bytes, rng: random.Random) -> bytes:
             parts[at] = str(rng.choice(NUMBERS))
         else:
             parts[at] = rng.choice(TEXTS)
-    return "".join(parts).encode("utf-8", "surrogatepass")
+    return "".join(parts)[:_MOST].encode("utf-8", "surrogatepass")
 
 
 def png(data: bytes, rng: random.Random) -> bytes:
