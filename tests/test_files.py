@@ -19,7 +19,7 @@ from fastadv.datasets import load_dataset
 from fastadv.errors import InputError
 from fastadv.files import atomic_write
 from fastadv.grid.row import Row
-from fastadv.grid.stages import Made
+from fastadv.grid.stages.base import Made
 from fastadv.grid.store import Store
 from fastadv.models.mlp import MLPClassifier
 

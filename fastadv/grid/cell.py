@@ -35,6 +35,9 @@ class Choice:
         return registry.canonical(self.made)
 
 
+Dealt = tuple[int, int]  # of which images: see `Cell`
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run of one attack against one defense.
@@ -49,7 +52,7 @@ class Cell:
     attack: Choice
     defense: Choice
     seed: int
-    dealt: tuple[int, int] = (0, 1)
+    dealt: Dealt = (0, 1)
 
 
 @dataclass(frozen=True)

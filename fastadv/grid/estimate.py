@@ -7,17 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fastadv import capabilities
-from fastadv.grid.stages import (
-    Certify,
-    Context,
-    Fit,
-    Inspect,
-    Perturb,
-    Poison,
-    Scout,
-    Survey,
-    Work,
-)
+from fastadv.grid.context import Context
+from fastadv.grid.stages.base import Work
+from fastadv.grid.stages.evaluation import Certify, Inspect, Perturb
+from fastadv.grid.stages.training import Fit, Poison, Scout, Survey
 
 # The sizes that a stage's weight is about a second of one processor's time at.
 _TRAINING_ROWS, _IMAGES = 55_000, 200

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastadv.arrays import Floats, Mask
-from fastadv.grid.stages import Made
+from fastadv.grid.stages.base import Made
 from fastadv.results import EvasionResult, PoisonEvaluation
 
 
@@ -45,7 +45,7 @@ class Found:
 
 
 def found_by(blocks: Sequence[Made]) -> Found:
-    """Return what was found, by the `fastadv.grid.stages.Perturb` of each block, in their order."""
+    """Return what was found, by the `Perturb` of each block, in their order."""
 
     def joined(name: str) -> npt.NDArray[Any]:
         return np.concatenate([block.arrays[name] for block in blocks])

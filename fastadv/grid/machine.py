@@ -14,7 +14,7 @@ import numpy as np
 
 import fastadv
 from fastadv import capabilities
-from fastadv.grid.stages import Context
+from fastadv.grid.context import Context
 from fastadv.specs import Spec
 from fastadv.threads import blas_kernels, thread_count
 

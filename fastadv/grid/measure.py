@@ -16,24 +16,12 @@ from fastadv.attacks.none import NoAttack
 from fastadv.grid import given
 from fastadv.grid.blocks import blocks
 from fastadv.grid.cell import Cell, Choice, digest
+from fastadv.grid.context import Context
 from fastadv.grid.found import Judged, found_by, judged
 from fastadv.grid.row import Certified, Figure, Flag, Row
-from fastadv.grid.stages import (
-    N_EXAMPLES,
-    Certify,
-    Context,
-    Fit,
-    Inputs,
-    Inspect,
-    Made,
-    Perturb,
-    Poison,
-    Stage,
-    Take,
-    bears_on_training,
-    fit_of,
-    wraps,
-)
+from fastadv.grid.stages.base import Inputs, Made, Stage
+from fastadv.grid.stages.evaluation import N_EXAMPLES, Certify, Inspect, Perturb
+from fastadv.grid.stages.training import Fit, Poison, Take, bears_on_training, fit_of, wraps
 from fastadv.grid.trust import cells as trust
 from fastadv.protocols import Certifier, Model
 from fastadv.task import Task

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastadv.datasets.dataset import ARRAYS, Dataset
 from fastadv.datasets.memory import in_words, total_memory
 from fastadv.errors import InputError
+from fastadv.grid.context import Context
 from fastadv.grid.plan import Plan
-from fastadv.grid.stages import Context, Fit, Poison
+from fastadv.grid.stages.training import Fit, Poison
 
 _PROCESS = 300_000_000  # bytes of the libraries and the block that is attacked, at least
 

@@ -10,10 +10,12 @@ import numpy as np
 
 from fastadv import registry
 from fastadv.errors import InputError
+from fastadv.grid.context import Context
 from fastadv.grid.estimate import seconds
 from fastadv.grid.plan import Plan, Planned, make_plan
 from fastadv.grid.run import asked
-from fastadv.grid.stages import Certify, Context, Fit, Perturb, Poison, Take
+from fastadv.grid.stages.evaluation import Certify, Perturb
+from fastadv.grid.stages.training import Fit, Poison, Take
 from fastadv.grid.store import Store
 
 _ROW_BYTES = 6_000  # of a row, as JSON

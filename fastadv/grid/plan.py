@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 from fastadv import capabilities
 from fastadv.grid.cell import Cell, digest
+from fastadv.grid.context import Context
 from fastadv.grid.failures import message, of_the_place
 from fastadv.grid.given import untrainable
 from fastadv.grid.measure import Measure, empty_row
 from fastadv.grid.row import Row
-from fastadv.grid.stages import Context, Stage, Work, bears_on_training
+from fastadv.grid.stages.base import Stage, Work
+from fastadv.grid.stages.training import bears_on_training
 from fastadv.grid.store import Store
 
 

@@ -30,7 +30,7 @@ def recipe(model: Any, kept: Floats, labels: Labels, poison: Arrays | None) -> A
     kept : ndarray of int
         The rows of the poisoned set that it was trained on, under ``labels``.
     poison : dict of ndarray, or None
-        The arrays of a `fastadv.grid.stages.Poison`.
+        The arrays of a `fastadv.grid.stages.training.Poison`.
     """
     key = identity(model)
     _remember(key, model)

@@ -16,6 +16,7 @@ from fastadv.errors import InputError, at_least, require
 from fastadv.files import scratch_folder
 from fastadv.grid import defaults
 from fastadv.grid.cell import Cell, Grid
+from fastadv.grid.context import Context
 from fastadv.grid.estimate import Pace, seconds
 from fastadv.grid.executors.base import Executor, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
@@ -27,7 +28,7 @@ from fastadv.grid.memory import check_memory
 from fastadv.grid.plan import Plan, make_plan
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import WAITING, Row
-from fastadv.grid.stages import Context, bears_on_training
+from fastadv.grid.stages.training import bears_on_training
 from fastadv.grid.status import STATUS, Reporting
 from fastadv.grid.store import Store
 from fastadv.models.loading import load

@@ -25,7 +25,7 @@ from fastadv.arrays import Arrays, read_arrays, write_arrays
 from fastadv.errors import InputError
 from fastadv.files import UNREADABLE, atomic_write, locked, make_folder, read_plain, sweep
 from fastadv.grid.row import Row, decode_row
-from fastadv.grid.stages import Made
+from fastadv.grid.stages.base import Made
 
 _PARTS = ("cells", "stages")
 _OURS = re.compile(r"[0-9a-f]{16}\.(json|npz)")

@@ -23,7 +23,7 @@ from simulate import Costs, Stage, makespan
 
 from fastadv import Dask, run_grid
 from fastadv.grid.executors import wire
-from fastadv.grid.stages import Made
+from fastadv.grid.stages.base import Made
 from fastadv.grid.store import Store
 from fastadv.threads import set_threads, thread_count
 

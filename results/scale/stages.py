@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from fastadv import run_grid
+from fastadv.grid.context import Context
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
-from fastadv.grid.stages import Context, Inputs
+from fastadv.grid.stages.base import Inputs
 from fastadv.threads import set_threads
 
 ATTACKS = "fgsm,pgd,apgd,deepfool,stadv[translation=false],biggio,label_flip,backdoor,spatial"

@@ -33,7 +33,7 @@ def once(descriptor: str) -> None:
 
 def on_a_full_disk(descriptor: str) -> None:
     """None, but whatever trains meets a full disk."""
-    from fastadv.grid.stages import Fit
+    from fastadv.grid.stages.training import Fit
 
     def compute(*_: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere/file")

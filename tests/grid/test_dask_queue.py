@@ -14,6 +14,7 @@ import pytest
 from helpers import SMALL_MLP, numbers, write_npz
 
 from fastadv.errors import InputError
+from fastadv.grid.context import Context
 from fastadv.grid.executors import dask as executor
 from fastadv.grid.executors import remote, wire
 from fastadv.grid.executors.base import Queue
@@ -23,7 +24,8 @@ from fastadv.grid.executors.recent import Recent
 from fastadv.grid.plan import Plan, Planned
 from fastadv.grid.result import GridResult
 from fastadv.grid.run import run_grid
-from fastadv.grid.stages import Context, Made, Take
+from fastadv.grid.stages.base import Made
+from fastadv.grid.stages.training import Take
 from fastadv.grid.store import Store
 
 ATTACKS, DEFENSES = ["fgsm", "label_flip[points=6]"], ["none", "median"]

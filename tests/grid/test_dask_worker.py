@@ -15,12 +15,12 @@ import pytest
 from helpers import SMALL_MLP, blobs, small_mlp, write_npz
 
 from fastadv.errors import InputError
+from fastadv.grid.context import Context
 from fastadv.grid.executors import dask as executor
 from fastadv.grid.executors import hired, processes, remote, wire
 from fastadv.grid.executors.dask import Dask
 from fastadv.grid.machine import differences, likeness
 from fastadv.grid.run import asked
-from fastadv.grid.stages import Context
 
 LIKE = likeness()
 

@@ -25,6 +25,7 @@ from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import DivergenceError, InputError
 from fastadv.grid import measure, stages, store
 from fastadv.grid.cell import Grid
+from fastadv.grid.context import Context
 from fastadv.grid.executors import processes
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
 from fastadv.grid.executors.inline import Inline
@@ -33,7 +34,7 @@ from fastadv.grid.plan import make_plan
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import Figure, Row
 from fastadv.grid.run import run_grid
-from fastadv.grid.stages import Context, Made
+from fastadv.grid.stages.base import Made
 from fastadv.grid.store import Store, read_samples
 from fastadv.grid.worst import worst_rows
 from fastadv.metrics import wilson_interval

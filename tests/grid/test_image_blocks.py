@@ -13,7 +13,7 @@ from helpers import SMALL_MLP, write_npz
 from fastadv.attacks.evasion.probe import Probe
 from fastadv.grid import blocks, found
 from fastadv.grid.run import run_grid
-from fastadv.grid.stages import Made
+from fastadv.grid.stages.base import Made
 from fastadv.grid.store import read_samples
 
 ATTACKS = ["pgd[steps=3]", "noise", "stadv[steps=4]", "square[queries=10]", "backdoor[points=6]"]

@@ -19,7 +19,8 @@ from fastadv.grid.executors.base import Queue
 from fastadv.grid.executors.dask import Dask
 from fastadv.grid.failures import of_the_place
 from fastadv.grid.run import run_grid
-from fastadv.grid.stages import Fit, Perturb
+from fastadv.grid.stages.evaluation import Perturb
+from fastadv.grid.stages.training import Fit
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/elsewhere/file")
 GOES_ON = "what is done is kept, and the same command goes on when it can"

@@ -13,10 +13,10 @@ from helpers import SMALL_MLP, write_npz
 from fastadv.cli.app import main
 from fastadv.errors import InputError
 from fastadv.files import in_use, locked
+from fastadv.grid.context import Context
 from fastadv.grid.executors.base import Begin, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
 from fastadv.grid.run import run_grid
-from fastadv.grid.stages import Context
 from fastadv.grid.status import STATUS, Reporting, Status, Written, read_status
 
 ASKED: dict[str, Any] = {

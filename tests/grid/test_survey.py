@@ -13,7 +13,8 @@ from fastadv import run_grid
 from fastadv.datasets import load_dataset
 from fastadv.defenses.sanitizers.knn_relabel import KNNRelabel
 from fastadv.grid.cell import Grid
-from fastadv.grid.stages import Context, Fit, Poison, Survey
+from fastadv.grid.context import Context
+from fastadv.grid.stages.training import Fit, Poison, Survey
 
 DEFENSE = "knn_relabel[neighbors=5,components=3]"
 

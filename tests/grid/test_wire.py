@@ -13,11 +13,12 @@ from helpers import SMALL_MLP, write_npz
 from fastadv import registry
 from fastadv.errors import InputError
 from fastadv.grid.cell import Choice
+from fastadv.grid.context import Context
 from fastadv.grid.executors import wire
 from fastadv.grid.executors.recent import Recent
 from fastadv.grid.plan import make_plan
 from fastadv.grid.run import asked
-from fastadv.grid.stages import Context, Made
+from fastadv.grid.stages.base import Made
 from fastadv.grid.store import Store
 
 

@@ -26,7 +26,7 @@ from fastadv.grid.executors.base import Queue
 from fastadv.grid.executors.dask import Dask
 from fastadv.grid.plan import Plan, Planned
 from fastadv.grid.run import asked, run_grid
-from fastadv.grid.stages import Take
+from fastadv.grid.stages.training import Take
 from fastadv.grid.store import Store
 from fastadv.models.mlp import MLPClassifier
 

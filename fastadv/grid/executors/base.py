@@ -19,10 +19,11 @@ import msgspec
 from sklearn.exceptions import ConvergenceWarning
 
 from fastadv.errors import GradientWarning, InputError
+from fastadv.grid.context import Context
 from fastadv.grid.failures import AGAIN, message, of_the_place
 from fastadv.grid.plan import Plan, Planned
 from fastadv.grid.row import Row
-from fastadv.grid.stages import Context, Inputs, Made
+from fastadv.grid.stages.base import Inputs, Made
 from fastadv.grid.store import Store
 
 Begin = Callable[[str], None]

@@ -18,6 +18,7 @@ import msgspec
 from fastadv import registry, threads
 from fastadv.errors import InputError
 from fastadv.files import read_plain, scratch_folder
+from fastadv.grid.context import Context
 from fastadv.grid.executors import wire
 from fastadv.grid.executors.base import Begin, Outcome, Queue
 from fastadv.grid.executors.cluster import (
@@ -36,7 +37,6 @@ from fastadv.grid.executors.recent import Recent
 from fastadv.grid.machine import likeness, processor
 from fastadv.grid.plan import Planned
 from fastadv.grid.row import Flag
-from fastadv.grid.stages import Context
 from fastadv.sources import FILES
 from fastadv.specs import Spec
 

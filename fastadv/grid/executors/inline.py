@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from fastadv.grid.context import Context
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
-from fastadv.grid.stages import Context
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from fastadv.datasets.memory import in_words
 from fastadv.errors import InputError
 from fastadv.files import scratch_folder
 from fastadv.grid.cell import Grid
+from fastadv.grid.context import Context
 from fastadv.grid.executors.base import Begin, Outcome, Queue, attempt
 from fastadv.grid.memory import data_bytes
 from fastadv.grid.plan import Planned
-from fastadv.grid.stages import Context, Inputs
+from fastadv.grid.stages.base import Inputs
 
 BEGUN = "begun"  # what a worker says when it has imported and read all that a stage needs
 

@@ -18,13 +18,14 @@ from fastadv import threads
 from fastadv.datasets import Dataset, load_dataset, open_shared
 from fastadv.errors import InputError
 from fastadv.files import scratch_folder
+from fastadv.grid.context import Context
 from fastadv.grid.executors import wire
 from fastadv.grid.executors.base import attempt
 from fastadv.grid.executors.recent import Recent
 from fastadv.grid.given import given_for
 from fastadv.grid.machine import differences, kernels_of, likeness, processor
 from fastadv.grid.plan import Planned
-from fastadv.grid.stages import Context, Made
+from fastadv.grid.stages.base import Made
 from fastadv.kernels import _jit
 from fastadv.models.loading import load
 from fastadv.sources import FILES

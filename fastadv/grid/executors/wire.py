@@ -18,18 +18,18 @@ import numpy as np
 from fastadv import registry
 from fastadv.arrays import Arrays
 from fastadv.errors import InputError
-from fastadv.grid import stages
 from fastadv.grid.cell import Cell, Choice, Grid
 from fastadv.grid.measure import Measure
-from fastadv.grid.stages import Made, Work
+from fastadv.grid.stages import evaluation, training
+from fastadv.grid.stages.base import Made, Work
 
 T = TypeVar("T")
 
 # The fields of stages and cells that hold a choice: of what it is one.
 _CHOICES = {"attack": "attack", "defense": "defense", "known": "defense"}
 _STAGES = (
-    stages.Scout, stages.Poison, stages.Survey, stages.Fit, stages.Take, stages.Perturb,
-    stages.Inspect, stages.Certify, Measure,
+    training.Scout, training.Poison, training.Survey, training.Fit, training.Take,
+    evaluation.Perturb, evaluation.Inspect, evaluation.Certify, Measure,
 )  # fmt: skip
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in _STAGES}
 
