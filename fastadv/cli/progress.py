@@ -36,7 +36,7 @@ Lines = list[list[Segment]]
 
 
 class GridBar:
-    """The progress of a grid, on standard error; see ``fastadv.grid.run.GridProgress``.
+    """The progress of a grid, on standard error; see ``fastadv.grid.progress.GridProgress``.
 
     On a terminal the table fills in above what runs now, how much is done, and how long the rest
     will take.

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fastadv import capabilities, experiment, registry
 from fastadv.datasets import Dataset, load_dataset
@@ -26,6 +26,7 @@ from fastadv.grid.machine import environment, kernels_of
 from fastadv.grid.measure import empty_row
 from fastadv.grid.memory import check_memory
 from fastadv.grid.plan import Plan, make_plan
+from fastadv.grid.progress import SILENT, GridProgress
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import WAITING, Row
 from fastadv.grid.stages.training import bears_on_training
@@ -38,47 +39,6 @@ from fastadv.threads import thread_count
 from fastadv.warmup import warm_up
 
 _WORTH_PROCESSES = 60.0  # seconds of one processor, from which on several are started
-
-
-class GridProgress(Protocol):
-    """What a caller learns while a grid runs."""
-
-    def start(self, total: float, cells: int, kept: int) -> None:
-        """``cells`` cells of ``total`` weight are to be done, ``kept`` are done already."""
-
-    def begin(self, label: str) -> None:
-        """Show that a stage begins."""
-
-    def advance(self, weight: float) -> None:
-        """Count that a stage of this weight has ended."""
-
-    def end(self, label: str, left: float) -> None:
-        """Show that a stage has ended, and that the rest takes about so many seconds."""
-
-    def rows(self, runs: Sequence[Row]) -> None:
-        """Show what is known so far: a row a cell and run, ``waiting`` where it is to come."""
-
-    def note(self, text: str) -> None:
-        """Show a line of text."""
-
-    def compiling(self, name: str, done: int, total: int) -> None:
-        """Show that the group ``name`` is being compiled, ``done`` of ``total`` being done."""
-
-    def stop(self) -> None:
-        """Nothing more comes."""
-
-
-class _Silent:
-    """No progress."""
-
-    def start(self, total: float, cells: int, kept: int) -> None: ...
-    def begin(self, label: str) -> None: ...
-    def advance(self, weight: float) -> None: ...
-    def end(self, label: str, left: float) -> None: ...
-    def rows(self, runs: Sequence[Row]) -> None: ...
-    def note(self, text: str) -> None: ...
-    def compiling(self, name: str, done: int, total: int) -> None: ...
-    def stop(self) -> None: ...
 
 
 def run_grid(
@@ -157,7 +117,7 @@ def run_grid(
         repeats=repeats, seeds=seeds, seed=seed,
     )  # fmt: skip
     grid, data = context.grid, context.dataset
-    progress = progress or _Silent()
+    progress = progress or SILENT
     with ExitStack() as ends:
         folder = ends.enter_context(scratch_folder()) if output is None else Path(output)
         store = Store(folder, lasts=output is not None)

@@ -17,6 +17,7 @@ import msgspec
 
 from fastadv.errors import InputError
 from fastadv.files import in_use, read_plain
+from fastadv.grid.progress import GridProgress
 from fastadv.grid.result import read_runs
 from fastadv.grid.row import Row, decode_json
 
@@ -139,7 +140,7 @@ class Reporting:
     """
 
     def __init__(
-        self, progress: Any, write: Callable[[Written], None],
+        self, progress: GridProgress, write: Callable[[Written], None],
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._progress, self._write, self._clock = progress, write, clock

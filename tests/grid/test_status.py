@@ -16,6 +16,7 @@ from fastadv.files import in_use, locked
 from fastadv.grid.context import Context
 from fastadv.grid.executors.base import Begin, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
+from fastadv.grid.progress import SILENT
 from fastadv.grid.run import run_grid
 from fastadv.grid.status import STATUS, Reporting, Status, Written, read_status
 
@@ -125,11 +126,6 @@ def test_looking_hinders_no_run(tmp_path: Path) -> None:
     assert in_use(tmp_path) is False
 
 
-class Quiet:
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_: None
-
-
 def test_writing_takes_a_fiftieth_of_the_time_at_most() -> None:
     now = [0.0]
     written: list[Written] = []
@@ -138,7 +134,7 @@ def test_writing_takes_a_fiftieth_of_the_time_at_most() -> None:
         written.append(said)
         now[0] += 0.01
 
-    reporting = Reporting(Quiet(), write, lambda: now[0])
+    reporting = Reporting(SILENT, write, lambda: now[0])
     reporting.start(1.0, 1, 0)
     for _ in range(10_000):
         now[0] += 0.01
