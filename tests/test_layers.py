@@ -148,7 +148,7 @@ def test_what_is_imported_for_types_alone_makes_no_circle() -> None:
 
 
 def test_kernels_and_twins_import_nothing_else() -> None:
-    allowed = {"atexit", "contextlib", "errno", "itertools", "secrets", "numpy", "numba", "llvmlite", "math", "platformdirs", "hashlib", "os", "pathlib", "pickle", "shutil", "sys", "tempfile", "time", "typing", "warnings", "__future__"}  # fmt: skip
+    allowed = {"atexit", "contextlib", "errno", "functools", "itertools", "secrets", "numpy", "numba", "llvmlite", "math", "platformdirs", "hashlib", "os", "pathlib", "pickle", "shutil", "sys", "tempfile", "time", "typing", "warnings", "__future__"}  # fmt: skip
     sources = {module: text for module, text in house().items() if module != "errors"}
     for path in (Path(__file__).parent / "twins").glob("*.py"):
         sources[f"reference.{path.stem}"] = path.read_text()

@@ -33,6 +33,7 @@ def run_one(attack: str, images: int, defenses: str, repeats: int) -> None:
     """Run a grid in this process, and print the peak beside the data, of this process alone."""
     from fastadv import load_dataset, run_grid
     from fastadv.datasets import Dataset
+    from fastadv.datasets.dataset import ARRAYS
     from fastadv.errors import warnings_in_a_line
 
     small = load_dataset("mnist[train=2000,val=100,test=2000]")
@@ -56,7 +57,7 @@ def run_one(attack: str, images: int, defenses: str, repeats: int) -> None:
     failed = [row.reason for row in result if row.status != "ok"]
     if failed:
         sys.exit(f"{attack}: {failed}")
-    print(status("VmHWM") - sum(a.nbytes for a in (data.x_train, data.x_val, data.x_test)))
+    print(status("VmHWM") - sum(getattr(data, name).nbytes for name in ARRAYS))
 
 
 def beside_the_data(attack: str, images: int, defenses: str = "none", repeats: int = 1) -> float:
