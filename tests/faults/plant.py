@@ -42,8 +42,16 @@ NEAREST = {
         (COMPILED, ["tests/test_metrics.py", "tests/test_runs.py", "tests/report", "tests/grid"])
     ],
     "budgets": [(COMPILED, ["tests/test_threat.py", "tests/kernels", "tests/attacks"])],
+    "rows": [
+        (COMPILED, ["tests/test_columns.py", "tests/datasets", "tests/attacks", "tests/grid"])
+    ],
+    "models": [(COMPILED, ["tests/models", "tests/grid"])],
+    "files": [
+        (COMPILED, ["tests/test_files.py", "tests/datasets", "tests/robustness", "tests/grid"])
+    ],
 }
 NO_END, KILLED = "no end", "pytest itself ended"
+STALE, SURVIVED = "no longer applies", "SURVIVED"
 PATIENCE = {True: 900, False: 5400}  # seconds that tests have, up to the first that fails and all
 
 
@@ -149,7 +157,7 @@ def run(only: set[int], report: Path | None) -> None:
         copy = Copy(Path(folder))
         for number, fault in faults.items():
             if copy.faulty([fault]) is None:
-                say(number, "no longer applies")
+                say(number, STALE)
                 continue
             found = (copy.catch(fault, *step) for step in NEAREST[fault["area"]])
             if caught := next(filter(None, found), None):
@@ -165,10 +173,10 @@ def run(only: set[int], report: Path | None) -> None:
                 if failed and (caught := copy.catch(fault, mode, failed)):
                     say(number, caught)
     for number in faults.keys() - said.keys():
-        say(number, "SURVIVED")
-    survived = sum(what == "SURVIVED" for what in said.values())
-    print(f"{len(said)} faults, {survived} survived")
-    sys.exit(1 if survived else 0)
+        say(number, SURVIVED)
+    survived, stale = (sum(what == one for what in said.values()) for one in (SURVIVED, STALE))
+    print(f"{len(said)} faults, {survived} survived, {stale} no longer apply")
+    sys.exit(1 if survived or stale else 0)
 
 
 if __name__ == "__main__":
