@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +189,22 @@ def test_rows_are_on_disk_before_they_count_and_stages_need_not_be(tmp_path, mon
     folder = str(tmp_path / "cells")
     assert [path.startswith(f"{folder}/.") or path == folder for path in synced] == [True] * 4
     assert synced.count(folder) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a system that opens no folders")
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_folder_that_cannot_be_synced_is_no_error_and_one_that_fails_is(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", refuse)
+    expected = nullcontext() if code == errno.EINVAL else pytest.raises(OSError, match="kept")
+    with expected, atomic_write(tmp_path / "kept") as stream:
+        stream.write(b"whole")
+    assert (tmp_path / "kept").read_bytes() == b"whole"
