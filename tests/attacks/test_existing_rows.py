@@ -255,6 +255,8 @@ def test_a_one_hot_group_changes_where_the_ball_reaches_the_other_vertex() -> No
     assert brought(other, Ball("linf", 1.0)) == [0.5, 0.5, 0, 1]
     assert brought(other, Ball("l2", 1.4)) == [0.5, 0.5, 1, 0]
     assert brought(other, Ball("l2", 2**0.5)) == [0.5, 0.5, 0, 1]
+    assert brought(other, Ball()) == [0.5, 0.5, 0, 1]
+    assert brought([0.5, 0.5, 0.5, 0.5], Ball(), (0.5, 0.5, 0, 1)) == [0.5, 0.5, 0, 1], "no more"
     spent = brought([1.0, 1.0, 0.2, 0.8], Ball("l2", 1.5))
     assert spent == [pytest.approx(0.854, abs=1e-3), 0.8, 0, 1], "what is left is 0.5"
 
