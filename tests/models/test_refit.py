@@ -17,7 +17,7 @@ from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from fastadv import wrap
-from fastadv.errors import InputError
+from fastadv.errors import DivergenceError, InputError
 from fastadv.models.adapters.inputs import Chain
 from fastadv.models.adapters.takeover import steps
 from fastadv.models.implicit import refit
@@ -201,6 +201,24 @@ def test_logistic_regression_of_a_large_C_is_trained_to_its_optimum() -> None:
     objective = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)
     expected = loss(clone(model).fit(X, y), X_val, y_val)
     assert objective.loss(X[INDEX]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "limit", "line"),
+    [
+        (SVC(kernel="linear"), "machines._MAX_ROUNDS", "dual is off its optimum"),
+        (LogisticRegression(), "smooth._NEWTON_STEPS", "short of its optimum"),
+        (LogisticRegression(), "smooth._CONJUGATE_STEPS", "all but singular"),
+    ],
+)
+def test_a_training_that_is_short_of_its_optimum_is_told(
+    model: Any, limit: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"fastadv.models.implicit.{limit}", 1)
+    X, y, X_val, y_val = data(3)
+    objective = refit.objective(model, Chain(), X, y, INDEX, X_val, y_val)
+    with pytest.raises(DivergenceError, match=line):
+        objective.loss(X[INDEX])
 
 
 def test_what_is_declared_of_images_is_inside_the_gradient() -> None:
