@@ -6,7 +6,6 @@ Each run has a training of its own, and a draw of the attacker's; test images ar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
@@ -211,7 +210,7 @@ def _mean(figures: Sequence[Figure | None], dealt: bool) -> Figure | None:
     if len(known) < 2:
         return known[0] if known else None
     n, values = min(figure.n_images for figure in known), [figure.value for figure in known]
-    if n == 0 or not math.isfinite(sum(values)):
+    if n == 0:
         return Figure(fmean(values), None, None, n, len(known))
     if not dealt:
         return _of_runs(Runs.of_accuracies(values, n))

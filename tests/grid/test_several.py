@@ -139,6 +139,13 @@ def joined(*runs: Row) -> Row:
     return row
 
 
+@pytest.mark.parametrize("kind", ["evasion", "none"])
+def test_where_images_are_not_counted_there_is_no_interval(kind: str) -> None:
+    alone = Figure(0.5, None, None, 0)
+    figure = joined(*(ran(s, kind=kind, attacked_accuracy=alone) for s in (3, 4))).attacked_accuracy
+    assert figure == Figure(0.5, None, None, 0, 2)
+
+
 def test_numbers_are_means_times_sums_and_what_was_found_is_told_alike_or_run_by_run() -> None:
     a = ran(
         3, distances={"l2": 1.0}, queries={"forward": 10.0}, seconds={"fit": 2.0, "perturb": 1.0},
