@@ -395,6 +395,14 @@ def test_failed_and_skipped_cells_are_rows(
     assert rows[2].reason == "it is not in the mood"
 
 
+def test_what_a_model_keeps_is_no_object(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages.Fit, "compute", lambda *_: Made({"weights": np.array([None])}, {}))
+    rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"])
+    assert [row.status for row in rows] == ["failed", "failed"]
+    for row in rows:
+        assert "weights holds objects; only numbers and text can be kept" in (row.reason or "")
+
+
 def test_a_cell_that_cannot_be_planned_fails_alone() -> None:
     """Three per cent of 15 images are no point; how many there are is asked before any work."""
     x, y = blobs(15)
