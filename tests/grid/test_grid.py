@@ -23,7 +23,7 @@ from fastadv.attacks.none import NoAttack
 from fastadv.datasets import Dataset, load_dataset, share
 from fastadv.defenses.training.dpa import DPA
 from fastadv.errors import DivergenceError, InputError
-from fastadv.grid import measure, stages, store
+from fastadv.grid import measure, store
 from fastadv.grid.cell import Grid
 from fastadv.grid.context import Context
 from fastadv.grid.executors import processes
@@ -34,6 +34,7 @@ from fastadv.grid.plan import make_plan
 from fastadv.grid.result import GridResult
 from fastadv.grid.row import Figure, Row
 from fastadv.grid.run import run_grid
+from fastadv.grid.stages import evaluation, training
 from fastadv.grid.stages.base import Made
 from fastadv.grid.store import Store, read_samples
 from fastadv.grid.worst import worst_rows
@@ -131,7 +132,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *kinds: Any) -> list[str]:
 
 
 def test_a_defended_model_is_trained_once(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = watched(monkeypatch, stages.Fit)
+    trained = watched(monkeypatch, training.Fit)
     small_grid(dataset)
     # clean and flipped, each for none (which median shares), adv_training and knn_relabel
     assert len(trained) == 6
@@ -141,7 +142,7 @@ def test_resume_runs_only_what_is_missing(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = small_grid(dataset, output=tmp_path / "out")
-    ran = watched(monkeypatch, stages.Poison, stages.Fit, stages.Perturb, measure.Measure)
+    ran = watched(monkeypatch, training.Poison, training.Fit, evaluation.Perturb, measure.Measure)
     assert numbers(small_grid(dataset, output=tmp_path / "out")) == numbers(first)
     assert ran == []
     (tmp_path / "out" / "cells" / f"{first[5].id}.json").write_text('{"id": 3')
@@ -268,7 +269,7 @@ def test_what_a_defense_certifies_stands_in_the_rows_of_its_threat(
         Entry, "load", lambda self, o=Entry.load: Prover if self.name == "prover" else o(self)
     )
     monkeypatch.setitem(registry.REGISTRY, "defense", [*registry.DEFENSES, entry])
-    ran = watched(monkeypatch, stages.Certify)
+    ran = watched(monkeypatch, evaluation.Certify)
     attacks = ["fgsm", "fgsm[eps=0.05]", "fgsm[eps=0.2]", "noise[norm=l2]", "label_flip[points=6]"]
     rows = small_grid(
         dataset, attacks=attacks, defenses=["prover"], output=tmp_path / "o", samples=30
@@ -396,7 +397,7 @@ def test_failed_and_skipped_cells_are_rows(
 
 
 def test_what_a_model_keeps_is_no_object(dataset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages.Fit, "compute", lambda *_: Made({"weights": np.array([None])}, {}))
+    monkeypatch.setattr(training.Fit, "compute", lambda *_: Made({"weights": np.array([None])}, {}))
     rows = small_grid(dataset, attacks=["fgsm"], defenses=["none"])
     assert [row.status for row in rows] == ["failed", "failed"]
     for row in rows:
