@@ -84,8 +84,9 @@ class Copy:
             sys.exit(f"the tests would run {used.strip()}, not the copy {self.root}")
 
     def faulty(self, faults: list[dict]) -> str | None:
-        """The faults' file with them in it."""
-        return planted((self.root / faults[0]["file"]).read_text(encoding="utf-8"), faults)
+        """The faults' file with them in it; None if it has no such line, or is gone."""
+        path = self.root / faults[0]["file"]
+        return planted(path.read_text(encoding="utf-8"), faults) if path.exists() else None
 
     def failures(
         self, faults: list[dict], mode: dict[str, str], tests: list[str], first: bool = True
