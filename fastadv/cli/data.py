@@ -58,7 +58,7 @@ def fetch(
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0.1, help="Without a byte, before a mirror is left."),
+        typer.Option(metavar="SECONDS", min=0.1, help="For each 16 kB, before a mirror is left."),
     ] = 30.0,
 ) -> None:
     """Fetch a public data set, each file as it was published (needs pooch)."""

@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from fastadv.datasets.answer import PIECE, Answer
 from fastadv.datasets.memory import in_words
-from fastadv.datasets.published import FOLDER_VARIABLE, File, data_folder, find, is_whole
+from fastadv.datasets.published import (
+    FOLDER_VARIABLE,
+    File,
+    Published,
+    data_folder,
+    find,
+    is_whole,
+)
 from fastadv.errors import InputError
 from fastadv.files import in_home, make_folder
 
-TIMEOUT = 30.0  # seconds without a byte
-_PIECE = 1 << 16  # bytes
+TIMEOUT = 30.0  # seconds for each 16 kB
 
 
 class Progress(Protocol):
@@ -42,7 +49,7 @@ def fetch(
     folder : Path or None
         Where a folder of that name is made; None is `data_folder`.
     timeout : float
-        Seconds without a byte after which a mirror is given up.
+        Seconds: a mirror is given up that sends less than 16 kB in as many.
     progress : Progress or None
 
     Returns
@@ -68,12 +75,12 @@ def fetch(
     make_folder(place)
     for file in published.files:
         if not is_whole(place / file.name, file.checksum):
-            _fetch_file(place, file, published.mirrors, timeout, progress)
+            _fetch_file(place, file, published, timeout, progress)
     return [place / file.name for file in published.files]
 
 
 def _fetch_file(
-    place: Path, file: File, mirrors: tuple[str, ...], timeout: float, progress: Progress | None
+    place: Path, file: File, published: Published, timeout: float, progress: Progress | None
 ) -> None:
     """Try one mirror after the other."""
     import pooch
@@ -81,8 +88,8 @@ def _fetch_file(
     import urllib3
 
     failed = []
-    download = _Download(place, file.name, timeout, progress)
-    for mirror in mirrors:
+    download = _Download(place, file.name, published.n_bytes, timeout, progress)
+    for mirror in published.mirrors:
         try:
             pooch.retrieve(mirror + file.name, file.checksum, file.name, place, downloader=download)
             return
@@ -102,27 +109,24 @@ def _fetch_file(
 class _Download:
     """Writes what is at an address to the file that pooch gives it, which pooch then checks."""
 
-    def __init__(self, place: Path, name: str, timeout: float, progress: Progress | None) -> None:
-        self._place, self._name = place, name
+    def __init__(
+        self, place: Path, name: str, most: int, timeout: float, progress: Progress | None
+    ) -> None:
+        self._place, self._name, self._most = place, name, most
         self._timeout, self._progress = timeout, progress
 
     def __call__(self, address: str, temporary: str, _pooch: object) -> None:
-        import requests
-
-        headers = {"Accept-Encoding": "identity"}
-        with (
-            requests.get(address, headers=headers, timeout=self._timeout, stream=True) as response,
-            Path(temporary).open("wb") as stream,
-        ):
-            response.raise_for_status()
-            self._begin(int(response.headers.get("Content-Length", 0)))
-            # Undecoded: servers that call .gz an encoding would have their files unpacked.
-            for piece in response.raw.stream(_PIECE, decode_content=False):
+        with Answer(address, self._timeout) as answer, Path(temporary).open("wb") as stream:
+            parts = answer.parts()
+            self._begin(next(parts))
+            for piece in parts:
                 stream.write(piece)
+                self._check(stream.tell())
                 if self._progress:
                     self._progress.advance(len(piece))
 
     def _begin(self, total: int) -> None:
+        self._check(total)
         free = shutil.disk_usage(self._place).free
         if total > free:
             raise OSError(
@@ -132,15 +136,19 @@ class _Download:
         if self._progress:
             self._progress.begin(self._name, total)
 
+    def _check(self, n_bytes: int) -> None:
+        if n_bytes > self._most:
+            raise ValueError("it is longer than the whole data set")
+
 
 def _reason(error: Any, timeout: float) -> str:
     """Return in a few words why a server gave nothing."""
     import requests
     import urllib3
 
-    late = requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError
+    late = requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError
     if isinstance(error, late):
-        return f"nothing came for {timeout:g} seconds"
+        return f"less than {in_words(PIECE)} came in {timeout:g} seconds"
     if isinstance(error, requests.exceptions.HTTPError) and error.response is not None:
         return f"HTTP {error.response.status_code}"
     if isinstance(error, urllib3.exceptions.HTTPError):
@@ -149,4 +157,8 @@ def _reason(error: Any, timeout: float) -> str:
         return "its certificate cannot be trusted"
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection"
+    if isinstance(error, requests.exceptions.TooManyRedirects):
+        return "it redirects without end"
+    if isinstance(error, ValueError):
+        return "it redirects to what is no address"
     return type(error).__name__

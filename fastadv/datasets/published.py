@@ -39,14 +39,19 @@ class Published(NamedTuple):
     files : tuple of File
     mirrors : tuple of str
         Addresses that the name of a file is put behind, the publisher's first.
-    size : str
-        Of all files, for people.
+    megabytes : int
+        Of all files, about.
     """
 
     name: str
     files: tuple[File, ...]
     mirrors: tuple[str, ...]
-    size: str
+    megabytes: int
+
+    @property
+    def n_bytes(self) -> int:
+        """More bytes than all files have."""
+        return (self.megabytes + 1) * 10**6
 
     def checksums(self) -> str:
         """Return those of all files: what the data are known by."""
@@ -66,7 +71,7 @@ _LIST = (
             "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
         ),
-        "31 MB",
+        31,
     ),
     Published(
         "kmnist",
@@ -77,7 +82,7 @@ _LIST = (
             File("t10k-labels-idx1-ubyte.gz", "sha256:20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
         ),
         ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
-        "21 MB",
+        21,
     ),
     Published(
         "emnist",
@@ -86,7 +91,7 @@ _LIST = (
             "https://biometrics.nist.gov/cs_links/EMNIST/",
             "https://www.itl.nist.gov/iaui/vip/cs_links/EMNIST/",
         ),
-        "562 MB",
+        562,
     ),
     Published(
         "qmnist",
@@ -97,7 +102,7 @@ _LIST = (
             File("qmnist-test-labels-idx2-int.gz", "sha256:9fbcbe594c3766fdf4f0b15c5165dc0d1e57ac604e01422608bb72c906030d06"),
         ),
         ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
-        "20 MB",
+        20,
     ),
     Published(
         "usps",
@@ -106,13 +111,13 @@ _LIST = (
             File("usps.t.bz2", "md5:8ea070ee2aca1ac39742fdd1ef5ed118"),
         ),
         ("https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",),
-        "9 MB",
+        9,
     ),
     Published(
         "cifar10",
         (File("cifar-10-binary.tar.gz", "sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
         ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/"),
-        "170 MB",
+        170,
     ),
 )  # fmt: skip
 
@@ -149,7 +154,7 @@ def files_of(name: str) -> list[Path]:
         path = folder / file.name
         if not path.is_file():
             raise InputError(
-                f"{name} is not on this machine: fastadv data fetch {name} ({published.size}); or "
+                f"{name} is not on this machine: fastadv data fetch {name} ({published.megabytes} MB); or "
                 f"put {', '.join(file.name for file in published.files)} from "
                 f"{published.mirrors[0]} into {folder}"
             )

@@ -1,11 +1,15 @@
-"""Fetching from a server on this machine that answers well, wrongly, late or not to the end."""
+"""Fetching from a server on this machine that answers well, wrongly, late, or without end."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
+import signal
 import threading
+import time
 from collections import namedtuple
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -19,6 +23,7 @@ from fastadv.errors import InputError
 
 pytest.importorskip("pooch")
 
+SLOW = "less than 16 kB came in 0.2 seconds"
 GOOD = {"one.gz": b"1" * 300_000, "two.gz": b"2" * 10}
 
 
@@ -33,8 +38,8 @@ class Server(ThreadingHTTPServer):
         self.ends = threading.Event()  # of those who wait for more
         self.together = threading.Barrier(2)
 
-    def at(self, how: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{how}/"
+    def at(self, how: str, host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.server_port}/{how}/"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,24 +48,101 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         _, how, name = self.path.split("/")
-        data = GOOD[name]
-        if how == "absent":
-            self.send_error(404)
-            return
-        if how == "together":
-            self.server.together.wait(10)
+        with suppress(ConnectionError):  # they have hung up
+            getattr(self, how)(GOOD[name])
+
+    def begin(self, length: int | None, **headers: str) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        if how == "encoded":
-            self.send_header("Content-Encoding", "gzip")
+        if length is not None:
+            headers["Content-Length"] = str(length)
+        for header, value in headers.items():
+            self.send_header(header.replace("_", "-"), value)
         self.end_headers()
-        if how in ("cut", "stuck"):
-            self.wfile.write(data[: len(data) // 2])
-            self.wfile.flush()
-            if how == "stuck":
-                self.server.ends.wait(10)
-            return
-        self.wfile.write(data[:-1] + b"?" if how == "wrong" else data)
+
+    def good(self, data: bytes) -> None:
+        self.begin(len(data))
+        self.wfile.write(data)
+
+    def wrong(self, data: bytes) -> None:
+        self.good(data[:-1] + b"?")
+
+    def page(self, data: bytes) -> None:
+        self.good(b"<html>They have moved.</html>")
+
+    def encoded(self, data: bytes) -> None:
+        self.begin(len(data), Content_Encoding="gzip")
+        self.wfile.write(data)
+
+    def together(self, data: bytes) -> None:
+        self.server.together.wait(10)
+        self.good(data)
+
+    def absent(self, data: bytes) -> None:
+        self.send_error(404)
+
+    def broken(self, data: bytes) -> None:
+        self.send_error(500)
+
+    def cut(self, data: bytes) -> None:
+        self.begin(len(data))
+        self.wfile.write(data[: len(data) // 2])
+
+    def stuck(self, data: bytes) -> None:
+        self.cut(data)
+        self.server.ends.wait(10)
+
+    def unsized(self, data: bytes) -> None:
+        self.begin(None)
+        self.wfile.write(data)
+
+    def elsewhere(self, data: bytes) -> None:
+        self.redirect(self.server.at("good", "localhost"))
+
+    def circle(self, data: bytes) -> None:
+        self.redirect(self.server.at("circle"))
+
+    def nowhere(self, data: bytes) -> None:
+        self.redirect("file:///etc/")
+
+    def slow_redirect(self, data: bytes) -> None:
+        self.redirect(self.server.at("good"))
+        self.drip(b"1")
+
+    def redirect(self, folder: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", folder + self.path.rpartition("/")[2])
+        self.end_headers()
+
+    def endless(self, data: bytes) -> None:
+        self.begin(None)
+        while not self.server.ends.is_set():
+            self.wfile.write(bytes(100_000))
+
+    def huge(self, data: bytes) -> None:
+        self.begin(3_000_000)
+
+    def moving(self, data: bytes) -> None:
+        self.begin(len(data))
+        for start in range(0, len(data), 50_000):
+            self.wfile.write(data[start : start + 50_000])
+            time.sleep(0.05)
+
+    def slow(self, data: bytes) -> None:
+        self.begin(len(data))
+        self.drip(b"1")
+
+    def slow_chunks(self, data: bytes) -> None:
+        self.begin(None, Transfer_Encoding="chunked")
+        self.drip(b"1\r\n1\r\n")
+
+    def slow_headers(self, data: bytes) -> None:
+        self.send_response(200)
+        self.flush_headers()
+        self.drip(b"X: 1\r\n")
+
+    def drip(self, drop: bytes) -> None:
+        while not self.server.ends.wait(0.01):
+            self.wfile.write(drop)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -87,9 +169,7 @@ def offer(server, monkeypatch, tmp_path):
             File(name, f"sha256:{hashlib.sha256(data).hexdigest()}") for name, data in GOOD.items()
         )
         addresses = tuple(server.at(m) if "/" not in m else m for m in mirrors)
-        monkeypatch.setitem(
-            published.PUBLISHED, "some", Published("some", files, addresses, "9 kB")
-        )
+        monkeypatch.setitem(published.PUBLISHED, "some", Published("some", files, addresses, 1))
         return tmp_path / "data" / "some"
 
     return publish
@@ -126,6 +206,13 @@ def test_a_server_that_calls_gz_an_encoding_is_not_unpacked(offer):
     assert (folder / "one.gz").read_bytes() == GOOD["one.gz"]
 
 
+@pytest.mark.parametrize("how", ["unsized", "elsewhere", "moving", "slow_redirect"])
+def test_what_is_odd_or_slow_and_whole_is_kept(offer, how):
+    folder = offer(how)
+    fetch("some", timeout=0.2)
+    assert {name: (folder / name).read_bytes() for name in GOOD} == GOOD
+
+
 def test_a_folder_of_ones_own(offer, tmp_path):
     offer("good")
     assert fetch("some", tmp_path / "mine")[0] == tmp_path / "mine" / "some" / "one.gz"
@@ -136,8 +223,17 @@ def test_a_folder_of_ones_own(offer, tmp_path):
     [
         ("wrong", "other data than were published"),
         ("cut", "the connection was cut"),
-        ("stuck", "nothing came for 0.2 seconds"),
+        ("stuck", SLOW),
+        ("slow", SLOW),
+        ("slow_chunks", SLOW),
+        ("slow_headers", SLOW),
+        ("endless", "other data than were published"),
+        ("huge", "other data than were published"),
+        ("page", "other data than were published"),
         ("absent", "HTTP 404"),
+        ("broken", "HTTP 500"),
+        ("circle", "it redirects without end"),
+        ("nowhere", "it redirects to what is no address"),
     ],
 )
 def test_a_mirror_that_fails_leaves_nothing_and_the_next_is_tried(server, offer, how, says):
@@ -192,6 +288,20 @@ def test_no_room_in_the_middle_leaves_nothing(offer):
         assert fault() == f"{folder}: one.gz cannot be kept (File too large)"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert left(folder) == []
+
+
+def test_ctrl_c_leaves_nothing(offer, capsys, monkeypatch):
+    folder = offer("stuck")
+    begin = Handler.stuck
+
+    def stuck(self, data):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        begin(self, data)
+
+    monkeypatch.setattr(Handler, "stuck", stuck)
+    assert main(["data", "fetch", "some"]) == 130
+    assert capsys.readouterr().err.splitlines() == ["fetching one.gz", "fastadv: stopped"]
     assert left(folder) == []
 
 
