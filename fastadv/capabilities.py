@@ -95,6 +95,11 @@ def has_logits(model: Any) -> bool:
     return hasattr(model, "vjp") or hasattr(model, "logits")
 
 
+def computed_by(model: Any) -> str | None:
+    """Return the package that computes the model, if it is none of those that fastadv needs."""
+    return getattr(model, "computed_by", None)
+
+
 def bound(model: Any, task: Task, X: Floats) -> Any:
     """Return an untrained model that knows the images' shape, and what it takes from clean rows X.
 

@@ -38,7 +38,8 @@ class Classifier(Logits, Protocol):
 
     ``classes_`` holds the labels in the order of the columns of the logits. It may have
     ``batch_rows``, how many rows attacks are to give it at once, and ``any_thread``, whether it may
-    be called from several threads at once: see `fastadv.batches`.
+    be called from several threads at once: see `fastadv.batches`; and ``computed_by``, the package
+    whose version its numbers hang on, if fastadv itself does not need that (``"torch"``).
     """
 
     classes_: npt.NDArray[Any]

@@ -6,7 +6,9 @@ import hashlib
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ def kernels_of(context: Context) -> set[str]:
     return names | ({Spec.parse(grid.model).name} if context.given is None else set())
 
 
-def environment() -> dict[str, object]:
-    """Return what the numbers and the times of a grid hang on."""
+def environment(packages: Iterable[str] = ()) -> dict[str, object]:
+    """Return what the numbers and the times of a grid hang on; ``packages``: those besides."""
     import numba
     import scipy
     import sklearn
@@ -45,6 +47,7 @@ def environment() -> dict[str, object]:
         "numba": numba.__version__,
         "scipy": scipy.__version__,
         "scikit-learn": sklearn.__version__,
+        **_versions(packages),
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -52,8 +55,24 @@ def environment() -> dict[str, object]:
     }
 
 
-def likeness() -> dict[str, str]:
-    """Return what has to be the same on two machines for the same numbers to the last bit."""
+def packages_of(context: Context) -> set[str]:
+    """Return the packages that compute the grid's model, beside those that fastadv needs.
+
+    One that only reads the model's file is none: the hash of what was read tells.
+    """
+    model = context.make_model(context.grid.seed) if context.given is None else context.given
+    package = capabilities.computed_by(model)
+    return set() if package is None else {package}
+
+
+def likeness(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Return what has to be the same on two machines for the same numbers to the last bit.
+
+    Parameters
+    ----------
+    packages : iterable of str
+        Whose versions are told too, if they are there.
+    """
     import numba
     import scipy
     import sklearn
@@ -62,7 +81,7 @@ def likeness() -> dict[str, str]:
     config: Any = numba.config
     name = config.CPU_NAME or binding.get_host_cpu_name()
     features = config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
-    return {
+    like = {
         "fastadv": f"{fastadv.__version__} of code {_code()}",
         "Python": ".".join(map(str, sys.version_info[:2])),
         "numpy": np.__version__,
@@ -72,12 +91,13 @@ def likeness() -> dict[str, str]:
         "processor": f"{name} with features {_short(features.encode())}",
         "BLAS kernels": blas_kernels(),
     }
+    return like | _versions(set(packages) - like.keys())
 
 
 def differences(ours: dict[str, str], theirs: dict[str, str], mixed: bool) -> list[str]:
     """Return what is not alike, in words; ``mixed``: a processor of another type will do."""
     return [
-        f"{name} {theirs.get(name, 'unknown')} in place of {value}"
+        f"{f'{name} {theirs[name]}' if name in theirs else f'no {name}'} in place of {value}"
         for name, value in ours.items()
         if theirs.get(name) != value and not (mixed and name in PROCESSOR)
     ]
@@ -86,6 +106,19 @@ def differences(ours: dict[str, str], theirs: dict[str, str], mixed: bool) -> li
 def processor(like: dict[str, str]) -> str:
     """Return what the processor of a `likeness` is called."""
     return ", ".join(like[name] for name in PROCESSOR)
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    return {name: version for name in sorted(packages) if (version := _version(name))}
+
+
+def _version(package: str) -> str:
+    """Return the version that is installed, "" without one; importing PyTorch takes seconds."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        others = metadata.packages_distributions().get(package, [])  # onnxruntime-gpu
+        return ", ".join(f"{metadata.version(other)} of {other}" for other in others)
 
 
 def _code() -> str:

@@ -22,7 +22,7 @@ from fastadv.grid.executors.base import Executor, Outcome, Queue
 from fastadv.grid.executors.inline import Inline
 from fastadv.grid.executors.processes import Processes
 from fastadv.grid.given import given_for
-from fastadv.grid.machine import environment, kernels_of
+from fastadv.grid.machine import environment, kernels_of, packages_of
 from fastadv.grid.measure import empty_row
 from fastadv.grid.memory import check_memory
 from fastadv.grid.plan import Plan, make_plan
@@ -137,7 +137,7 @@ def run_grid(
                 "identity": context.given.given.identity,
                 "from": "text" if isinstance(model, str) else "python",
             }
-        document = {"grid": described, "environment": environment()}
+        document = {"grid": described, "environment": environment(packages_of(context))}
         store.write_json("grid.json", document)
         try:
             plan = make_plan(context, store, fresh, progress.note)

@@ -55,6 +55,8 @@ class ModuleDescent(DifferentiableModel, ABC):
     The parameters are those of `fastadv.models.module_classifier.TorchClassifier`.
     """
 
+    computed_by = "torch"
+
     epochs: int
     lr: float
     batch_size: int

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from importlib import metadata
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from fastadv.grid.context import Context
 from fastadv.grid.executors import dask as executor
 from fastadv.grid.executors import hired, processes, remote, wire
 from fastadv.grid.executors.dask import Dask
-from fastadv.grid.machine import differences, likeness
+from fastadv.grid.machine import differences, likeness, packages_of
 from fastadv.grid.run import asked
 
 LIKE = likeness()
@@ -83,6 +86,82 @@ def test_mixed_takes_another_processor_and_no_other_version() -> None:
     assert differences(LIKE, other | {"numpy": "1"}, mixed=True) == [
         f"numpy 1 in place of {LIKE['numpy']}"
     ]
+
+
+MODULE = """
+import torch
+def make(task):
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 3)
+    return torch.nn.Sequential(*layers)
+def dense(task):
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 3))
+"""
+
+
+@pytest.fixture
+def versions(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What is installed, beside what is; an empty version is none."""
+    made: dict[str, str] = {}
+    version = metadata.version
+
+    def told(name: str) -> str:
+        found = made[name] if name in made else version(name)
+        if not found:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(metadata, "version", told)
+    monkeypatch.setattr(metadata, "packages_distributions", dict)
+    return made
+
+
+def refusal(start: wire.Start) -> str:
+    ours, theirs = Pipe()
+    ours.send_bytes(wire.encode(start))
+    with socket.socket(fileno=os.dup(ours.fileno())) as sending:
+        sending.shutdown(socket.SHUT_WR)  # no stage
+    remote.serve(str(os.dup(theirs.fileno())))
+    return wire.decode(ours.recv_bytes(), wire.Ready).refused
+
+
+@pytest.mark.parametrize(("there", "said"), [("0.1", "torch 0.1"), ("", "no torch")])
+@pytest.mark.parametrize("model", ["cnn", "make"])
+def test_a_model_of_torch_wants_the_same_torch(
+    tmp_path: Path, versions: dict[str, str], model: str, there: str, said: str
+) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text(MODULE)
+    text = model if model == "cnn" else f"{tmp_path / 'net.py'}:{model}"
+    versions["torch"] = "2.9"
+    start = start_of(tmp_path, text)
+    remote.prepared(start, likeness(start.like))
+    versions["torch"] = there
+    assert refusal(start) == f"has {said} in place of 2.9"
+
+
+@pytest.mark.parametrize("model", [SMALL_MLP, "dense"])
+def test_a_worker_without_torch_does_what_needs_none(
+    tmp_path: Path, versions: dict[str, str], model: str
+) -> None:
+    if model == "dense":  # taken over
+        pytest.importorskip("torch")
+        (tmp_path / "net.py").write_text(MODULE)
+        model = f"{tmp_path / 'net.py'}:dense"
+    start = start_of(tmp_path, model)
+    versions |= {"torch": "", "onnxruntime": ""}
+    remote.prepared(start, likeness(start.like))
+
+
+def test_a_graph_wants_the_same_onnxruntime_if_it_runs_in_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from onnx_graphs import convolutional
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(convolutional().SerializeToString())
+    context = context_of(tmp_path, str(path))
+    assert packages_of(context) == {"onnxruntime"}
 
 
 FACTORY = """

@@ -52,10 +52,12 @@ def test_the_same_weights_make_the_same_table(library: str, data: Dataset, tmp_p
 
 
 @pytest.mark.compiled
-def test_through_autograd_the_figures_are_the_same(data: Dataset) -> None:
+def test_through_autograd_the_figures_are_the_same(data: Dataset, tmp_path: Path) -> None:
     module = as_torch(trained())
-    taken = grid_of(module, data)
-    through = grid_of(wrap(module, take_over=False), data)
+    taken = grid_of(module, data, output=tmp_path / "taken")
+    through = grid_of(wrap(module, take_over=False), data, output=tmp_path / "through")
+    assert "torch" not in read_result(tmp_path / "taken").environment
+    assert "torch" in read_result(tmp_path / "through").environment
     assert [r.status for r in through] == ["ok"] * len(taken), [
         r.reason for r in through if r.reason
     ]

@@ -34,7 +34,7 @@ from fastadv.grid.executors.cluster import (
 )
 from fastadv.grid.executors.processes import share_data
 from fastadv.grid.executors.recent import Recent
-from fastadv.grid.machine import likeness, processor
+from fastadv.grid.machine import likeness, packages_of, processor
 from fastadv.grid.plan import Planned
 from fastadv.grid.row import Flag
 from fastadv.sources import FILES
@@ -344,7 +344,7 @@ def _start(context: Context, dask: Dask, n_local: int | None, folder: Path) -> w
         shared=n_local is not None,
         data_name=data.name,
         fingerprint=data.fingerprint,
-        like=likeness(),
+        like=likeness(packages_of(context)),
         mixed=dask.mixed,
         threads=0 if n_local is None else max(1, threads.thread_count() // n_local),
         timeout=dask.timeout,

@@ -39,7 +39,7 @@ def serve(descriptor: str) -> None:
     connection: Connection[Any, Any] = Connection(int(descriptor))
     start = wire.decode(connection.recv_bytes(), wire.Start)
     threads.set_threads(start.threads)
-    like = likeness()
+    like = likeness(start.like)
     try:
         context = prepared(start, like)
     except InputError as error:

@@ -39,6 +39,7 @@ class FunctionModel(LogitsModel):
     foreign = True  # what it returns is checked, see `fastadv.capabilities.made_here`
     batch_rows: int
     any_thread: bool
+    computed_by: str | None = None
 
     def __init__(
         self, raw: Raw, inputs: Chain, outputs: Outputs, classes: npt.NDArray[Any] | None = None

@@ -96,7 +96,7 @@ def _in_onnxruntime(
         made = FunctionModel(forward, inputs, Outputs(sure), classes)
         how = f"what onnxruntime returns: {why}"
         made.batch_rows = runtime.MOST_ROWS
-    made.any_thread = True
+    made.any_thread, made.computed_by = True, "onnxruntime"
     return made, how
 
 

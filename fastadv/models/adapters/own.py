@@ -46,4 +46,5 @@ def take(model: Any, declared: Declared) -> Taken:
     vjp, gradient = getattr(made, "vjp", None), getattr(made, "input_gradient", None)
     how = "its own gradient" if capabilities.differentiable(made) else "its logits alone"
     met = function.of(raw, vjp, None if vjp else gradient, inputs, declared.outputs, classes)
+    met.computed_by = capabilities.computed_by(made)
     return Taken(met, name, how, parts, n_features, why_not=why)

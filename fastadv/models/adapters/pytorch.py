@@ -66,6 +66,7 @@ def take(module: Any, declared: Declared) -> Taken:
     outputs = Outputs(declared.outputs.probabilities or _ends_in_probabilities(layers))
     model = DifferentiableFunction(passes, passes.vjp, inputs, outputs, declared.classes)
     model.any_thread, model.batch_rows = False, batch_rows_for(declared.image_shape)
+    model.computed_by = "torch"
     return Taken(model, name, "autograd", parts, n_features, why_not=why)
 
 
