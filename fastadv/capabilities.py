@@ -22,6 +22,7 @@ from fastadv.protocols import (
     LossTrainable,
     PoisoningAttack,
     Pullback,
+    RobustTraining,
     Trainable,
 )
 from fastadv.task import Task
@@ -389,6 +390,13 @@ def warns(defense: Any, n_train: int, task: Task) -> tuple[str, str] | None:
     asked = getattr(defense, "warns", None)
     found: tuple[str, str] | None = asked(n_train, task) if asked else None
     return found
+
+
+def epochs_with(defense: Any, model: Any) -> int:
+    """Return how often a training sees each row: what trains in its own way may say it itself."""
+    own = getattr(defense, "epochs", None) if isinstance(defense, RobustTraining) else None
+    name = epochs_of(model)
+    return int(own or (model.get_params()[name] if name else 1))
 
 
 def trained_class(defense: Any) -> type | None:

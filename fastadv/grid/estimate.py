@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from fastadv import capabilities
 from fastadv.grid.context import Context
 from fastadv.grid.stages.base import Work
 from fastadv.grid.stages.evaluation import Certify, Inspect, Perturb
-from fastadv.grid.stages.training import Fit, Poison, Scout, Survey
+from fastadv.grid.stages.training import Fit, Poison, Scout, Survey, Take
 
 # The sizes that a stage's weight is about a second of one processor's time at.
 _TRAINING_ROWS, _IMAGES = 55_000, 200
+_PASSES = 20  # of each image under attack, between the one of fgsm and the 40 of pgd
+_FEW, _MORE = 8, 100  # images that are timed
+_QUICK = 0.1  # seconds: where a few take less, more are timed
 
 
-def seconds(stage: Work, context: Context) -> float:
-    """Return about how long one processor takes, by the stage's weight and the data's sizes."""
+def seconds(stages: Iterable[Work], context: Context) -> list[float]:
+    """Return about how long one processor takes for each stage.
+
+    That is by its weight and the data's sizes, and where the model is computed by another package,
+    whose networks have any size, by how long a few images take in it.
+    """
+    image_seconds = functools.cache(lambda: _image_seconds(context))
+    return [_seconds(stage, context, image_seconds) for stage in stages]
+
+
+def _seconds(stage: Work, context: Context, image_seconds: Callable[[], float]) -> float:
     if isinstance(stage, Poison):
         n_rows, task = len(context.dataset.x_train), context.dataset.task
         model = context.make_model(stage.seed)
@@ -25,12 +40,48 @@ def seconds(stage: Work, context: Context) -> float:
         if told is not None:
             return told
     if isinstance(stage, Fit | Poison | Scout | Survey):
-        return stage.weight * len(context.dataset.x_train) / _TRAINING_ROWS
+        n_rows = len(context.dataset.x_train)
+        least = stage.weight * n_rows / _TRAINING_ROWS
+        if not isinstance(stage, Fit) or isinstance(stage, Take):
+            return least
+        epochs = capabilities.epochs_with(stage.defense.made, context.make_model(stage.seed))
+        return max(least, n_rows * epochs * image_seconds())
     if isinstance(stage, Perturb):
-        return stage.weight * len(stage.rows(context)) / _IMAGES
+        n_rows = len(stage.rows(context))
+        return max(stage.weight * n_rows / _IMAGES, n_rows * _PASSES * image_seconds())
     if isinstance(stage, Inspect | Certify):
         return stage.weight * len(context.test_rows(stage.dealt)) / _IMAGES
     return stage.weight
+
+
+def _image_seconds(context: Context) -> float:
+    """Return about how long one processor takes for an image, forward and back; 0: as our own.
+
+    An untrained model is trained on a few images, one that came trained is asked its gradient.
+    """
+    data, seed = context.dataset, context.grid.seed
+    model = context.new_model(seed) if context.given is None else context.given
+    if capabilities.computed_by(model) is None:
+        return 0.0
+    labels = np.resize(np.arange(data.task.n_classes), len(data.x_train))
+
+    def took(n_rows: int) -> float:
+        X, start = data.x_train[:n_rows], time.process_time()
+        if context.given is None:
+            model.set_params(epochs=1).fit(X, labels[:n_rows])
+        elif capabilities.differentiable(model):
+            logits, pullback = model.vjp(X)
+            pullback(np.ones_like(logits))
+        else:
+            model.logits(X)
+        return (time.process_time() - start) / len(X)
+
+    try:
+        took(_FEW)  # libraries begin slowly
+        each = took(_FEW)
+        return took(_MORE) if each * _FEW < _QUICK else each
+    except Exception:  # of any module, on any data: the stage that runs it tells
+        return 0.0
 
 
 class Pace:
@@ -52,7 +103,7 @@ class Pace:
         self, stages: Mapping[str, Work], context: Context,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._ahead = {key: seconds(stage, context) for key, stage in stages.items()}
+        self._ahead = dict(zip(stages, seconds(stages.values(), context), strict=True))
         kinds: dict[str, _Alike] = {}
         self._kind_of: dict[str, _Alike] = {}
         for key, stage in stages.items():

@@ -236,7 +236,7 @@ def _processes(plan: Plan, context: Context) -> int:
     """Return how many processes are worth their start, some seconds each."""
     if sys.platform == "win32" or not context.portable:
         return 1
-    work = sum(seconds(planned.stage, context) for planned in plan.stages.values())
+    work = sum(seconds((planned.stage for planned in plan.stages.values()), context))
     return thread_count() if work > _WORTH_PROCESSES else 1
 
 
