@@ -30,7 +30,7 @@ import numpy as np
 from fastadv import checks, threat
 from fastadv.arrays import Float32, Float64, Floats, Labels
 from fastadv.attacks.evasion import flow_bounded, flow_lbfgs, flow_search
-from fastadv.attacks.evasion.base import Details, Evasion
+from fastadv.attacks.evasion.base import CHUNK, Details, Evasion
 from fastadv.attacks.evasion.flow_problem import FlowProblem
 from fastadv.errors import InputError, at_least
 from fastadv.kernels.images import flow as kernels
@@ -124,6 +124,11 @@ class StAdv(Evasion):
     def minimum_norm(self) -> bool:
         """Whether the attack may pass the budget of its threat."""
         return self.max_shift is None
+
+    @property
+    def chunk(self) -> int:
+        """Fewer, of which more processors have one: a search holds much for each image."""
+        return CHUNK // 2
 
     @property
     def targeted(self) -> bool:
