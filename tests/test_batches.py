@@ -61,6 +61,7 @@ def test_attacks_keep_to_what_a_model_wants(
 ) -> None:
     monkeypatch.setattr("fastadv.attacks.evasion.base.CHUNK", 16)
     monkeypatch.setattr("fastadv.attacks.evasion.pgd.CHUNK", 16)
+    monkeypatch.setattr("fastadv.attacks.evasion.stadv.CHUNK", 32)
     monkeypatch.setattr("fastadv.attacks.evasion.without_gradient.CHUNK", 16)
     monkeypatch.setattr("fastadv.attacks.evasion.probe._CHUNK", 16)
     found = []

@@ -24,6 +24,7 @@ from fastadv.errors import InputError
 pytest.importorskip("pooch")
 
 SLOW = "less than 16 kB came in 0.2 seconds"
+AMPLE = 1.0  # seconds for 16 kB of a server that is not slow, on a machine that is busy
 GOOD = {"one.gz": b"1" * 300_000, "two.gz": b"2" * 10}
 
 
@@ -125,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         self.begin(len(data))
         for start in range(0, len(data), 50_000):
             self.wfile.write(data[start : start + 50_000])
-            time.sleep(0.05)
+            time.sleep(AMPLE / 4)  # longer than that in all
 
     def slow(self, data: bytes) -> None:
         self.begin(len(data))
@@ -209,7 +210,7 @@ def test_a_server_that_calls_gz_an_encoding_is_not_unpacked(offer):
 @pytest.mark.parametrize("how", ["unsized", "elsewhere", "moving", "slow_redirect"])
 def test_what_is_odd_or_slow_and_whole_is_kept(offer, how):
     folder = offer(how)
-    fetch("some", timeout=0.2)
+    fetch("some", timeout=AMPLE)
     assert {name: (folder / name).read_bytes() for name in GOOD} == GOOD
 
 
@@ -238,13 +239,13 @@ def test_a_folder_of_ones_own(offer, tmp_path):
 )
 def test_a_mirror_that_fails_leaves_nothing_and_the_next_is_tried(server, offer, how, says):
     folder = offer(how)
-    assert fault(timeout=0.2) == (
+    assert fault(timeout=0.2 if says == SLOW else 30) == (
         f"one.gz could not be fetched (127.0.0.1:{server.server_port}: {says}); try again, or put "
         f"it by hand into {folder}"
     )
     assert left(folder) == []
     offer(how, "good")
-    fetch("some", timeout=0.2)
+    fetch("some", timeout=AMPLE if says == SLOW else 30)
     assert left(folder) == ["one.gz", "two.gz"]
 
 
@@ -301,7 +302,7 @@ def test_ctrl_c_leaves_nothing(offer, capsys, monkeypatch):
 
     monkeypatch.setattr(Handler, "stuck", stuck)
     assert main(["data", "fetch", "some"]) == 130
-    assert capsys.readouterr().err.splitlines() == ["fetching one.gz", "fastadv: stopped"]
+    assert capsys.readouterr().err.splitlines()[-1] == "fastadv: stopped"
     assert left(folder) == []
 
 
