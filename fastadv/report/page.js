@@ -181,7 +181,7 @@
   function show() {
     const id = named();
     if (!id.startsWith("cell=")) {
-      if (dialog.open) dialog.close();
+      if (dialog.open) close();
       return;
     }
     const open = inside.firstElementChild;
@@ -189,7 +189,7 @@
     putBack();
     const article = document.getElementById(id);
     if (!article?.matches("article")) {
-      if (dialog.open) dialog.close();
+      if (dialog.open) close();
       say(`There is no ${id} on this page`);
       return;
     }
@@ -222,7 +222,13 @@
     ].filter(Boolean);
   }
 
-  dialog.addEventListener("close", () => {
+  // Not left to the event, which comes later: by then the story may be open again.
+  function close() {
+    dialog.close();
+    left();
+  }
+
+  function left() {
     const id = inside.firstElementChild?.id;
     putBack();
     document.title = untitled;
@@ -231,7 +237,9 @@
       else history.replaceState(null, "", location.href.split("#")[0]);
     }
     linkTo(id)?.focus();
-  });
+  }
+
+  dialog.addEventListener("close", () => { if (!dialog.open) left(); });
   dialog.addEventListener("click", (event) => {  // beside the story
     if (event.target === dialog) dialog.close();
   });

@@ -222,6 +222,20 @@ def test_back_and_forward_close_and_open_it(visit):
     assert opened.page.url == opened.file.as_uri()
 
 
+def test_the_event_of_an_earlier_end_closes_nothing(visit):
+    """It comes late: by then Forward may have opened the story again."""
+    opened = visit("grid")
+    opened.tab_to(LINK)
+    opened.press("Enter")
+    expect(in_dialog(opened)).to_be_visible()
+    before = opened.page.url
+    opened.page.evaluate("document.querySelector('dialog').dispatchEvent(new Event('close'))")
+    expect(in_dialog(opened)).to_be_visible()
+    assert opened.page.url == before
+    opened.press("Escape")
+    at_the_table(opened)
+
+
 def test_a_deep_link_opens_its_cell(visit):
     opened = visit("grid", CELL)
     expect(in_dialog(opened)).to_have_text("stadv[translation=false] against median")
