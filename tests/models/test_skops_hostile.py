@@ -142,6 +142,7 @@ def wide_tree() -> Any:
 
 
 SUPPORT = "its support vectors, their coefficients and its classes do not fit"
+WIDTH = "it takes a number of features that is none"
 MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "counts": (lambda: vectors(_n_support=lambda m: np.array([-(10**6), 10**6, len(m.support_)], np.int32)), "it says other numbers of support vectors than it has"),
     "classes": (lambda: vectors(_n_support=lambda m: np.array([len(m.support_)] + [0] * 30_000, np.int32)), "it says other numbers of support vectors than it has"),
@@ -156,6 +157,9 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "columns": (lambda: neighbours(_fit_X=lambda m: m._fit_X[:, :2]), "its neighbours are other rows than it says"),
     "twister": (lambda: seeded(np.random.MT19937, 10**9), "its generator of random numbers stands beyond its buffer"),
     "philox": (lambda: seeded(np.random.Philox, -(10**6)), "its generator of random numbers stands beyond its buffer"),
+    "width of no number": (lambda: vectors(n_features_in_=lambda _: np.float32), WIDTH),
+    "width of none": (lambda: vectors(n_features_in_=lambda _: -1), WIDTH),
+    "endless width": (lambda: vectors(n_features_in_=lambda _: 1 << 40), WIDTH),
     "wide tree": (wide_tree, "a tree is made for 1020 numbers, and gets None"),
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from fastadv.errors import InputError
 
 _LEAF = -1
 _DEEPEST = 100  # objects within objects
+_WIDEST = 1 << 24  # features of a row: of 4,000 x 4,000 pixels
 # Where a generator of random numbers stands in its buffer, and how long that is.
 _BUFFERS = {"MT19937": 624, "Philox": 4}
 
@@ -29,6 +30,7 @@ def check(model: Any) -> None:
         If a number points beyond the arrays that it is for.
     """
     for part in _parts(model):
+        _check_width(getattr(part, "n_features_in_", None))
         kind = f"{type(part).__module__}.{type(part).__name__}"
         if kind == "sklearn.tree._tree.Tree":
             _check_tree(part)
@@ -75,6 +77,11 @@ def _parts(model: Any) -> Iterator[Any]:
         else:
             held = list(getattr(part, "__dict__", {}).values())
         inside.extend((one, depth + 1) for one in held)
+
+
+def _check_width(width: Any) -> None:
+    if width is not None and not (isinstance(width, int | np.integer) and 0 < width < _WIDEST):
+        raise InputError("it takes a number of features that is none")
 
 
 def _check_tree(tree: Any) -> None:
