@@ -3,6 +3,9 @@
 Test images are MNIST's, repeated with noise. The peak of what the process that attacks holds in
 memory, its data left out, has to stay below ``--limit``, whatever the number of images. Needs
 Linux's /proc. With 200,000 images: about ten minutes on two cores.
+
+With the base packages alone fgsm takes 295 MB, pgd 296 and stadv 332; 176 of them are libraries that
+are imported, and 70 more where scikit-learn finds pandas and pyarrow.
 """
 
 from __future__ import annotations
