@@ -194,7 +194,7 @@ def numbers(data: bytes, rng: random.Random) -> bytes:
             array = np.ascontiguousarray(array)
             flat = array.reshape(-1)
             flat = flat[rng.choice(array.dtype.names)] if array.dtype.names else flat
-            with np.errstate(all="ignore"), suppress(ValueError, OverflowError):
+            with np.errstate(all="ignore"), suppress(ValueError, OverflowError, TypeError):
                 flat[rng.randrange(len(flat))] = rng.choice(_EXTREMES)
     out = io.BytesIO()
     np.save(out, array)
