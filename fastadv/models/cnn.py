@@ -185,10 +185,8 @@ class ConvNet(
         model.classes_ = taken_classes(arrays)
         model.n_features_in_ = int(taken(arrays, "n_features", "iu", 0))
         model.loss_curve_ = taken(arrays, "loss_curve", "f", 1).tolist()
-        weights, shape = (
-            taken(arrays, "weights", "f", 1),
-            (model.n_features_in_, len(model.classes_)),
-        )
+        weights = taken(arrays, "weights", "f", 1)
+        shape = model.n_features_in_, len(model.classes_)
         with model._seeded(np.random.RandomState(0)) as torch:
             with torch.device("meta"):  # without memory: whoever wrote the file chose the widths
                 sizes: list[int] = [p.numel() for p in model._new_module(*shape).parameters()]
