@@ -46,31 +46,34 @@ class Found:
 
 def found_by(blocks: Sequence[Made]) -> Found:
     """Return what was found, by the `Perturb` of each block, in their order."""
-
-    def joined(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([block.arrays[name] for block in blocks])
-
     first = blocks[0]
-    distances = {
-        name.removeprefix("distance_"): joined(name)
-        for name in first.arrays
-        if name.startswith("distance_")
-    }
-    examples: Floats = first.arrays["examples_adv"]
-    result = EvasionResult(
-        examples, joined("is_adv"), joined("success"), joined("misclassified"), distances,
-        queries=_queries(blocks),
-    )  # fmt: skip
     knows = "survives_oblivious" in first.arrays
     return Found(
-        result,
-        joined("attacked"),
-        joined("survives_oblivious") if knows else None,
+        result_of(blocks, first.arrays["examples_adv"]),
+        _joined(blocks, "attacked"),
+        _joined(blocks, "survives_oblivious") if knows else None,
         any(block.facts["outside"] for block in blocks),
         sum(block.facts["n_impossible"] for block in blocks),
         _ways([block.facts["found"] for block in blocks if "found" in block.facts]),
         sum(block.facts["seconds"] for block in blocks),
     )
+
+
+def result_of(blocks: Sequence[Made], x_adv: Floats) -> EvasionResult:
+    """Return what the attack of the `Perturb` of each block found, with these images."""
+    distances = {
+        name.removeprefix("distance_"): _joined(blocks, name)
+        for name in blocks[0].arrays
+        if name.startswith("distance_")
+    }
+    is_adv, success, misclassified = (
+        _joined(blocks, name) for name in ("is_adv", "success", "misclassified")
+    )
+    return EvasionResult(x_adv, is_adv, success, misclassified, distances, queries=_queries(blocks))
+
+
+def _joined(blocks: Sequence[Made], name: str) -> npt.NDArray[Any]:
+    return np.concatenate([block.arrays[name] for block in blocks])
 
 
 def _queries(blocks: Sequence[Made]) -> dict[str, float]:

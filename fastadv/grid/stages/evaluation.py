@@ -14,6 +14,7 @@ from fastadv.attacks.evasion import without_gradient
 from fastadv.grid.blocks import blocks
 from fastadv.grid.cell import Choice, Dealt
 from fastadv.grid.context import Context
+from fastadv.grid.found import result_of
 from fastadv.grid.stages.base import Inputs, Made, Stage
 from fastadv.grid.stages.training import Fit, bears_on_training, wraps
 from fastadv.grid.trust.inspection import inspect_all
@@ -91,7 +92,8 @@ class Perturb(OfFit):
         model = (self.fit.defended if self.adaptive else self.fit.model)(fit, context)
         if self._through:
             bare = self.fit.model(fit, context)
-            oblivious = evasion_result(inputs["oblivious"])
+            unknowing = inputs["oblivious"]
+            oblivious = result_of([unknowing], unknowing.arrays["x_adv"])
         result = without_gradient.perturb(
             attack, model, X, y, task=task, seed=seed, undefended=bare, oblivious=oblivious
         )
@@ -119,20 +121,6 @@ class Perturb(OfFit):
             "examples_adv": result.x_adv[:N_EXAMPLES], "is_adv": result.is_adv,
             "success": result.success, "misclassified": result.misclassified,
         }  # fmt: skip
-
-
-def evasion_result(perturb: Made) -> EvasionResult:
-    """Return what the attack of a `Perturb` found, of those whose images are kept."""
-    arrays = perturb.arrays
-    distances = {
-        name.removeprefix("distance_"): values
-        for name, values in arrays.items()
-        if name.startswith("distance_")
-    }
-    return EvasionResult(
-        arrays["x_adv"], arrays["is_adv"], arrays["success"], arrays["misclassified"], distances,
-        queries=perturb.facts["queries"],
-    )  # fmt: skip
 
 
 def _wrapper(defense: Choice) -> str:
