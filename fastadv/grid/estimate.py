@@ -94,16 +94,17 @@ class Pace:
     ----------
     stages : mapping of str to Work
         By key.
-    context : Context
+    ahead : mapping of str to float
+        What is said of each, by its key: see `seconds`.
     clock : callable
         Seconds.
     """
 
     def __init__(
-        self, stages: Mapping[str, Work], context: Context,
+        self, stages: Mapping[str, Work], ahead: Mapping[str, float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._ahead = dict(zip(stages, seconds(stages.values(), context), strict=True))
+        self._ahead = ahead
         kinds: dict[str, _Alike] = {}
         self._kind_of: dict[str, _Alike] = {}
         for key, stage in stages.items():

@@ -141,14 +141,16 @@ def run_grid(
         store.write_json("grid.json", document)
         try:
             plan = make_plan(context, store, fresh, progress.note)
-            executor = executor or _executor(plan, context, jobs, timeout)
+            works = {key: planned.stage for key, planned in plan.stages.items()}
+            ahead = dict(zip(works, seconds(works.values(), context), strict=True))
+            executor = executor or _executor(sum(ahead.values()), context, jobs, timeout)
             if plan.stages:
                 check_memory(plan, context, capabilities.n_processes(executor))
                 if isinstance(executor, Processes):
                     executor.check_room(data)
                 if not capabilities.compiles(executor):  # the workers do
                     warm_up(progress.compiling, kernels_of(context))
-            rows = _run(plan, context, store, executor, progress)
+            rows = _run(plan, context, store, executor, progress, Pace(works, ahead))
         finally:
             progress.stop()
         result = GridResult.of(rows, store.folder, **document)
@@ -221,28 +223,28 @@ def _specs(axis: str, given: Any) -> Sequence[str]:
 
 
 def _executor(
-    plan: Plan, context: Context, jobs: int | None, timeout: float | None
+    work: float, context: Context, jobs: int | None, timeout: float | None
 ) -> Inline | Processes:
-    """Return where the stages run if nothing else is said."""
+    """Return where the stages, ``work`` seconds of one processor, run if nothing else is said."""
     if not context.portable and (timeout is not None or jobs not in (None, 1)):
         raise InputError(
             f"{context.grid.model} cannot be sent to other processes: leave out jobs and timeout"
         )
-    n = _processes(plan, context) if jobs is None else jobs
+    n = _processes(work, context) if jobs is None else jobs
     return Inline() if n == 1 and timeout is None else Processes(n, timeout)
 
 
-def _processes(plan: Plan, context: Context) -> int:
+def _processes(work: float, context: Context) -> int:
     """Return how many processes are worth their start, some seconds each."""
     if sys.platform == "win32" or not context.portable:
         return 1
-    work = sum(seconds((planned.stage for planned in plan.stages.values()), context))
     return thread_count() if work > _WORTH_PROCESSES else 1
 
 
 def _run(
-    plan: Plan, context: Context, store: Store, executor: Executor, progress: GridProgress
-) -> list[Row]:
+    plan: Plan, context: Context, store: Store, executor: Executor, progress: GridProgress,
+    pace: Pace,
+) -> list[Row]:  # fmt: skip
     """Run what is planned, and return the rows of all cells in their order."""
     for row in plan.rows.values():
         if row.status != "ok":
@@ -253,7 +255,6 @@ def _run(
     queue = Queue(plan, store)
     rows = {key: plan.rows.get(key) or _waiting(plan.cells[key], context) for key in plan.cells}
     progress.rows(list(rows.values()))
-    pace = Pace(works, context)
     for outcome in executor.run(queue, context, progress.begin):
         progress.advance(weights[outcome.key])
         pace.end(outcome.key, outcome.made.facts["seconds"] if outcome.made else None)

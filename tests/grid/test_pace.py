@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fastadv.grid.estimate import Pace
+from fastadv.grid.estimate import Pace, seconds
 
 
 @dataclass
@@ -28,7 +28,8 @@ class Clock:
 
 def pace(**stages):
     clock = Clock()
-    return Pace({key: Work(*stage) for key, stage in stages.items()}, None, clock), clock
+    works = {key: Work(*stage) for key, stage in stages.items()}
+    return Pace(works, dict(zip(works, seconds(works.values(), None), strict=True)), clock), clock
 
 
 def test_a_stage_takes_what_those_took_that_differ_by_the_seed():
